@@ -1,0 +1,28 @@
+"""What can go wrong outside, as three kinds. Gateways map every library error to one of them.
+
+    OperatingError
+    +-- TransientError        not done; trying again with a deadline is safe
+    |   +-- StreamFullError   the stream refuses more until an operator makes room
+    +-- PermanentError        will not succeed by trying again: park and report
+    +-- OutcomeUnknownError   may or may not be done: never repeat blindly, look it up
+"""
+
+
+class OperatingError(Exception):
+    """An operation outside the process failed: the message says what was expected, what was found, what to do."""
+
+
+class TransientError(OperatingError):
+    """Not done; safe to try again."""
+
+
+class StreamFullError(TransientError):
+    """The stream is at its size limit and takes nothing; its shards pause with an alarm."""
+
+
+class PermanentError(OperatingError):
+    """Not done, and trying again will not help."""
+
+
+class OutcomeUnknownError(OperatingError):
+    """It may have been done: look it up before doing anything else."""

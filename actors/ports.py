@@ -1,0 +1,162 @@
+"""The outside as the actors see it: one Protocol per port.
+
+Adapters live in `gateways`; each port has a real one and an in-memory twin, and one contract suite that both pass.
+Every method may raise `actors.errors.TransientError`; only what is said here raises `OutcomeUnknownError`.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import NamedTuple, Protocol
+
+from engine.frame import ShardKey
+
+INGRESS = "INGRESS"
+EXECUTIONS = "EXECUTIONS"
+DEADLETTER = "DEADLETTER"
+
+
+def journal_stream(key: ShardKey) -> str:
+    """Name the stream that holds a shard's journal: one per kind."""
+    return f"JOURNAL_{key.kind.name}"
+
+
+class StoredMessage(NamedTuple):
+    """One message of a stream."""
+
+    sequence: int
+    subject: str
+    data: bytes
+
+
+class Journal(Protocol):
+    """Compare-and-set appends and reads of `journal.<kind>.<shard>`."""
+
+    async def append(self, key: ShardKey, data: bytes, *, message_id: str, expected_sequence: int) -> int:
+        """Store a frame if the subject's last sequence is the expected one (0: the subject is empty).
+
+        Returns: the frame's stream sequence, once it is durable. Raises: OutcomeUnknownError on timeout, lost connection, no responder, and
+        on a refused expectation too (the frame may be the one stored there: read the tail); StreamFullError.
+        """
+        ...
+
+    async def tail(self, key: ShardKey) -> StoredMessage | None:
+        """Read the subject's last frame from the stream's leader, None when it has none."""
+        ...
+
+    async def read(self, key: ShardKey, *, after_sequence: int, bytes_max: int = 16 << 20) -> list[StoredMessage]:
+        """Read the frames after a sequence, in order: at least one unless there is none, then as many as fit."""
+        ...
+
+
+class Feed(Protocol):
+    """Messages of one stream and subject filter in order, without gaps, from a sequence on, for ever.
+
+    The feed repairs itself (silence, reconnect, gap). Its buffer is bounded in bytes; while it is full the server is held back.
+    """
+
+    def take(self, messages_max: int) -> list[StoredMessage]:
+        """Take what has arrived, without waiting."""
+        ...
+
+    def reset(self, after_sequence: int) -> None:
+        """Drop what is buffered and read again from after a sequence."""
+        ...
+
+    async def close(self) -> None:
+        """Stop reading."""
+        ...
+
+
+class Streams(Protocol):
+    """Reading and appending durable streams other than journals' own protocol."""
+
+    async def open_feed(
+        self, stream: str, subject: str, *, after_sequence: int, arrived: asyncio.Event, bytes_max: int = 64 << 20
+    ) -> Feed:
+        """Start a feed; it sets `arrived` whenever there is something to take."""
+        ...
+
+    async def publish(self, subject: str, data: bytes, *, message_id: str) -> int:
+        """Append a message, at most once per message id within the stream's window. Returns: its sequence, once durable.
+
+        Raises: OutcomeUnknownError when no answer came: publish again with the same message id.
+        """
+        ...
+
+
+class Request(NamedTuple):
+    """One message on the bus; `reply` does nothing when the sender wants no answer."""
+
+    subject: str
+    data: bytes
+    reply: Callable[[bytes], Awaitable[None]]
+
+
+class Subscription(Protocol):
+    """A subscription on the bus."""
+
+    async def close(self) -> None:
+        """Stop receiving."""
+        ...
+
+
+class Bus(Protocol):
+    """Messages that may be lost: requests, heads, heartbeats."""
+
+    async def publish(self, subject: str, data: bytes) -> None:
+        """Send without an answer."""
+        ...
+
+    async def request(self, subject: str, data: bytes, *, timeout_s: float) -> bytes:
+        """Send and wait for one answer. Raises: OutcomeUnknownError when none came in time; TransientError when nobody listens."""
+        ...
+
+    async def subscribe(self, subject: str, receive: Callable[[Request], None], *, queue: str = "") -> Subscription:
+        """Call `receive` for each message; with a queue name, one subscriber of the group gets each."""
+        ...
+
+
+class Snapshot(NamedTuple):
+    """A shard's state at a frame. `sequence` is that frame's stream sequence; `chunks` joined are the encoded state."""
+
+    key: ShardKey
+    epoch: int
+    number: int
+    sequence: int
+    hash: bytes
+    state_hash: bytes
+    chunks: tuple[bytes, ...]
+
+
+class Snapshots(Protocol):
+    """Durable states, the newest two per shard."""
+
+    async def save(self, snapshot: Snapshot) -> bool:
+        """Store a snapshot whole, then drop all but the newest two of its shard.
+
+        Returns: False, storing nothing, when one of a higher epoch, or of the same epoch and an equal or higher number, is there.
+        """
+        ...
+
+    async def newest(self, key: ShardKey) -> list[Snapshot]:
+        """Read the shard's snapshots, newest first, at most two."""
+        ...
+
+
+class Broker(Protocol):
+    """One broker as the gateway sees it."""
+
+    async def submit(self, block: bytes) -> bytes:
+        """Hand a block over (`engine.blocks`). Returns: the reply block, once the broker has it on disk.
+
+        Raises: OutcomeUnknownError when no answer came.
+        """
+        ...
+
+
+class Clock(Protocol):
+    """Where wall-clock time enters."""
+
+    def now_ns(self) -> int:
+        """Tell the time in ns since the epoch."""
+        ...

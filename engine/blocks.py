@@ -1,0 +1,131 @@
+"""Blocks: what the gateway and a broker say to each other, many orders in one message.
+
+A block is the magic `LSB1` and sections (`engine.sections`). One orders block holds orders of one follower shard, one cause, leg and attempt,
+one symbol and side, so that everything but subscription and quantity stands once. Order ids are the two halves of `engine.identity`.
+"""
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from engine.sections import Ascending, Column, SectionError, Texts, encode_sections, tags, walk_sections
+
+_MAGIC = b"LSB1"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class GatewayEpoch:
+    """Who speaks: first section of each block from a gateway. A broker refuses blocks of an epoch below the highest it saw (P5)."""
+
+    TAG: ClassVar[int] = 100
+    epoch: int
+    event_time: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class AccountsRegistered:
+    """Names the accounts of a follower shard numbered from `first`; registering one again changes nothing."""
+
+    TAG: ClassVar[int] = 101
+    follower_shard: int
+    first: int
+    ids: Texts
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class OrdersSubmitted:
+    """New orders. `price` is the mark they were decided at, `limit_price` 0 for market, `expire_time` 0 for never; quantities unsigned.
+
+    `frame` is the journal frame that decided them. `accounts` are the numbers given in AccountsRegistered, row by row with `subscriptions`.
+    """
+
+    TAG: ClassVar[int] = 102
+    follower_shard: int
+    frame: int
+    cause_kind: int
+    creator_shard: int
+    cause_number: int
+    leg: int
+    attempt: int
+    symbol: str
+    side: int
+    price: int
+    limit_price: int
+    expire_time: int
+    subscriptions: Ascending
+    accounts: Ascending
+    quantities: Column
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class CancelsSubmitted:
+    """Cancels of orders that may have been sent, by order coordinates; answered by executions (Canceled), or not at all if already done."""
+
+    TAG: ClassVar[int] = 103
+    follower_shard: int
+    cause_kinds: Column
+    creator_shards: Column
+    cause_numbers: Column
+    subscriptions: Column
+    legs: Column
+    attempts: Column
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class BlockAnswered:
+    """The broker's one reply to a block, after its ledger is on disk. `refusal` is empty, or why the whole block was refused.
+
+    `accepted` and `repeated` count orders taken now and orders whose ids it had seen. Orders refused one by one are reported as executions.
+    """
+
+    TAG: ClassVar[int] = 104
+    accepted: int
+    repeated: int
+    refusal: str
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ExecutionsReported:
+    """Executions of orders of one cause, leg and attempt: the message on `executions.<broker>.<follower shard>`.
+
+    Execution ids are `prefix` and the decimal `numbers`; the numbers of one prefix ascend without gaps over the messages of one follower
+    shard. `exec_types` are `engine.order_state.ExecType`.
+    """
+
+    TAG: ClassVar[int] = 105
+    follower_shard: int
+    prefix: str
+    cause_kind: int
+    creator_shard: int
+    cause_number: int
+    leg: int
+    attempt: int
+    transact_time: int
+    numbers: Ascending
+    subscriptions: Ascending
+    exec_types: Column
+    quantities: Column
+    prices: Column
+    fees: Column
+    text: str = ""
+
+
+BLOCK_TYPES = tags(
+    GatewayEpoch, AccountsRegistered, OrdersSubmitted, CancelsSubmitted, BlockAnswered, ExecutionsReported
+)
+
+
+def encode_block(*sections: Any) -> bytes:
+    """Encode one block."""
+    return _MAGIC + encode_sections(sections)
+
+
+def is_block(data: bytes) -> bool:
+    """Tell a block from JSON."""
+    return data[:4] == _MAGIC
+
+
+def decode_block(data: bytes | memoryview) -> list[Any]:
+    """Decode one block's sections. Raises: SectionError."""
+    if bytes(data[:4]) != _MAGIC:
+        raise SectionError(f"block: expected {_MAGIC!r}, found {bytes(data[:4])!r}")
+    return list(walk_sections(memoryview(data)[4:], BLOCK_TYPES))

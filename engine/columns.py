@@ -1,0 +1,114 @@
+"""The column codec: one array of integers as few bytes, the same for frames, order blocks, execution blocks and snapshots.
+
+A column is a one-byte kind, a one-byte stored width, a count (u32), a base (i64), then the values, little-endian. Kinds: CONSTANT (every
+value is the base; nothing stored), OFFSET (value = base + stored), DELTA (first value is the base, each next adds base-less stored
+difference). The narrowest stored width of 1, 2, 4 or 8 bytes is chosen from the values, so equal columns give equal bytes.
+Text columns are an OFFSET column of lengths and the joined UTF-8 bytes.
+"""
+
+import struct
+from collections.abc import Sequence
+from enum import IntEnum
+
+import numpy as np
+from numpy.typing import NDArray
+
+_HEAD = struct.Struct("<BBIq")
+_WIDTHS: tuple[tuple[int, np.dtype[np.unsignedinteger]], ...] = (
+    (0xFF, np.dtype("<u1")),
+    (0xFFFF, np.dtype("<u2")),
+    (0xFFFFFFFF, np.dtype("<u4")),
+)
+_U8 = np.dtype("<u8")
+_DTYPE_OF_WIDTH = {1: np.dtype("<u1"), 2: np.dtype("<u2"), 4: np.dtype("<u4"), 8: _U8}
+COUNT_MAX = 1 << 28
+
+
+class ColumnError(ValueError):
+    """Bytes are not a column: says what was expected and what was found."""
+
+
+class Kind(IntEnum):
+    CONSTANT = 0
+    OFFSET = 1
+    DELTA = 2
+
+
+def _narrow(values: NDArray[np.uint64], largest: int) -> NDArray[np.unsignedinteger]:
+    for limit, dtype in _WIDTHS:
+        if largest <= limit:
+            return values.astype(dtype)
+    return values
+
+
+def _width(span: int) -> int:
+    for limit, dtype in _WIDTHS:
+        if span <= limit:
+            return dtype.itemsize
+    return 8
+
+
+def encode_column(values: NDArray[np.integer], *, ascending: bool = False) -> bytes:
+    """Encode a column of at most 64-bit integers; `ascending` allows differences for columns that never fall.
+
+    Shapes: one dimension. Unsigned 64-bit values keep their bits. Cost: about 3 ns a value.
+    """
+    count = len(values)
+    if count == 0:
+        return _HEAD.pack(Kind.CONSTANT, 0, 0, 0)
+    wide = values.view(np.int64) if values.dtype == np.uint64 else values.astype(np.int64, copy=False)
+    low, high = int(wide.min()), int(wide.max())
+    if low == high:
+        return _HEAD.pack(Kind.CONSTANT, 0, count, low)
+    if ascending:
+        steps = np.diff(wide, prepend=wide[:1])
+        least, most = int(steps[1:].min()), int(steps.max())
+        if least >= 0 and _width(most) < _width(high - low):
+            stored = _narrow(steps.view(np.uint64), most)
+            return _HEAD.pack(Kind.DELTA, stored.dtype.itemsize, count, int(wide[0])) + stored.tobytes()
+    # Offsets wrap modulo 2**64, which is what makes the full 64-bit span fit.
+    stored = _narrow((wide - np.int64(low)).view(np.uint64), high - low)
+    return _HEAD.pack(Kind.OFFSET, stored.dtype.itemsize, count, low) + stored.tobytes()
+
+
+def decode_column(data: bytes | memoryview, offset: int = 0) -> tuple[NDArray[np.int64], int]:
+    """Decode the column at an offset. Returns: the values and the offset past it. Raises: ColumnError."""
+    if len(data) < offset + _HEAD.size:
+        raise ColumnError(f"column: expected a head of {_HEAD.size} bytes at {offset}, found {len(data) - offset}")
+    kind, width, count, base = _HEAD.unpack_from(data, offset)
+    offset += _HEAD.size
+    if count > COUNT_MAX:
+        raise ColumnError(f"column: expected at most {COUNT_MAX} values, found {count}")
+    if kind == Kind.CONSTANT:
+        return np.full(count, base, np.int64), offset
+    dtype = _DTYPE_OF_WIDTH.get(width)
+    if dtype is None or kind not in (Kind.OFFSET, Kind.DELTA):
+        raise ColumnError(f"column: expected kind 0 to 2 and width 1, 2, 4 or 8, found kind {kind} width {width}")
+    end = offset + width * count
+    if len(data) < end:
+        raise ColumnError(f"column: expected {width * count} bytes of values, found {len(data) - offset}")
+    values = np.frombuffer(data, dtype, count, offset).astype(np.uint64).view(np.int64)
+    if kind == Kind.DELTA:
+        np.cumsum(values, out=values)
+    values += np.int64(base)
+    return values, end
+
+
+def encode_texts(texts: Sequence[str]) -> bytes:
+    """Encode a column of texts, each at most 64 KiB of UTF-8."""
+    encoded = [text.encode() for text in texts]
+    lengths = np.fromiter(map(len, encoded), np.int64, len(encoded))
+    return encode_column(lengths) + b"".join(encoded)
+
+
+def decode_texts(data: bytes | memoryview, offset: int = 0) -> tuple[list[str], int]:
+    """Decode the texts at an offset. Returns: the texts and the offset past them. Raises: ColumnError."""
+    lengths, offset = decode_column(data, offset)
+    total = int(lengths.sum())
+    if (len(lengths) and (int(lengths.min()) < 0 or int(lengths.max()) > 0xFFFF)) or len(data) < offset + total:
+        raise ColumnError(f"texts: expected {total} bytes in lengths of 0 to 65535, found {len(data) - offset} bytes")
+    texts = []
+    for length in lengths.tolist():
+        texts.append(str(bytes(data[offset : offset + length]), "utf-8"))
+        offset += length
+    return texts, offset

@@ -1,0 +1,336 @@
+"""Events: everything a shard's journal can say, one section type each, past tense.
+
+State changes by applying these and in no other way, live and on replay alike (P6): they record what was decided, so old frames replay the
+same under newer rules. Numbers name things inside one shard: creators and instruments per creator shard, accounts and subscriptions per
+follower shard; none is ever reused. Texts stand here once, when a number is introduced.
+Units: see `engine.units`. Sides are +1 buy and -1 sell.
+"""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+
+from engine.sections import Ascending, Column, Texts, tags
+
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class OwnerFenced:
+    """A new owner took the shard: the first frame of an epoch, and nothing else is in it."""
+
+    TAG: ClassVar[int] = 1
+    incarnation: str
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class InstrumentsListed:
+    """A creator shard introduced instruments: `lots` in 1e-8 units, `min_notionals` in micros."""
+
+    TAG: ClassVar[int] = 10
+    numbers: Ascending
+    symbols: Texts
+    lots: Column
+    min_notionals: Column
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class CreatorsOpened:
+    """Creators began, each with cash; `commands` are 64-bit hashes of the command ids."""
+
+    TAG: ClassVar[int] = 11
+    numbers: Ascending
+    ids: Texts
+    brokers: Texts
+    cash: Column
+    commands: Column
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class MarksUpdated:
+    """Instruments got new marks; within one section a later price of an instrument replaces an earlier one."""
+
+    TAG: ClassVar[int] = 12
+    instruments: Column
+    prices: Column
+    times: Column
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class FillApplied:
+    """A creator's fill changed its portfolio; followers read their signals, one a leg, from this (`engine.portfolio.legs`).
+
+    `signal` numbers the fill in its creator shard. `equity` is the creator's just before the fill, at `mark_prices`, which hold every
+    instrument the creator has traded with the fill's own price as its instrument's mark. Positions are signed. `order_quantity` is 0
+    when the fill names no order. `sequence` is the ingress message's.
+    """
+
+    TAG: ClassVar[int] = 13
+    signal: int
+    creator: int
+    instrument: int
+    side: int
+    quantity: int
+    price: int
+    transact_time: int
+    order_quantity: int
+    equity: int
+    position_before: int
+    position_after: int
+    sequence: int
+    broker: str
+    exec_id: str
+    order_id: str
+    mark_instruments: Ascending
+    mark_prices: Column
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class InputsRefused:
+    """Inputs were not applied: each goes to the dead-letter stream with its reason."""
+
+    TAG: ClassVar[int] = 15
+    sequences: Column
+    subjects: Texts
+    reasons: Texts
+    excerpts: Texts
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class CreatorsLearned:
+    """A follower shard learned of creators from a creator shard's journal."""
+
+    TAG: ClassVar[int] = 20
+    creator_shard: int
+    numbers: Ascending
+    ids: Texts
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class InstrumentsLearned:
+    """A follower shard learned of instruments from a creator shard's journal."""
+
+    TAG: ClassVar[int] = 21
+    creator_shard: int
+    numbers: Ascending
+    symbols: Texts
+    lots: Column
+    min_notionals: Column
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class AccountsOpened:
+    """Accounts began with numbers from `first`; `broker_of` indexes `brokers`; `dedicated` is the shard given away to, or -1."""
+
+    TAG: ClassVar[int] = 22
+    first: int
+    ids: Texts
+    brokers: Texts
+    broker_of: Column
+    dedicated: Column
+    commands: Column
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SubscriptionsOpened:
+    """Subscriptions began with numbers from `first`; each counts from the creator-shard frame in `from_frames`.
+
+    `modes` are `engine.book.Mode`, `ratios` micros, `amounts`, `max_order_notionals` and `cash` micros (0 = no limit), `max_weights`
+    micros (0 = no limit), `allow_short` 0 or 1.
+    """
+
+    TAG: ClassVar[int] = 23
+    first: int
+    accounts: Column
+    creator_shards: Column
+    creators: Column
+    modes: Column
+    ratios: Column
+    amounts: Column
+    max_order_notionals: Column
+    max_weights: Column
+    allow_short: Column
+    cash: Column
+    from_frames: Column
+    commands: Column
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SubscriptionsEnding:
+    """Unfollowed: from creator-shard frame `until_frames` on no signal counts; every position is being closed.
+
+    `causes` number the closing orders' cause in this shard (CauseKind.COMMAND).
+    """
+
+    TAG: ClassVar[int] = 24
+    subscriptions: Column
+    until_frames: Column
+    causes: Column
+    commands: Column
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SubscriptionsEnded:
+    """An ending subscription holds nothing and has nothing open: it is over."""
+
+    TAG: ClassVar[int] = 25
+    subscriptions: Column
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SignalDecided:
+    """One part of a shard's subscriptions answered one signal: its dispositions and its orders.
+
+    Shapes: one row a subscription of the creator's book, `first_row` on, in order of creation; `dispositions` are
+    `engine.disposition.Disposition` (0: not active, no disposition). An order's quantity is `units * unit`; 0 is no order.
+    `residuals` are what the target keeps beyond position, open orders and this order, so target = position + open + order + residual.
+    `side` is the orders' side, `price` the signal's, `limit_price` 0 for a market order, `expire_time` 0 for never, `is_exit` 0 or 1.
+    `fee_rate` (micros of notional) is what a buy reserves above its limit.
+    """
+
+    TAG: ClassVar[int] = 26
+    creator_shard: int
+    signal: int
+    leg: int
+    creator: int
+    instrument: int
+    side: int
+    price: int
+    limit_price: int
+    expire_time: int
+    is_exit: int
+    fee_rate: int
+    first_row: int
+    is_last_part: int
+    unit: int
+    subscriptions: Ascending
+    dispositions: Column
+    units: Column
+    residuals: Column
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class OrdersPlaced:
+    """Orders whose cause is older or not a signal: closings, follow-ups after a cancel, further attempts of an exit.
+
+    Columns as in `SignalDecided`, one row an order; `quantities` are unsigned, `targets` the position's target after it.
+    """
+
+    TAG: ClassVar[int] = 27
+    subscriptions: Column
+    instruments: Column
+    creator_shards: Column
+    cause_kinds: Column
+    cause_creator_shards: Column
+    cause_numbers: Column
+    legs: Column
+    attempts: Column
+    sides: Column
+    quantities: Column
+    prices: Column
+    limit_prices: Column
+    expire_times: Column
+    is_exits: Column
+    fee_rates: Column
+    targets: Column
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class CancelsRequested:
+    """Open orders are to be cancelled: their coordinates."""
+
+    TAG: ClassVar[int] = 28
+    cause_kinds: Column
+    creator_shards: Column
+    cause_numbers: Column
+    subscriptions: Column
+    legs: Column
+    attempts: Column
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class FollowUpsQueued:
+    """A cause waits for cancels to be answered, and then moves its subscription toward its target."""
+
+    TAG: ClassVar[int] = 29
+    subscriptions: Column
+    instruments: Column
+    creator_shards: Column
+    cause_kinds: Column
+    cause_creator_shards: Column
+    cause_numbers: Column
+    legs: Column
+    attempts: Column
+    prices: Column
+    due_times: Column
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ExecutionsApplied:
+    """A broker's reports on orders of one cause, leg and attempt, each counted once (P8).
+
+    An execution id is `prefix` and the decimal `numbers`, or `prefix` alone where the number is -1. `exec_types` are
+    `engine.order_state.ExecType`; `quantities`, `prices` and `fees` are of this execution.
+    """
+
+    TAG: ClassVar[int] = 30
+    sequence: int
+    broker: str
+    prefix: str
+    cause_kind: int
+    creator_shard: int
+    cause_number: int
+    leg: int
+    attempt: int
+    transact_time: int
+    numbers: Column
+    subscriptions: Ascending
+    exec_types: Column
+    quantities: Column
+    prices: Column
+    fees: Column
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class BlocksAnswered:
+    """A broker took orders: everything of the follower shards up to the head's cursors is out of the gateway's hands."""
+
+    TAG: ClassVar[int] = 40
+    orders: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class OrdersWithdrawn:
+    """Orders that never left for the broker: expired unsent, or cancelled while queued (`exec_types` say which)."""
+
+    TAG: ClassVar[int] = 41
+    follower_shard: int
+    cause_kinds: Column
+    creator_shards: Column
+    cause_numbers: Column
+    subscriptions: Column
+    legs: Column
+    attempts: Column
+    exec_types: Column
+
+
+EVENT_TYPES = tags(
+    OwnerFenced,
+    InstrumentsListed,
+    CreatorsOpened,
+    MarksUpdated,
+    FillApplied,
+    InputsRefused,
+    CreatorsLearned,
+    InstrumentsLearned,
+    AccountsOpened,
+    SubscriptionsOpened,
+    SubscriptionsEnding,
+    SubscriptionsEnded,
+    SignalDecided,
+    OrdersPlaced,
+    CancelsRequested,
+    FollowUpsQueued,
+    ExecutionsApplied,
+    BlocksAnswered,
+    OrdersWithdrawn,
+)

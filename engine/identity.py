@@ -1,0 +1,117 @@
+"""Identities: which ids are allowed, which shard owns one, and what an order id is made of.
+
+An order id is the order's coordinates, not a hash (P1): two orders with one id would be one decision taken twice. Packed in 128
+bits, high to low: follower shard 14, cause kind 2, creator shard 12, cause number 36 | subscription 32, leg 12, attempt 20.
+All orders that one signal causes in one shard therefore share the high 64 bits.
+"""
+
+import re
+from enum import IntEnum
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+ID_PATTERN = re.compile(r"[A-Za-z0-9_-]{1,64}\Z")
+SHARDS_MAX = 4096
+DEDICATED_SHARDS_MAX = 1 << 14
+_BASE32 = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
+_BASE32_VALUE = {letter: value for value, letter in enumerate(_BASE32)}
+
+
+def is_id(text: object) -> bool:
+    """Say whether a text can name a party, an execution or a command: 1 to 64 of [A-Za-z0-9_-]."""
+    return isinstance(text, str) and ID_PATTERN.match(text) is not None
+
+
+def fnv1a_32(text: str) -> int:
+    """Hash a text's UTF-8 bytes with 32-bit FNV-1a. Source: NATS subject partitioning uses the same."""
+    value = 0x811C9DC5
+    for byte in text.encode():
+        value = ((value ^ byte) * 0x01000193) & 0xFFFFFFFF
+    return value
+
+
+def shard_of(identity: str, shard_count: int) -> int:
+    """Name the hashed shard that owns an id."""
+    return fnv1a_32(identity) % shard_count
+
+
+class CauseKind(IntEnum):
+    """What an order follows from."""
+
+    SIGNAL = 0
+    COMMAND = 1
+    RUN = 2
+
+
+class OrderId(NamedTuple):
+    """The coordinates of one order."""
+
+    shard: int
+    cause_kind: CauseKind
+    creator_shard: int
+    cause_number: int
+    subscription: int
+    leg: int
+    attempt: int
+
+    @property
+    def high(self) -> int:
+        """The upper 64 bits: the cause, shared by every order of it in the shard."""
+        return cause_high(self.shard, self.cause_kind, self.creator_shard, self.cause_number)
+
+    @property
+    def low(self) -> int:
+        """The lower 64 bits: which subscription, leg and attempt."""
+        return self.subscription << 32 | self.leg << 20 | self.attempt
+
+    def __str__(self) -> str:
+        return format_order_id(self.high, self.low)
+
+
+LEG_MAX = (1 << 12) - 1
+ATTEMPT_MAX = (1 << 20) - 1
+
+
+def cause_high(shard: int, cause_kind: int, creator_shard: int, cause_number: int) -> int:
+    """Pack the upper 64 bits of the ids of one cause's orders."""
+    assert 0 <= shard < 1 << 14 and 0 <= cause_kind < 4 and 0 <= creator_shard < 1 << 12 and 0 <= cause_number < 1 << 36
+    return shard << 50 | cause_kind << 48 | creator_shard << 36 | cause_number
+
+
+def order_lows(subscriptions: NDArray[np.uint32], leg: int, attempt: int) -> NDArray[np.uint64]:
+    """Pack the lower 64 bits of many orders of one leg and attempt."""
+    assert 0 <= leg <= LEG_MAX and 0 <= attempt <= ATTEMPT_MAX
+    return subscriptions.astype(np.uint64) << np.uint64(32) | np.uint64(leg << 20 | attempt)
+
+
+def unpack_order_id(high: int, low: int) -> OrderId:
+    """Take an order id apart."""
+    return OrderId(
+        high >> 50,
+        CauseKind(high >> 48 & 3),
+        high >> 36 & 0xFFF,
+        high & (1 << 36) - 1,
+        low >> 32,
+        low >> 20 & 0xFFF,
+        low & 0xFFFFF,
+    )
+
+
+def format_order_id(high: int, low: int) -> str:
+    """Show an order id as 26 base32 characters (Crockford's alphabet, most significant first)."""
+    value = int(high) << 64 | int(low)
+    return "".join(_BASE32[value >> shift & 31] for shift in range(125, -1, -5))
+
+
+def parse_order_id(text: str) -> tuple[int, int]:
+    """Read an order id's two halves. Raises: ValueError unless it is 26 base32 characters of 128 bits."""
+    if len(text) != 26 or any(letter not in _BASE32_VALUE for letter in text):
+        raise ValueError(f"order id: expected 26 characters of {_BASE32}, found {text[:40]!r}")
+    value = 0
+    for letter in text:
+        value = value << 5 | _BASE32_VALUE[letter]
+    if value >> 128:
+        raise ValueError(f"order id: expected 128 bits, found more in {text!r}")
+    return value >> 64, value & (1 << 64) - 1

@@ -1,0 +1,152 @@
+"""Sections: how a struct of scalars and columns becomes bytes, and a directory of them that readers can walk.
+
+A section is a frozen dataclass with a `TAG`; its fields are written in order of declaration: `int` as 8 bytes (i64), `str` as a length
+and UTF-8, `Column` and `Ascending` with the column codec, `Texts` as a text column. Fields are only ever appended, with a default: a body
+that ends early takes the defaults, a longer body is from newer code and its rest is skipped. Tags are never reused.
+"""
+
+import struct
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, fields
+from functools import cache
+from typing import Annotated, Any, ClassVar, Protocol, TypeVar, get_args, get_origin, get_type_hints
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.columns import ColumnError, decode_column, decode_texts, encode_column, encode_texts
+
+Column = NDArray[np.int64]
+"""Any integers, one dimension."""
+Ascending = Annotated[NDArray[np.int64], "ascending"]
+"""Integers that never fall: stored as differences where that is smaller."""
+Texts = list[str]
+
+S = TypeVar("S")
+
+REQUIRED = 1
+"""Directory flag: a reader that does not know the tag must refuse the whole, not skip the section."""
+
+_ENTRY = struct.Struct("<HHI")
+_COUNT = struct.Struct("<H")
+_I64 = struct.Struct("<q")
+_TEXT = struct.Struct("<H")
+
+
+class SectionError(ValueError):
+    """Bytes are not the sections they claim to be: says what was expected and what was found."""
+
+
+class Section(Protocol):
+    """What `encode_section` takes: a dataclass with a tag."""
+
+    TAG: ClassVar[int]
+    __dataclass_fields__: ClassVar[dict[str, Any]]
+
+
+def _read_int(data: memoryview, offset: int) -> tuple[int, int]:
+    return _I64.unpack_from(data, offset)[0], offset + 8
+
+
+def _read_text(data: memoryview, offset: int) -> tuple[str, int]:
+    (length,) = _TEXT.unpack_from(data, offset)
+    offset += _TEXT.size
+    if len(data) < offset + length:
+        raise SectionError(f"text: expected {length} bytes, found {len(data) - offset}")
+    return str(data[offset : offset + length], "utf-8"), offset + length
+
+
+def _write_text(text: str) -> bytes:
+    encoded = text.encode()
+    return _TEXT.pack(len(encoded)) + encoded
+
+
+def _write_ascending(values: NDArray[np.int64]) -> bytes:
+    return encode_column(values, ascending=True)
+
+
+_Writer = Callable[[Any], bytes]
+_Reader = Callable[[memoryview, int], tuple[Any, int]]
+
+
+@cache
+def _layout(section_type: type) -> tuple[tuple[str, _Writer, _Reader], ...]:
+    hints = get_type_hints(section_type, include_extras=True)
+    layout: list[tuple[str, _Writer, _Reader]] = []
+    for field in fields(section_type):
+        hint = hints[field.name]
+        if get_origin(hint) is Annotated and "ascending" in get_args(hint):
+            layout.append((field.name, _write_ascending, decode_column))
+        elif hint is int:
+            layout.append((field.name, _I64.pack, _read_int))
+        elif hint is str:
+            layout.append((field.name, _write_text, _read_text))
+        elif hint == list[str]:
+            layout.append((field.name, encode_texts, decode_texts))
+        else:
+            assert hint == Column, f"{section_type.__name__}.{field.name}: no encoding for {hint}"
+            layout.append((field.name, encode_column, decode_column))
+    return tuple(layout)
+
+
+def encode_section(section: Section) -> bytes:
+    """Encode one section's body."""
+    return b"".join(write(getattr(section, name)) for name, write, _ in _layout(type(section)))
+
+
+def decode_section(section_type: type[S], body: memoryview) -> S:
+    """Decode one section's body. Raises: SectionError when the bytes do not hold its fields."""
+    values: dict[str, Any] = {}
+    offset = 0
+    try:
+        for name, _, read in _layout(section_type):
+            if offset == len(body):
+                break
+            values[name], offset = read(body, offset)
+        return section_type(**values)
+    except (ColumnError, struct.error, UnicodeDecodeError, TypeError) as error:
+        raise SectionError(f"section {section_type.__name__}: {error}") from error
+
+
+def encode_sections(sections: Iterable[Section], *, flags: int = REQUIRED) -> bytes:
+    """Encode a directory and the bodies that it lists."""
+    bodies = [(type(section).TAG, encode_section(section)) for section in sections]
+    directory = b"".join(_ENTRY.pack(tag, flags, len(body)) for tag, body in bodies)
+    return b"".join((_COUNT.pack(len(bodies)), directory, *(body for _, body in bodies)))
+
+
+@dataclass(frozen=True, slots=True)
+class UnknownSection:
+    """An optional section that this version does not know."""
+
+    TAG: ClassVar[int] = 0
+    tag: int
+
+
+def walk_sections(data: memoryview, types: dict[int, type]) -> Iterator[Any]:
+    """Yield the decoded sections in order; unknown optional ones as `UnknownSection`. Raises: SectionError."""
+    if len(data) < _COUNT.size:
+        raise SectionError(f"sections: expected a directory, found {len(data)} bytes")
+    (count,) = _COUNT.unpack_from(data, 0)
+    start = _COUNT.size + count * _ENTRY.size
+    if len(data) < start:
+        raise SectionError(f"sections: expected {count} directory entries, found {len(data)} bytes")
+    entries = [_ENTRY.unpack_from(data, _COUNT.size + index * _ENTRY.size) for index in range(count)]
+    if start + sum(length for _, _, length in entries) != len(data):
+        raise SectionError(f"sections: directory and length {len(data)} disagree")
+    for tag, flags, length in entries:
+        known = types.get(tag)
+        if known is not None:
+            yield decode_section(known, data[start : start + length])
+        elif flags & REQUIRED:
+            raise SectionError(f"sections: required tag {tag} is unknown; a newer version wrote this, upgrade first")
+        else:
+            yield UnknownSection(tag)
+        start += length
+
+
+def tags(*section_types: type) -> dict[int, type]:
+    """Index section types by tag; a tag stands for one type only."""
+    index = {section_type.TAG: section_type for section_type in section_types}  # type: ignore[attr-defined]
+    assert len(index) == len(section_types), "two section types share a tag"
+    return index
