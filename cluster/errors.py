@@ -1,0 +1,25 @@
+"""What can go wrong between the operator and the cluster, as one small tree.
+
+    ClusterError           the operation failed: exit code 1
+      ServerError         an embedded server did not start, or keeps dying
+    UsageError             the operator asked for something that cannot be: exit code 2
+      ConfigError          the configuration is refused, with every wrong field listed
+
+Each message says what was expected, what was found and what to do; the command line prints it as it is.
+"""
+
+
+class ClusterError(Exception):
+    """An operation on the cluster failed; the message is for the operator."""
+
+
+class ServerError(ClusterError):
+    """An embedded server did not become ready, or died more often than it may."""
+
+
+class UsageError(Exception):
+    """The operator's request is wrong; nothing was started."""
+
+
+class ConfigError(UsageError):
+    """The configuration is refused as a whole; one line for each wrong field."""
