@@ -1,0 +1,138 @@
+"""What the auditor remembers: instruments, creators, subscriptions and their holdings. No rule of copying lives here."""
+
+from dataclasses import dataclass, field, replace
+
+from tests.reference.amounts import reserve_of, value_of
+from tests.reference.values import BUY, Order, OrderKey
+
+
+@dataclass(frozen=True, slots=True)
+class Instrument:
+    """Units: `lot` in 1e-8, `min_notional` in micros."""
+
+    lot: int
+    min_notional: int
+
+    def to_lot(self, quantity: int) -> int:
+        """Round a quantity down to whole lots; a negative one is none."""
+        return max(quantity, 0) // self.lot * self.lot
+
+
+@dataclass(frozen=True, slots=True)
+class Cause:
+    """What an order follows from, and what its later attempts are decided with."""
+
+    kind: str
+    number: int
+    leg: int
+    price: int
+    time: int
+
+
+@dataclass(frozen=True, slots=True)
+class FollowUp:
+    """A cause that is not done: it waits for cancels to be answered (`due` None) or for its exit's next attempt."""
+
+    cause: Cause
+    attempt: int
+    due: int | None = None
+
+
+@dataclass(slots=True)
+class Holding:
+    """One instrument in one subscription."""
+
+    target: int = 0
+    position: int = 0
+    cost: int = 0
+    orders: dict[OrderKey, Order] = field(default_factory=dict)
+    follow_up: FollowUp | None = None
+
+    @property
+    def open(self) -> int:
+        """The open orders' signed remainder."""
+        return sum(order.side * order.remaining for order in self.orders.values())
+
+    @property
+    def reach(self) -> int:
+        """What will be held when every open order is done."""
+        return self.position + self.open
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether cancels have to be answered first."""
+        return self.follow_up is not None and self.follow_up.due is None
+
+    def cancel_all(self) -> None:
+        """Ask for the cancel of every open order."""
+        for key, order in self.orders.items():
+            self.orders[key] = replace(order, is_cancelling=True)
+
+
+@dataclass(slots=True)
+class Creator:
+    """One creator; `traded` lists its symbols in the order of their slots, `seen` the marks of its newest signal."""
+
+    cash: int
+    positions: dict[str, int] = field(default_factory=dict)
+    seen: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def traded(self) -> list[str]:
+        return list(self.positions)
+
+    def equity(self, marks: dict[str, int]) -> int:
+        """Cash and the positions' values at the marks."""
+        return self.cash + sum(
+            value_of(held, marks[symbol]) for symbol, held in self.positions.items() if held
+        )
+
+
+@dataclass(slots=True)
+class Subscription:
+    """One account copying one creator."""
+
+    account: str
+    creator: str
+    cash: int
+    mode: str
+    ratio: int
+    amount: int
+    max_order_notional: int
+    max_position_weight: int
+    allow_short: bool
+    fee_rate: int
+    status: str = "active"
+    until: int | None = None
+    denied: set[str] = field(default_factory=set)
+    holdings: dict[str, Holding] = field(default_factory=dict)
+
+    def is_active_at(self, signal: int) -> bool:
+        """Whether a signal counts for this subscription."""
+        return self.status != "ended" and (self.until is None or signal < self.until)
+
+    def holding(self, symbol: str) -> Holding:
+        """Find what it holds of an instrument; an empty holding is made for a new one."""
+        return self.holdings.setdefault(symbol, Holding())
+
+    def equity(self, marks: dict[str, int]) -> int:
+        """Cash and the positions' values at the marks."""
+        held = ((symbol, holding.position) for symbol, holding in self.holdings.items() if holding.position)
+        return self.cash + sum(value_of(position, marks[symbol]) for symbol, position in held)
+
+    @property
+    def reserved(self) -> int:
+        """What open entries withhold: buys at the limit with the fee, shorts at the signal's price. Exits withhold nothing."""
+        entries = (o for holding in self.holdings.values() for o in holding.orders.values() if not o.is_exit)
+        return sum(
+            reserve_of(order.remaining, order.limit_price, self.fee_rate)
+            if order.side == BUY
+            else reserve_of(order.remaining, order.price, 0)
+            for order in entries
+        )
+
+    @property
+    def available(self) -> int:
+        """Cash less reservations, less shorts' proceeds and as much again held against them."""
+        proceeds = sum(-holding.cost for holding in self.holdings.values() if holding.position < 0)
+        return self.cash - self.reserved - 2 * proceeds

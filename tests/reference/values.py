@@ -1,0 +1,88 @@
+"""What a book of copying says to the outside: decisions, orders, positions, cash. Plain values, shared by every `World`.
+
+Units: money, prices and ratios in micros, quantities in 1e-8 units, times in ns. Sides are +1 buy and -1 sell.
+"""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+BUY, SELL = 1, -1
+SIGNAL, COMMAND = "signal", "command"
+TRADE, CANCELED, EXPIRED, REJECTED = "trade", "canceled", "expired", "rejected"
+
+
+class OrderKey(NamedTuple):
+    """What an order is called: its cause, its subscription, its leg and its attempt (P1). One order each, ever."""
+
+    cause_kind: str
+    cause_number: int
+    account: str
+    creator: str
+    leg: int
+    attempt: int
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """One copy order as it stands: `limit_price` is 0 for a market order, `price` the one it was decided at."""
+
+    key: OrderKey
+    symbol: str
+    side: int
+    quantity: int
+    price: int
+    limit_price: int
+    is_exit: bool
+    remaining: int
+    is_cancelling: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What became of one leg of one signal for one subscription: `ordered`, `netted` or `skipped` with a reason."""
+
+    account: str
+    creator: str
+    symbol: str
+    leg: int
+    outcome: str
+    reason: str = ""
+    order: Order | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """One instrument in one subscription: target t, position p, open orders' signed remainder o, signed cost basis."""
+
+    target: int
+    position: int
+    open: int
+    cost: int
+
+
+@dataclass(frozen=True, slots=True)
+class Sleeve:
+    """One subscription's money and whether it is `active`, `paused`, `ending` or `ended`."""
+
+    status: str
+    cash: int
+    reserved: int
+    equity: int
+
+
+@dataclass(frozen=True, slots=True)
+class Portfolio:
+    """One creator: cash, signed positions by symbol, equity at the newest marks."""
+
+    cash: int
+    positions: dict[str, int]
+    equity: int
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """Everything a book holds; positions by (account, creator, symbol), sleeves by (account, creator)."""
+
+    positions: dict[tuple[str, str, str], Position]
+    sleeves: dict[tuple[str, str], Sleeve]
+    creators: dict[str, Portfolio]

@@ -1,0 +1,132 @@
+"""A world in which copying happens: what a scenario may do and see. The reference is one; an engine is another.
+
+Units: money, prices, ratios in micros, quantities in 1e-8 units, times and ages in ns. Sides are +1 and -1.
+"""
+
+from typing import Protocol
+
+from tests.reference.reference import Reference
+from tests.reference.values import TRADE, Decision, Order, Portfolio, Position, Sleeve
+
+
+class World(Protocol):
+    """One creator shard, one broker without fees, and a clock that stands still unless it is moved."""
+
+    def list_instrument(self, symbol: str, *, lot: int, min_notional: int) -> None:
+        """Introduce an instrument before anything names it."""
+
+    def open_creator(self, creator: str, *, cash: int) -> None:
+        """Begin a creator."""
+
+    def follow(
+        self,
+        account: str,
+        creator: str,
+        *,
+        cash: int,
+        mode: str = "proportional",
+        ratio: int = 1_000_000,
+        amount: int = 0,
+        max_order_notional: int = 0,
+        max_position_weight: int = 0,
+        allow_short: bool = False,
+    ) -> None:
+        """Begin a subscription, opening the account if need be; it counts from the next fill on. 0 is no limit."""
+
+    def unfollow(self, account: str, creator: str) -> None:
+        """End a subscription, from the next fill on."""
+
+    def mark(self, symbol: str, price: int) -> None:
+        """Mark an instrument now."""
+
+    def fill(
+        self,
+        creator: str,
+        symbol: str,
+        side: int,
+        quantity: int,
+        price: int,
+        *,
+        age: int = 0,
+        order_quantity: int = 0,
+    ) -> list[Decision]:
+        """Fill a creator's order, dated `age` ago, and decide it everywhere. Returns: by leg, then by order of following."""
+
+    def open_orders(self) -> list[Order]:
+        """List the open orders, ordered by cause, leg and attempt."""
+
+    def execute(self, order: Order, quantity: int, price: int, *, fee: int = 0) -> None:
+        """Let the broker fill some of an order."""
+
+    def end(self, order: Order, exec_type: str) -> None:
+        """Let the broker end an order with its remainder: `canceled` (asked for or not), `expired` or `rejected`."""
+
+    def advance(self, duration: int) -> None:
+        """Move event time on and do what falls due."""
+
+    def position(self, account: str, creator: str, symbol: str) -> Position:
+        """See one holding; all zero when there is none."""
+
+    def sleeve(self, account: str, creator: str) -> Sleeve:
+        """See one subscription's money and status."""
+
+    def portfolio(self, creator: str) -> Portfolio:
+        """See one creator."""
+
+
+def execute_all(world: World) -> None:
+    """Fill every open order that is not being cancelled, at the price it was decided at."""
+    for order in world.open_orders():
+        if not order.is_cancelling:
+            world.execute(order, order.remaining, order.price)
+
+
+class ReferenceWorld:
+    """The reference as a world."""
+
+    def __init__(self, *, time: int = 1_700_000_000 * 10**9, fee_rate: int = 0) -> None:
+        self.book = Reference(time=time, fee_rate=fee_rate)
+        self.list_instrument = self.book.list_instrument
+        self.open_creator = self.book.open_creator
+        self.follow = self.book.follow
+        self.open_orders = self.book.open_orders
+
+    def unfollow(self, account: str, creator: str) -> None:
+        self.book.unfollow(account, creator)
+
+    def mark(self, symbol: str, price: int) -> None:
+        self.book.mark(symbol, price)
+
+    def fill(
+        self,
+        creator: str,
+        symbol: str,
+        side: int,
+        quantity: int,
+        price: int,
+        *,
+        age: int = 0,
+        order_quantity: int = 0,
+    ) -> list[Decision]:
+        time = self.book.time - age
+        return self.book.fill(
+            creator, symbol, side, quantity, price, time=time, order_quantity=order_quantity
+        )
+
+    def execute(self, order: Order, quantity: int, price: int, *, fee: int = 0) -> None:
+        self.book.execution(order.key, TRADE, quantity=quantity, price=price, fee=fee)
+
+    def end(self, order: Order, exec_type: str) -> None:
+        self.book.execution(order.key, exec_type)
+
+    def advance(self, duration: int) -> None:
+        self.book.advance(self.book.time + duration)
+
+    def position(self, account: str, creator: str, symbol: str) -> Position:
+        return self.book.state().positions.get((account, creator, symbol), Position(0, 0, 0, 0))
+
+    def sleeve(self, account: str, creator: str) -> Sleeve:
+        return self.book.state().sleeves[account, creator]
+
+    def portfolio(self, creator: str) -> Portfolio:
+        return self.book.state().creators[creator]
