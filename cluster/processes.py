@@ -1,0 +1,181 @@
+"""Child programs that are kept running.
+
+    STOPPED --start--> STARTING --ready--> RUNNING --exit--> STARTING (after a pause that doubles) --stop--> STOPPED
+
+A program is started in a session of its own, so that Ctrl-C reaches the supervisor alone, writes to its own log file, and is written
+down in run.json before anything waits for it. Its preparation runs before every start: starting is always recovery.
+"""
+
+import asyncio
+import contextlib
+import os
+import signal
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from enum import StrEnum
+from pathlib import Path
+from typing import NamedTuple
+
+import structlog
+
+from cluster.config import SupervisionOptions
+from cluster.errors import ServerError
+from cluster.run_file import RunFile
+
+log = structlog.get_logger()
+
+READY_POLL_S = 0.02
+LOG_TAIL_BYTES = 2000
+STEADY_S = 10.0
+"""After running this long a program's next restart begins with the shortest pause again."""
+
+
+class ProgramState(StrEnum):
+    """Where a program is in its life."""
+
+    STOPPED = "stopped"
+    STARTING = "starting"
+    RUNNING = "running"
+
+
+class Program(NamedTuple):
+    """What to run. `prepare` runs before each start; `ready` tells whether it serves, and may raise OSError while it does not."""
+
+    name: str
+    argv: Sequence[str]
+    log_path: Path
+    ready: Callable[[], Awaitable[bool]]
+    prepare: Callable[[], Awaitable[None]] | None = None
+    environment: Mapping[str, str] = {}
+    stop_signal: signal.Signals = signal.SIGTERM
+
+
+class ChildProgram:
+    """One program, run as a child of the supervisor and started again whenever it ends."""
+
+    def __init__(self, program: Program, run_file: RunFile, options: SupervisionOptions) -> None:
+        self.program = program
+        self.state = ProgramState.STOPPED
+        self.restarts_count = 0
+        self._run_file = run_file
+        self._options = options
+        self._process: asyncio.subprocess.Process | None = None
+        self._keeper: asyncio.Task[None] | None = None
+        self._ready = asyncio.Event()
+
+    @property
+    def pid(self) -> int | None:
+        """The process id of the current incarnation; None between two."""
+        return None if self._process is None or self._process.returncode is not None else self._process.pid
+
+    async def start(self) -> None:
+        """Start the program, wait until it serves, and keep it running from then on. Raises: ServerError."""
+        assert self.state is ProgramState.STOPPED, f"{self.program.name} is {self.state}, expected stopped"
+        self.state = ProgramState.STARTING
+        try:
+            await self._launch()
+        except BaseException:
+            await self._end()
+            self.state = ProgramState.STOPPED
+            raise
+        self._keeper = asyncio.create_task(self._keep(), name=f"keep {self.program.name}")
+
+    async def stop(self) -> None:
+        """Stop the program for good: its stop signal, and after `stop_s_max` SIGKILL to it and its children."""
+        if self._keeper is not None:
+            self._keeper.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._keeper
+            self._keeper = None
+        await self._end()
+        self._ready.clear()
+        self.state = ProgramState.STOPPED
+
+    async def wait_ready(self) -> None:
+        """Wait until the program serves, now or after its next start."""
+        await self._ready.wait()
+
+    async def _launch(self) -> None:
+        program = self.program
+        if program.prepare is not None:
+            await program.prepare()
+        with program.log_path.open("ab") as output:
+            self._process = await asyncio.create_subprocess_exec(
+                *program.argv,
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                start_new_session=True,
+                env={**os.environ, **program.environment, **self._run_file.environment},
+            )
+        self._run_file.record("server", program.name, self._process.pid)
+        await self._await_ready(self._process)
+        self.state = ProgramState.RUNNING
+        self._ready.set()
+        log.info("program_running", name=program.name, pid=self._process.pid)
+
+    async def _await_ready(self, process: asyncio.subprocess.Process) -> None:
+        deadline = time.monotonic() + self._options.start_s_max
+        while time.monotonic() < deadline:
+            if process.returncode is not None:
+                raise ServerError(
+                    f"{self.program.name}: expected a running server, found that it ended with status {process.returncode}; "
+                    f"its log {self.program.log_path} ends with:\n{self._log_tail()}"
+                )
+            try:
+                if await asyncio.wait_for(self.program.ready(), timeout=2.0):
+                    return
+            except (OSError, TimeoutError):
+                pass
+            await asyncio.sleep(READY_POLL_S)
+        raise ServerError(
+            f"{self.program.name}: expected it to serve within {self._options.start_s_max} s, found no answer; "
+            f"its log {self.program.log_path} ends with:\n{self._log_tail()}"
+        )
+
+    async def _keep(self) -> None:
+        pause_s = self._options.restart_ms_min / 1000
+        while True:
+            process = self._process
+            assert process is not None
+            began = time.monotonic()
+            status = await process.wait()
+            _kill_group(process.pid)
+            self._ready.clear()
+            self.state = ProgramState.STARTING
+            self.restarts_count += 1
+            log.warning("program_ended", name=self.program.name, pid=process.pid, status=status)
+            if time.monotonic() - began > STEADY_S:
+                pause_s = self._options.restart_ms_min / 1000
+            await asyncio.sleep(pause_s)
+            pause_s = min(2 * pause_s, self._options.restart_ms_max / 1000)
+            try:
+                await self._launch()
+            except (ServerError, OSError) as error:
+                log.error("program_start_failed", name=self.program.name, error=str(error))
+                await self._end()
+
+    async def _end(self) -> None:
+        """End the current incarnation and whatever is left of its process group."""
+        process = self._process
+        if process is None or process.returncode is not None:
+            return
+        with contextlib.suppress(ProcessLookupError):
+            process.send_signal(self.program.stop_signal)
+            # A stopped process handles the signal only once it goes on.
+            process.send_signal(signal.SIGCONT)
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(process.wait(), timeout=self._options.stop_s_max)
+        _kill_group(process.pid)
+        await process.wait()
+
+    def _log_tail(self) -> str:
+        with contextlib.suppress(OSError):
+            return self.program.log_path.read_bytes()[-LOG_TAIL_BYTES:].decode(errors="replace").strip()
+        return ""
+
+
+def _kill_group(leader_pid: int) -> None:
+    """Kill what is left of a child's process group; call right when the leader ended, before its id can be given away."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(leader_pid, signal.SIGKILL)

@@ -1,0 +1,141 @@
+"""The local Ray: started on loopback for one data directory, or an existing one joined by address.
+
+Ray decides where actors run and starts them; who owns a shard is never its business. Its processes are written down in run.json as they
+are found, because two of them outlive a killed driver and overwrite the environment by which they could be recognised.
+"""
+
+import asyncio
+import logging
+import os
+import shutil
+import tempfile
+import warnings
+from pathlib import Path
+from typing import Any
+
+from cluster.config import Config
+from cluster.config_file import Secrets
+from cluster.credentials import Credentials
+from cluster.errors import ServerError
+from cluster.leftovers import record_descendants, stop_processes
+from cluster.run_file import RunFile
+
+ROLE = "ray"
+LOGICAL_CPUS = 16
+"""Actors ask for no CPU; Ray's own bookkeeping wants some number that is not the machine's."""
+SOCKET_PATH_BYTES_MAX = 107
+SESSION_PATH_BYTES = len("/session_2026-01-01_00-00-00_000000_4194304/sockets/plasma_store.123456")
+SYSTEM_CONFIG = {"worker_niceness": 0, "task_events_report_interval_ms": 0}
+
+
+class RayCluster:
+    """This process's connection to Ray; made by `start_ray`."""
+
+    def __init__(self, address: str, run_file: RunFile, *, is_ours: bool) -> None:
+        self.address = address
+        self._run_file = run_file
+        self._is_ours = is_ours
+
+    async def record_processes(self) -> None:
+        """Write down Ray's processes, workers included; call again after actors were placed."""
+        if self._is_ours:
+            await asyncio.to_thread(record_descendants, self._run_file, role=ROLE)
+
+    async def stop(self, *, stop_s_max: float) -> None:
+        """Disconnect, and end every process of a Ray that was started here. Raises: TimeoutError when one survives SIGKILL."""
+        import ray
+
+        processes = await asyncio.to_thread(_processes, self._run_file) if self._is_ours else []
+        await asyncio.to_thread(ray.shutdown)
+        await asyncio.to_thread(stop_processes, processes, stop_s_max=stop_s_max)
+        for scratch in self._run_file.run.scratch:
+            shutil.rmtree(scratch, ignore_errors=True)
+
+
+async def start_ray(
+    data: Path, config: Config, credentials: Credentials, secrets: Secrets, run_file: RunFile
+) -> RayCluster:
+    """Start a local Ray, or join the one the configuration names. Raises: ServerError.
+
+    Cost: 6 s on the reference machine, of which 1 s is the import.
+    """
+    address = config.ray.address
+    token = data / "ray_token"
+    token.touch(mode=0o600)
+    token.write_text(secrets.ray_token if address else credentials.ray_token)
+    environment = {
+        "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
+        "RAY_USAGE_STATS_ENABLED": "0",
+        "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+        "RAY_AUTH_MODE": "token",
+        "RAY_AUTH_TOKEN_PATH": str(token.resolve()),
+        **run_file.environment,
+    }
+    os.environ.update(environment)
+    options = _join(address) if address else _local(_session_root(data, run_file), config)
+    try:
+        found = await asyncio.to_thread(_init, options, config.cluster.name)
+    except (RuntimeError, ConnectionError, OSError) as error:
+        await asyncio.to_thread(record_descendants, run_file, role=ROLE)
+        raise ServerError(
+            f"ray: expected it to start, found {error}; its logs are under {data / 'ray'}"
+        ) from error
+    cluster = RayCluster(found, run_file, is_ours=address is None)
+    run_file.set_address("ray", found)
+    await cluster.record_processes()
+    return cluster
+
+
+def _local(session_root: Path, config: Config) -> dict[str, Any]:
+    return {
+        "_node_ip_address": "127.0.0.1",
+        "_temp_dir": str(session_root),
+        "_system_config": SYSTEM_CONFIG,
+        "num_cpus": LOGICAL_CPUS,
+        "num_gpus": 0,
+        "object_store_memory": config.ray.object_store_mib << 20,
+        "include_dashboard": False,
+    }
+
+
+def _join(address: str) -> dict[str, Any]:
+    return {"address": address}
+
+
+def _init(options: dict[str, Any], namespace: str) -> str:
+    with warnings.catch_warnings():
+        # Ray warns about its own coming defaults on import; nothing here depends on them.
+        warnings.simplefilter("ignore")
+        import ray
+
+        # It remarks that a thread other than the main one cannot install its SIGTERM handler, which is what is wanted.
+        logging.getLogger("ray").setLevel(logging.ERROR)
+        context: Any = ray.init(
+            **options,
+            namespace=namespace,
+            log_to_driver=False,
+            configure_logging=False,
+            logging_level=logging.ERROR,
+        )
+    return str(context.address_info["gcs_address"])
+
+
+def _session_root(data: Path, run_file: RunFile) -> Path:
+    """Make DIR/ray empty and name it by a path short enough for the sockets Ray puts below it."""
+    root = (data / "ray").resolve()
+    shutil.rmtree(root, ignore_errors=True)
+    root.mkdir(mode=0o700)
+    if len(os.fsencode(root)) + SESSION_PATH_BYTES <= SOCKET_PATH_BYTES_MAX:
+        return root
+    scratch = Path(tempfile.mkdtemp(prefix="lockstep-"))
+    run_file.add_scratch(scratch)
+    short = scratch / "r"
+    short.symlink_to(root)
+    return short
+
+
+def _processes(run_file: RunFile) -> list[Any]:
+    import psutil
+
+    records = record_descendants(run_file, role=ROLE)
+    return [psutil.Process(record.pid) for record in records if record.is_alive()]

@@ -1,0 +1,309 @@
+"""The embedded servers as they really are: credentials, recovery after kill -9, and what a killed supervisor leaves behind."""
+
+import asyncio
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+
+import asyncpg
+import nats
+import psutil
+import pytest
+from nats.aio.client import Client
+from nats.js.api import DiscardPolicy, StorageType, StreamConfig
+from nats.js.errors import Error as JetStreamError
+
+from cluster.config import Config, SupervisionOptions
+from cluster.credentials import ADMIN, Credentials, User, broker_role, ensure_credentials, read_credentials
+from cluster.embedded.nats_server import start_nats
+from cluster.embedded.postgres_server import postgres_url, start_postgres
+from cluster.errors import ClusterError, UsageError
+from cluster.leftovers import clear_leftovers, processes_of
+from cluster.processes import ChildProgram
+from cluster.run_file import DirectoryLock, RunFile, read_run
+
+pytestmark = pytest.mark.real
+
+CONFIG = Config(supervision=SupervisionOptions(restart_ms_min=1, stop_s_max=5))
+WAIT_S = 20.0
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + WAIT_S
+    while not condition():
+        assert time.monotonic() < deadline, "the condition did not come true in time"
+        await asyncio.sleep(0.01)
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    (tmp_path / "logs").mkdir()
+    return tmp_path
+
+
+@pytest.fixture
+def run_file(data: Path) -> RunFile:
+    return RunFile(data)
+
+
+@pytest.fixture
+def credentials(data: Path) -> Credentials:
+    return ensure_credentials(data, ["paper", "other"])
+
+
+@pytest.fixture
+async def nats_server(data: Path, credentials: Credentials, run_file: RunFile) -> AsyncIterator[ChildProgram]:
+    child = await start_nats(data, CONFIG, credentials, run_file)
+    yield child
+    await child.stop()
+
+
+async def connect(run_file: RunFile, user: User, **options: object) -> Client:
+    client = Client()
+    await client.connect(
+        run_file.run.addresses["nats"],
+        user=user.user,
+        password=user.password,
+        inbox_prefix=user.inbox_prefix,
+        reconnect_time_wait=0,
+        max_reconnect_attempts=-1,
+        **options,  # type: ignore[arg-type]
+    )
+    return client
+
+
+async def make_stream(engine: Client, name: str, *subjects: str) -> None:
+    await engine.jetstream().add_stream(
+        StreamConfig(
+            name=name,
+            subjects=list(subjects),
+            storage=StorageType.FILE,
+            discard=DiscardPolicy.NEW,
+            allow_direct=True,
+        )
+    )
+
+
+async def silent(_: Exception) -> None:
+    """Take the errors that a refused client is told of."""
+
+
+async def test_client_without_or_with_wrong_credentials_is_refused(
+    nats_server: ChildProgram, credentials: Credentials, run_file: RunFile
+) -> None:
+    url = run_file.run.addresses["nats"]
+    wrong = {"user": "engine", "password": credentials.users["admin"].password}
+    for login in ({}, wrong):
+        client = Client()
+        with pytest.raises(nats.errors.Error, match="Authorization Violation"):
+            await client.connect(url, allow_reconnect=False, connect_timeout=2, error_cb=silent, **login)
+        assert not client.is_connected
+        # The client leaves its socket open when it is refused.
+        if client._transport is not None:
+            client._transport.close()
+
+
+async def test_broker_may_do_its_own_work_and_nothing_else(
+    nats_server: ChildProgram, credentials: Credentials, run_file: RunFile
+) -> None:
+    engine = await connect(run_file, credentials.users["engine"])
+    refusals: list[str] = []
+
+    async def note(error: Exception) -> None:
+        refusals.append(str(error).lower())
+
+    paper = await connect(run_file, credentials.users[broker_role("paper")], error_cb=note)
+    await make_stream(engine, "INGRESS", "fills.>", "marks.>")
+    await make_stream(engine, "EXECUTIONS", "executions.>")
+    allowed = ("fills.paper.alice", "marks.paper", "executions.paper.0")
+    for subject in allowed:
+        assert (await paper.jetstream().publish(subject, b"x")).seq >= 1
+
+    async def answer(message: object) -> None:
+        await message.respond(b"taken")  # type: ignore[attr-defined]
+
+    await paper.subscribe("broker.paper.orders", cb=answer)
+    await paper.flush()
+    assert (await engine.request("broker.paper.orders", b"block", timeout=5)).data == b"taken"
+    assert refusals == []
+
+    forbidden = ("fills.other.alice", "marks.other", "executions.other.0", "journal.follower.0", "commands.bulk",
+                 "heads.creator.0", "broker.paper.orders", "_INBOX_engine.x", "$JS.API.STREAM.DELETE.INGRESS")  # fmt: skip
+    for subject in forbidden:
+        await paper.publish(subject, b"x")
+    for subject in (">", "journal.>", "_INBOX_engine.>", "broker.other.orders", "heads.>", "fills.>"):
+        await paper.subscribe(subject)
+    await paper.flush()
+    await until(lambda: len(refusals) >= len(forbidden) + 6)
+    for subject in forbidden:
+        assert any(f'publish to "{subject}"'.lower() in refusal for refusal in refusals), subject
+    assert (await engine.jetstream().stream_info("INGRESS")).state.messages == 2
+    await paper.close()
+    await engine.close()
+
+
+async def test_admin_may_command_and_read_but_not_write_streams(
+    nats_server: ChildProgram, credentials: Credentials, run_file: RunFile
+) -> None:
+    engine = await connect(run_file, credentials.users["engine"])
+    admin = await connect(run_file, credentials.users[ADMIN], error_cb=silent)
+    await make_stream(engine, "JOURNAL_FOLLOWER", "journal.follower.*")
+    await engine.jetstream().publish("journal.follower.0", b"frame")
+
+    async def answer(message: object) -> None:
+        await message.respond(b"ok")  # type: ignore[attr-defined]
+
+    for subject in ("commands.account.a", "shards.follower.0.inspect"):
+        await engine.subscribe(subject, cb=answer)
+    await engine.flush()
+    for subject in ("commands.account.a", "shards.follower.0.inspect"):
+        assert (await admin.request(subject, b"{}", timeout=5)).data == b"ok"
+    js = admin.jetstream()
+    assert (await js.stream_info("JOURNAL_FOLLOWER")).state.messages == 1
+    direct = await js.get_msg("JOURNAL_FOLLOWER", subject="journal.follower.0", direct=True)
+    assert direct.data == b"frame"
+    feed = await js.subscribe("journal.follower.0", ordered_consumer=True)
+    assert (await feed.next_msg(timeout=5)).data == b"frame"
+    heads = await admin.subscribe("heads.>")
+    await admin.flush()
+    await engine.publish("heads.creator.0", b"1")
+    assert (await heads.next_msg(timeout=5)).data == b"1"
+    with pytest.raises((JetStreamError, nats.errors.Error)):
+        await js.publish("journal.follower.0", b"forged", timeout=0.5)
+    with pytest.raises((JetStreamError, nats.errors.Error)):
+        await admin.jetstream(timeout=0.5).delete_stream("JOURNAL_FOLLOWER")
+    await admin.close()
+    await engine.close()
+
+
+async def test_killed_nats_is_back_on_its_port_with_what_it_acknowledged(
+    nats_server: ChildProgram, credentials: Credentials, run_file: RunFile
+) -> None:
+    engine = await connect(run_file, credentials.users["engine"])
+    await make_stream(engine, "INGRESS", "fills.>")
+    await engine.jetstream().publish("fills.paper.a", b"kept")
+    killed = nats_server.pid
+    assert killed is not None
+    os.kill(killed, signal.SIGKILL)
+    await until(lambda: nats_server.restarts_count == 1)
+    await asyncio.wait_for(nats_server.wait_ready(), WAIT_S)
+    await until(lambda: engine.is_connected and nats_server.pid not in (None, killed))
+    assert (await engine.jetstream().get_msg("INGRESS", seq=1)).data == b"kept"
+    assert [record.pid for record in run_file.run.processes] == [nats_server.pid]
+    await engine.close()
+
+
+async def test_killed_postgres_is_back_on_its_port_with_what_it_committed(
+    data: Path, credentials: Credentials, run_file: RunFile
+) -> None:
+    child = await start_postgres(data, CONFIG, credentials, run_file)
+    try:
+        port = int(run_file.run.addresses["postgres"].rpartition(":")[2])
+        url = postgres_url(port, credentials)
+        connection = await asyncpg.connect(url)
+        await connection.execute("create table kept (n int)")
+        await connection.execute("insert into kept values (7)")
+        killed = child.pid
+        assert killed is not None
+        os.kill(killed, signal.SIGKILL)
+        await until(lambda: child.restarts_count == 1)
+        await asyncio.wait_for(child.wait_ready(), WAIT_S)
+        connection.terminate()
+        connection = await asyncpg.connect(url)
+        assert await connection.fetchval("select n from kept") == 7
+        await connection.close()
+        with pytest.raises(asyncpg.InvalidPasswordError):
+            await asyncpg.connect(postgres_url(port, Credentials(users={}, postgres_password="wrong")))
+    finally:
+        await child.stop()
+    assert processes_of(run_file.run) == []
+
+
+async def test_servers_listen_on_loopback_only(
+    nats_server: ChildProgram, data: Path, credentials: Credentials, run_file: RunFile
+) -> None:
+    postgres = await start_postgres(data, CONFIG, credentials, run_file)
+    try:
+        addresses = {
+            connection.laddr.ip
+            for process in processes_of(run_file.run)
+            for connection in process.net_connections()
+            if connection.status == psutil.CONN_LISTEN
+        }
+        assert addresses == {"127.0.0.1"}
+    finally:
+        await postgres.stop()
+
+
+async def test_stopped_server_leaves_no_process(nats_server: ChildProgram, run_file: RunFile) -> None:
+    await nats_server.stop()
+    assert nats_server.pid is None
+    assert processes_of(run_file.run) == []
+
+
+def test_credentials_are_private_and_stay_the_same(data: Path) -> None:
+    first = ensure_credentials(data, ["paper"])
+    path = data / "credentials.json"
+    assert path.stat().st_mode & 0o777 == 0o600
+    second = ensure_credentials(data, ["paper", "other"])
+    assert second.users["engine"] == first.users["engine"]
+    assert broker_role("other") in second.users
+    assert read_credentials(data) == second
+    assert json.loads(path.read_text())["users"]["engine"]["password"] not in repr(second)
+    with pytest.raises(ClusterError, match="expected the credentials"):
+        read_credentials(data / "absent")
+
+
+def test_data_directory_has_one_supervisor(data: Path) -> None:
+    first, second = DirectoryLock(data), DirectoryLock(data)
+    first.acquire()
+    with pytest.raises(UsageError, match="found it running"):
+        second.acquire()
+    first.release()
+    second.acquire()
+    second.release()
+
+
+def _start(argv: list[str], extra: dict[str, str]) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(argv, env={**os.environ, **extra})
+
+
+async def test_leftovers_of_a_killed_run_are_stopped_and_strangers_are_not(data: Path) -> None:
+    run_file = RunFile(data)
+    sleeper = [sys.executable, "-c", "import time; time.sleep(600)"]
+    named, marked, stranger = (_start(sleeper, extra) for extra in ({}, run_file.environment, {}))
+    try:
+        await until(lambda: len(psutil.Process(marked.pid).cmdline()) == 3)
+        run_file.record("server", "named", named.pid)
+        # The stranger has the id of a process of the run that ended long ago.
+        reused = {"role": "server", "name": "reused", "pid": stranger.pid, "started": "another-boot/1"}
+        stored = json.loads((data / "run.json").read_text())
+        stored["processes"].append(reused)
+        (data / "run.json").write_text(json.dumps(stored))
+        os.kill(marked.pid, signal.SIGSTOP)
+        assert clear_leftovers(data, stop_s_max=2) == 2
+        assert named.poll() is not None
+        assert marked.poll() is not None
+        assert stranger.poll() is None
+        assert read_run(data) is None
+    finally:
+        for process in (named, marked, stranger):
+            process.kill()
+            process.wait()
+
+
+def test_chosen_port_is_free_and_below_the_outgoing_range() -> None:
+    from cluster.embedded.ports import choose_port
+
+    with socket.socket() as held:
+        port = choose_port()
+        held.bind(("127.0.0.1", port))
+        assert port < 32_768
+        assert choose_port(preferred=port) != port
+    assert choose_port(preferred=port) == port
