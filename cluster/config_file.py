@@ -86,6 +86,15 @@ def render(config: Config) -> str:
     return "\n".join(lines).strip() + "\n"
 
 
+def render_options() -> str:
+    """Show every option: its path, its default and what it is."""
+    rows = [
+        (option.path, _toml(option.default) if option.default is not None else "unset", option.description)
+        for option in options()
+    ]
+    return "".join(f"{path} = {default}\n    {description}\n" for path, default, description in rows)
+
+
 def options(struct: type[msgspec.Struct] = Config, prefix: str = "") -> Iterator[Option]:
     """List every field with its default and documentation, in file order."""
     for field in msgspec.structs.fields(struct):
