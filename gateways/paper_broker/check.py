@@ -1,0 +1,95 @@
+"""Whether a block's sections can be what they claim: pure checks that answer with a refusal, empty when there is none.
+
+A block is taken whole or refused whole; nothing of it is applied before all of it was checked.
+"""
+
+from typing import Any
+
+import numpy as np
+
+from engine.blocks import CancelsSubmitted, GatewayEpoch, OrdersSubmitted
+from engine.identity import ATTEMPT_MAX, DEDICATED_SHARDS_MAX, LEG_MAX, SHARDS_MAX
+from engine.sections import Column
+from engine.units import MONEY_MAX, PRICE_MAX, QUANTITY_MAX, QUANTITY_ONE, TIME_MAX_NS
+
+CAUSE_KIND_MAX = 2
+CAUSE_NUMBER_MAX = (1 << 36) - 1
+SUBSCRIPTION_MAX = (1 << 32) - 1
+_SYMBOL_BYTES_MAX = 64
+
+_ORDER_RANGES = (
+    ("follower_shard", 0, DEDICATED_SHARDS_MAX - 1),
+    ("frame", 0, (1 << 63) - 1),
+    ("cause_kind", 0, CAUSE_KIND_MAX),
+    ("creator_shard", 0, SHARDS_MAX - 1),
+    ("cause_number", 0, CAUSE_NUMBER_MAX),
+    ("leg", 0, LEG_MAX),
+    ("attempt", 0, ATTEMPT_MAX),
+    ("price", 1, PRICE_MAX),
+    ("limit_price", 0, PRICE_MAX),
+    ("expire_time", 0, TIME_MAX_NS),
+)
+_CANCEL_RANGES = (
+    ("cause_kinds", CAUSE_KIND_MAX),
+    ("creator_shards", SHARDS_MAX - 1),
+    ("cause_numbers", CAUSE_NUMBER_MAX),
+    ("subscriptions", SUBSCRIPTION_MAX),
+    ("legs", LEG_MAX),
+    ("attempts", ATTEMPT_MAX),
+)
+
+
+def check_epoch(sections: list[Any], highest_epoch: int) -> str:
+    """Check that a block begins with the epoch of a gateway that is not superseded (P5)."""
+    if not sections or not isinstance(sections[0], GatewayEpoch):
+        return "block: expected a GatewayEpoch section first, found none"
+    head = sections[0]
+    if head.epoch < highest_epoch:
+        return f"epoch: expected {highest_epoch} or higher, found {head.epoch}; a newer gateway took over"
+    if not 0 <= head.event_time <= TIME_MAX_NS:
+        return f"event_time: expected 0 to {TIME_MAX_NS}, found {head.event_time}"
+    return ""
+
+
+def check_orders(orders: OrdersSubmitted) -> str:
+    """Check an orders section but for its accounts."""
+    for field, low, high in _ORDER_RANGES:
+        value = getattr(orders, field)
+        if not low <= value <= high:
+            return f"orders: {field}: expected {low} to {high}, found {value}"
+    if orders.side not in (1, -1):
+        return f"orders: side: expected 1 or -1, found {orders.side}"
+    if not 1 <= len(orders.symbol.encode()) <= _SYMBOL_BYTES_MAX:
+        return f"orders: symbol: expected 1 to {_SYMBOL_BYTES_MAX} bytes, found {orders.symbol[:70]!r}"
+    count = len(orders.subscriptions)
+    if len(orders.accounts) != count or len(orders.quantities) != count:
+        return f"orders: expected {count} accounts and quantities, found {len(orders.accounts)} and {len(orders.quantities)}"
+    return _check_order_columns(orders) if count else ""
+
+
+def _check_order_columns(orders: OrdersSubmitted) -> str:
+    subscriptions, quantities = orders.subscriptions, orders.quantities
+    if (subscriptions[1:] < subscriptions[:-1]).any():
+        return "orders: subscriptions: expected them to ascend, found one that falls"
+    if subscriptions[0] < 0 or subscriptions[-1] > SUBSCRIPTION_MAX:
+        return f"orders: subscriptions: expected 0 to {SUBSCRIPTION_MAX}, found {subscriptions[0]} to {subscriptions[-1]}"
+    least, most = int(quantities.min()), int(quantities.max())
+    if least <= 0 or most > QUANTITY_MAX:
+        return f"orders: quantities: expected 1 to {QUANTITY_MAX}, found {least} to {most}"
+    if most * max(orders.price, orders.limit_price) // QUANTITY_ONE > MONEY_MAX:
+        return f"orders: notional: expected at most {MONEY_MAX} micros, found more at quantity {most} and price {orders.price}"
+    return ""
+
+
+def check_cancels(cancels: CancelsSubmitted) -> str:
+    """Check a cancels section."""
+    if not 0 <= cancels.follower_shard < DEDICATED_SHARDS_MAX:
+        return f"cancels: follower_shard: expected 0 to {DEDICATED_SHARDS_MAX - 1}, found {cancels.follower_shard}"
+    count = len(cancels.subscriptions)
+    for field, high in _CANCEL_RANGES:
+        column: Column = getattr(cancels, field)
+        if len(column) != count:
+            return f"cancels: {field}: expected {count} rows, found {len(column)}"
+        if count and not (int(np.min(column)) >= 0 and int(np.max(column)) <= high):
+            return f"cancels: {field}: expected 0 to {high}, found {np.min(column)} to {np.max(column)}"
+    return ""

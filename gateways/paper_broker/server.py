@@ -1,0 +1,201 @@
+"""The paper broker's process: blocks from NATS through the core into the ledger, answers and executions back out.
+
+One turn: take everything that waits -> one frame -> one write and fdatasync -> answers, and executions to the publisher. A block that
+nobody could answer (no space, no connection) is sent again by its gateway, and refused as seen if it was taken.
+"""
+
+import asyncio
+import logging
+import signal
+import time
+from collections import deque
+from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from secrets import token_hex
+
+from actors.errors import OperatingError, TransientError
+from gateways.nats_connection import NatsConnection, NatsOptions, connect_nats
+from gateways.nats_streams import NatsStreams
+from gateways.paper_broker.core import PaperBrokerCore
+from gateways.paper_broker.ledger import FileLedger, Ledger
+from gateways.paper_broker.publisher import Publish, Publisher
+from gateways.paper_broker.settings import FillSettings, PaperBrokerConfig
+
+_QUEUE_BYTES_MAX = 64 << 20
+_QUEUE_BLOCKS_MAX = 16_384
+_TURN_BYTES_MAX = 16 << 20
+_CONFIRM_EVERY_S = 0.25
+_STOP_PUBLISH_S_MAX = 1.0
+_NS_PER_S = 1_000_000_000
+_log = logging.getLogger(__name__)
+
+Answer = Callable[[bytes], Awaitable[None]]
+
+
+class Turns:
+    """The queue of blocks and the loop that takes them; owns core and ledger while it runs."""
+
+    def __init__(
+        self, core: PaperBrokerCore, ledger: Ledger, streams: Publish, settings: FillSettings
+    ) -> None:
+        self._core = core
+        self._ledger = ledger
+        self._settings = settings
+        self._waiting: deque[tuple[bytes, Answer]] = deque()
+        self._waiting_bytes = 0
+        self._stopping = False
+        self._wake = asyncio.Event()
+        self.publisher = Publisher(
+            streams,
+            ledger,
+            broker=settings.name,
+            is_doubled=settings.duplicate_executions,
+            name_message=core.message_id,
+            confirm=core.confirm,
+        )
+        self.publisher.add(core.unconfirmed())
+
+    def offer(self, block: bytes, answer: Answer) -> bool:
+        """Queue a block. Returns: False when the queue is full; the block is then forgotten without an answer."""
+        if self._waiting_bytes + len(block) > _QUEUE_BYTES_MAX or len(self._waiting) >= _QUEUE_BLOCKS_MAX:
+            return False
+        self._waiting.append((block, answer))
+        self._waiting_bytes += len(block)
+        self._wake.set()
+        return True
+
+    def stop(self) -> None:
+        """End `run` after what is queued was answered."""
+        self._stopping = True
+        self._wake.set()
+
+    async def run(self) -> None:
+        """Take turns until stopped. Raises: LedgerError, after which the process must end."""
+        with ThreadPoolExecutor(1, "ledger") as disk:
+            while not (self._stopping and not self._waiting):
+                await self._wait()
+                if not self._stopping:
+                    await self.publisher.wait_space()
+                await self.turn(disk)
+            if self.publisher.waiting_count:
+                await _at_most(self.publisher.wait_published(), _STOP_PUBLISH_S_MAX)
+            await self.turn(disk)
+
+    async def turn(self, disk: ThreadPoolExecutor) -> None:
+        """Take what waits, write it, answer it."""
+        answers = self._take_waiting()
+        self._core.advance(time.time_ns())
+        cut = self._core.cut()
+        if cut.frame:
+            await asyncio.get_running_loop().run_in_executor(disk, self._ledger.append, cut.frame)
+            self._core.committed()
+        self.publisher.add(cut.messages)
+        if self._settings.execute_before_reply:
+            await self.publisher.wait_published()
+        for answer, reply in answers:
+            await answer(reply)
+
+    def _take_waiting(self) -> list[tuple[Answer, bytes]]:
+        answers: list[tuple[Answer, bytes]] = []
+        taken_bytes = 0
+        while self._waiting and taken_bytes < _TURN_BYTES_MAX:
+            block, answer = self._waiting.popleft()
+            taken_bytes += len(block)
+            answers.append((answer, self._core.take(block, time.time_ns())))
+        self._waiting_bytes -= taken_bytes
+        return answers
+
+    async def _wait(self) -> None:
+        """Wait for a block, an order that is due, a stop, or the time to write confirmations down."""
+        if not self._waiting and not self._stopping:
+            self._wake.clear()
+            due_ns = self._core.next_due_ns()
+            pause_s = _CONFIRM_EVERY_S
+            if due_ns is not None:
+                pause_s = min(pause_s, max(0.0, (due_ns - time.time_ns()) / _NS_PER_S))
+            await _at_most(self._wake.wait(), pause_s)
+
+
+async def serve(config: PaperBrokerConfig) -> None:
+    """Run the paper broker until SIGTERM or SIGINT. Raises: LedgerError, OperatingError."""
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    ledger = FileLedger(Path(config.ledger_dir), lock_wait_s=config.lock_wait_s)
+    try:
+        core = PaperBrokerCore(config, ledger, new_ledger_id=token_hex(4))
+        if ledger.torn_bytes:
+            _log.warning("ledger: cut off %d bytes of a frame that was never finished", ledger.torn_bytes)
+        _log.info("ledger at frame %d: %s", ledger.next_number - 1, core.statistics())
+        connection = await _connect(config, stop)
+        if connection is not None:
+            try:
+                await _serve_connected(config, core, ledger, connection, stop)
+            finally:
+                await connection.close()
+    finally:
+        ledger.close()
+
+
+async def _connect(config: PaperBrokerConfig, stop: asyncio.Event) -> NatsConnection | None:
+    """Connect, however long it takes; None when stopped before."""
+    options = NatsOptions(
+        url=config.nats_url,
+        user=config.user,
+        password=config.password,
+        name=f"paper-broker-{config.name}",
+        inbox_prefix=config.inbox_prefix,
+    )
+    while not stop.is_set():
+        connecting = asyncio.create_task(connect_nats(options))
+        stopping = asyncio.create_task(stop.wait())
+        await asyncio.wait((connecting, stopping), return_when=asyncio.FIRST_COMPLETED)
+        stopping.cancel()
+        if not connecting.done():
+            connecting.cancel()
+            return None
+        try:
+            return connecting.result()
+        except TransientError as error:
+            _log.warning("%s", error)
+    return None
+
+
+async def _serve_connected(
+    config: PaperBrokerConfig,
+    core: PaperBrokerCore,
+    ledger: Ledger,
+    connection: NatsConnection,
+    stop: asyncio.Event,
+) -> None:
+    turns = Turns(core, ledger, NatsStreams(connection), config)
+
+    def receive(subject: str, reply: str, data: bytes, headers: dict[str, str] | None) -> None:
+        async def answer(payload: bytes) -> None:
+            try:
+                await connection.publish(reply, payload)
+            except OperatingError as error:
+                _log.info("answer lost, the gateway will ask again: %s", error)
+
+        if reply and not turns.offer(data, answer):
+            _log.warning("queue full, a block of %d bytes gets no answer", len(data))
+
+    async with asyncio.TaskGroup() as tasks:
+        publishing = tasks.create_task(turns.publisher.run())
+        running = tasks.create_task(turns.run())
+        orders = await connection.subscribe(f"broker.{config.name}.orders", receive)
+        _log.info("paper broker %s takes orders on broker.%s.orders", config.name, config.name)
+        await stop.wait()
+        await orders.close()
+        turns.stop()
+        await running
+        publishing.cancel()
+
+
+async def _at_most(waiting: Awaitable[object], seconds: float) -> None:
+    try:
+        async with asyncio.timeout(seconds):
+            await waiting
+    except TimeoutError:
+        pass
