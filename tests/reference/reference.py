@@ -20,8 +20,9 @@ It imports nothing of the engine and decides what the engine must. Where the des
 - Follow-ups and further attempts go by the target, whatever their cause: t = 0 exits all of p+o; a position beyond the target is
   exited, all of it when the target lies across zero; else, after cancels only, an increase with its limits, at its cause's price and
   time and the newest signal's marks. A holding has one follow-up; a newer one replaces it.
-- An entry that ends with remainder r lowers t to max(t - r, min(t, p+o)), mirrored for shorts, whoever ended it. An exit that does is
-  tried again as attempt + 1 after min(60 s, 1 s * 2**attempt), unless a cause waits for cancels.
+- An entry that ends with remainder r lowers t to max(t - r, min(t, p+o)), mirrored for shorts, whoever ended it; p+o of the other sign
+  counts as 0 here too, or a follower would aim to the other side of zero than its creator. An exit that ends with a remainder is tried
+  again as attempt + 1 after min(60 s, 1 s * 2**attempt), unless a cause waits for cancels.
 - Available = cash - reserved - 2 * shorts' proceeds. Entries reserve (buys at limit and fee, shorts at the signal's price).
 - unfollow: t = 0 everywhere; leg = the instrument's slot in the creator's book; a holding with open entries, or with open orders
   against the exit, cancels them all first. It ends when it holds nothing and has nothing open.
@@ -29,10 +30,11 @@ It imports nothing of the engine and decides what the engine must. Where the des
 What does not belong here: ids in 128 bits, frames, parts, shards, busts and corrections.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from tests.reference import amounts
 from tests.reference.book import Cause, Creator, FollowUp, Holding, Instrument, Subscription
+from tests.reference.legs import Ask, Leg, legs_of
 from tests.reference.values import (
     BUY,
     CANCELED,
@@ -55,34 +57,6 @@ SECOND = 1_000_000_000
 ENTRY_WINDOW = 60 * SECOND
 QUANTITY_LIMIT = 10**17
 MONEY_LIMIT = 10**17
-
-
-@dataclass(frozen=True, slots=True)
-class Leg:
-    """One signal: positions are |P| around it, `equity` is E."""
-
-    cause: Cause
-    symbol: str
-    side: int
-    quantity: int
-    before: int
-    after: int
-    equity: int
-    order_quantity: int
-
-    @property
-    def is_increase(self) -> bool:
-        return self.after > self.before
-
-
-@dataclass(frozen=True, slots=True)
-class Ask:
-    """What a step wants done: an order, or a reason for none."""
-
-    side: int
-    quantity: int = 0
-    reason: str = ""
-    is_exit: bool = False
 
 
 class Reference:
@@ -182,7 +156,7 @@ class Reference:
             s for s in self._subscriptions.values() if s.creator == creator and s.is_active_at(self._signals)
         ]
         decisions = []
-        for number, (part, before, after) in enumerate(_legs(held, side * quantity)):
+        for number, (part, before, after) in enumerate(legs_of(held, side * quantity)):
             cause = Cause(SIGNAL, self._signals, number, price, at)
             leg = Leg(cause, symbol, side, part, before, after, equity, order_quantity)
             decisions += [self._answer(subscription, leg) for subscription in active]
@@ -474,21 +448,13 @@ class Reference:
         """End an order with its remainder: an entry's lowers the target, an exit's is tried again."""
         del holding.orders[order.key]
         if not order.is_exit:
-            target, reach = order.side * holding.target, order.side * holding.reach
-            holding.target = order.side * max(target - order.remaining, min(target, reach))
+            target, base = order.side * holding.target, order.side * _base(holding, order.side)
+            holding.target = order.side * max(target - order.remaining, min(target, base))
         elif not holding.is_waiting:
             key, attempt = order.key, order.key.attempt
             cause = Cause(key.cause_kind, key.cause_number, key.leg, order.price, self.time)
             backoff = min(60 * SECOND, SECOND * 2**attempt)
             holding.follow_up = FollowUp(cause, attempt + 1, self.time + backoff)
-
-
-def _legs(held: int, change: int) -> list[tuple[int, int, int]]:
-    """Split a fill into legs of (quantity, |P| before, |P| after)."""
-    after = held + change
-    if held * after < 0:
-        return [(abs(held), abs(held), 0), (abs(after), 0, abs(after))]
-    return [(abs(change), abs(held), abs(after))]
 
 
 def _sized(subscription: Subscription, leg: Leg, equity: int) -> int:

@@ -1,0 +1,41 @@
+"""What is decided upon and what a step asks for: legs of a creator's fill, and the orders wanted."""
+
+from dataclasses import dataclass
+
+from tests.reference.book import Cause
+
+
+@dataclass(frozen=True, slots=True)
+class Leg:
+    """One signal: positions are |P| around it, `equity` is E."""
+
+    cause: Cause
+    symbol: str
+    side: int
+    quantity: int
+    before: int
+    after: int
+    equity: int
+    order_quantity: int
+
+    @property
+    def is_increase(self) -> bool:
+        return self.after > self.before
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """What a step wants done: an order, or a reason for none."""
+
+    side: int
+    quantity: int = 0
+    reason: str = ""
+    is_exit: bool = False
+
+
+def legs_of(held: int, change: int) -> list[tuple[int, int, int]]:
+    """Split a fill into legs of (quantity, |P| before, |P| after)."""
+    after = held + change
+    if held * after < 0:
+        return [(abs(held), abs(held), 0), (abs(after), 0, abs(after))]
+    return [(abs(change), abs(held), abs(after))]
