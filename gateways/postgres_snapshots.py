@@ -1,0 +1,188 @@
+"""Snapshots in Postgres: a head row and its state in pieces of at most 4 MiB, written and replaced in one guarded transaction.
+
+Two tables, made on first use. A save takes the shard's advisory lock, refuses to go back (higher epoch, or same epoch and equal or higher
+number, is there), copies the pieces in, drops all but the newest two and commits. Saving again after a lost connection is therefore
+safe, and every failure is `TransientError`. The state's bytes are stored as they are: they are columns, and packed already.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterator
+from typing import Any, TypeVar
+
+import asyncpg
+import msgspec
+
+from actors.errors import OperatingError, PermanentError, TransientError
+from actors.ports import Snapshot
+from engine.frame import ShardKey
+
+T = TypeVar("T")
+CHUNK_BYTES_MAX = 4 << 20
+_LOCK_SCHEMA = 0x4C53
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS lockstep_snapshot (
+    kind smallint NOT NULL, shard integer NOT NULL, epoch bigint NOT NULL, number bigint NOT NULL,
+    sequence bigint NOT NULL, hash bytea NOT NULL, state_hash bytea NOT NULL,
+    saved_at timestamptz NOT NULL DEFAULT now(),
+    PRIMARY KEY (kind, shard, epoch, number)
+);
+CREATE TABLE IF NOT EXISTS lockstep_snapshot_chunk (
+    kind smallint NOT NULL, shard integer NOT NULL, epoch bigint NOT NULL, number bigint NOT NULL,
+    part integer NOT NULL, data bytea NOT NULL,
+    PRIMARY KEY (kind, shard, epoch, number, part),
+    FOREIGN KEY (kind, shard, epoch, number) REFERENCES lockstep_snapshot ON DELETE CASCADE
+);
+ALTER TABLE lockstep_snapshot_chunk ALTER COLUMN data SET STORAGE EXTERNAL;
+"""
+_LOCK = "SELECT pg_advisory_xact_lock($1, $2)"
+_AHEAD = """
+SELECT EXISTS (SELECT FROM lockstep_snapshot WHERE kind = $1 AND shard = $2 AND (epoch, number) >= ($3::bigint, $4::bigint))
+"""
+_INSERT = """
+INSERT INTO lockstep_snapshot (kind, shard, epoch, number, sequence, hash, state_hash) VALUES ($1, $2, $3, $4, $5, $6, $7)
+"""
+_TRIM = """
+DELETE FROM lockstep_snapshot WHERE kind = $1 AND shard = $2 AND (epoch, number) NOT IN (
+    SELECT epoch, number FROM lockstep_snapshot WHERE kind = $1 AND shard = $2 ORDER BY epoch DESC, number DESC LIMIT 2)
+"""
+_NEWEST = """
+SELECT epoch, number, sequence, hash, state_hash FROM lockstep_snapshot
+WHERE kind = $1 AND shard = $2 ORDER BY epoch DESC, number DESC LIMIT 2
+"""
+_CHUNKS = """
+SELECT data FROM lockstep_snapshot_chunk WHERE kind = $1 AND shard = $2 AND epoch = $3 AND number = $4 ORDER BY part
+"""
+_COLUMNS = ("kind", "shard", "epoch", "number", "part", "data")
+
+_LIBRARY_ERRORS = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)
+_PERMANENT: tuple[type[Exception], ...] = (
+    asyncpg.InvalidAuthorizationSpecificationError,
+    asyncpg.InsufficientPrivilegeError,
+    asyncpg.InvalidCatalogNameError,
+    asyncpg.SyntaxOrAccessError,
+    asyncpg.DataError,
+)
+
+
+class PostgresOptions(msgspec.Struct, frozen=True, kw_only=True):
+    """How to reach Postgres."""
+
+    dsn: str
+    """`postgresql://user:password@host:port/database`."""
+    connections_max: int = 2
+    connect_deadline_s: float = 5.0
+    save_deadline_s: float = 60.0
+    """How long one save or read may take."""
+
+
+class PostgresSnapshots:
+    """The `Snapshots` port; made by `open_postgres_snapshots`. Its pool connects when needed, and anew after a loss."""
+
+    def __init__(self, pool: Any, options: PostgresOptions) -> None:
+        self._pool = pool
+        self._options = options
+        self._is_prepared = False
+
+    async def save(self, snapshot: Snapshot) -> bool:
+        """Store a snapshot whole, then drop all but the newest two of its shard.
+
+        Returns: False, storing nothing, when one of a higher epoch, or of the same epoch and an equal or higher number, is there.
+        """
+        return await self._run(lambda connection: _save(connection, snapshot), f"save of {snapshot.key}")
+
+    async def newest(self, key: ShardKey) -> list[Snapshot]:
+        """Read the shard's snapshots, newest first, at most two."""
+        return await self._run(lambda connection: _newest(connection, key), f"snapshots of {key}")
+
+    async def close(self) -> None:
+        """Close every connection."""
+        self._pool.terminate()
+
+    async def _run(self, work: Callable[[Any], Awaitable[T]], what: str) -> T:
+        try:
+            async with asyncio.timeout(self._options.save_deadline_s):
+                connection = await self._pool.acquire()
+                try:
+                    if not self._is_prepared:
+                        await _prepare(connection)
+                        self._is_prepared = True
+                    return await work(connection)
+                except BaseException:
+                    # A connection in doubt is not worth a reset that may wait for a stopped server.
+                    connection.terminate()
+                    raise
+                finally:
+                    await self._pool.release(connection)
+        except (OSError, TimeoutError, *_LIBRARY_ERRORS) as error:
+            raise _mapped(error, what) from error
+
+
+async def open_postgres_snapshots(options: PostgresOptions) -> PostgresSnapshots:
+    """Make the pool and the tables. Raises: TransientError when Postgres is away; PermanentError when it refuses us."""
+    pool = asyncpg.create_pool(
+        options.dsn,
+        min_size=0,
+        max_size=options.connections_max,
+        timeout=options.connect_deadline_s,
+        command_timeout=options.save_deadline_s,
+    )
+    await pool
+    snapshots = PostgresSnapshots(pool, options)
+    try:
+        await snapshots._run(_nothing, "prepare")
+    except OperatingError:
+        pool.terminate()
+        raise
+    return snapshots
+
+
+async def _nothing(connection: Any) -> None:
+    return None
+
+
+async def _prepare(connection: Any) -> None:
+    async with connection.transaction():
+        # CREATE TABLE IF NOT EXISTS is not safe against another process doing the same.
+        await connection.execute(_LOCK, _LOCK_SCHEMA, 0)
+        await connection.execute(_SCHEMA)
+
+
+async def _save(connection: Any, snapshot: Snapshot) -> bool:
+    kind, shard = int(snapshot.key.kind), snapshot.key.shard
+    at = (kind, shard, snapshot.epoch, snapshot.number)
+    async with connection.transaction():
+        await connection.execute(_LOCK, _LOCK_SCHEMA + kind, shard)
+        if await connection.fetchval(_AHEAD, *at):
+            return False
+        await connection.execute(_INSERT, *at, snapshot.sequence, snapshot.hash, snapshot.state_hash)
+        records = [(*at, part, data) for part, data in enumerate(_pieces(snapshot.chunks))]
+        await connection.copy_records_to_table("lockstep_snapshot_chunk", records=records, columns=_COLUMNS)
+        await connection.execute(_TRIM, kind, shard)
+    return True
+
+
+def _pieces(chunks: tuple[bytes, ...]) -> Iterator[bytes]:
+    for chunk in chunks:
+        for start in range(0, len(chunk), CHUNK_BYTES_MAX):
+            yield chunk[start : start + CHUNK_BYTES_MAX]
+
+
+async def _newest(connection: Any, key: ShardKey) -> list[Snapshot]:
+    kind, shard = int(key.kind), key.shard
+    snapshots = []
+    async with connection.transaction(isolation="repeatable_read", readonly=True):
+        for epoch, number, sequence, frame_hash, state_hash in await connection.fetch(_NEWEST, kind, shard):
+            rows = await connection.fetch(_CHUNKS, kind, shard, epoch, number)
+            chunks = tuple(row[0] for row in rows)
+            snapshots.append(Snapshot(key, epoch, number, sequence, frame_hash, state_hash, chunks))
+    return snapshots
+
+
+def _mapped(error: Exception, what: str) -> OperatingError:
+    text = f"{what}: {type(error).__name__}: {error}"[:300]
+    # A wrong argument is an InterfaceError and a ValueError or TypeError; one that is only the former is a connection closed under us.
+    is_wrong = isinstance(error, _PERMANENT) or (
+        isinstance(error, asyncpg.InterfaceError) and isinstance(error, ValueError | TypeError)
+    )
+    return PermanentError(text) if is_wrong else TransientError(text)

@@ -1,0 +1,44 @@
+"""The wire format's public face: what actors, the command line and brokers written in Python use of it. Documented in PROTOCOL.md."""
+
+from gateways.wire_commands import (
+    MODES,
+    AccountCommand,
+    Answer,
+    Command,
+    Follow,
+    OpenAccount,
+    OpenCreator,
+    Unfollow,
+    decode_answer,
+    decode_bulk,
+    decode_command,
+    encode_answers,
+    encode_ok,
+    encode_refused,
+)
+from gateways.wire_fields import WireError
+from gateways.wire_reports import Execution, Fill, Mark, decode_executions, decode_fills, decode_marks
+
+__all__ = [
+    "MODES",
+    "AccountCommand",
+    "Answer",
+    "Command",
+    "Execution",
+    "Fill",
+    "Follow",
+    "Mark",
+    "OpenAccount",
+    "OpenCreator",
+    "Unfollow",
+    "WireError",
+    "decode_answer",
+    "decode_bulk",
+    "decode_command",
+    "decode_executions",
+    "decode_fills",
+    "decode_marks",
+    "encode_answers",
+    "encode_ok",
+    "encode_refused",
+]

@@ -1,0 +1,248 @@
+"""The commands that other programs send, and the answers to them. What each may hold is told in PROTOCOL.md.
+
+Unlike in fills, a field that is not known is refused here: a misspelt limit must not pass for no limit.
+"""
+
+from typing import Any
+
+import msgspec
+from msgspec import Raw
+
+from engine import units
+from engine.identity import is_id
+from gateways.wire_fields import (
+    ABSENT,
+    MONEY,
+    RATIO,
+    WEIGHT,
+    WireError,
+    agree,
+    checked_id,
+    decoded,
+    element_of,
+    elements,
+    number,
+    number_or,
+    shown,
+)
+
+MODES = {"proportional": 0, "fixed_amount": 1, "multiplier": 2}
+"""`engine.book.Mode` by the names used in JSON."""
+BROKER_DEFAULT = "paper"
+
+
+class OpenCreator(msgspec.Struct, frozen=True):
+    """Begin a creator. Units: `cash` micros."""
+
+    command_id: str
+    creator_id: str
+    cash: int
+    broker: str = BROKER_DEFAULT
+
+
+class OpenAccount(msgspec.Struct, frozen=True):
+    """Begin a follower account."""
+
+    command_id: str
+    account_id: str
+    broker: str = BROKER_DEFAULT
+    dedicated: bool = False
+
+
+class Follow(msgspec.Struct, frozen=True):
+    """Begin a subscription. Units: all numbers micros, `ratio` 1_000_000 is one; a limit of 0 is none. `mode` is of `MODES`."""
+
+    command_id: str
+    account_id: str
+    creator_id: str
+    cash: int
+    mode: int = 0
+    ratio: int = units.MICROS
+    amount: int = 0
+    max_order_notional: int = 0
+    max_position_weight: int = 0
+    allow_short: bool = False
+
+
+class Unfollow(msgspec.Struct, frozen=True):
+    """End a subscription, closing every position first."""
+
+    command_id: str
+    account_id: str
+    creator_id: str
+
+
+Command = OpenCreator | OpenAccount | Follow | Unfollow
+AccountCommand = OpenAccount | Follow | Unfollow
+
+
+class _Limits(msgspec.Struct, forbid_unknown_fields=True):
+    max_order_notional: Raw = ABSENT
+    max_position_weight: Raw = ABSENT
+    allow_short: bool | None = None
+
+
+class _OpenCreatorJson(msgspec.Struct, tag="open_creator", forbid_unknown_fields=True):
+    command_id: str
+    cash: Raw
+    creator_id: str | None = None
+    broker: str | None = None
+
+
+class _OpenAccountJson(msgspec.Struct, tag="open_account", forbid_unknown_fields=True):
+    command_id: str
+    account_id: str | None = None
+    broker: str | None = None
+    dedicated: bool | None = None
+
+
+class _FollowJson(msgspec.Struct, tag="follow", forbid_unknown_fields=True):
+    command_id: str
+    creator_id: str
+    cash: Raw
+    account_id: str | None = None
+    mode: str | None = None
+    ratio: Raw = ABSENT
+    amount: Raw = ABSENT
+    limits: _Limits | None = None
+
+
+class _UnfollowJson(msgspec.Struct, tag="unfollow", forbid_unknown_fields=True):
+    command_id: str
+    creator_id: str
+    account_id: str | None = None
+
+
+_NO_LIMITS = _Limits()
+_decode_creator_command = msgspec.json.Decoder(_OpenCreatorJson)
+_decode_account_command = msgspec.json.Decoder(_OpenAccountJson | _FollowJson | _UnfollowJson)
+
+
+def decode_command(subject: str, data: bytes) -> Command:
+    """Read a request on `commands.creator.<creator_id>` or `commands.account.<account_id>`. Raises: WireError."""
+    tokens = subject.split(".")
+    if (
+        len(tokens) != 3
+        or tokens[0] != "commands"
+        or tokens[1] not in ("creator", "account")
+        or not is_id(tokens[2])
+    ):
+        raise WireError(
+            "subject",
+            f"subject: expected commands.creator.<id> or commands.account.<id>, found {shown(subject)}",
+        )
+    if tokens[1] == "creator":
+        return _open_creator(element_of(_decode_creator_command, Raw(data)), tokens[2])
+    return _account_command(element_of(_decode_account_command, Raw(data)), tokens[2])
+
+
+def decode_bulk(data: bytes) -> list[AccountCommand | WireError]:
+    """Read a request on `commands.bulk`: an array of account commands, each naming its account.
+
+    Returns: per element the command, or what is wrong with it alone. Raises: WireError when it is no array. Cost: 3 us a command.
+    """
+    commands: list[AccountCommand | WireError] = []
+    if data.lstrip(b" \t\r\n")[:1] != b"[":
+        raise WireError(
+            "malformed", f"commands.bulk: expected an array, found {len(data)} bytes of something else"
+        )
+    for element in elements(data):
+        try:
+            commands.append(_account_command(element_of(_decode_account_command, element), None))
+        except WireError as error:
+            commands.append(error)
+    return commands
+
+
+def _open_creator(found: _OpenCreatorJson, creator_id: str) -> OpenCreator:
+    agree(found.creator_id, creator_id, "creator_id")
+    return OpenCreator(
+        checked_id(found.command_id, "command_id"),
+        creator_id,
+        _cash(found.cash),
+        checked_id(found.broker or BROKER_DEFAULT, "broker"),
+    )
+
+
+def _account_command(
+    found: _OpenAccountJson | _FollowJson | _UnfollowJson, subject_account: str | None
+) -> AccountCommand:
+    command_id = checked_id(found.command_id, "command_id")
+    if subject_account is None:
+        if found.account_id is None:
+            raise WireError("missing", "account_id: expected in each command of commands.bulk, found none")
+        account_id = checked_id(found.account_id, "account_id")
+    else:
+        agree(found.account_id, subject_account, "account_id")
+        account_id = subject_account
+    if isinstance(found, _FollowJson):
+        return _follow(found, command_id, account_id)
+    if isinstance(found, _UnfollowJson):
+        return Unfollow(command_id, account_id, checked_id(found.creator_id, "creator_id"))
+    broker = checked_id(found.broker or BROKER_DEFAULT, "broker")
+    return OpenAccount(command_id, account_id, broker, bool(found.dedicated))
+
+
+def _follow(found: _FollowJson, command_id: str, account_id: str) -> Follow:
+    mode = MODES.get(found.mode or "proportional")
+    if mode is None:
+        raise WireError("mode", f"mode: expected one of {', '.join(MODES)}, found {shown(found.mode or '')}")
+    amount = number_or(found.amount, MONEY, "amount", 0)
+    if amount < 0 or (mode == MODES["fixed_amount"] and amount == 0):
+        raise WireError("number", "amount: expected a number above zero with mode fixed_amount, found none")
+    limits = found.limits or _NO_LIMITS
+    return Follow(
+        command_id,
+        account_id,
+        checked_id(found.creator_id, "creator_id"),
+        _cash(found.cash),
+        mode,
+        number_or(found.ratio, RATIO, "ratio", units.MICROS),
+        amount,
+        _limit(number_or(limits.max_order_notional, MONEY, "max_order_notional", 0), "max_order_notional"),
+        number_or(limits.max_position_weight, WEIGHT, "max_position_weight", 0),
+        bool(limits.allow_short),
+    )
+
+
+def _cash(raw: Raw) -> int:
+    cash = number(raw, MONEY, "cash")
+    if cash <= 0:
+        raise WireError("number", f"cash: expected a number above zero, found {units.format_micros(cash)}")
+    return cash
+
+
+def _limit(value: int, what: str) -> int:
+    if value < 0:
+        raise WireError(
+            "number", f"{what}: expected zero (no limit) or more, found {units.format_micros(value)}"
+        )
+    return value
+
+
+class Answer(msgspec.Struct, omit_defaults=True):
+    """An answer as a client reads it; `sequence` and `epoch` of the frame that holds the command where it was accepted."""
+
+    ok: bool
+    reason: str = ""
+    error: str = ""
+
+
+def encode_ok(**fields: Any) -> bytes:
+    """Write `{"ok": true, ...}`: only once the command is durable (P3)."""
+    return msgspec.json.encode({"ok": True, **fields})
+
+
+def encode_refused(reason: str, error: str) -> bytes:
+    """Write `{"ok": false, "reason": code, "error": text}`."""
+    return msgspec.json.encode({"ok": False, "reason": reason, "error": error[:300]})
+
+
+def encode_answers(answers: list[bytes]) -> bytes:
+    """Join the answers to a bulk request, in its order."""
+    return b"[" + b",".join(answers) + b"]"
+
+
+def decode_answer(data: bytes) -> Answer:
+    """Read one answer. Raises: WireError."""
+    return decoded(msgspec.json.Decoder(Answer).decode, data, "answer")

@@ -1,0 +1,211 @@
+"""The JSON that brokers send: fills, marks, executions. What each field may hold is told in PROTOCOL.md.
+
+Whatever is wrong raises `WireError`; all of a message is taken or none. Fields that this version does not know are ignored: brokers may
+send more than we read.
+"""
+
+import msgspec
+from msgspec import Raw
+
+from engine.identity import parse_order_id, unpack_order_id
+from engine.order_state import ExecType
+from gateways.wire_fields import (
+    ABSENT,
+    MONEY,
+    POSITION,
+    PRICE,
+    QUANTITY,
+    WireError,
+    agree,
+    checked_id,
+    checked_symbol,
+    element_of,
+    elements,
+    number,
+    number_or,
+    short_text,
+    shown,
+    subject_ids,
+    time,
+)
+
+ORDER_ID_CHARACTERS_MAX = 64
+TEXT_CHARACTERS_MAX = 200
+_SIDES = {"buy": 1, "sell": -1}
+_EXEC_TYPES = {exec_type.name.lower(): exec_type for exec_type in ExecType}
+
+
+class Fill(msgspec.Struct, frozen=True):
+    """An execution in a creator's own account. Units: quantities 1e-8, `last_px` micros. `side` is +1 buy, -1 sell."""
+
+    broker: str
+    creator_id: str
+    exec_id: str
+    symbol: str
+    side: int
+    last_qty: int
+    last_px: int
+    transact_time_ns: int
+    order_id: str = ""
+    order_qty: int = 0
+    """0 when the fill names no order."""
+    position_after: int | None = None
+
+
+class Mark(msgspec.Struct, frozen=True):
+    """A price of an instrument. Units: `px` micros."""
+
+    symbol: str
+    px: int
+    time_ns: int
+
+
+class Execution(msgspec.Struct, frozen=True):
+    """A broker's report on one copy order. Units: `last_qty` 1e-8; `last_px` and `fee` micros, a negative fee is a rebate."""
+
+    broker: str
+    shard: int
+    exec_id: str
+    order_high: int
+    order_low: int
+    exec_type: ExecType
+    last_qty: int
+    last_px: int
+    fee: int
+    transact_time_ns: int
+    text: str = ""
+
+
+class _FillJson(msgspec.Struct):
+    exec_id: str
+    symbol: str
+    side: str
+    last_qty: Raw
+    last_px: Raw
+    transact_time: str
+    creator_id: str | None = None
+    broker: str | None = None
+    order_id: str | None = None
+    order_qty: Raw = ABSENT
+    position_after: Raw = ABSENT
+
+
+class _MarkJson(msgspec.Struct):
+    symbol: str
+    px: Raw
+    time: str
+
+
+class _ExecutionJson(msgspec.Struct):
+    exec_id: str
+    order_id: str
+    exec_type: str
+    transact_time: str
+    last_qty: Raw = ABSENT
+    last_px: Raw = ABSENT
+    fee: Raw = ABSENT
+    text: str | None = None
+
+
+_decode_fill = msgspec.json.Decoder(_FillJson)
+_decode_mark = msgspec.json.Decoder(_MarkJson)
+_decode_execution = msgspec.json.Decoder(_ExecutionJson)
+
+
+def decode_fills(subject: str, data: bytes) -> list[Fill]:
+    """Read a message on `fills.<broker>.<creator_id>`: one fill or an array. Raises: WireError."""
+    broker, creator_id = subject_ids(subject, "fills", 3)
+    return [_fill(broker, creator_id, element) for element in elements(data)]
+
+
+def decode_marks(subject: str, data: bytes) -> list[Mark]:
+    """Read a message on `marks.<broker>`: an array, or one mark. Raises: WireError."""
+    subject_ids(subject, "marks", 2)
+    return [_mark(element) for element in elements(data)]
+
+
+def decode_executions(subject: str, data: bytes) -> list[Execution]:
+    """Read a JSON message on `executions.<broker>.<shard>`: one execution or an array. Raises: WireError."""
+    broker, shard = subject_ids(subject, "executions", 3)
+    if not shard.isdecimal() or len(shard) > 5:
+        raise WireError(
+            "subject", f"subject: expected executions.<broker>.<shard number>, found {shown(subject)}"
+        )
+    return [_execution(broker, int(shard), element) for element in elements(data)]
+
+
+def _fill(broker: str, creator_id: str, element: Raw) -> Fill:
+    found = element_of(_decode_fill, element)
+    agree(found.creator_id, creator_id, "creator_id")
+    agree(found.broker, broker, "broker")
+    order_id = (
+        "" if found.order_id is None else short_text(found.order_id, "order_id", ORDER_ID_CHARACTERS_MAX)
+    )
+    order_qty = number_or(found.order_qty, QUANTITY, "order_qty", 0)
+    if order_qty and not order_id:
+        raise WireError("missing", "order_qty: expected an order_id with it, found none")
+    has_position = bytes(found.position_after) != b"null"
+    position_after = number(found.position_after, POSITION, "position_after") if has_position else None
+    return Fill(
+        broker=broker,
+        creator_id=creator_id,
+        exec_id=checked_id(found.exec_id, "exec_id"),
+        symbol=checked_symbol(found.symbol),
+        side=_side(found.side),
+        last_qty=number(found.last_qty, QUANTITY, "last_qty"),
+        last_px=number(found.last_px, PRICE, "last_px"),
+        transact_time_ns=time(found.transact_time, "transact_time"),
+        order_id=order_id,
+        order_qty=order_qty,
+        position_after=position_after,
+    )
+
+
+def _mark(element: Raw) -> Mark:
+    found = element_of(_decode_mark, element)
+    return Mark(checked_symbol(found.symbol), number(found.px, PRICE, "px"), time(found.time, "time"))
+
+
+def _execution(broker: str, shard: int, element: Raw) -> Execution:
+    found = element_of(_decode_execution, element)
+    exec_type = _EXEC_TYPES.get(found.exec_type)
+    if exec_type is None:
+        raise WireError(
+            "exec_type",
+            f"exec_type: expected one of {', '.join(_EXEC_TYPES)}, found {shown(found.exec_type)}",
+        )
+    high, low = _order_id(found.order_id, shard)
+    trades = exec_type in (ExecType.TRADE, ExecType.TRADE_CORRECT, ExecType.TRADE_CANCEL)
+    return Execution(
+        broker=broker,
+        shard=shard,
+        exec_id=checked_id(found.exec_id, "exec_id"),
+        order_high=high,
+        order_low=low,
+        exec_type=exec_type,
+        last_qty=number(found.last_qty, QUANTITY, "last_qty") if trades else 0,
+        last_px=number(found.last_px, PRICE, "last_px") if trades else 0,
+        fee=number_or(found.fee, MONEY, "fee", 0),
+        transact_time_ns=time(found.transact_time, "transact_time"),
+        text="" if found.text is None else short_text(found.text, "text", TEXT_CHARACTERS_MAX),
+    )
+
+
+def _order_id(text: str, shard: int) -> tuple[int, int]:
+    try:
+        high, low = parse_order_id(text)
+        found = unpack_order_id(high, low)
+    except ValueError as error:
+        raise WireError("order_id", str(error)) from None
+    if found.shard != shard:
+        raise WireError(
+            "subject", f"order_id: expected shard {shard} as in the subject, found {found.shard} in {text}"
+        )
+    return high, low
+
+
+def _side(text: str) -> int:
+    side = _SIDES.get(text)
+    if side is None:
+        raise WireError("side", f"side: expected buy or sell, found {shown(text)}")
+    return side
