@@ -1,10 +1,10 @@
 """What can go wrong outside, as three kinds. Gateways map every library error to one of them.
 
-    OperatingError
-    +-- TransientError        not done; trying again with a deadline is safe
-    |   +-- StreamFullError   the stream refuses more until an operator makes room
-    +-- PermanentError        will not succeed by trying again: park and report
-    +-- OutcomeUnknownError   may or may not be done: never repeat blindly, look it up
+OperatingError
++-- TransientError        not done; trying again with a deadline is safe
+|   +-- StreamFullError   the stream refuses more until an operator makes room
++-- PermanentError        will not succeed by trying again: park and report
++-- OutcomeUnknownError   may or may not be done: never repeat blindly, look it up
 """
 
 

@@ -43,7 +43,9 @@ class Journal(Protocol):
         """Read the subject's last frame from the stream's leader, None when it has none."""
         ...
 
-    async def read(self, key: ShardKey, *, after_sequence: int, bytes_max: int = 16 << 20) -> list[StoredMessage]:
+    async def read(
+        self, key: ShardKey, *, after_sequence: int, bytes_max: int = 16 << 20
+    ) -> list[StoredMessage]:
         """Read the frames after a sequence, in order: at least one unless there is none, then as many as fit."""
         ...
 
@@ -71,7 +73,13 @@ class Streams(Protocol):
     """Reading and appending durable streams other than journals' own protocol."""
 
     async def open_feed(
-        self, stream: str, subject: str, *, after_sequence: int, arrived: asyncio.Event, bytes_max: int = 64 << 20
+        self,
+        stream: str,
+        subject: str,
+        *,
+        after_sequence: int,
+        arrived: asyncio.Event,
+        bytes_max: int = 64 << 20,
     ) -> Feed:
         """Start a feed; it sets `arrived` whenever there is something to take."""
         ...
@@ -111,7 +119,9 @@ class Bus(Protocol):
         """Send and wait for one answer. Raises: OutcomeUnknownError when none came in time; TransientError when nobody listens."""
         ...
 
-    async def subscribe(self, subject: str, receive: Callable[[Request], None], *, queue: str = "") -> Subscription:
+    async def subscribe(
+        self, subject: str, receive: Callable[[Request], None], *, queue: str = ""
+    ) -> Subscription:
         """Call `receive` for each message; with a queue name, one subscriber of the group gets each."""
         ...
 

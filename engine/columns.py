@@ -9,6 +9,7 @@ Text columns are an OFFSET column of lengths and the joined UTF-8 bytes.
 import struct
 from collections.abc import Sequence
 from enum import IntEnum
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,7 +21,12 @@ _WIDTHS: tuple[tuple[int, np.dtype[np.unsignedinteger]], ...] = (
     (0xFFFFFFFF, np.dtype("<u4")),
 )
 _U8 = np.dtype("<u8")
-_DTYPE_OF_WIDTH = {1: np.dtype("<u1"), 2: np.dtype("<u2"), 4: np.dtype("<u4"), 8: _U8}
+_DTYPE_OF_WIDTH: dict[int, np.dtype[Any]] = {
+    1: np.dtype("<u1"),
+    2: np.dtype("<u2"),
+    4: np.dtype("<u4"),
+    8: _U8,
+}
 COUNT_MAX = 1 << 28
 
 
@@ -74,7 +80,9 @@ def encode_column(values: NDArray[np.integer], *, ascending: bool = False) -> by
 def decode_column(data: bytes | memoryview, offset: int = 0) -> tuple[NDArray[np.int64], int]:
     """Decode the column at an offset. Returns: the values and the offset past it. Raises: ColumnError."""
     if len(data) < offset + _HEAD.size:
-        raise ColumnError(f"column: expected a head of {_HEAD.size} bytes at {offset}, found {len(data) - offset}")
+        raise ColumnError(
+            f"column: expected a head of {_HEAD.size} bytes at {offset}, found {len(data) - offset}"
+        )
     kind, width, count, base = _HEAD.unpack_from(data, offset)
     offset += _HEAD.size
     if count > COUNT_MAX:
@@ -83,7 +91,9 @@ def decode_column(data: bytes | memoryview, offset: int = 0) -> tuple[NDArray[np
         return np.full(count, base, np.int64), offset
     dtype = _DTYPE_OF_WIDTH.get(width)
     if dtype is None or kind not in (Kind.OFFSET, Kind.DELTA):
-        raise ColumnError(f"column: expected kind 0 to 2 and width 1, 2, 4 or 8, found kind {kind} width {width}")
+        raise ColumnError(
+            f"column: expected kind 0 to 2 and width 1, 2, 4 or 8, found kind {kind} width {width}"
+        )
     end = offset + width * count
     if len(data) < end:
         raise ColumnError(f"column: expected {width * count} bytes of values, found {len(data) - offset}")
@@ -105,8 +115,12 @@ def decode_texts(data: bytes | memoryview, offset: int = 0) -> tuple[list[str], 
     """Decode the texts at an offset. Returns: the texts and the offset past them. Raises: ColumnError."""
     lengths, offset = decode_column(data, offset)
     total = int(lengths.sum())
-    if (len(lengths) and (int(lengths.min()) < 0 or int(lengths.max()) > 0xFFFF)) or len(data) < offset + total:
-        raise ColumnError(f"texts: expected {total} bytes in lengths of 0 to 65535, found {len(data) - offset} bytes")
+    if (len(lengths) and (int(lengths.min()) < 0 or int(lengths.max()) > 0xFFFF)) or len(
+        data
+    ) < offset + total:
+        raise ColumnError(
+            f"texts: expected {total} bytes in lengths of 0 to 65535, found {len(data) - offset} bytes"
+        )
     texts = []
     for length in lengths.tolist():
         texts.append(str(bytes(data[offset : offset + length]), "utf-8"))

@@ -13,7 +13,6 @@ from typing import ClassVar
 from engine.sections import Ascending, Column, Texts, tags
 
 
-
 @dataclass(frozen=True, slots=True, eq=False)
 class OwnerFenced:
     """A new owner took the shard: the first frame of an epoch, and nothing else is in it."""
@@ -158,13 +157,13 @@ class SubscriptionsOpened:
 class SubscriptionsEnding:
     """Unfollowed: from creator-shard frame `until_frames` on no signal counts; every position is being closed.
 
-    `causes` number the closing orders' cause in this shard (CauseKind.COMMAND).
+    `cause` numbers the closing orders' cause in this shard (CauseKind.COMMAND).
     """
 
     TAG: ClassVar[int] = 24
+    cause: int
     subscriptions: Column
     until_frames: Column
-    causes: Column
     commands: Column
 
 
@@ -184,7 +183,7 @@ class SignalDecided:
     `engine.disposition.Disposition` (0: not active, no disposition). An order's quantity is `units * unit`; 0 is no order.
     `residuals` are what the target keeps beyond position, open orders and this order, so target = position + open + order + residual.
     `side` is the orders' side, `price` the signal's, `limit_price` 0 for a market order, `expire_time` 0 for never, `is_exit` 0 or 1.
-    `fee_rate` (micros of notional) is what a buy reserves above its limit.
+    Marks are the signal's. `fee_rate` (micros of notional) is what an entry reserves above its limit; `transact_time` is the creator's fill's.
     """
 
     TAG: ClassVar[int] = 26
@@ -199,9 +198,12 @@ class SignalDecided:
     expire_time: int
     is_exit: int
     fee_rate: int
+    transact_time: int
     first_row: int
     is_last_part: int
     unit: int
+    mark_instruments: Ascending
+    mark_prices: Column
     subscriptions: Ascending
     dispositions: Column
     units: Column
@@ -210,27 +212,30 @@ class SignalDecided:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class OrdersPlaced:
-    """Orders whose cause is older or not a signal: closings, follow-ups after a cancel, further attempts of an exit.
+    """Orders whose cause was decided before or is no signal: closings, follow-ups after a cancel, further attempts of an exit.
 
-    Columns as in `SignalDecided`, one row an order; `quantities` are unsigned, `targets` the position's target after it.
+    Scalars as in `SignalDecided`. Shapes: one row a subscription; a quantity of 0 places nothing and only ends the row's follow-up.
+    `targets` are the rows' targets after it.
     """
 
     TAG: ClassVar[int] = 27
-    subscriptions: Column
-    instruments: Column
-    creator_shards: Column
-    cause_kinds: Column
-    cause_creator_shards: Column
-    cause_numbers: Column
-    legs: Column
-    attempts: Column
-    sides: Column
+    creator_shard: int
+    creator: int
+    instrument: int
+    cause_kind: int
+    cause_creator_shard: int
+    cause_number: int
+    leg: int
+    attempt: int
+    side: int
+    price: int
+    limit_price: int
+    expire_time: int
+    is_exit: int
+    fee_rate: int
+    transact_time: int
+    subscriptions: Ascending
     quantities: Column
-    prices: Column
-    limit_prices: Column
-    expire_times: Column
-    is_exits: Column
-    fee_rates: Column
     targets: Column
 
 
@@ -249,19 +254,24 @@ class CancelsRequested:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class FollowUpsQueued:
-    """A cause waits for cancels to be answered, and then moves its subscription toward its target."""
+    """A cause is not done for some subscriptions: it waits for cancels to be answered (`due` 0), or for an exit's next attempt at `due`.
+
+    `attempt` is the one that the order will have. It replaces what was queued for the same subscriptions and instrument.
+    """
 
     TAG: ClassVar[int] = 29
-    subscriptions: Column
-    instruments: Column
-    creator_shards: Column
-    cause_kinds: Column
-    cause_creator_shards: Column
-    cause_numbers: Column
-    legs: Column
-    attempts: Column
-    prices: Column
-    due_times: Column
+    creator_shard: int
+    creator: int
+    instrument: int
+    cause_kind: int
+    cause_creator_shard: int
+    cause_number: int
+    leg: int
+    attempt: int
+    price: int
+    transact_time: int
+    due: int
+    subscriptions: Ascending
 
 
 @dataclass(frozen=True, slots=True, eq=False)

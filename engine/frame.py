@@ -25,7 +25,7 @@ NO_ROW = (1 << 32) - 1
 
 _MAGIC = b"LSF1"
 _HEAD = struct.Struct("<4sHHHBHIQq32sH")
-_CURSOR = struct.Struct("<BHQQI32s")
+_CURSOR = struct.Struct("<BHQQQI32s")
 
 
 class FrameError(ValueError):
@@ -67,13 +67,14 @@ class ShardKey(NamedTuple):
 class Cursor(NamedTuple):
     """How far a shard has taken one input.
 
-    `number` is a frame number for a journal and a stream sequence for a stream, `hash` the frame's (zero for a stream). `position` and `row`
-    name the signal inside the frame and the first row not yet decided while a large shard is between two parts (`row` is NO_ROW otherwise).
+    `number` is a frame number and `hash` that frame's, for a journal; a stream has its sequence as number, and no hash. `sequence` is the stream
+    sequence in both. `position` and `row` name the signal inside the frame and the first row not yet decided while a large shard is between two parts (`row` is NO_ROW otherwise).
     """
 
     source: Source
     shard: int
     number: int
+    sequence: int
     position: int = 0
     row: int = NO_ROW
     hash: bytes = NO_HASH
@@ -119,13 +120,21 @@ def encode_frame(head: FrameHead, sections: Sequence[Any]) -> bytes:
 def decode_head(data: bytes | memoryview) -> tuple[FrameHead, int]:
     """Decode a frame's head. Returns: the head and the offset of its sections. Raises: FrameError."""
     if len(data) < _HEAD.size or bytes(data[:4]) != _MAGIC:
-        raise FrameError(f"frame: expected {_MAGIC!r} and {_HEAD.size} bytes, found {bytes(data[:4])!r} and {len(data)}")
-    _, version, engine, settings, kind, shard, epoch, number, time_ns, previous, count = _HEAD.unpack_from(data, 0)
+        raise FrameError(
+            f"frame: expected {_MAGIC!r} and {_HEAD.size} bytes, found {bytes(data[:4])!r} and {len(data)}"
+        )
+    _, version, engine, settings, kind, shard, epoch, number, time_ns, previous, count = _HEAD.unpack_from(
+        data, 0
+    )
     if version != FORMAT_VERSION:
-        raise FrameError(f"frame: expected format version {FORMAT_VERSION}, found {version}; upgrade before reading")
+        raise FrameError(
+            f"frame: expected format version {FORMAT_VERSION}, found {version}; upgrade before reading"
+        )
     start = _HEAD.size + count * _CURSOR.size
     if len(data) < start or kind not in ShardKind.__members__.values():
-        raise FrameError(f"frame: expected kind 1 to 3 and {count} cursors, found kind {kind} and {len(data)} bytes")
+        raise FrameError(
+            f"frame: expected kind 1 to 3 and {count} cursors, found kind {kind} and {len(data)} bytes"
+        )
     cursors = []
     for offset in range(_HEAD.size, start, _CURSOR.size):
         source, *rest = _CURSOR.unpack_from(data, offset)

@@ -76,7 +76,12 @@ ATTEMPT_MAX = (1 << 20) - 1
 
 def cause_high(shard: int, cause_kind: int, creator_shard: int, cause_number: int) -> int:
     """Pack the upper 64 bits of the ids of one cause's orders."""
-    assert 0 <= shard < 1 << 14 and 0 <= cause_kind < 4 and 0 <= creator_shard < 1 << 12 and 0 <= cause_number < 1 << 36
+    assert (
+        0 <= shard < 1 << 14
+        and 0 <= cause_kind < 4
+        and 0 <= creator_shard < 1 << 12
+        and 0 <= cause_number < 1 << 36
+    )
     return shard << 50 | cause_kind << 48 | creator_shard << 36 | cause_number
 
 

@@ -36,9 +36,7 @@ class ExecType(IntEnum):
     TRADE_CANCEL = ord("H")
 
 
-OPEN = frozenset(
-    {OrdStatus.PENDING_NEW, OrdStatus.NEW, OrdStatus.PARTIALLY_FILLED, OrdStatus.PENDING_CANCEL}
-)
+OPEN = frozenset({OrdStatus.PENDING_NEW, OrdStatus.NEW, OrdStatus.PARTIALLY_FILLED, OrdStatus.PENDING_CANCEL})
 TERMINAL = frozenset(OrdStatus) - OPEN
 
 _ENDS = {

@@ -9,7 +9,7 @@ import struct
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, fields
 from functools import cache
-from typing import Annotated, Any, ClassVar, Protocol, TypeVar, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, ClassVar, Protocol, TypeVar, cast, get_args, get_origin, get_type_hints
 
 import numpy as np
 from numpy.typing import NDArray
@@ -99,7 +99,7 @@ def decode_section(section_type: type[S], body: memoryview) -> S:
     values: dict[str, Any] = {}
     offset = 0
     try:
-        for name, _, read in _layout(section_type):
+        for name, _, read in _layout(cast(type, section_type)):
             if offset == len(body):
                 break
             values[name], offset = read(body, offset)
@@ -139,7 +139,9 @@ def walk_sections(data: memoryview, types: dict[int, type]) -> Iterator[Any]:
         if known is not None:
             yield decode_section(known, data[start : start + length])
         elif flags & REQUIRED:
-            raise SectionError(f"sections: required tag {tag} is unknown; a newer version wrote this, upgrade first")
+            raise SectionError(
+                f"sections: required tag {tag} is unknown; a newer version wrote this, upgrade first"
+            )
         else:
             yield UnknownSection(tag)
         start += length

@@ -50,7 +50,7 @@ def _scaled(text: str | int | Decimal, digits: int, maximum: int, what: str) -> 
     whole = int("".join(map(str, figures)) or "0")
     shift = exponent + digits
     if shift >= 0:
-        scaled = whole * 10**shift
+        scaled: int = whole * 10**shift
     else:
         scaled, rest = divmod(whole, 10**-shift)
         if rest:
@@ -137,7 +137,7 @@ def time_ns(text: str, what: str = "time") -> int:
         raise UnitError(f"{what}: expected a time with a zone and at most 9 decimals, found {_shown(text)}")
     since = moment - _EPOCH
     seconds = since // timedelta(seconds=1)
-    value = seconds * NS_PER_S + int(digits.ljust(9, "0") or "0")
+    value: int = seconds * NS_PER_S + int(digits.ljust(9, "0") or "0")
     if not 0 <= value < TIME_MAX_NS:
         raise UnitError(f"{what}: expected a time between 1970 and 2116, found {_shown(text)}")
     return value

@@ -1,0 +1,154 @@
+"""The owner's side of a shard's journal: fence, append one frame at a time, know when the shard is lost.
+
+Every doubtful outcome is settled by reading the subject's tail and comparing it with what was sent: stored, not stored, or another owner's.
+A lower-epoch frame at the tail is stepped over; a higher one means that the shard is lost (P5).
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, NamedTuple, TypeVar
+
+import structlog
+
+from actors.errors import OutcomeUnknownError, StreamFullError, TransientError
+from actors.ports import Journal, StoredMessage
+from engine.events import OwnerFenced
+from engine.frame import NO_HASH, Cursor, FrameHead, ShardKey, decode_head, encode_frame, frame_hash
+
+T = TypeVar("T")
+_log = structlog.get_logger()
+
+BACKOFF_S_MIN = 0.05
+BACKOFF_S_MAX = 2.0
+
+
+class ShardLostError(Exception):
+    """Another owner has taken the shard over: this one must stop, and nothing it decides counts any more."""
+
+
+class Frame(NamedTuple):
+    """A frame on its way to the journal."""
+
+    head: FrameHead
+    data: bytes
+    hash: bytes
+
+
+async def persist(what: str, attempt: Callable[[], Awaitable[T]]) -> T:
+    """Try a read or an idempotent write until it succeeds, with growing pauses. For what is safe to repeat only."""
+    pause_s = BACKOFF_S_MIN
+    while True:
+        try:
+            return await attempt()
+        except StreamFullError as error:
+            _log.error("stream_full", what=what, error=str(error), alarm=True)
+        except (TransientError, OutcomeUnknownError) as error:
+            _log.warning("retrying", what=what, error=str(error))
+        await asyncio.sleep(pause_s)
+        pause_s = min(pause_s * 2, BACKOFF_S_MAX)
+
+
+class JournalWriter:
+    """Appends frames of one shard under one epoch.
+
+    `encode` numbers a frame at once, so the next can be decided while one is on its way; `append` must be awaited in the same order.
+    """
+
+    def __init__(self, journal: Journal, key: ShardKey, incarnation: str) -> None:
+        self._journal = journal
+        self._incarnation = incarnation
+        self.key = key
+        self.epoch = 0
+        self.number = 0
+        self.hash = NO_HASH
+        self.sequence = 0
+        self.event_time_ns = 0
+
+    async def fence(self, now_ns: int) -> None:
+        """Take the shard over: append a fence frame of a higher epoch. Afterwards `sequence` is the fence's."""
+        while True:
+            tail = await persist(f"tail of {self.key}", lambda: self._journal.tail(self.key))
+            frame = self._fence_frame(tail, now_ns)
+            try:
+                self.sequence = await self._journal.append(
+                    self.key, frame.data, message_id=self._message_id(frame), expected_sequence=tail.sequence if tail else 0
+                )
+            except OutcomeUnknownError:
+                # Settled by reading the tail again; a fence that was stored after all is superseded by the next one.
+                now = await persist(f"tail of {self.key}", lambda: self._journal.tail(self.key))
+                if now is None or now.data != frame.data:
+                    continue
+                self.sequence = now.sequence
+            except TransientError as error:
+                _log.warning("fencing_again", shard=str(self.key), error=str(error))
+                await asyncio.sleep(BACKOFF_S_MIN)
+                continue
+            self._advance(frame)
+            return
+
+    def _fence_frame(self, tail: StoredMessage | None, now_ns: int) -> Frame:
+        if tail is None:
+            head = FrameHead(self.key, 1, 1, now_ns, NO_HASH, ())
+        else:
+            last, _ = decode_head(tail.data)
+            time_ns = max(last.event_time_ns, now_ns)
+            head = FrameHead(self.key, last.epoch + 1, last.number + 1, time_ns, frame_hash(tail.data), ())
+        data = encode_frame(head, [OwnerFenced(self._incarnation)])
+        return Frame(head, data, frame_hash(data))
+
+    def encode(self, events: Sequence[Any], cursors: tuple[Cursor, ...], event_time_ns: int) -> Frame:
+        """Make the next frame of the chain."""
+        assert event_time_ns >= self.event_time_ns, "event time never goes back"
+        head = FrameHead(self.key, self.epoch, self.number + 1, event_time_ns, self.hash, cursors)
+        data = encode_frame(head, events)
+        frame = Frame(head, data, frame_hash(data))
+        self._advance(frame)
+        return frame
+
+    def _advance(self, frame: Frame) -> None:
+        self.epoch, self.number, self.hash = frame.head.epoch, frame.head.number, frame.hash
+        self.event_time_ns = frame.head.event_time_ns
+
+    async def append(self, frame: Frame) -> int:
+        """Store a frame. Returns: its stream sequence, once durable. Raises: ShardLostError."""
+        pause_s = BACKOFF_S_MIN
+        while True:
+            try:
+                self.sequence = await self._journal.append(
+                    self.key, frame.data, message_id=self._message_id(frame), expected_sequence=self.sequence
+                )
+                return self.sequence
+            except OutcomeUnknownError as error:
+                _log.warning("append_unknown", shard=str(self.key), number=frame.head.number, error=str(error))
+                stored = await self._settle(frame)
+                if stored is not None:
+                    return stored
+            except StreamFullError as error:
+                _log.error("stream_full", shard=str(self.key), error=str(error), alarm=True)
+            except TransientError as error:
+                _log.warning("append_again", shard=str(self.key), error=str(error))
+            await asyncio.sleep(pause_s)
+            pause_s = min(pause_s * 2, BACKOFF_S_MAX)
+
+    async def _settle(self, frame: Frame) -> int | None:
+        """Find out whether a frame was stored. Returns: its sequence, or None when it was not."""
+        before = self.sequence
+        tail = await persist(f"tail of {self.key}", lambda: self._journal.tail(self.key))
+        if tail is None or tail.sequence < before:
+            raise ShardLostError(f"{self.key}: expected the journal to end at sequence {before} or later; its history was lost")
+        if tail.sequence == before:
+            return None
+        later = await persist(f"frames of {self.key}", lambda: self._journal.read(self.key, after_sequence=before))
+        stored: int | None = None
+        for message in later:
+            head, _ = decode_head(message.data)
+            if head.epoch > frame.head.epoch:
+                raise ShardLostError(f"{self.key}: epoch {head.epoch} has taken over from epoch {frame.head.epoch}")
+            if message.data == frame.data:
+                stored = message.sequence
+            # A superseded owner's frame slipped in: readers drop it, the next append expects it.
+            self.sequence = message.sequence
+        return stored
+
+    def _message_id(self, frame: Frame) -> str:
+        return f"{self.key}/{frame.head.epoch}/{frame.head.number}"

@@ -1,0 +1,132 @@
+"""Start is always recovery: fence, restore the newest snapshot, replay the journal up to one's own fence.
+
+    STARTING -> FENCING -> REPLAYING -> LIVE -> LOST | FAILED | STOPPED
+
+The state after it is the state of every frame before the fence, bit for bit (P6). A snapshot that the journal does not bear out, or a broken
+chain, is fail-stop for the shard.
+"""
+
+import asyncio
+from collections.abc import Callable
+from enum import Enum
+from typing import Any, Protocol
+
+import structlog
+
+from actors.errors import OperatingError
+from actors.journal_writer import JournalWriter, persist
+from actors.ports import Journal, Snapshot, Snapshots
+from engine.chain import Chain, ChainBrokenError
+from engine.frame import FrameHead, ShardKey, decode_frame
+from engine.tables import State, decode_state, state_hash
+
+_log = structlog.get_logger()
+
+SNAPSHOT_READ_S_MAX = 10.0
+
+
+class Phase(Enum):
+    """Where a shard stands."""
+
+    STARTING = "starting"
+    FENCING = "fencing"
+    REPLAYING = "replaying"
+    LIVE = "live"
+    LOST = "lost"
+    FAILED = "failed"
+    STOPPED = "stopped"
+
+
+class ShardState(Protocol):
+    """A state that frames change."""
+
+    def apply(self, head: FrameHead, events: list[Any]) -> None:
+        """Change the state by one frame."""
+        ...
+
+    def state(self) -> State:
+        """Name the state as columns."""
+        ...
+
+    def restore(self, state: State) -> None:
+        """Take a state back."""
+        ...
+
+
+async def recover(
+    writer: JournalWriter,
+    journal: Journal,
+    snapshots: Snapshots,
+    state: ShardState,
+    *,
+    now_ns: int,
+    entered: Callable[[Phase], None],
+    replayed: Callable[[int, FrameHead, list[Any]], None] = lambda sequence, head, events: None,
+) -> None:
+    """Take a shard over and bring its state up to the fence. Raises: ChainBrokenError."""
+    entered(Phase.FENCING)
+    await writer.fence(now_ns)
+    entered(Phase.REPLAYING)
+    snapshot = await _newest_snapshot(snapshots, writer.key)
+    chain = Chain(writer.key)
+    after = 0
+    if snapshot is not None:
+        after = await _restore(snapshot, journal, state, chain, writer)
+    await replay(journal, state, chain, after_sequence=after, last_sequence=writer.sequence, replayed=replayed)
+    if chain.hash != writer.hash:
+        raise ChainBrokenError(f"journal of {writer.key}: expected it to end with this owner's fence, found frame {chain.number}")
+
+
+async def replay(
+    journal: Journal,
+    state: ShardState,
+    chain: Chain,
+    *,
+    after_sequence: int,
+    last_sequence: int,
+    replayed: Callable[[int, FrameHead, list[Any]], None] = lambda sequence, head, events: None,
+) -> None:
+    """Apply the frames after a sequence up to another. Raises: ChainBrokenError."""
+    while after_sequence < last_sequence:
+        start = after_sequence
+        messages = await persist(f"frames of {chain.key}", lambda: journal.read(chain.key, after_sequence=start))
+        if not messages:
+            raise ChainBrokenError(f"journal of {chain.key}: expected frames up to sequence {last_sequence}, found none after {start}")
+        for message in messages:
+            after_sequence = message.sequence
+            if chain.accept(message.data) is not None:
+                head, events = decode_frame(message.data)
+                state.apply(head, events)
+                replayed(message.sequence, head, events)
+            if after_sequence >= last_sequence:
+                return
+        # Replaying shares its loop with shards that are live.
+        await asyncio.sleep(0)
+
+
+async def _newest_snapshot(snapshots: Snapshots, key: ShardKey) -> Snapshot | None:
+    """Read the newest snapshot. The journal holds everything, so a database that stays away only costs time."""
+    try:
+        async with asyncio.timeout(SNAPSHOT_READ_S_MAX):
+            found = await persist(f"snapshots of {key}", lambda: snapshots.newest(key))
+    except (TimeoutError, OperatingError) as error:
+        _log.warning("replaying_whole_journal", shard=str(key), error=repr(error))
+        return None
+    return found[0] if found else None
+
+
+async def _restore(snapshot: Snapshot, journal: Journal, state: ShardState, chain: Chain, writer: JournalWriter) -> int:
+    if snapshot.sequence > writer.sequence:
+        raise ChainBrokenError(
+            f"{writer.key}: expected a snapshot of the journal's past, found one at sequence {snapshot.sequence} beyond {writer.sequence};"
+            " the journal lost its end"
+        )
+    columns = decode_state(b"".join(snapshot.chunks))
+    if state_hash(columns) != snapshot.state_hash:
+        raise ChainBrokenError(f"{writer.key}: the snapshot at frame {snapshot.number} does not have the hash it was stored with")
+    messages = await persist(f"frame of {writer.key}", lambda: journal.read(writer.key, after_sequence=snapshot.sequence - 1, bytes_max=1))
+    if not messages or messages[0].sequence != snapshot.sequence:
+        raise ChainBrokenError(f"{writer.key}: expected the snapshot's frame at sequence {snapshot.sequence}, found none")
+    chain.rejoin(messages[0].data, number=snapshot.number, hash=snapshot.hash)
+    state.restore(columns)
+    return snapshot.sequence

@@ -1,0 +1,115 @@
+"""Exact products and quotients of 64-bit columns.
+
+`a * b // c` exceeds 64 bits in between, so it is estimated in float64 and corrected by the remainder, which is computed modulo 2**64 and
+is exact as long as it is small. With |a * b| < 2**113 and 0 < c < 2**61 the estimate is wrong by so little that the remainder stays
+below 2**63: the result is exact, floats never decide a digit. Rounding is always floor unless a name says otherwise.
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.units import MICROS, QUANTITY_ONE
+
+Int64s = NDArray[np.int64]
+Operand = Int64s | int
+
+
+def mul_div(a: Int64s, b: Operand, c: Operand) -> Int64s:
+    """Compute floor(a * b / c) for each row.
+
+    Shapes: `a` a column, `b` and `c` columns of its length or numbers. The caller knows that results are below 2**62 (`mul_div_within`
+    checks). Cost: 8 passes, about 6 ns a row.
+    """
+    estimate = a.astype(np.float64)
+    estimate *= b
+    estimate /= c
+    quotient = estimate.astype(np.int64)
+    remainder = a * b
+    remainder -= quotient * c
+    remainder //= c
+    quotient += remainder
+    return quotient
+
+
+def mul_div_within(a: Int64s, b: Operand, c: Operand, limit: int) -> tuple[Int64s, NDArray[np.bool_] | None]:
+    """Compute floor(a * b / c), and which rows are beyond +-limit (None: none is); those rows come out as 0."""
+    estimate = a.astype(np.float64)
+    estimate *= b
+    estimate /= c
+    beyond: NDArray[np.bool_] | None = None
+    if len(estimate) and max(float(estimate.max()), -float(estimate.min())) > limit:
+        beyond = np.abs(estimate) > limit
+        a = np.where(beyond, 0, a)
+        estimate[beyond] = 0.0
+    quotient = estimate.astype(np.int64)
+    remainder = a * b
+    remainder -= quotient * c
+    remainder //= c
+    quotient += remainder
+    return quotient, beyond
+
+
+def mul_mul_div(
+    a: int, b: Int64s, ratio: Int64s, c: int, limit: int
+) -> tuple[Int64s, NDArray[np.bool_] | None]:
+    """Compute floor(a * b * ratio / (c * 1e6)) for each row, floored once, with `ratio` in micros.
+
+    The quotient and remainder of a * b / c are multiplied by the ratio apart: floor((q * r + floor(m * r / c)) / 1e6) is the same number.
+    """
+    if len(ratio) and int(ratio.min()) == int(ratio.max()) == MICROS:
+        return mul_div_within(b, a, c, limit)
+    whole, beyond = mul_div_within(b, a, c, limit)
+    rest = b * np.int64(a) - whole * np.int64(c)
+    if beyond is not None:
+        rest[beyond] = 0
+    carried = mul_div(rest, ratio, c)
+    # whole * ratio may exceed 64 bits: only its millionth is needed.
+    high, low = np.divmod(whole, MICROS)
+    too_large = np.abs(high.astype(np.float64) * ratio) > limit
+    if too_large.any():
+        beyond = too_large if beyond is None else beyond | too_large
+        high = np.where(too_large, 0, high)
+    return high * ratio + (low * ratio + carried) // MICROS, beyond
+
+
+def notional_floor(quantity: Int64s, price: Operand) -> Int64s:
+    """Value a quantity at a price. Units: 1e-8 times micros gives micros. Rounds: down."""
+    return mul_div(quantity, price, QUANTITY_ONE)
+
+
+def notional_ceil(quantity: Int64s, price: Operand) -> Int64s:
+    """Value a quantity at a price. Units: 1e-8 times micros gives micros. Rounds: up."""
+    return -mul_div(-quantity, price, QUANTITY_ONE)
+
+
+def fee_ceil(notional: Int64s, fee_rate: int) -> Int64s:
+    """Compute a fee on a notional. Units: `fee_rate` micros of the notional. Rounds: up."""
+    if fee_rate == 0:
+        return np.zeros_like(notional)
+    return -mul_div(-notional, fee_rate, MICROS)
+
+
+def floor_to(values: Int64s, step: int) -> Int64s:
+    """Round quantities down to whole lots."""
+    if step == 1:
+        return values.copy()
+    lots = values // step
+    lots *= step
+    return lots
+
+
+def value_floor(quantity: int, price: int) -> int:
+    """Value one quantity at one price. Rounds: down."""
+    return quantity * price // QUANTITY_ONE
+
+
+def value_ceil(quantity: int, price: int) -> int:
+    """Value one quantity at one price. Rounds: up."""
+    return -(-quantity * price // QUANTITY_ONE)
+
+
+def entry_limit_price(price: int, side: int, slippage_cap: int) -> int:
+    """Compute an entry's limit: price * (1 +- cap). Units: micros. Rounds: toward the price, at least one micro."""
+    if side > 0:
+        return max(price * (MICROS + slippage_cap) // MICROS, 1)
+    return max(-(-price * (MICROS - slippage_cap) // MICROS), 1)

@@ -1,0 +1,349 @@
+"""A creator shard: the creators' portfolios, and what a fill, a mark or a command does to them.
+
+Deciders (`decide_*`) read the state and return events or a `Refused`; `apply` changes the state and is the same live and on replay (P6).
+Fills are applied in the order of the ingress stream and number the signals, so each creator's signals are in its fill order (P4). A fill
+counts once by (broker, creator, exec id) over `FILL_HORIZON_NS`; an older one is refused for its age.
+"""
+
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import msgspec
+import numpy as np
+
+from engine.arithmetic import value_ceil, value_floor
+from engine.columns import decode_texts, encode_texts
+from engine.events import (
+    CreatorsOpened,
+    FillApplied,
+    InputsRefused,
+    InstrumentsListed,
+    MarksUpdated,
+    OwnerFenced,
+)
+from engine.frame import Cursor, FrameHead, Source
+from engine.tables import IdIndex, State, Table, hash_64
+from engine.units import MONEY_MAX, NS_PER_S, QUANTITY_MAX, format_quantity, format_time
+
+FILL_HORIZON_NS = 7 * 24 * 3600 * NS_PER_S
+FILL_AHEAD_NS_MAX = 5 * NS_PER_S
+_BUCKET_NS = 24 * 3600 * NS_PER_S
+
+
+class Refused(NamedTuple):
+    """A refusal: a code for programs and a text for people."""
+
+    reason: str
+    text: str
+
+
+class InstrumentTerms(NamedTuple):
+    """How an instrument trades: `lot` in 1e-8 units, `min_notional` in micros."""
+
+    lot: int
+    min_notional: int
+
+
+class FillInput(msgspec.Struct, frozen=True):
+    """A creator's fill as it came in. Units: 1e-8, micros, ns; `order_quantity` 0 and `position_after` None when not named."""
+
+    broker: str
+    creator_id: str
+    exec_id: str
+    symbol: str
+    side: int
+    quantity: int
+    price: int
+    transact_time: int
+    sequence: int
+    order_id: str = ""
+    order_quantity: int = 0
+    position_after: int | None = None
+
+
+class MarkInput(NamedTuple):
+    """A price of a symbol at a time."""
+
+    symbol: str
+    price: int
+    time: int
+
+
+@dataclass(slots=True)
+class Creator:
+    """One creator account: `positions` by instrument, every one it ever traded, flat ones too."""
+
+    number: int
+    creator_id: str
+    broker: str
+    cash: int
+    command: int
+    positions: dict[int, int] = field(default_factory=dict)
+
+
+class CreatorShard:
+    """The creators of one shard and the instruments that they and the marks have named."""
+
+    def __init__(self, terms_of: "dict[str, InstrumentTerms]", default_terms: InstrumentTerms) -> None:
+        self._terms_of = terms_of
+        self._default_terms = default_terms
+        self.cursors: dict[tuple[Source, int], Cursor] = {}
+        self.creators: list[Creator] = []
+        self._ids: dict[str, int] = {}
+        self._symbols = IdIndex()
+        self._instruments = Table(
+            {"lot": np.int64, "min_notional": np.int64, "mark": np.int64, "mark_time": np.int64}
+        )
+        self._seen: dict[int, set[tuple[int, str, str]]] = {}
+        self.next_signal = 1
+
+    # Deciding.
+
+    def decide_open(
+        self, creator_id: str, broker: str, cash: int, command_id: str
+    ) -> CreatorsOpened | Refused | int:
+        """Open a creator. Returns: the number of the creator when this command has opened it before."""
+        command = hash_64(command_id)
+        number = self._ids.get(creator_id)
+        if number is not None:
+            if self.creators[number].command == command:
+                return number
+            return Refused(
+                "creator_exists",
+                f"creator {creator_id}: expected an id not yet open, found it open by another command",
+            )
+        if not 0 <= cash <= MONEY_MAX:
+            return Refused("out_of_range", "cash: expected zero or more, found a negative amount")
+        first = np.array([len(self.creators)], np.int64)
+        return CreatorsOpened(
+            first, [creator_id], [broker], np.array([cash], np.int64), np.array([command], np.int64)
+        )
+
+    def decide_list(self, symbols: list[str]) -> InstrumentsListed | None:
+        """Introduce the symbols that have no number yet."""
+        new = [symbol for symbol in dict.fromkeys(symbols) if self._symbols.find(symbol) is None]
+        if not new:
+            return None
+        terms = [self._terms_of.get(symbol, self._default_terms) for symbol in new]
+        first = len(self._symbols)
+        return InstrumentsListed(
+            np.arange(first, first + len(new), dtype=np.int64),
+            new,
+            np.array([term.lot for term in terms], np.int64),
+            np.array([term.min_notional for term in terms], np.int64),
+        )
+
+    def decide_marks(self, marks: list[MarkInput]) -> MarksUpdated | None:
+        """Take new marks of listed symbols; one older than the instrument's mark says nothing new and is left out."""
+        newest: dict[int, tuple[int, int]] = {}
+        times = self._instruments["mark_time"]
+        for symbol, price, time in marks:
+            number = self._symbols.find(symbol)
+            assert number is not None, "marks are decided after their symbols are listed"
+            if time >= newest.get(number, (0, int(times[number])))[1]:
+                newest[number] = (price, time)
+        if not newest:
+            return None
+        numbers = sorted(newest)
+        return MarksUpdated(
+            np.array(numbers, np.int64),
+            np.array([newest[number][0] for number in numbers], np.int64),
+            np.array([newest[number][1] for number in numbers], np.int64),
+        )
+
+    def decide_fill(self, fill: FillInput, event_time_ns: int) -> FillApplied | Refused | None:
+        """Apply one fill to its creator and number the signal. Returns: None for a fill that was applied before."""
+        number = self._ids.get(fill.creator_id)
+        if number is None:
+            return Refused(
+                "unknown_creator", f"creator_id: expected an open creator, found {fill.creator_id!r}"
+            )
+        creator = self.creators[number]
+        if creator.broker != fill.broker:
+            return Refused(
+                "wrong_broker",
+                f"creator {fill.creator_id}: expected fills of broker {creator.broker}, found {fill.broker}",
+            )
+        if self._has_seen(number, fill):
+            return None
+        if fill.transact_time > event_time_ns + FILL_AHEAD_NS_MAX:
+            return Refused("time_ahead", self._time_text(fill, "at most 5 s ahead of", event_time_ns))
+        if fill.transact_time < event_time_ns - FILL_HORIZON_NS:
+            return Refused("too_old", self._time_text(fill, "at most 7 days before", event_time_ns))
+        instrument = self._symbols.find(fill.symbol)
+        assert instrument is not None, "fills are decided after their symbols are listed"
+        return self._fill_event(creator, instrument, fill)
+
+    @staticmethod
+    def _time_text(fill: FillInput, expected: str, event_time_ns: int) -> str:
+        return f"transact_time: expected {expected} {format_time(event_time_ns)}, found {format_time(fill.transact_time)}"
+
+    def _fill_event(self, creator: Creator, instrument: int, fill: FillInput) -> FillApplied | Refused:
+        before = creator.positions.get(instrument, 0)
+        after = before + fill.side * fill.quantity
+        if fill.position_after is not None and fill.position_after != after:
+            return Refused(
+                "position_mismatch",
+                f"position_after: expected {format_quantity(after)}, found {format_quantity(fill.position_after)};"
+                " an earlier fill of this creator is missing or was applied by another name",
+            )
+        traded = np.array(sorted({*creator.positions, instrument}), np.int64)
+        marks = np.array(self._instruments["mark"][traded], np.int64)
+        marks[np.searchsorted(traded, instrument)] = fill.price
+        held = [creator.positions.get(key, 0) for key in traded.tolist()]
+        equity = creator.cash + sum(value_floor(*pair) for pair in zip(held, marks.tolist(), strict=True))
+        cash = creator.cash + self._cash_change(fill.side, fill.quantity, fill.price)
+        if abs(after) > QUANTITY_MAX or abs(equity) > MONEY_MAX or abs(cash) > MONEY_MAX:
+            return Refused(
+                "out_of_range",
+                f"creator {creator.creator_id}: expected position, cash and equity in range after the fill",
+            )
+        return FillApplied(
+            signal=self.next_signal,
+            creator=creator.number,
+            instrument=instrument,
+            side=fill.side,
+            quantity=fill.quantity,
+            price=fill.price,
+            transact_time=fill.transact_time,
+            order_quantity=fill.order_quantity,
+            equity=equity,
+            position_before=before,
+            position_after=after,
+            sequence=fill.sequence,
+            broker=fill.broker,
+            exec_id=fill.exec_id,
+            order_id=fill.order_id,
+            mark_instruments=traded,
+            mark_prices=marks,
+        )
+
+    @staticmethod
+    def _cash_change(side: int, quantity: int, price: int) -> int:
+        return -value_ceil(quantity, price) if side > 0 else value_floor(quantity, price)
+
+    def _has_seen(self, creator: int, fill: FillInput) -> bool:
+        key = (creator, fill.broker, fill.exec_id)
+        return any(key in bucket for bucket in self._seen.values())
+
+    # Applying.
+
+    def apply(self, head: FrameHead, events: list[Any]) -> None:
+        """Change the state by a frame's events and take over its cursors."""
+        for event in events:
+            self.apply_event(event, head.event_time_ns)
+        self.cursors.update({(cursor.source, cursor.shard): cursor for cursor in head.cursors})
+
+    def apply_event(self, event: Any, event_time_ns: int) -> None:
+        """Change the state by one event."""
+        match event:
+            case FillApplied():
+                self._apply_fill(event, event_time_ns)
+            case MarksUpdated():
+                self._instruments["mark"][event.instruments] = event.prices
+                self._instruments["mark_time"][event.instruments] = event.times
+            case InstrumentsListed():
+                self._symbols.add(event.symbols)
+                self._instruments.append({"lot": event.lots, "min_notional": event.min_notionals})
+            case CreatorsOpened():
+                self._apply_opened(event)
+            case OwnerFenced() | InputsRefused():
+                pass
+            case _:
+                raise AssertionError(f"a creator shard cannot apply {type(event).__name__}")
+
+    def _apply_opened(self, event: CreatorsOpened) -> None:
+        rows = zip(
+            event.numbers.tolist(),
+            event.ids,
+            event.brokers,
+            event.cash.tolist(),
+            event.commands.tolist(),
+            strict=True,
+        )
+        for number, creator_id, broker, cash, command in rows:
+            assert number == len(self.creators)
+            self.creators.append(Creator(number, creator_id, broker, cash, command))
+            self._ids[creator_id] = number
+
+    def _apply_fill(self, event: FillApplied, event_time_ns: int) -> None:
+        creator = self.creators[event.creator]
+        creator.positions[event.instrument] = event.position_after
+        creator.cash += self._cash_change(event.side, event.quantity, event.price)
+        if event.transact_time >= self._instruments["mark_time"][event.instrument]:
+            self._instruments["mark"][event.instrument] = event.price
+            self._instruments["mark_time"][event.instrument] = event.transact_time
+        bucket = self._seen.setdefault(event.transact_time // _BUCKET_NS, set())
+        bucket.add((event.creator, event.broker, event.exec_id))
+        oldest = (event_time_ns - FILL_HORIZON_NS) // _BUCKET_NS
+        for day in [day for day in self._seen if day < oldest]:
+            del self._seen[day]
+        self.next_signal = event.signal + 1
+
+    # The state as columns.
+
+    def symbol(self, number: int) -> str:
+        """Name the symbol of an instrument."""
+        return self._symbols.text(number)
+
+    def state(self) -> State:
+        """Name everything as columns, for the hash and the snapshot."""
+        positions = [
+            (c.number, key, held) for c in self.creators for key, held in sorted(c.positions.items())
+        ]
+        seen = [(day, *key) for day in sorted(self._seen) for key in sorted(self._seen[day])]
+        return {
+            **self._symbols.state("symbol"),
+            **self._instruments.state("instrument"),
+            "creator.id": _texts([c.creator_id for c in self.creators]),
+            "creator.broker": _texts([c.broker for c in self.creators]),
+            "creator.cash": np.array([c.cash for c in self.creators], np.int64),
+            "creator.command": np.array([c.command for c in self.creators], np.int64),
+            "position": np.array(positions, np.int64).reshape(-1),
+            "seen.key": np.array([row[:2] for row in seen], np.int64).reshape(-1),
+            "seen.broker": _texts([row[2] for row in seen]),
+            "seen.exec_id": _texts([row[3] for row in seen]),
+            "next_signal": np.array([self.next_signal], np.int64),
+            "cursors": cursors_column(self.cursors),
+        }
+
+    def restore(self, state: State) -> None:
+        """Take a state back."""
+        self._symbols.restore("symbol", state)
+        self._instruments.restore("instrument", state)
+        ids, brokers = _untexts(state["creator.id"]), _untexts(state["creator.broker"])
+        rows = zip(
+            ids, brokers, state["creator.cash"].tolist(), state["creator.command"].tolist(), strict=True
+        )
+        self.creators = [Creator(number, *row) for number, row in enumerate(rows)]
+        self._ids = {creator.creator_id: creator.number for creator in self.creators}
+        for number, key, held in state["position"].reshape(-1, 3).tolist():
+            self.creators[number].positions[key] = held
+        keys = state["seen.key"].reshape(-1, 2).tolist()
+        for (day, number), broker, exec_id in zip(
+            keys, _untexts(state["seen.broker"]), _untexts(state["seen.exec_id"]), strict=True
+        ):
+            self._seen.setdefault(day, set()).add((number, broker, exec_id))
+        self.next_signal = int(state["next_signal"][0])
+        self.cursors = cursors_from(state["cursors"])
+
+
+def _texts(texts: list[str]) -> np.ndarray[Any, np.dtype[np.uint8]]:
+    return np.frombuffer(encode_texts(texts), np.uint8)
+
+
+def _untexts(column: np.ndarray[Any, Any]) -> list[str]:
+    return decode_texts(column.tobytes())[0]
+
+
+def cursors_column(cursors: dict[tuple[Source, int], Cursor]) -> np.ndarray[Any, np.dtype[np.uint8]]:
+    """Encode cursors as a state column."""
+    rows = [tuple(cursors[key]) for key in sorted(cursors)]
+    return np.frombuffer(msgspec.msgpack.encode(rows), np.uint8)
+
+
+def cursors_from(column: np.ndarray[Any, Any]) -> dict[tuple[Source, int], Cursor]:
+    """Decode cursors from a state column."""
+    rows = msgspec.msgpack.decode(column.tobytes())
+    cursors = [Cursor(Source(source), *rest) for source, *rest in rows]
+    return {(cursor.source, cursor.shard): cursor for cursor in cursors}

@@ -1,0 +1,59 @@
+"""Which numbered executions were applied: runs of numbers per broker and id prefix (P8).
+
+A broker that numbers its executions without gaps costs one run per prefix, whatever the volume; numbers that come out of order open a
+second run until the gap is filled. Executions without a number are not kept here: their open order, then the journal, tells.
+"""
+
+from bisect import bisect_right
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+class ExecutionIds:
+    """Sorted, disjoint runs [first, last] per (broker, prefix)."""
+
+    def __init__(self) -> None:
+        self._runs: dict[tuple[str, str], list[list[int]]] = {}
+
+    def seen(self, broker: str, prefix: str, numbers: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Say which numbers were applied before."""
+        runs = self._runs.get((broker, prefix), [])
+        known = np.zeros(len(numbers), np.bool_)
+        for first, last in runs:
+            known |= (numbers >= first) & (numbers <= last)
+        return known
+
+    def add(self, broker: str, prefix: str, numbers: NDArray[np.int64]) -> None:
+        """Note that numbers are applied; -1 stands for an id without a number."""
+        numbered = np.sort(numbers[numbers >= 0])
+        if not len(numbered):
+            return
+        runs = self._runs.setdefault((broker, prefix), [])
+        breaks = np.flatnonzero(np.diff(numbered) > 1)
+        firsts = numbered[np.concatenate(([0], breaks + 1))].tolist()
+        lasts = numbered[np.concatenate((breaks, [len(numbered) - 1]))].tolist()
+        for first, last in zip(firsts, lasts, strict=True):
+            self._add_run(runs, first, last)
+
+    @staticmethod
+    def _add_run(runs: list[list[int]], first: int, last: int) -> None:
+        at = bisect_right(runs, first, key=lambda run: run[0])
+        if at and runs[at - 1][1] >= first - 1:
+            at -= 1
+            runs[at][1] = max(runs[at][1], last)
+        else:
+            runs.insert(at, [first, last])
+        while at + 1 < len(runs) and runs[at + 1][0] <= runs[at][1] + 1:
+            runs[at][1] = max(runs[at][1], runs.pop(at + 1)[1])
+
+    def rows(self) -> list[tuple[str, str, list[list[int]]]]:
+        """Name everything in a fixed order, for the state."""
+        return [(*key, self._runs[key]) for key in sorted(self._runs)]
+
+    @classmethod
+    def restored(cls, rows: list[tuple[str, str, list[list[int]]]]) -> "ExecutionIds":
+        """Take everything back."""
+        ids = cls()
+        ids._runs = {(broker, prefix): [list(run) for run in runs] for broker, prefix, runs in rows}
+        return ids

@@ -1,0 +1,372 @@
+"""A follower shard's state, and how events change it.
+
+Accounts and subscriptions have numbers that are never reused; a subscription stands in its creator's book at a row that never moves. `apply` is
+the one way in, live and on replay alike (P6); what to apply is decided in `engine.decide`, which only reads.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.arithmetic import Int64s
+from engine.book import Book, FollowUp, OrderKey, Slot, Status, books_state, restore_books
+from engine.creator import InstrumentTerms, cursors_column, cursors_from
+from engine.events import (
+    AccountsOpened,
+    CancelsRequested,
+    CreatorsLearned,
+    ExecutionsApplied,
+    FollowUpsQueued,
+    InputsRefused,
+    InstrumentsLearned,
+    OrdersPlaced,
+    OwnerFenced,
+    SignalDecided,
+    SubscriptionsEnded,
+    SubscriptionsEnding,
+    SubscriptionsOpened,
+)
+from engine.execution_ids import ExecutionIds
+from engine.frame import Cursor, FrameHead, Source
+from engine.identity import CauseKind
+from engine.order_state import ExecType
+from engine.orders import ENDS, OpenOrders, OrderBlock, end, trade
+from engine.tables import IdIndex, State, Table
+
+NOTHING = np.uint32(0xFFFFFFFF)
+
+ACCOUNT_COLUMNS = {
+    "broker": np.uint8,
+    "dedicated": np.int32,
+    "command": np.int64,
+    "last_subscription": np.uint32,
+}
+PLACE_COLUMNS = {"book": np.uint32, "row": np.uint32, "previous": np.uint32}
+
+
+@dataclass(frozen=True, slots=True)
+class Instrument:
+    """An instrument as a creator shard introduced it."""
+
+    symbol: str
+    terms: InstrumentTerms
+
+
+class FollowerShard:
+    """Every account, subscription, position and open order of one follower shard."""
+
+    def __init__(self, shard: int) -> None:
+        self.shard = shard
+        self.cursors: dict[tuple[Source, int], Cursor] = {}
+        self.creators: dict[tuple[int, str], int] = {}
+        self.instruments: dict[tuple[int, int], Instrument] = {}
+        self.brokers: list[str] = []
+        self.account_ids = IdIndex()
+        self.accounts = Table(ACCOUNT_COLUMNS)
+        self.places = Table(PLACE_COLUMNS)
+        self.books: list[Book] = []
+        self.book_of: dict[tuple[int, int], Book] = {}
+        self.orders = OpenOrders()
+        self.execution_ids = ExecutionIds()
+        self.next_cause = 1
+        self._busy_slots: dict[tuple[int, int], tuple[Book, Slot]] = {}
+
+    def apply(self, head: FrameHead, events: list[Any]) -> None:
+        """Change the state by a frame's events and take over its cursors."""
+        for event in events:
+            self.apply_event(event)
+        self.cursors.update({(cursor.source, cursor.shard): cursor for cursor in head.cursors})
+
+    def apply_event(self, event: Any) -> None:
+        """Change the state by one event."""
+        match event:
+            case SignalDecided():
+                self._apply_signal(event)
+            case ExecutionsApplied():
+                self._apply_executions(event)
+            case OrdersPlaced():
+                self._apply_placed(event)
+            case FollowUpsQueued():
+                self._apply_queued(event)
+            case AccountsOpened():
+                self._apply_accounts(event)
+            case SubscriptionsOpened():
+                self._apply_subscriptions(event)
+            case SubscriptionsEnding():
+                self._apply_ending(event)
+            case SubscriptionsEnded():
+                for book, rows, _ in self.by_book(event.subscriptions):
+                    book.subscriptions["status"][rows] = Status.ENDED
+            case CreatorsLearned():
+                for number, creator_id in zip(event.numbers.tolist(), event.ids, strict=True):
+                    self.creators[event.creator_shard, creator_id] = number
+            case InstrumentsLearned():
+                self._apply_instruments(event)
+            case OwnerFenced() | CancelsRequested() | InputsRefused():
+                pass
+            case _:
+                raise AssertionError(f"a follower shard cannot apply {type(event).__name__}")
+
+    # Where things stand.
+
+    def book(self, creator_shard: int, creator: int) -> Book:
+        """Name a creator's book; the first use makes it."""
+        book = self.book_of.get((creator_shard, creator))
+        if book is None:
+            book = Book(len(self.books), creator_shard, creator)
+            self.books.append(book)
+            self.book_of[creator_shard, creator] = book
+        return book
+
+    def by_book(
+        self, subscriptions: NDArray[np.int64]
+    ) -> list[tuple[Book, NDArray[np.int64], NDArray[np.int64] | slice]]:
+        """Find subscriptions' rows, book by book. Returns: book, rows, and which of the subscriptions these are."""
+        books = self.places["book"][subscriptions]
+        rows = self.places["row"][subscriptions].astype(np.int64)
+        if len(books) and books.min() == books.max():
+            return [(self.books[int(books[0])], rows, slice(None))]
+        chosen = [(index, np.flatnonzero(books == index)) for index in np.unique(books).tolist()]
+        return [(self.books[index], rows[which], which) for index, which in chosen]
+
+    def slot(self, book: Book, instrument: int) -> Slot:
+        """Name an instrument's slot in a book; the first use makes it."""
+        slot = book.slot_of.get(instrument)
+        if slot is None:
+            terms = self.instruments[book.creator_shard, instrument].terms
+            slot = book.slot(instrument, terms.lot, terms.min_notional)
+        return slot
+
+    def slots_with_follow_ups(self) -> list[tuple[Book, Slot]]:
+        """Name the slots in which a cause is not done."""
+        self._busy_slots = {
+            key: (book, slot) for key, (book, slot) in self._busy_slots.items() if slot.follow_ups
+        }
+        return [self._busy_slots[key] for key in sorted(self._busy_slots)]
+
+    # Applying.
+
+    def _apply_instruments(self, event: InstrumentsLearned) -> None:
+        columns = zip(
+            event.numbers.tolist(),
+            event.symbols,
+            event.lots.tolist(),
+            event.min_notionals.tolist(),
+            strict=True,
+        )
+        for number, symbol, lot, min_notional in columns:
+            self.instruments[event.creator_shard, number] = Instrument(
+                symbol, InstrumentTerms(lot, min_notional)
+            )
+
+    def _apply_accounts(self, event: AccountsOpened) -> None:
+        assert event.first == len(self.account_ids)
+        for broker in event.brokers:
+            if broker not in self.brokers:
+                self.brokers.append(broker)
+        broker_of = np.array([self.brokers.index(broker) for broker in event.brokers], np.int64)[
+            event.broker_of
+        ]
+        self.account_ids.add(event.ids)
+        self.accounts.append(
+            {
+                "broker": broker_of,
+                "dedicated": event.dedicated,
+                "command": event.commands,
+                "last_subscription": np.full(len(event.ids), NOTHING),
+            }
+        )
+
+    def _apply_subscriptions(self, event: SubscriptionsOpened) -> None:
+        assert event.first == self.places.count
+        count = len(event.accounts)
+        numbers = np.arange(event.first, event.first + count, dtype=np.int64)
+        self.places.append({"book": np.zeros(count, np.uint32)})
+        last = self.accounts["last_subscription"]
+        for number, account in zip(numbers.tolist(), event.accounts.tolist(), strict=True):
+            self.places["previous"][number] = last[account]
+            last[account] = number
+        pairs = event.creator_shards << 32 | event.creators
+        for pair in dict.fromkeys(pairs.tolist()):
+            self._append_rows(
+                self.book(pair >> 32, pair & 0xFFFFFFFF), event, np.flatnonzero(pairs == pair), numbers
+            )
+
+    def _append_rows(
+        self, book: Book, event: SubscriptionsOpened, chosen: NDArray[np.int64], numbers: NDArray[np.int64]
+    ) -> None:
+        where = book.append(
+            {
+                "subscription": numbers[chosen],
+                "account": event.accounts[chosen],
+                "mode": event.modes[chosen],
+                "allow_short": event.allow_short[chosen],
+                "ratio": event.ratios[chosen],
+                "amount": event.amounts[chosen],
+                "max_order_notional": event.max_order_notionals[chosen],
+                "max_weight": event.max_weights[chosen],
+                "cash": event.cash[chosen],
+                "from_frame": event.from_frames[chosen],
+                "command": event.commands[chosen],
+            }
+        )
+        self.places["book"][numbers[chosen]] = book.index
+        self.places["row"][numbers[chosen]] = np.arange(where.start, where.stop)
+
+    def _apply_ending(self, event: SubscriptionsEnding) -> None:
+        for number, until, command in zip(
+            event.subscriptions.tolist(), event.until_frames.tolist(), event.commands.tolist(), strict=True
+        ):
+            book, row = self.books[int(self.places["book"][number])], int(self.places["row"][number])
+            book.subscriptions["status"][row] = Status.ENDING
+            book.subscriptions["until_frame"][row] = until
+            book.subscriptions["end_command"][row] = command
+            for slot in book.slots:
+                slot.target[row] = 0
+        self.next_cause = max(self.next_cause, event.cause + 1)
+
+    def _apply_signal(self, event: SignalDecided) -> None:
+        book = self.book(event.creator_shard, event.creator)
+        slot = self.slot(book, event.instrument)
+        for instrument, mark in zip(event.mark_instruments.tolist(), event.mark_prices.tolist(), strict=True):
+            if instrument in book.slot_of:
+                book.slot_of[instrument].mark = mark
+        first, last = event.first_row, event.first_row + len(event.dispositions)
+        quantity = event.units * event.unit
+        signed = quantity if event.side > 0 else -quantity
+        slot.target[first:last] = slot.position[first:last] + slot.open[first:last] + signed + event.residuals
+        chosen = np.flatnonzero(quantity)
+        if len(chosen):
+            key = OrderKey(CauseKind.SIGNAL, event.creator_shard, event.signal, event.leg, 0)
+            self._place(event, key, book, slot, chosen + first, quantity[chosen])
+            if event.is_exit:
+                slot.drop_follow_ups(chosen + first)
+
+    def _place(
+        self, event: SignalDecided | OrdersPlaced, key: OrderKey, book: Book, slot: Slot, rows: NDArray[np.int64],
+        quantity: NDArray[np.int64],
+    ) -> None:  # fmt: skip
+        self.orders.add(
+            OrderBlock(
+                key=key,
+                book=book,
+                slot=slot,
+                side=event.side,
+                is_exit=bool(event.is_exit),
+                price=event.price,
+                limit_price=event.limit_price,
+                expire_time=event.expire_time,
+                fee_rate=event.fee_rate,
+                transact_time=event.transact_time,
+                rows=rows,
+                quantity=quantity,
+                filled=np.zeros(len(rows), np.int64),
+                is_open=np.ones(len(rows), np.bool_),
+            )
+        )
+
+    def _apply_placed(self, event: OrdersPlaced) -> None:
+        ((book, rows, _),) = self.by_book(event.subscriptions)
+        slot = self.slot(book, event.instrument)
+        slot.drop_follow_ups(rows)
+        slot.target[rows] = event.targets
+        chosen = np.flatnonzero(event.quantities)
+        if len(chosen):
+            key = OrderKey(
+                event.cause_kind, event.cause_creator_shard, event.cause_number, event.leg, event.attempt
+            )
+            self._place(event, key, book, slot, rows[chosen], event.quantities[chosen])
+
+    def _apply_queued(self, event: FollowUpsQueued) -> None:
+        ((book, rows, _),) = self.by_book(event.subscriptions)
+        slot = self.slot(book, event.instrument)
+        slot.drop_follow_ups(rows)
+        key = OrderKey(
+            event.cause_kind, event.cause_creator_shard, event.cause_number, event.leg, event.attempt
+        )
+        slot.follow_ups.append(FollowUp(key, event.price, event.transact_time, event.due, rows))
+        self._busy_slots[book.index, slot.index] = book, slot
+
+    def _apply_executions(self, event: ExecutionsApplied) -> None:
+        self.execution_ids.add(event.broker, event.prefix, event.numbers)
+        key = OrderKey(event.cause_kind, event.creator_shard, event.cause_number, event.leg, event.attempt)
+        for book, rows, which in self.by_book(event.subscriptions):
+            columns = (
+                event.exec_types[which],
+                event.quantities[which],
+                event.prices[which],
+                event.fees[which],
+            )
+            for block in self.orders.blocks(key):
+                if block.book is book:
+                    _report(block, rows, *columns)
+        self.orders.note_unnumbered(key, event)
+        self.orders.drop_closed(key)
+
+    # The state as columns.
+
+    def state(self) -> State:
+        """Name everything as columns, for the hash and the snapshot."""
+        known = {
+            "creators": sorted((shard, name, number) for (shard, name), number in self.creators.items()),
+            "instruments": [
+                (*key, value.symbol, *value.terms)
+                for key, value in sorted(self.instruments.items(), key=lambda item: item[0])
+            ],
+            "brokers": self.brokers,
+            "execution_ids": self.execution_ids.rows(),
+        }
+        return {
+            "known": np.frombuffer(msgspec.msgpack.encode(known), np.uint8),
+            "cursors": cursors_column(self.cursors),
+            "next_cause": np.array([self.next_cause], np.int64),
+            **self.account_ids.state("account_id"),
+            **self.accounts.state("account"),
+            **self.places.state("place"),
+            **books_state(self.books),
+            **self.orders.state(),
+        }
+
+    def restore(self, state: State) -> None:
+        """Take a state back into a new shard."""
+        known = msgspec.msgpack.decode(state["known"].tobytes())
+        self.creators = {(shard, name): number for shard, name, number in known["creators"]}
+        self.instruments = {
+            (shard, number): Instrument(symbol, InstrumentTerms(lot, least))
+            for shard, number, symbol, lot, least in known["instruments"]
+        }
+        self.brokers = list(known["brokers"])
+        self.execution_ids = ExecutionIds.restored(known["execution_ids"])
+        self.cursors = cursors_from(state["cursors"])
+        self.next_cause = int(state["next_cause"][0])
+        self.account_ids.restore("account_id", state)
+        self.accounts.restore("account", state)
+        self.places.restore("place", state)
+        self.books = list(restore_books(state))
+        self.book_of = {(book.creator_shard, book.creator): book for book in self.books}
+        self.orders.restore(state, self.books)
+        self._busy_slots = {
+            (book.index, slot.index): (book, slot)
+            for book in self.books
+            for slot in book.slots
+            if slot.follow_ups
+        }
+
+
+def _report(
+    block: OrderBlock, rows: Int64s, exec_types: Int64s, quantities: Int64s, prices: Int64s, fees: Int64s
+) -> None:
+    """Apply reports to the orders of one block; rows that are not in it belong to another part's."""
+    at, there = block.find(rows)
+    trades = there & (exec_types == ExecType.TRADE)
+    if trades.all():
+        trade(block, at, quantities, prices, fees)
+        return
+    if trades.any():
+        trade(block, at[trades], quantities[trades], prices[trades], fees[trades])
+    ended = there & np.isin(exec_types, ENDS)
+    if ended.any():
+        end(block, at[ended])

@@ -1,0 +1,209 @@
+"""Open orders as blocks of columns, and what executions do to them and to the positions behind them.
+
+A block holds the orders that one part of one book placed for one cause, leg and attempt. Look-ups go by that key and the row; a block
+goes when its last order ends, so hot state knows open orders only (P8). Cash moves by the execution's notional, a buy's rounded up and a
+sell's down, and by the broker's fee (P7).
+"""
+
+from dataclasses import dataclass
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.arithmetic import Int64s, fee_ceil, mul_div, notional_ceil, notional_floor
+from engine.book import Book, OrderKey, Slot
+from engine.events import ExecutionsApplied
+from engine.order_state import ExecType
+from engine.tables import State
+
+
+@dataclass(slots=True)
+class OrderBlock:
+    """Shapes: `rows` ascend; one order a row. Units: quantities 1e-8 unsigned, prices micros, times ns."""
+
+    key: OrderKey
+    book: Book
+    slot: Slot
+    side: int
+    is_exit: bool
+    price: int
+    limit_price: int
+    expire_time: int
+    fee_rate: int
+    transact_time: int
+    rows: NDArray[np.int64]
+    quantity: Int64s
+    filled: Int64s
+    is_open: NDArray[np.bool_]
+
+    def find(self, rows: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+        """Find rows of the book in the block. Returns: positions in the block, and which rows are there at all."""
+        if len(rows) == len(self.rows) and np.array_equal(rows, self.rows):
+            return np.arange(len(rows)), np.ones(len(rows), np.bool_)
+        at = np.searchsorted(self.rows, rows)
+        at[at == len(self.rows)] = 0
+        return at, self.rows[at] == rows
+
+    def reservation(self, leaves: Int64s) -> Int64s:
+        """Say what entries reserve for quantities still open: a buy at its limit and fee, a short's opening at its price. Exits: nothing."""
+        if self.is_exit:
+            return np.zeros(len(leaves), np.int64)
+        notional = notional_ceil(leaves, self.limit_price if self.side > 0 else self.price)
+        return notional + fee_ceil(notional, self.fee_rate)
+
+
+def place(block: OrderBlock) -> None:
+    """Enter new orders: they are open and reserve cash."""
+    block.slot.open[block.rows] += block.side * block.quantity
+    if not block.is_exit:
+        block.book.subscriptions["reserved"][block.rows] += block.reservation(block.quantity)
+
+
+def trade(block: OrderBlock, at: NDArray[np.int64], quantity: Int64s, price: Int64s, fee: Int64s) -> None:
+    """Apply trades of distinct orders, each within its order's open quantity."""
+    leaves = block.quantity[at] - block.filled[at]
+    assert bool((quantity <= leaves).all()) and bool((quantity > 0).all()), (
+        "an overfill is parked, not applied"
+    )
+    rows, table, slot = block.rows[at], block.book.subscriptions, block.slot
+    notional = (notional_ceil if block.side > 0 else notional_floor)(quantity, price)
+    table["cash"][rows] -= block.side * notional + fee
+    if not block.is_exit:
+        table["reserved"][rows] -= block.reservation(leaves) - block.reservation(leaves - quantity)
+    _move_position(block, rows, quantity, notional)
+    slot.open[rows] -= block.side * quantity
+    block.filled[at] += quantity
+    block.is_open[at] = leaves > quantity
+
+
+def _move_position(block: OrderBlock, rows: NDArray[np.int64], quantity: Int64s, notional: Int64s) -> None:
+    slot, table = block.slot, block.book.subscriptions
+    held, cost = slot.position[rows], slot.cost[rows]
+    after = held + block.side * quantity
+    closing = np.minimum(np.where(held * block.side < 0, np.abs(held), 0), quantity)
+    if not closing.any():
+        changed = cost + block.side * notional
+    else:
+        released = np.sign(cost) * mul_div(np.abs(cost), closing, np.maximum(np.abs(held), 1))
+        # A trade that goes through zero builds the new side with its share of the notional.
+        opening = mul_div(notional, quantity - closing, quantity)
+        changed = np.where(after == 0, 0, cost - released + block.side * opening)
+    slot.position[rows] = after
+    slot.cost[rows] = changed
+    if block.side < 0 or bool((cost < 0).any()):
+        table["short_proceeds"][rows] += np.maximum(-changed, 0) - np.maximum(-cost, 0)
+
+
+def end(block: OrderBlock, at: NDArray[np.int64]) -> None:
+    """End orders with what is left of them: nothing stays open or reserved; an entry's remainder lowers the target."""
+    leaves = block.quantity[at] - block.filled[at]
+    rows, slot = block.rows[at], block.slot
+    slot.open[rows] -= block.side * leaves
+    if not block.is_exit:
+        block.book.subscriptions["reserved"][rows] -= block.reservation(leaves)
+        target = block.side * slot.target[rows]
+        reachable = block.side * (slot.position[rows] + slot.open[rows])
+        slot.target[rows] = block.side * np.maximum(target - leaves, np.minimum(target, reachable))
+    block.is_open[at] = False
+
+
+ENDS = (ExecType.CANCELED, ExecType.REJECTED, ExecType.EXPIRED)
+
+
+class OpenOrders:
+    """All open orders of a shard, by key."""
+
+    def __init__(self) -> None:
+        self._blocks: dict[OrderKey, list[OrderBlock]] = {}
+        self._unnumbered: dict[OrderKey, set[tuple[int, str]]] = {}
+
+    def add(self, block: OrderBlock) -> None:
+        """Enter a block's orders."""
+        place(block)
+        self._blocks.setdefault(block.key, []).append(block)
+
+    def blocks(self, key: OrderKey) -> list[OrderBlock]:
+        """Name the blocks of a key."""
+        return self._blocks.get(key, [])
+
+    def drop_closed(self, key: OrderKey) -> None:
+        """Forget the blocks of a key that have no open order."""
+        left = [block for block in self._blocks.get(key, []) if block.is_open.any()]
+        if left:
+            self._blocks[key] = left
+        else:
+            self._blocks.pop(key, None)
+            self._unnumbered.pop(key, None)
+
+    def note_unnumbered(self, key: OrderKey, event: ExecutionsApplied) -> None:
+        """Keep the ids of executions without a number for as long as a block of their key is open."""
+        if event.numbers[0] < 0:
+            self._unnumbered.setdefault(key, set()).update(
+                (number, event.prefix) for number in event.subscriptions.tolist()
+            )
+
+    def has_unnumbered(self, key: OrderKey, subscription: int, exec_id: str) -> bool:
+        """Say whether an execution without a number was applied to a still open block."""
+        return (subscription, exec_id) in self._unnumbered.get(key, ())
+
+    def of_slot(self, slot: Slot, side: int) -> list[OrderBlock]:
+        """Name the blocks of one instrument of a book on one side. Cost: all blocks; only for netting and unfollowing."""
+        return [b for blocks in self._blocks.values() for b in blocks if b.slot is slot and b.side == side]
+
+    @property
+    def count(self) -> int:
+        """How many orders are open."""
+        return sum(int(block.is_open.sum()) for blocks in self._blocks.values() for block in blocks)
+
+    def state(self) -> State:
+        """Name the open orders as columns."""
+        blocks = [block for key in sorted(self._blocks) for block in self._blocks[key]]
+        heads = [
+            (
+                b.book.index,
+                b.slot.index,
+                *b.key,
+                b.side,
+                b.is_exit,
+                b.price,
+                b.limit_price,
+                b.expire_time,
+                b.fee_rate,
+            )
+            + (b.transact_time, len(b.rows))
+            for b in blocks
+        ]
+        joined = [np.concatenate((b.rows, b.quantity, b.filled, b.is_open.astype(np.int64))) for b in blocks]
+        return {
+            "order.head": np.array(heads, np.int64).reshape(-1),
+            "order.columns": np.concatenate(joined) if joined else np.zeros(0, np.int64),
+            "order.unnumbered": np.frombuffer(
+                msgspec.msgpack.encode(
+                    [(key, sorted(self._unnumbered[key])) for key in sorted(self._unnumbered)]
+                ),
+                np.uint8,
+            ),
+        }
+
+    def restore(self, state: State, books: list[Book]) -> None:
+        """Take the open orders back; positions already count them."""
+        unnumbered = msgspec.msgpack.decode(state["order.unnumbered"].tobytes())
+        self._unnumbered = {
+            OrderKey(*key): {(number, text) for number, text in ids} for key, ids in unnumbered
+        }
+        start = 0
+        for head in state["order.head"].reshape(-1, 15).tolist():
+            book, slot, *rest = head
+            key, (side, is_exit, price, limit_price, expire_time, fee_rate, transact_time, count) = (
+                OrderKey(*rest[:5]),
+                rest[5:],
+            )
+            columns = np.array(state["order.columns"][start : start + 4 * count]).reshape(4, count)
+            start += 4 * count
+            owner = books[book]
+            block = OrderBlock(
+                key, owner, owner.slots[slot], side, bool(is_exit), price, limit_price, expire_time, fee_rate, transact_time,
+                columns[0], columns[1], columns[2], columns[3] != 0,
+            )  # fmt: skip
+            self._blocks.setdefault(key, []).append(block)

@@ -1,0 +1,170 @@
+"""What a follower shard does with a broker's execution reports: each counts once, whatever comes twice, late or out of order (P8).
+
+A numbered execution that was applied before is dropped by its number. One for an order that is not open any more, or for more than is left of
+it, is not applied: it is returned as `Unmatched`, for the caller to look up (known: dropped) or to park.
+"""
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.blocks import ExecutionsReported
+from engine.book import OrderKey
+from engine.decide import after_reports
+from engine.events import ExecutionsApplied
+from engine.follower import FollowerShard
+from engine.order_state import ExecType
+from engine.orders import ENDS, OrderBlock
+from engine.sizing import Terms
+from engine.units import MONEY_MAX, PRICE_MAX
+
+_APPLIED = (ExecType.TRADE, *ENDS)
+
+
+class Unmatched(NamedTuple):
+    """Reports that no open order could take. `why` is for people."""
+
+    report: ExecutionsReported
+    why: str
+
+
+def exec_id(prefix: str, number: int) -> str:
+    """Name an execution."""
+    return prefix if number < 0 else f"{prefix}{number}"
+
+
+def decide_reports(
+    shard: FollowerShard,
+    broker: str,
+    report: ExecutionsReported,
+    sequence: int,
+    terms: Terms,
+    event_time_ns: int,
+) -> Iterator[Any]:
+    """Decide one message of reports: yields events, and `Unmatched` for what the caller must look up or park."""
+    key = OrderKey(report.cause_kind, report.creator_shard, report.cause_number, report.leg, report.attempt)
+    fresh = np.isin(report.exec_types, _APPLIED) & ~shard.execution_ids.seen(
+        broker, report.prefix, report.numbers
+    )
+    fresh &= _first_of_each(report.numbers)
+    rest = _select(report, np.flatnonzero(fresh))
+    while len(rest.subscriptions):
+        distinct = np.zeros(len(rest.subscriptions), np.bool_)
+        distinct[np.unique(rest.subscriptions, return_index=True)[1]] = True
+        now, rest = _select(rest, np.flatnonzero(distinct)), _select(rest, np.flatnonzero(~distinct))
+        yield from _decide_distinct(shard, broker, key, now, sequence, terms, event_time_ns)
+
+
+def _first_of_each(numbers: NDArray[np.int64]) -> NDArray[np.bool_]:
+    first = np.ones(len(numbers), np.bool_)
+    if len(numbers) > 1 and not (np.diff(numbers) > 0).all():
+        first[:] = False
+        first[np.unique(numbers, return_index=True)[1]] = True
+        first |= numbers < 0
+    return first
+
+
+def _select(report: ExecutionsReported, which: NDArray[np.int64]) -> ExecutionsReported:
+    if len(which) == len(report.subscriptions):
+        return report
+    return ExecutionsReported(
+        report.follower_shard,
+        report.prefix,
+        report.cause_kind,
+        report.creator_shard,
+        report.cause_number,
+        report.leg,
+        report.attempt,
+        report.transact_time,
+        report.numbers[which],
+        report.subscriptions[which],
+        report.exec_types[which],
+        report.quantities[which],
+        report.prices[which],
+        report.fees[which],
+        report.text,
+    )
+
+
+def _decide_distinct(
+    shard: FollowerShard,
+    broker: str,
+    key: OrderKey,
+    report: ExecutionsReported,
+    sequence: int,
+    terms: Terms,
+    event_time_ns: int,
+) -> Iterator[Any]:
+    matched = np.zeros(len(report.subscriptions), np.bool_)
+    touched: list[tuple[OrderBlock, NDArray[np.int64], NDArray[np.int64]]] = []
+    known = (report.subscriptions >= 0) & (report.subscriptions < shard.places.count)
+    for block, rows, which in _open_orders(shard, key, report.subscriptions, known):
+        leaves, ended = _leaves(block, rows), np.isin(report.exec_types[which], ENDS)
+        fits = ended | (
+            (report.quantities[which] > 0) & (report.quantities[which] <= leaves) & _in_range(report, which)
+        )
+        if report.numbers[which[0]] < 0 and shard.orders.has_unnumbered(
+            key, int(report.subscriptions[which[0]]), report.prefix
+        ):
+            matched[which] = True
+            continue
+        matched[which[fits]] = True
+        touched.append((block, rows[fits], rows[fits & ended]))
+    taken = np.zeros(len(matched), np.bool_)
+    for block, rows, _ in touched:
+        taken |= np.isin(report.subscriptions, block.book.subscriptions["subscription"][rows])
+    taken &= matched
+    if taken.any():
+        yield _applied(broker, key, _select(report, np.flatnonzero(taken)), sequence)
+        for block, rows, ended_rows in touched:
+            yield from after_reports(shard, block, rows, ended_rows, terms, event_time_ns)
+    if not matched.all():
+        left = _select(report, np.flatnonzero(~matched))
+        yield Unmatched(left, "expected an open order with as much left, found none")
+
+
+def _open_orders(
+    shard: FollowerShard, key: OrderKey, subscriptions: NDArray[np.int64], known: NDArray[np.bool_]
+) -> Iterator[tuple[OrderBlock, NDArray[np.int64], NDArray[np.int64]]]:
+    """Find the open orders of a key. Yields: a block, rows of its book, and which of the subscriptions these are."""
+    positions = np.flatnonzero(known)
+    blocks = shard.orders.blocks(key)
+    if not blocks or not len(positions):
+        return
+    for book, rows, which in shard.by_book(subscriptions[positions]):
+        chosen = positions[which]
+        for block in blocks:
+            if block.book is not book:
+                continue
+            at, there = block.find(rows)
+            there &= block.is_open[at]
+            if there.any():
+                yield block, rows[there], chosen[there]
+
+
+def _leaves(block: OrderBlock, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+    at, _ = block.find(rows)
+    return block.quantity[at] - block.filled[at]
+
+
+def _in_range(report: ExecutionsReported, which: NDArray[np.int64]) -> NDArray[np.bool_]:
+    prices, fees = report.prices[which], report.fees[which]
+    return (prices > 0) & (prices <= PRICE_MAX) & (fees >= -MONEY_MAX) & (fees <= MONEY_MAX)
+
+
+def _applied(broker: str, key: OrderKey, report: ExecutionsReported, sequence: int) -> ExecutionsApplied:
+    return ExecutionsApplied(
+        sequence,
+        broker,
+        report.prefix,
+        *key,
+        report.transact_time,
+        report.numbers,
+        report.subscriptions,
+        report.exec_types,
+        report.quantities,
+        report.prices,
+        report.fees,
+    )
