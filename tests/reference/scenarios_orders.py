@@ -133,19 +133,47 @@ def the_newest_cause_follows_up(world: World) -> None:
     assert order.price == usd("110")
 
 
-def crossing_zero_with_an_open_entry_exits_first(world: World) -> None:
-    stage = _stage(world, allow_short=True)
+def an_increase_waits_for_a_cancel_on_its_own_side(world: World) -> None:
+    stage = _stage(world)
     stage.buys("50", "100")
-    assert stage.sells("80", "100") == ["netted", "netted"]
-    stage.expect_holding("-3", "0", "5")
-    world.execute(stage.order(), qty("2"), usd("100"))
+    assert stage.sells("25", "100") == ["netted"]
+    assert stage.buys("10", "110") == ["netted"]
+    stage.expect_holding("3.5", "0", "5")
+    world.execute(stage.order(), qty("5"), usd("100"))
+    order = stage.expect_order(SELL, "1.5", "0", is_exit=True, attempt=1)
+    assert order.price == usd("110")
+
+
+def crossing_zero_with_an_open_entry_exits_first(world: World) -> None:
+    stage = _stage(world, lot="1", allow_short=True)
+    stage.buys("50", "100")
+    assert stage.sells("60", "100") == ["netted", "netted"]
+    stage.expect_holding("-1", "0", "5")
+    world.execute(stage.order(), qty("1.5"), usd("100"))
     world.end(stage.order(), CANCELED)
-    stage.expect_order(SELL, "2", "0", is_exit=True, leg=1, attempt=1)
+    # All of the position is on the way to -1, so lots do not matter.
+    stage.expect_order(SELL, "1.5", "0", is_exit=True, leg=1, attempt=1)
     execute_all(world)
     # What is wanted beyond zero is traded with the next fill.
-    stage.expect_holding("-3", "0")
+    stage.expect_holding("-1", "0")
     assert stage.sells("10", "100") == ["ordered"]
-    stage.expect_order(SELL, "4", "99.5")
+    stage.expect_order(SELL, "2", "99.5")
+
+
+def an_unfinished_exit_never_turns_a_target(world: World) -> None:
+    stage = _stage(world, allow_short=True)
+    stage.sells("30", "100")
+    execute_all(world)
+    assert stage.buys("80", "100") == ["ordered", "ordered"]
+    close, open_ = world.open_orders()
+    world.end(close, REJECTED)
+    stage.expect_holding("5", "-3", "5")
+    # 5 * 40 / 50 = 4 less leaves t = 1, and p + o = 2: the open buy is in the way.
+    assert stage.sells("40", "100") == ["netted"]
+    world.end(open_, CANCELED)
+    # max(1 - 5, min(1, 0)) = 0: p + o = -3 is an exit to finish, not a target.
+    stage.expect_order(BUY, "3", "0", is_exit=True, attempt=1)
+    stage.expect_holding("0", "-3", "3")
 
 
 def an_entrys_remainder_lowers_the_target(world: World) -> None:
@@ -255,16 +283,16 @@ def a_further_attempt_without_need_is_dropped(world: World) -> None:
 
 
 def a_further_attempt_never_buys(world: World) -> None:
-    stage = _stage(world, lot="1")
-    stage.buys("58", "100")
+    stage = _stage(world)
+    stage.buys("50", "100")
     execute_all(world)
     stage.sells("20", "100")
     world.end(stage.order(), CANCELED)
-    # t = 3.8, then 3.8 + 1.5 = 5.3, above p = 5 by less than a lot
-    assert stage.buys("15", "100") == ["below_lot"]
+    # t = 3 + 2.5 wants 0.5, which is too little at 1 and would not be at the exit's 100.
+    assert stage.buys("25", "1") == ["below_min_notional"]
     world.advance(SECOND)
     assert world.open_orders() == []
-    stage.expect_holding("5.3", "5")
+    stage.expect_holding("5.5", "5")
 
 
 def unfollow_closes_everything(world: World) -> None:
@@ -363,7 +391,9 @@ ORDERS: list[Scenario] = [
     a_follow_up_meets_the_limits,
     a_follow_up_can_come_too_late,
     the_newest_cause_follows_up,
+    an_increase_waits_for_a_cancel_on_its_own_side,
     crossing_zero_with_an_open_entry_exits_first,
+    an_unfinished_exit_never_turns_a_target,
     an_entrys_remainder_lowers_the_target,
     an_entrys_remainder_leaves_what_was_carried,
     a_rejected_entry_leaves_nothing,

@@ -315,14 +315,14 @@ def cost_basis_leaves_in_proportion(world: World) -> None:
 def limit_prices_round_toward_the_price(world: World) -> None:
     stage = Stage(world)
     stage.follow(mode="multiplier", allow_short=True)
-    # 1.000001 * 1.005 = 1.005001005 and 1.000001 * 0.995 = 0.995000995
-    stage.buys("10", "1.000001")
-    stage.expect_order(BUY, "10", "1.005001")
+    # 1.00015 * 1.005 = 1.00515075 and 1.00015 * 0.995 = 0.99514925
+    stage.buys("10", "1.00015")
+    stage.expect_order(BUY, "10", "1.00515")
     execute_all(world)
-    stage.sells("10", "1.000001")
+    stage.sells("10", "1.00015")
     execute_all(world)
-    stage.sells("10", "1.000001")
-    stage.expect_order(SELL, "10", "0.995001")
+    stage.sells("10", "1.00015")
+    stage.expect_order(SELL, "10", "0.99515")
 
 
 def accounts_are_decided_in_the_order_of_following(world: World) -> None:
