@@ -43,9 +43,12 @@ def _input(help_text: str) -> typer.models.OptionInfo:
 def up(config: ConfigOption = None, data: DataOption = DEFAULT_DATA) -> NoReturn:
     """Start a cluster and keep it running until Ctrl-C or `lockstep down`."""
     from cluster.config_file import load
+
+    # A wrong configuration is refused before anything heavy is loaded.
+    settings = load(config)
     from cluster.up import run
 
-    sys.exit(run(data, load(config)))
+    sys.exit(run(data, settings))
 
 
 @app.command()
@@ -76,6 +79,8 @@ def replay(
 ) -> NoReturn:
     """Run recorded fills through an embedded cluster, audit it and write what every account did."""
     from cluster.config_file import load
+
+    settings = load(config)
     from cluster.replay import run
 
     sys.exit(
@@ -86,7 +91,7 @@ def replay(
             prices=prices,
             instruments=instruments,
             out=out,
-            config=load(config),
+            config=settings,
         )
     )
 
