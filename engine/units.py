@@ -23,9 +23,9 @@ RATIO_MAX = 10**9
 TIME_MAX_NS = 2**62
 """Latest time, ns: in the year 2116."""
 
-# The estimate-and-correct division is exact only below these products; see engine.arithmetic.mul_div_into.
-assert MONEY_MAX * QUANTITY_MAX < 2**113
-assert max(MONEY_MAX, QUANTITY_MAX, PRICE_MAX * QUANTITY_ONE) < 2**63
+# The estimate-and-correct division is exact only for such products and divisors; see engine.arithmetic.mul_div.
+assert max(MONEY_MAX * QUANTITY_MAX, PRICE_MAX * QUANTITY_MAX, MONEY_MAX * QUANTITY_ONE) < 2**113
+assert max(MONEY_MAX, QUANTITY_MAX, PRICE_MAX) < 2**61
 
 
 class UnitError(ValueError):
