@@ -1,0 +1,363 @@
+"""The real engine as a `World`: one creator shard and one follower shard, joined by nothing but frames and blocks.
+
+What the follower shard learns of fills it reads from the creator shard's encoded frames; reports reach it as encoded blocks; every part of a
+signal is a frame of its own, as in a running cluster.
+"""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.blocks import ExecutionsReported, decode_block, encode_block
+from engine.book import Book, Mode, OrderKey, Slot
+from engine.book import Status as SubscriptionStatus
+from engine.commands import CommandBatch, Follow, OpenAccount, Unfollow
+from engine.creator import CreatorShard, FillInput, InstrumentTerms, MarkInput, Refused
+from engine.decide import decide_due, decide_part, learn, parts_of, position_of
+from engine.disposition import Disposition
+from engine.events import CancelsRequested, FillApplied, SignalDecided
+from engine.follower import FollowerShard
+from engine.frame import NO_ROW, Cursor, ShardKey, ShardKind, Source
+from engine.identity import CauseKind
+from engine.order_state import ExecType
+from engine.orders import OrderBlock
+from engine.reports import Unmatched, decide_reports
+from engine.sizing import Terms
+from tests.engine.journaled import Journaled
+from tests.reference.values import (
+    CANCELED,
+    EXPIRED,
+    REJECTED,
+    Decision,
+    Order,
+    Portfolio,
+    Position,
+    Sleeve,
+)
+from tests.reference.values import OrderKey as ReferenceKey
+
+BROKER = "paper"
+_EXEC_TYPES = {CANCELED: ExecType.CANCELED, EXPIRED: ExecType.EXPIRED, REJECTED: ExecType.REJECTED}
+_CAUSES = {CauseKind.SIGNAL: "signal", CauseKind.COMMAND: "command"}
+
+
+def _one(value: int) -> NDArray[np.int64]:
+    return np.array([value], np.int64)
+
+
+class EngineWorld:
+    """The engine. `part_rows` is asked before each part of a signal, so that parts of any size may follow one another."""
+
+    def __init__(
+        self,
+        *,
+        time: int = 1_700_000_000 * 10**9,
+        fee_rate: int = 0,
+        part_rows: Callable[[], int] = lambda: 1000,
+    ) -> None:
+        self.time = time
+        self._terms = Terms(fee_rate=fee_rate)
+        self._part_rows = part_rows
+        self._instrument_terms: dict[str, InstrumentTerms] = {}
+        self._numbers: dict[str, int] = {}
+        self.creators = Journaled(ShardKey(ShardKind.CREATOR, 0), self._creator_shard)
+        self.followers = Journaled(ShardKey(ShardKind.FOLLOWER, 0), lambda: FollowerShard(0))
+        self._inputs = 0
+        self._executions = 0
+        self._commands = 0
+        self._cancelling: set[tuple[int, ...]] = set()
+
+    def _creator_shard(self) -> CreatorShard:
+        return CreatorShard(self._instrument_terms, InstrumentTerms(1, 0))
+
+    def check(self) -> None:
+        """Demand P6 of both shards."""
+        self.creators.check()
+        self.followers.check()
+
+    # The creator's side.
+
+    def list_instrument(self, symbol: str, *, lot: int, min_notional: int) -> None:
+        self._instrument_terms[symbol] = InstrumentTerms(lot, min_notional)
+        self._numbers[symbol] = len(self._numbers)
+        self._create([self.creators.live.decide_list([symbol])])
+
+    def open_creator(self, creator: str, *, cash: int) -> None:
+        self._create([self.creators.live.decide_open(creator, BROKER, cash, f"open-{creator}")])
+
+    def mark(self, symbol: str, price: int) -> None:
+        self._create([self.creators.live.decide_marks([MarkInput(symbol, price, self.time)])])
+
+    def fill(
+        self,
+        creator: str,
+        symbol: str,
+        side: int,
+        quantity: int,
+        price: int,
+        *,
+        age: int = 0,
+        order_quantity: int = 0,
+    ) -> list[Decision]:
+        self._inputs += 1
+        fill = FillInput(
+            BROKER, creator, f"fill-{self._inputs}", symbol, side, quantity, price, self.time - age,
+            self._inputs, order_quantity=order_quantity,
+        )  # fmt: skip
+        event = self.creators.live.decide_fill(fill, self.time)
+        decisions = self._create([event])
+        assert self.creators.live.decide_fill(fill, self.time) is None, "a fill counts once"
+        return decisions
+
+    def _create(self, events: list[Any]) -> list[Decision]:
+        """Journal events of the creator shard and let the follower shard read the frame."""
+        for event in events:
+            assert event is not None
+            assert not isinstance(event, Refused), event
+            self.creators.live.apply_event(event, self.time)
+        _, read = self.creators.commit(events, self.time)
+        decisions = []
+        for event in read:
+            self._follow_up_on(list(learn(self.followers.live, 0, event)))
+            if isinstance(event, FillApplied):
+                decisions += self._decide_fill(event)
+        self.followers.commit([], self.time, [self._cursor()])
+        return decisions
+
+    def _cursor(self, position: int = 0, row: int = NO_ROW) -> Cursor:
+        return Cursor(Source.CREATOR_JOURNAL, 0, len(self.creators.frames), position, row)
+
+    def _decide_fill(self, fill: FillApplied) -> list[Decision]:
+        """Decide every part, each in a frame whose cursor is all that the next part starts from."""
+        decisions, position, row = [], 0, 0
+        while True:
+            shard, part_rows = self.followers.live, self._part_rows()
+            part = next(parts_of(shard, 0, fill, part_rows, position=position, row=row), None)
+            if part is None:
+                return decisions
+            events = self._apply(decide_part(shard, part, self._terms, part_rows, self.time))
+            position = position_of(fill.signal, part.leg.leg)
+            row = min(part.first_row + part_rows, part.book.count)
+            self.followers.commit(events, self.time, [self._cursor(position, row)])
+            for event in events:
+                if isinstance(event, SignalDecided):
+                    decisions += self._decisions(event)
+
+    # The followers' side.
+
+    def follow(
+        self,
+        account: str,
+        creator: str,
+        *,
+        cash: int,
+        mode: str = "proportional",
+        ratio: int = 1_000_000,
+        amount: int = 0,
+        max_order_notional: int = 0,
+        max_position_weight: int = 0,
+        allow_short: bool = False,
+    ) -> None:
+        commands: list[OpenAccount | Follow | Unfollow] = []
+        if self.followers.live.account_ids.find(account) is None:
+            commands.append(OpenAccount(f"open-{account}", account, BROKER))
+        self._commands += 1
+        commands.append(
+            Follow(
+                f"follow-{self._commands}",
+                account,
+                creator,
+                cash,
+                Mode[mode.upper()],
+                ratio,
+                amount,
+                max_order_notional,
+                max_position_weight,
+                allow_short,
+            )
+        )
+        self.command(commands)
+
+    def unfollow(self, account: str, creator: str) -> None:
+        self._commands += 1
+        self.command([Unfollow(f"unfollow-{self._commands}", account, creator)])
+
+    def command(self, commands: list[OpenAccount | Follow | Unfollow]) -> list[Any]:
+        """Decide commands in one frame, and again as repeats, which must change nothing. Returns: the answers."""
+        answers = self._command(commands)
+        assert not [answer for answer in answers if isinstance(answer, Refused)], answers
+        frames = len(self.followers.frames)
+        assert self._command(commands) == answers
+        assert len(self.followers.frames) == frames, "a repeated command changes nothing"
+        return answers
+
+    def _command(self, commands: list[OpenAccount | Follow | Unfollow]) -> list[Any]:
+        batch = CommandBatch(
+            self.followers.live, creator_shards=1, follower_shards=1, brokers=frozenset({BROKER})
+        )
+        answers: list[Any] = []
+        self._follow_up_on(
+            self._apply(batch.decide(commands, self._terms, self.time), answers), is_applied=True
+        )
+        return answers
+
+    def advance(self, duration: int) -> None:
+        self.time += duration
+        shard = self.followers.live
+        self._follow_up_on(self._apply(decide_due(shard, self._terms, self.time)), is_applied=True)
+
+    def execute(self, order: Order, quantity: int, price: int, *, fee: int = 0) -> None:
+        assert not self.report(self.reported(order, ExecType.TRADE, quantity, price, fee))
+
+    def end(self, order: Order, exec_type: str) -> None:
+        assert not self.report(self.reported(order, _EXEC_TYPES[exec_type]))
+
+    def reported(
+        self, order: Order, exec_type: ExecType, quantity: int = 0, price: int = 0, fee: int = 0
+    ) -> ExecutionsReported:
+        """Make a report with the next execution id."""
+        self._executions += 1
+        book, slot, block, at = self._find(order)
+        subscription = int(book.subscriptions["subscription"][block.rows[at]])
+        return ExecutionsReported(
+            0, "x-", *block.key, self.time, _one(self._executions), _one(subscription), _one(exec_type),
+            _one(quantity), _one(price), _one(fee),
+        )  # fmt: skip
+
+    def report(self, report: ExecutionsReported) -> list[Unmatched]:
+        """Let a message of reports arrive. Returns: what no order could take."""
+        self._inputs += 1
+        (read,) = decode_block(encode_block(report))
+        unmatched: list[Any] = []
+        decided = decide_reports(self.followers.live, BROKER, read, self._inputs, self._terms, self.time)
+        self._follow_up_on(self._apply(decided, unmatched), is_applied=True)
+        return unmatched
+
+    def _apply(self, decided: Iterator[Any], answers: list[Any] | None = None) -> list[Any]:
+        """Apply each event before asking for the next; what is no event goes to `answers`."""
+        events = []
+        for event in decided:
+            if not hasattr(event, "TAG"):
+                assert answers is not None
+                answers.append(event)
+                continue
+            self.followers.live.apply_event(event)
+            events.append(event)
+            if isinstance(event, CancelsRequested):
+                self._cancelling.update(
+                    zip(event.cause_kinds.tolist(), event.cause_numbers.tolist(), event.legs.tolist(),
+                        event.attempts.tolist(), event.subscriptions.tolist(), strict=True)
+                )  # fmt: skip
+        return events
+
+    def _follow_up_on(self, events: list[Any], *, is_applied: bool = False) -> None:
+        if not is_applied:
+            for event in events:
+                self.followers.live.apply_event(event)
+        if events:
+            self.followers.commit(events, self.time)
+
+    # What can be seen.
+
+    def _symbol(self, slot: Slot) -> str:
+        return self.creators.live.symbol(slot.instrument)
+
+    def _creator_id(self, number: int) -> str:
+        return self.creators.live.creators[number].creator_id
+
+    def _pair(self, book: Book, row: int) -> tuple[str, str]:
+        account = int(book.subscriptions["account"][row])
+        return self.followers.live.account_ids.text(account), self._creator_id(book.creator)
+
+    def _reference_key(self, key: OrderKey, book: Book, row: int) -> ReferenceKey:
+        cause = _CAUSES[CauseKind(key.cause_kind)]
+        return ReferenceKey(cause, key.cause_number, *self._pair(book, row), key.leg, key.attempt)
+
+    def _decisions(self, event: SignalDecided) -> Iterator[Decision]:
+        book = self.followers.live.book_of[event.creator_shard, event.creator]
+        symbol = self.creators.live.symbol(event.instrument)
+        key = OrderKey(CauseKind.SIGNAL, event.creator_shard, event.signal, event.leg, 0)
+        for index, number in enumerate(event.dispositions.tolist()):
+            disposition = Disposition(number)
+            if disposition is Disposition.INACTIVE:
+                continue
+            row, quantity, order = event.first_row + index, int(event.units[index]) * event.unit, None
+            assert (disposition is Disposition.ORDERED) == (quantity > 0)
+            if quantity:
+                name = self._reference_key(key, book, row)
+                order = Order(
+                    name, symbol, event.side, quantity, event.price, event.limit_price, bool(event.is_exit), quantity
+                )  # fmt: skip
+            pair = self._pair(book, row)
+            yield Decision(*pair, symbol, event.leg, disposition.outcome, disposition.reason, order)
+
+    def _open(self) -> Iterator[tuple[Book, Slot, OrderBlock, int]]:
+        shard = self.followers.live
+        for book in shard.books:
+            for slot in book.slots:
+                for block in (*shard.orders.of_slot(slot, 1), *shard.orders.of_slot(slot, -1)):
+                    for at in np.flatnonzero(block.is_open).tolist():
+                        yield book, slot, block, at
+
+    def _find(self, order: Order) -> tuple[Book, Slot, OrderBlock, int]:
+        for book, slot, block, at in self._open():
+            if self._reference_key(block.key, book, int(block.rows[at])) == order.key:
+                return book, slot, block, at
+        raise AssertionError(f"expected an open order, found {order.key}")
+
+    def open_orders(self) -> list[Order]:
+        orders = []
+        for book, slot, block, at in self._open():
+            row, quantity = int(block.rows[at]), int(block.quantity[at])
+            kind, _, number, leg, attempt = block.key
+            name = kind, number, leg, attempt, int(book.subscriptions["subscription"][row])
+            orders.append(
+                Order(
+                    self._reference_key(block.key, book, row),
+                    self._symbol(slot),
+                    block.side,
+                    quantity,
+                    block.price,
+                    block.limit_price,
+                    block.is_exit,
+                    quantity - int(block.filled[at]),
+                    name in self._cancelling,
+                )
+            )
+        return sorted(orders, key=lambda order: order.key)
+
+    def _row(self, account: str, creator: str) -> tuple[Book, int]:
+        """Find the newest subscription of an account to a creator."""
+        shard = self.followers.live
+        number, creator_number = shard.account_ids.find(account), shard.creators[0, creator]
+        book = shard.book_of[0, creator_number]
+        rows = np.flatnonzero(book.subscriptions["account"] == number)
+        return book, int(rows[-1])
+
+    def position(self, account: str, creator: str, symbol: str) -> Position:
+        book, row = self._row(account, creator)
+        slot = book.slot_of.get(self._numbers[symbol])
+        if slot is None:
+            return Position(0, 0, 0, 0)
+        return Position(*(int(value) for value in slot.values[:, row]))
+
+    def sleeve(self, account: str, creator: str) -> Sleeve:
+        book, row = self._row(account, creator)
+        equity, beyond = book.equity(np.array([row]), dict(enumerate(self._marks())))
+        assert beyond is None
+        status = SubscriptionStatus(int(book.subscriptions["status"][row])).name.lower()
+        cash, reserved = (int(book.subscriptions[name][row]) for name in ("cash", "reserved"))
+        return Sleeve(status, cash, reserved, int(equity[0]))
+
+    def _marks(self) -> list[int]:
+        marks: list[int] = self.creators.live.state()["instrument.mark"].tolist()
+        return marks
+
+    def portfolio(self, creator: str) -> Portfolio:
+        shard, marks = self.creators.live, self._marks()
+        found = next(each for each in shard.creators if each.creator_id == creator)
+        value = sum(held * marks[number] // 10**8 for number, held in found.positions.items())
+        positions = {shard.symbol(number): held for number, held in found.positions.items()}
+        return Portfolio(found.cash, positions, found.cash + value)
