@@ -66,12 +66,13 @@ async def start_postgres(
 ) -> ChildProgram:
     """Start Postgres for a data directory and keep it running on one port. Raises: ServerError.
 
-    Its URL, password included, is in `postgres_url`; the port of the directory's last run is taken again if it is free.
+    Its host:port is in `run_file.run.addresses["postgres"]`; the port of the directory's last run is taken again if it is free.
     """
     directory = data / "postgres"
     await _ensure_created(directory, credentials)
     port = choose_port(_port_of(credentials.postgres_url))
-    run_file.set_address("postgres", f"127.0.0.1:{port}")
+    address = f"127.0.0.1:{port}"
+    run_file.set_address("postgres", address)
     settings = SETTINGS | {"port": str(port), "shared_buffers": f"{config.postgres.shared_buffers_mib}MB"}
     options = [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
     program = Program(
@@ -80,7 +81,7 @@ async def start_postgres(
             (str(postgres_binaries() / "postgres"), "-D", str(directory / "data"), *options), directory
         ),
         log_path=data / "logs" / "postgres.log",
-        ready=lambda: _answers(postgres_url(port, credentials)),
+        ready=lambda: _answers(embedded_postgres_url(address, credentials)),
         prepare=lambda: _clear_stale(directory / "data"),
         # "Fast": sessions are ended and the state is checkpointed; SIGTERM would wait for every client to leave.
         stop_signal=signal.SIGINT,
@@ -90,9 +91,18 @@ async def start_postgres(
     return child
 
 
-def postgres_url(port: int, credentials: Credentials) -> str:
-    """Name the database with its login."""
-    return f"postgresql://{USER}:{quote(credentials.postgres_password, safe='')}@127.0.0.1:{port}/{DATABASE}"
+def embedded_postgres_url(address: str, credentials: Credentials) -> str:
+    """Name the embedded database, login included, by its host:port."""
+    return f"postgresql://{USER}:{quote(credentials.postgres_password, safe='')}@{address}/{DATABASE}"
+
+
+def external_postgres_url(url: str, password: str) -> str:
+    """Add the password to a configured URL that carries none."""
+    parts = urlsplit(url)
+    if not password or parts.password or not parts.username:
+        return url
+    login = f"{parts.username}:{quote(password, safe='')}@"
+    return parts._replace(netloc=login + parts.netloc.rpartition("@")[2]).geturl()
 
 
 async def _ensure_created(directory: Path, credentials: Credentials) -> None:

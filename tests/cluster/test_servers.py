@@ -20,9 +20,12 @@ from nats.js.api import DiscardPolicy, StorageType, StreamConfig
 from nats.js.errors import Error as JetStreamError
 
 from cluster.config import Config, SupervisionOptions
+from cluster.config_file import parse, read_secrets
 from cluster.credentials import ADMIN, Credentials, User, broker_role, ensure_credentials, read_credentials
+from cluster.data_directory import opened
 from cluster.embedded.nats_server import start_nats
-from cluster.embedded.postgres_server import postgres_url, start_postgres
+from cluster.embedded.postgres_server import embedded_postgres_url, external_postgres_url, start_postgres
+from cluster.embedded.servers import start_servers
 from cluster.errors import ClusterError, UsageError
 from cluster.leftovers import clear_leftovers, processes_of
 from cluster.processes import ChildProgram
@@ -203,8 +206,8 @@ async def test_killed_postgres_is_back_on_its_port_with_what_it_committed(
 ) -> None:
     child = await start_postgres(data, CONFIG, credentials, run_file)
     try:
-        port = int(run_file.run.addresses["postgres"].rpartition(":")[2])
-        url = postgres_url(port, credentials)
+        address = run_file.run.addresses["postgres"]
+        url = embedded_postgres_url(address, credentials)
         connection = await asyncpg.connect(url)
         await connection.execute("create table kept (n int)")
         await connection.execute("insert into kept values (7)")
@@ -218,7 +221,9 @@ async def test_killed_postgres_is_back_on_its_port_with_what_it_committed(
         assert await connection.fetchval("select n from kept") == 7
         await connection.close()
         with pytest.raises(asyncpg.InvalidPasswordError):
-            await asyncpg.connect(postgres_url(port, Credentials(users={}, postgres_password="wrong")))
+            await asyncpg.connect(
+                embedded_postgres_url(address, Credentials(users={}, postgres_password="wrong"))
+            )
     finally:
         await child.stop()
     assert processes_of(run_file.run) == []
@@ -295,6 +300,50 @@ async def test_leftovers_of_a_killed_run_are_stopped_and_strangers_are_not(data:
         for process in (named, marked, stranger):
             process.kill()
             process.wait()
+
+
+async def test_servers_of_a_directory_come_back_on_their_ports_with_the_same_logins(data: Path) -> None:
+    urls = []
+    for _ in range(2):
+        with opened(data, CONFIG) as run_file:
+            servers = await start_servers(data, CONFIG, read_secrets({}), run_file)
+            try:
+                stored = read_credentials(data)
+                assert (stored.nats_url, stored.postgres_url) == (servers.nats_url, servers.postgres_url)
+                await (await connect(run_file, servers.engine)).close()
+                await (await asyncpg.connect(servers.postgres_url)).close()
+                urls.append((servers.nats_url, servers.postgres_url))
+            finally:
+                await servers.stop()
+        assert processes_of(run_file.run) == []
+        assert read_run(data) is None
+    assert urls[0] == urls[1]
+
+
+async def test_when_one_server_cannot_start_neither_is_left(data: Path) -> None:
+    (data / "nats").write_text("in the way")
+    run_file = RunFile(data)
+    with pytest.raises(OSError, match="exists"):
+        await start_servers(data, CONFIG, read_secrets({}), run_file)
+    assert processes_of(run_file.run) == []
+
+
+def test_directory_made_with_other_shard_counts_is_refused(data: Path) -> None:
+    with opened(data, CONFIG):
+        pass
+    other = parse("[cluster]\nfollower_shards = 8")
+    with (
+        pytest.raises(UsageError, match="expected follower_shards = 2, as it was made with, found 8"),
+        opened(data, other),
+    ):
+        pass
+    with opened(data, CONFIG):
+        pass
+
+
+def test_configured_postgres_url_gets_its_password_from_the_environment() -> None:
+    assert external_postgres_url("postgresql://me@db:5/x", "p/w") == "postgresql://me:p%2Fw@db:5/x"
+    assert external_postgres_url("postgresql://me:own@db/x", "p/w") == "postgresql://me:own@db/x"
 
 
 def test_chosen_port_is_free_and_below_the_outgoing_range() -> None:

@@ -1,0 +1,61 @@
+"""NATS and Postgres together: started here, or somebody else's by URL; either way one answer to where they are and how to log in."""
+
+import asyncio
+from pathlib import Path
+from typing import NamedTuple
+
+import msgspec
+
+from cluster.config import Config
+from cluster.config_file import Secrets
+from cluster.credentials import ENGINE, Credentials, User, ensure_credentials, write_credentials
+from cluster.embedded.nats_server import start_nats
+from cluster.embedded.postgres_server import embedded_postgres_url, external_postgres_url, start_postgres
+from cluster.processes import ChildProgram
+from cluster.run_file import RunFile
+
+
+class Servers(NamedTuple):
+    """The servers of a run. `programs` are those started here; `engine` is the cluster's own NATS login."""
+
+    nats_url: str
+    engine: User
+    postgres_url: str
+    credentials: Credentials
+    programs: tuple[ChildProgram, ...]
+
+    async def stop(self) -> None:
+        """Stop what was started here."""
+        await asyncio.gather(*(program.stop() for program in self.programs))
+
+
+async def start_servers(data: Path, config: Config, secrets: Secrets, run_file: RunFile) -> Servers:
+    """Start what the configuration does not name a URL for, and store addresses and logins in DIR/credentials.json.
+
+    Raises: ServerError; then nothing of it runs.
+    """
+    credentials = ensure_credentials(data, config.brokers)
+    starts = []
+    if config.nats.url is None:
+        starts.append(start_nats(data, config, credentials, run_file))
+    if config.postgres.url is None:
+        starts.append(start_postgres(data, config, credentials, run_file))
+    results = await asyncio.gather(*starts, return_exceptions=True)
+    programs = tuple(result for result in results if isinstance(result, ChildProgram))
+    failures = [result for result in results if isinstance(result, BaseException)]
+    if failures:
+        await asyncio.gather(*(program.stop() for program in programs))
+        raise failures[0]
+    nats_url = config.nats.url or run_file.run.addresses["nats"]
+    postgres_url = (
+        external_postgres_url(config.postgres.url, secrets.postgres_password)
+        if config.postgres.url is not None
+        else embedded_postgres_url(run_file.run.addresses["postgres"], credentials)
+    )
+    engine = credentials.users[ENGINE]
+    if config.nats.url is not None:
+        engine = msgspec.structs.replace(engine, user=secrets.nats_user, password=secrets.nats_password)
+        credentials = msgspec.structs.replace(credentials, users={**credentials.users, ENGINE: engine})
+    credentials = msgspec.structs.replace(credentials, nats_url=nats_url, postgres_url=postgres_url)
+    write_credentials(data, credentials)
+    return Servers(nats_url, engine, postgres_url, credentials, programs)
