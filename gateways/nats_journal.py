@@ -103,7 +103,17 @@ class NatsJournal:
             )
         except OutcomeUnknownError as error:
             raise TransientError(f"read of {key} after {after_sequence}: {error}") from error
-        return frames
+        return _fitting(frames, bytes_max)
+
+
+def _fitting(frames: list[StoredMessage], bytes_max: int) -> list[StoredMessage]:
+    """Drop what the server sent beyond the limit: it stops only after passing it."""
+    size = 0
+    for index, frame in enumerate(frames):
+        size += len(frame.data)
+        if index and size > bytes_max:
+            return frames[:index]
+    return frames
 
 
 def _take_frame(

@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import TracebackType
 
+import psutil
 import pytest
 
 ENGINE_USER = "engine"
@@ -78,6 +79,13 @@ class _Server:
         """Send any signal, such as SIGSTOP."""
         assert self._process is not None
         self._process.send_signal(number)
+
+    def send_signal_to_all(self, number: int) -> None:
+        """Send a signal to the server and to the processes that it started."""
+        assert self._process is not None
+        parent = psutil.Process(self._process.pid)
+        for process in (parent, *parent.children(recursive=True)):
+            process.send_signal(number)
 
     def _end(self, number: int) -> None:
         if self._process is not None:
@@ -159,7 +167,8 @@ class PostgresServer(_Server):
         settings = {"listen_addresses": "127.0.0.1", "port": self.port, "unix_socket_directories": ""}
         options = [text for name, value in settings.items() for text in ("-c", f"{name}={value}")]
         serve = [str(binaries / "postgres"), "-D", str(data), *options]
-        self._spawn(serve, "postgres", lambda: _listens(self.port), user)
+        status = data / "postmaster.pid"
+        self._spawn(serve, "postgres", lambda: status.exists() and "ready" in status.read_text(), user)
 
 
 def _postgres_binaries() -> Path:

@@ -1,0 +1,103 @@
+"""Worlds: the same ports over the in-memory twin and over real servers."""
+
+from collections.abc import AsyncIterator
+from itertools import count
+
+import pytest
+
+from actors.ports import DEADLETTER, EXECUTIONS, INGRESS, Bus, Journal, Snapshots, Streams, journal_stream
+from engine.frame import ShardKey, ShardKind
+from gateways.memory import MemoryBus, MemoryJournal, MemoryServer, MemorySnapshots, MemoryStreams
+from gateways.nats_bus import NatsBus
+from gateways.nats_connection import NatsConnection, NatsOptions, connect_nats
+from gateways.nats_feed import FeedOptions
+from gateways.nats_journal import NatsJournal
+from gateways.nats_streams import NatsStreams, StreamSettings, ensure_stream
+from gateways.postgres_snapshots import PostgresOptions, open_postgres_snapshots
+from tests.servers import (
+    ENGINE_USER,
+    PASSWORD,
+    NatsServer,
+    PostgresServer,
+    nats_server,
+    own_nats_server,
+    postgres_server,
+)
+
+__all__ = ["nats_server", "own_nats_server", "postgres_server"]
+
+SUBJECTS = {
+    INGRESS: ("fills.>", "marks.>"),
+    EXECUTIONS: ("executions.>",),
+    DEADLETTER: ("deadletter.>",),
+    **{journal_stream(ShardKey(kind, 0)): (f"journal.{kind.name.lower()}.*",) for kind in ShardKind},
+}
+_numbers = count(1)
+
+
+class World:
+    """The ports over one kind of server. `number` is no other test's: shards and subjects are made from it."""
+
+    def __init__(self, journal: Journal, streams: Streams, bus: Bus) -> None:
+        self.journal = journal
+        self.streams = streams
+        self.bus = bus
+        self.number = next(_numbers)
+        self.key = ShardKey(ShardKind.FOLLOWER, self.number)
+
+
+def nats_options(server: NatsServer, user: str = ENGINE_USER, **changes: object) -> NatsOptions:
+    """Options for a user of the test server; a broker's user has its own inbox prefix."""
+    prefix = "_INBOX_" + user.removeprefix("broker_")
+    return NatsOptions(url=server.url, user=user, password=PASSWORD, inbox_prefix=prefix, **changes)  # type: ignore[arg-type]
+
+
+async def make_streams(connection: NatsConnection, *, bytes_max: int = 1 << 30) -> None:
+    """Make every stream."""
+    for name, subjects in SUBJECTS.items():
+        await ensure_stream(connection, StreamSettings(name=name, subjects=subjects, bytes_max=bytes_max))
+
+
+def memory_server() -> MemoryServer:
+    """A twin with every stream."""
+    server = MemoryServer()
+    for name, subjects in SUBJECTS.items():
+        server.add_stream(name, *subjects)
+    return server
+
+
+@pytest.fixture
+def memory_world() -> World:
+    server = memory_server()
+    return World(MemoryJournal(server), MemoryStreams(server), MemoryBus(server))
+
+
+@pytest.fixture
+async def connection(nats_server: NatsServer) -> AsyncIterator[NatsConnection]:
+    connected = await connect_nats(nats_options(nats_server))
+    await make_streams(connected)
+    yield connected
+    await connected.close()
+
+
+@pytest.fixture
+def nats_world(connection: NatsConnection) -> World:
+    streams = NatsStreams(connection, feed=FeedOptions(heartbeat_s=0.2))
+    return World(NatsJournal(connection), streams, NatsBus(connection))
+
+
+@pytest.fixture
+def memory_snapshots() -> Snapshots:
+    return MemorySnapshots(MemoryServer())
+
+
+@pytest.fixture
+async def postgres_snapshots(postgres_server: PostgresServer) -> AsyncIterator[Snapshots]:
+    opened = await open_postgres_snapshots(PostgresOptions(dsn=postgres_server.dsn))
+    yield opened
+    await opened.close()
+
+
+@pytest.fixture
+def shard_key() -> ShardKey:
+    return ShardKey(ShardKind.FOLLOWER, next(_numbers))

@@ -1,0 +1,72 @@
+"""Snapshots on a real Postgres: the contract, and a server that is killed and comes back."""
+
+import asyncio
+import signal
+
+import pytest
+
+from actors.errors import PermanentError, TransientError
+from actors.ports import Snapshot, Snapshots
+from engine.frame import ShardKey
+from gateways.postgres_snapshots import PostgresOptions, open_postgres_snapshots
+from tests.gateways.contracts import SnapshotsContract
+from tests.servers import PostgresServer
+
+pytestmark = pytest.mark.real
+
+
+class TestPostgresSnapshots(SnapshotsContract):
+    @pytest.fixture
+    def snapshots(self, postgres_snapshots: Snapshots) -> Snapshots:
+        return postgres_snapshots
+
+
+async def test_killed_server_is_transient_and_its_return_is_noticed(
+    postgres_server: PostgresServer, postgres_snapshots: Snapshots, shard_key: ShardKey
+) -> None:
+    snapshot = Snapshot(shard_key, 1, 1, 1, b"h" * 32, b"s" * 32, (b"state",))
+    assert await postgres_snapshots.save(snapshot)
+    postgres_server.kill()
+    with pytest.raises(TransientError):
+        await postgres_snapshots.newest(shard_key)
+    postgres_server.start()
+    async with asyncio.timeout(30):
+        while True:
+            try:
+                found = await postgres_snapshots.newest(shard_key)
+                break
+            except TransientError:
+                # Crash recovery: the server listens before it answers.
+                continue
+    assert found == [snapshot]
+    assert await postgres_snapshots.save(snapshot._replace(number=2))
+
+
+async def test_openers_at_once_make_the_tables_once(postgres_server: PostgresServer) -> None:
+    options = PostgresOptions(dsn=postgres_server.dsn)
+    opened = await asyncio.gather(*(open_postgres_snapshots(options) for _ in range(4)))
+    for snapshots in opened:
+        await snapshots.close()
+
+
+async def test_wrong_password_is_permanent(postgres_server: PostgresServer) -> None:
+    dsn = postgres_server.dsn.replace("for-tests-only", "wrong")
+    with pytest.raises(PermanentError, match="password"):
+        await open_postgres_snapshots(PostgresOptions(dsn=dsn))
+
+
+async def test_stopped_server_is_given_up_at_the_deadline(
+    postgres_server: PostgresServer, shard_key: ShardKey
+) -> None:
+    """A server that hangs holds nobody beyond the deadline."""
+    snapshots = await open_postgres_snapshots(PostgresOptions(dsn=postgres_server.dsn, save_deadline_s=0.5))
+    assert await snapshots.newest(shard_key) == []
+    postgres_server.send_signal_to_all(signal.SIGSTOP)
+    try:
+        async with asyncio.timeout(5):
+            with pytest.raises(TransientError):
+                await snapshots.newest(shard_key)
+    finally:
+        postgres_server.send_signal_to_all(signal.SIGCONT)
+    assert await snapshots.newest(shard_key) == []
+    await snapshots.close()
