@@ -103,7 +103,8 @@ def end(block: OrderBlock, at: NDArray[np.int64]) -> None:
     if not block.is_exit:
         block.book.subscriptions["reserved"][rows] -= block.reservation(leaves)
         target = block.side * slot.target[rows]
-        reachable = block.side * (slot.position[rows] + slot.open[rows])
+        # A position still on the other side is an exit to finish, not a target.
+        reachable = np.maximum(block.side * (slot.position[rows] + slot.open[rows]), 0)
         slot.target[rows] = block.side * np.maximum(target - leaves, np.minimum(target, reachable))
     block.is_open[at] = False
 
