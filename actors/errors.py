@@ -26,3 +26,11 @@ class PermanentError(OperatingError):
 
 class OutcomeUnknownError(OperatingError):
     """It may have been done: look it up before doing anything else."""
+
+
+class BadInputError(ValueError):
+    """A message does not say what it must: `reason` is a code for programs, the text says expected and found."""
+
+    def __init__(self, reason: str, text: str) -> None:
+        super().__init__(text)
+        self.reason = reason

@@ -8,6 +8,10 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import NamedTuple, Protocol
 
+from actors.errors import BadInputError
+from engine.blocks import ExecutionsReported
+from engine.commands import AccountCommand, Answer, OpenCreator
+from engine.creator import FillInput, MarkInput
 from engine.frame import ShardKey
 
 INGRESS = "INGRESS"
@@ -161,6 +165,46 @@ class Broker(Protocol):
 
         Raises: OutcomeUnknownError when no answer came.
         """
+        ...
+
+
+class Wire(Protocol):
+    """Reads what other programs send, and writes what they are answered. Every reader raises BadInputError."""
+
+    def fills(self, subject: str, data: bytes, sequence: int) -> list[FillInput]:
+        """Read a message on `fills.<broker>.<creator_id>`."""
+        ...
+
+    def marks(self, subject: str, data: bytes) -> list[MarkInput]:
+        """Read a message on `marks.<broker>`."""
+        ...
+
+    def reports(self, subject: str, data: bytes) -> list[ExecutionsReported]:
+        """Read a message on `executions.<broker>.<shard>`, JSON or a block."""
+        ...
+
+    def creator_command(self, subject: str, data: bytes) -> OpenCreator:
+        """Read a request on `commands.creator.<creator_id>`."""
+        ...
+
+    def account_command(self, subject: str, data: bytes) -> AccountCommand:
+        """Read a request on `commands.account.<account_id>`."""
+        ...
+
+    def bulk(self, data: bytes) -> list[AccountCommand | BadInputError]:
+        """Read a request on `commands.bulk`: what is wrong with one command stands in its place."""
+        ...
+
+    def answer(self, command: OpenCreator | AccountCommand, answer: Answer) -> bytes:
+        """Write the answer to one command."""
+        ...
+
+    def refusal(self, reason: str, text: str) -> bytes:
+        """Write a refusal."""
+        ...
+
+    def answers(self, answers: list[bytes]) -> bytes:
+        """Join the answers to a bulk request."""
         ...
 
 

@@ -1,0 +1,63 @@
+"""Heads: what a shard and a host tell about themselves on core NATS, after each frame and every 200 ms.
+
+A head is a hint: readers use it to notice that they are behind, people to see how things stand. JSON, because people read it.
+"""
+
+import msgspec
+
+from actors.ports import Bus
+from engine.frame import Cursor, ShardKey
+
+HEAD_PERIOD_S = 0.2
+
+
+class CursorHead(msgspec.Struct, frozen=True):
+    """How far one input is taken and durable. `row` is not NO_ROW while a signal is decided in part."""
+
+    source: str
+    shard: int
+    number: int
+    sequence: int
+    row: int
+
+
+class ShardHead(msgspec.Struct, frozen=True):
+    """One shard: everything up to `cursors` is applied, and durable unless `is_settled` is false."""
+
+    kind: str
+    shard: int
+    incarnation: str
+    phase: str
+    epoch: int
+    number: int
+    sequence: int
+    event_time_ns: int
+    is_settled: bool
+    cursors: tuple[CursorHead, ...]
+    counts: dict[str, int]
+    dedicated: tuple[int, ...] = ()
+
+
+class HostHead(msgspec.Struct, frozen=True):
+    """One host process: its heartbeat."""
+
+    incarnation: str
+    kind: str
+    pid: int
+    shards: dict[str, str]
+    error: str = ""
+
+
+def cursor_heads(cursors: "list[Cursor]") -> tuple[CursorHead, ...]:
+    """Show cursors."""
+    return tuple(CursorHead(c.source.name.lower(), c.shard, c.number, c.sequence, c.row) for c in cursors)
+
+
+def head_subject(key: ShardKey) -> str:
+    """Name the subject of a shard's heads."""
+    return f"heads.{key.kind.name.lower()}.{key.shard}"
+
+
+async def publish_head(bus: Bus, key: ShardKey, head: ShardHead) -> None:
+    """Tell how a shard stands."""
+    await bus.publish(head_subject(key), msgspec.json.encode(head))

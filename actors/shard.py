@@ -1,0 +1,278 @@
+"""What every journaled shard actor has in common: its ports, its phases, its commit loop, its head and its snapshots.
+
+A shard actor is one mailbox and one state: `turn` takes a batch of what has arrived, decides all of it, and sends one frame. `ShardCore` is the
+part that does not depend on the kind of shard; the kinds (`actors.creator`, `actors.follower`, `actors.broker_gateway`) hold one each.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, NamedTuple, Protocol
+
+import msgspec
+import numpy as np
+import structlog
+
+from actors.committer import Committer, Output, Snapshotter
+from actors.heads import ShardHead, cursor_heads, publish_head
+from actors.journal_writer import JournalWriter, ShardLostError, persist
+from actors.ports import Bus, Clock, Journal, Request, Snapshots, Streams, Subscription, Wire
+from actors.recovery import Phase, ShardState, recover
+from actors.settings import ShardSettings
+from engine.events import InputsRefused
+from engine.frame import Cursor, FrameHead, ShardKey, Source
+from engine.tables import state_hash
+
+_log = structlog.get_logger()
+
+TICK_S = 0.1
+
+
+class Ports(NamedTuple):
+    """The outside, as one host connects to it once for all its shards."""
+
+    journal: Journal
+    streams: Streams
+    bus: Bus
+    snapshots: Snapshots
+    wire: Wire
+    clock: Clock
+
+
+class CursoredState(ShardState, Protocol):
+    """A shard's state with its input cursors."""
+
+    cursors: dict[tuple[Source, int], Cursor]
+
+
+class ShardActor(Protocol):
+    """A shard actor of any kind."""
+
+    core: "ShardCore"
+
+    async def start(self) -> None:
+        """Recover, then open the inputs."""
+        ...
+
+    async def turn(self) -> None:
+        """Take one batch, do all of it, send it on its way."""
+        ...
+
+    async def close(self) -> None:
+        """Close the inputs."""
+        ...
+
+
+class ShardCore:
+    """The commit loop of one shard."""
+
+    def __init__(self, key: ShardKey, incarnation: str, ports: Ports, settings: ShardSettings, state: CursoredState) -> None:
+        self.key = key
+        self.incarnation = incarnation
+        self.ports = ports
+        self.settings = settings
+        self.state = state
+        self.phase = Phase.STARTING
+        self.error = ""
+        self.arrived = asyncio.Event()
+        self.counts: dict[str, int] = {}
+        self.counted: Callable[[], dict[str, int]] = lambda: {}
+        self.dedicated: Callable[[], tuple[int, ...]] = lambda: ()
+        self.writer = JournalWriter(ports.journal, key, incarnation)
+        self.committer = Committer(self.writer)
+        self._snapshotter = Snapshotter(
+            ports.snapshots,
+            state,
+            frames_every=settings.snapshot_frames_every,
+            seconds_every=settings.snapshot_seconds_every,
+        )
+        self._durable_cursors: dict[tuple[Source, int], Cursor] = {}
+        self._undelivered: list[Output] = []
+        self._subscriptions: list[Subscription] = []
+        self._stopping = False
+
+    # Recovery.
+
+    def enter(self, phase: Phase) -> None:
+        """Go to a phase."""
+        self.phase = phase
+        _log.info("phase", shard=str(self.key), phase=phase.value, epoch=self.writer.epoch, incarnation=self.incarnation)
+
+    async def recover(self) -> None:
+        """Take the shard over and bring the state up to the fence."""
+        await recover(
+            self.writer,
+            self.ports.journal,
+            self.ports.snapshots,
+            self.state,
+            now_ns=0 if self.settings.uses_event_clock else self.ports.clock.now_ns(),
+            entered=self.enter,
+            replayed=self._replayed,
+        )
+        self.committer.live()
+        self._durable_cursors = dict(self.state.cursors)
+        await self.subscribe(f"shards.{self.key.kind.name.lower()}.{self.key.shard}.inspect", self._inspect)
+
+    def _replayed(self, sequence: int, head: FrameHead, events: list[Any]) -> None:
+        for event in events:
+            if isinstance(event, InputsRefused):
+                # The former owner may have died between its frame and its dead letters: say them again, under the same message ids.
+                self._undelivered += self.dead_letters(event)
+
+    # Inputs.
+
+    async def subscribe(self, subject: str, receive: Callable[[Request], None], *, queue: str = "") -> None:
+        """Receive requests until the shard is closed."""
+        bus = self.ports.bus
+        self._subscriptions.append(await persist(f"subscription to {subject}", lambda: bus.subscribe(subject, receive, queue=queue)))
+
+    def event_time_ns(self, inputs_ns: int = 0) -> int:
+        """Tell the time that the next frame is stamped with: it never goes back."""
+        now = inputs_ns if self.settings.uses_event_clock else self.ports.clock.now_ns()
+        return max(self.writer.event_time_ns, now)
+
+    async def arrivals(self) -> None:
+        """Wait until something has arrived, the frame in flight is durable, or a tick has passed."""
+        try:
+            async with asyncio.timeout(TICK_S):
+                await self.arrived.wait()
+        except TimeoutError:
+            pass
+        self.arrived.clear()
+
+    # Committing.
+
+    async def commit(self, events: Sequence[Any], event_time_ns: int, outputs: Sequence[Output]) -> None:
+        """Send one frame of decided and applied events, with the cursors as they stand."""
+        released = [*self._undelivered, *outputs]
+        self._undelivered = []
+        for event in events:
+            if isinstance(event, InputsRefused):
+                released += self.dead_letters(event)
+        cursors = dict(self.state.cursors)
+
+        async def told() -> None:
+            self._durable_cursors = cursors
+            await self.tell()
+            self.arrived.set()
+
+        await self.committer.commit(events, tuple(cursors[key] for key in sorted(cursors)), event_time_ns, [*released, told])
+
+    async def rest(self) -> None:
+        """Do what there is to do between frames: settle a finished append, tell of silent progress, take a snapshot."""
+        in_flight = self.committer.in_flight()
+        if in_flight is not None and in_flight.done():
+            await self.committer.settle()
+        if self._undelivered and self.committer.is_idle:
+            outputs, self._undelivered = self._undelivered, []
+            for output in outputs:
+                await persist("dead letter", output)
+        if self._snapshotter.is_due(self.committer, self.ports.clock.now_ns() / 1e9):
+            self._snapshotter.take(self.committer, self.ports.clock.now_ns() / 1e9)
+
+    def dead_letters(self, event: InputsRefused) -> list[Output]:
+        """Make the dead letters of refused inputs; each is published once per message id."""
+        outputs: list[Output] = []
+        for sequence, subject, reason, excerpt in zip(
+            event.sequences.tolist(), event.subjects, event.reasons, event.excerpts, strict=True
+        ):
+            code, _, text = reason.partition(": ")
+            letter = {"subject": subject, "sequence": sequence, "reason": code, "error": text, "excerpt": excerpt}
+            outputs.append(self._dead_letter(msgspec.json.encode(letter), f"{self.key}/{subject}/{sequence}/{excerpt[:64]}"))
+        return outputs
+
+    def _dead_letter(self, data: bytes, message_id: str) -> Output:
+        subject = f"deadletter.{self.key.kind.name.lower()}.{self.key.shard}"
+
+        async def publish() -> None:
+            await self.ports.streams.publish(subject, data, message_id=message_id)
+
+        return publish
+
+    # Telling.
+
+    def head(self) -> ShardHead:
+        """Show how the shard stands."""
+        settled = self.committer.is_idle
+        cursors = self.state.cursors if settled else self._durable_cursors
+        return ShardHead(
+            kind=self.key.kind.name.lower(),
+            shard=self.key.shard,
+            incarnation=self.incarnation,
+            phase=self.phase.value,
+            epoch=self.writer.epoch,
+            number=self.committer.durable_number,
+            sequence=self.committer.durable_sequence,
+            event_time_ns=self.writer.event_time_ns,
+            is_settled=settled,
+            cursors=cursor_heads([cursors[key] for key in sorted(cursors)]),
+            counts={**self.counts, **self.counted()} if self.phase is Phase.LIVE else {},
+            dedicated=self.dedicated() if self.phase is Phase.LIVE else (),
+        )
+
+    async def tell(self) -> None:
+        """Publish the head."""
+        await publish_head(self.ports.bus, self.key, self.head())
+
+    def count(self, name: str, by: int = 1) -> None:
+        """Count something that an operator may want to know."""
+        self.counts[name] = self.counts.get(name, 0) + by
+
+    def _inspect(self, request: Request) -> None:
+        """Answer with the hash of the state, which is asked for while nothing moves."""
+        settled = self.committer.is_idle and self.phase is Phase.LIVE
+        digest = state_hash(self.state.state()).hex() if settled else ""
+        answer = {"epoch": self.writer.epoch, "number": self.committer.durable_number, "state_hash": digest, "settled": settled}
+        self.answer_soon(request, msgspec.json.encode(answer))
+
+    def answer_soon(self, request: Request, answer: bytes) -> None:
+        """Answer a request that needs no frame."""
+        self._undelivered.append(lambda: request.reply(answer))
+        self.arrived.set()
+
+    # Running.
+
+    def stop(self) -> None:
+        """Ask the loop to end."""
+        self._stopping = True
+        self.arrived.set()
+
+    async def run(self, actor: ShardActor) -> None:
+        """Recover, then take turns until stopped, lost or failed."""
+        try:
+            await actor.start()
+            self.enter(Phase.LIVE)
+            await self.tell_quietly()
+            while not self._stopping:
+                await self.arrivals()
+                await actor.turn()
+                await self.rest()
+            await self.committer.settle()
+            if self._snapshotter.is_due(self.committer, float("inf")):
+                self._snapshotter.take(self.committer, float("inf"))
+            self.enter(Phase.STOPPED)
+        except ShardLostError as error:
+            self.error = str(error)
+            self.enter(Phase.LOST)
+        except Exception as error:
+            # Fail-stop for this shard, not for the process: its neighbours go on.
+            self.error = f"{type(error).__name__}: {error}"
+            _log.exception("shard_failed", shard=str(self.key), alarm=True)
+            self.enter(Phase.FAILED)
+        finally:
+            await self._closed(actor)
+
+    async def tell_quietly(self) -> None:
+        """Publish the head if there is a way."""
+        await asyncio.gather(self.tell(), return_exceptions=True)
+
+    async def _closed(self, actor: ShardActor) -> None:
+        await self.committer.close()
+        closing: list[Awaitable[None]] = [subscription.close() for subscription in self._subscriptions]
+        await asyncio.gather(actor.close(), *closing, self._snapshotter.close(), return_exceptions=True)
+        await self.tell_quietly()
+
+
+def refused_input(sequence: int, subject: str, reason: str, text: str, data: bytes | str) -> InputsRefused:
+    """Make the event of one refused input, with the first of its bytes as an excerpt."""
+    excerpt = data if isinstance(data, str) else data[:200].decode("utf-8", "replace")
+    return InputsRefused(np.array([sequence], np.int64), [subject[:200]], [f"{reason}: {text[:300]}"], [excerpt[:200]])
