@@ -6,6 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from engine.blocks import AccountsRegistered, OrdersSubmitted
 from engine.identity import DEDICATED_SHARDS_MAX, is_id
 
 NUMBER_MAX = (1 << 27) - 1
@@ -65,6 +66,45 @@ class AccountNumbers:
         held = self._checks.get(shard, known[:0])[first : first + count]
         known[: len(held)] = held
         return known
+
+
+class AccountNumbersOfBlock:
+    """Account numbers while a block is checked: the known ones and those the block itself registers before it uses them."""
+
+    def __init__(self, known: AccountNumbers) -> None:
+        self._known = known
+        self._named: list[AccountsRegistered] = []
+
+    def refusal(self, section: AccountsRegistered) -> str:
+        """Say why a section's accounts cannot be registered, empty when they can."""
+        refusal = self._known.refusal(section.follower_shard, section.first, section.ids)
+        for earlier in self._named if not refusal else ():
+            refusal = refusal or _clash(earlier, section)
+        self._named.append(section)
+        return refusal
+
+    def unknown_refusal(self, orders: OrdersSubmitted) -> str:
+        """Say which account of an orders section is not registered, empty when all are."""
+        numbers = orders.accounts
+        for section in self._named:
+            if section.follower_shard == orders.follower_shard:
+                inside = (numbers >= section.first) & (numbers < section.first + len(section.ids))
+                numbers = numbers[~inside]
+        unknown = self._known.unknown(orders.follower_shard, numbers) if len(numbers) else None
+        if unknown is None:
+            return ""
+        return f"orders: accounts: expected registered numbers of shard {orders.follower_shard}, found {unknown}; register it first"
+
+
+def _clash(earlier: AccountsRegistered, later: AccountsRegistered) -> str:
+    if earlier.follower_shard != later.follower_shard:
+        return ""
+    for number in range(
+        max(earlier.first, later.first), min(earlier.first + len(earlier.ids), later.first + len(later.ids))
+    ):
+        if earlier.ids[number - earlier.first] != later.ids[number - later.first]:
+            return f"accounts: number {number} of shard {later.follower_shard} is given to two accounts in one block"
+    return ""
 
 
 def _checks(ids: Sequence[str]) -> NDArray[np.uint32]:

@@ -22,7 +22,7 @@ from engine.blocks import (
 )
 from engine.order_state import ExecType
 from engine.sections import SectionError, decode_section
-from gateways.paper_broker.accounts import AccountNumbers
+from gateways.paper_broker.accounts import AccountNumbers, AccountNumbersOfBlock
 from gateways.paper_broker.check import check_cancels, check_epoch, check_orders
 from gateways.paper_broker.fill_rules import fees_micros, fill_price, rejected_by_count, rejected_by_ratio
 from gateways.paper_broker.ledger import Frame, Ledger, record_at
@@ -123,11 +123,6 @@ class PaperBrokerCore:
     def confirm(self, message: Message) -> None:
         """Note that JetStream holds a message; written with the next frame."""
         self._newly_confirmed[message.follower_shard] = message.last
-
-    @property
-    def has_news(self) -> bool:
-        """Whether confirmations wait to be written."""
-        return bool(self._newly_confirmed)
 
     def cut(self) -> Cut:
         """End the turn. The frame must be appended whole, then `committed` called, before the next turn."""
@@ -348,45 +343,6 @@ class PaperBrokerCore:
         first, last = int(sections[0].numbers[0]), int(sections[-1].numbers[-1])
         self._reports.last_numbers[shard] = last
         self._recovered.setdefault(shard, []).append(Message(shard, first, last, offset, len(body), None))
-
-
-class AccountNumbersOfBlock:
-    """Account numbers while a block is checked: the known ones and those the block itself registers before it uses them."""
-
-    def __init__(self, known: AccountNumbers) -> None:
-        self._known = known
-        self._named: list[AccountsRegistered] = []
-
-    def refusal(self, section: AccountsRegistered) -> str:
-        """Say why a section's accounts cannot be registered, empty when they can."""
-        refusal = self._known.refusal(section.follower_shard, section.first, section.ids)
-        for earlier in self._named if not refusal else ():
-            refusal = refusal or _clash(earlier, section)
-        self._named.append(section)
-        return refusal
-
-    def unknown_refusal(self, orders: OrdersSubmitted) -> str:
-        """Say which account of an orders section is not registered, empty when all are."""
-        numbers = orders.accounts
-        for section in self._named:
-            if section.follower_shard == orders.follower_shard:
-                inside = (numbers >= section.first) & (numbers < section.first + len(section.ids))
-                numbers = numbers[~inside]
-        unknown = self._known.unknown(orders.follower_shard, numbers) if len(numbers) else None
-        if unknown is None:
-            return ""
-        return f"orders: accounts: expected registered numbers of shard {orders.follower_shard}, found {unknown}; register it first"
-
-
-def _clash(earlier: AccountsRegistered, later: AccountsRegistered) -> str:
-    if earlier.follower_shard != later.follower_shard:
-        return ""
-    for number in range(
-        max(earlier.first, later.first), min(earlier.first + len(earlier.ids), later.first + len(later.ids))
-    ):
-        if earlier.ids[number - earlier.first] != later.ids[number - later.first]:
-            return f"accounts: number {number} of shard {later.follower_shard} is given to two accounts in one block"
-    return ""
 
 
 def _key(section: OrdersSubmitted | ExecutionsReported) -> int:

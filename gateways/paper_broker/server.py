@@ -75,8 +75,7 @@ class Turns:
         with ThreadPoolExecutor(1, "ledger") as disk:
             while not (self._stopping and not self._waiting):
                 await self._wait()
-                if not self._stopping:
-                    await self.publisher.wait_space()
+                await self._hold(self.publisher.wait_space)
                 await self.turn(disk)
             if self.publisher.waiting_count:
                 await _at_most(self.publisher.wait_published(), _STOP_PUBLISH_S_MAX)
@@ -92,7 +91,7 @@ class Turns:
             self._core.committed()
         self.publisher.add(cut.messages)
         if self._settings.execute_before_reply:
-            await self.publisher.wait_published()
+            await self._hold(self.publisher.wait_published)
         for answer, reply in answers:
             await answer(reply)
 
@@ -105,6 +104,11 @@ class Turns:
             answers.append((answer, self._core.take(block, time.time_ns())))
         self._waiting_bytes -= taken_bytes
         return answers
+
+    async def _hold(self, wait: Callable[[], Awaitable[None]]) -> None:
+        """Wait for the publisher, but not longer than until the stop."""
+        while not self._stopping and not await _at_most(wait(), _CONFIRM_EVERY_S):
+            pass
 
     async def _wait(self) -> None:
         """Wait for a block, an order that is due, a stop, or the time to write confirmations down."""
@@ -193,9 +197,11 @@ async def _serve_connected(
         publishing.cancel()
 
 
-async def _at_most(waiting: Awaitable[object], seconds: float) -> None:
+async def _at_most(waiting: Awaitable[object], seconds: float) -> bool:
+    """Wait for something, but not for ever. Returns: whether it came."""
     try:
         async with asyncio.timeout(seconds):
             await waiting
     except TimeoutError:
-        pass
+        return False
+    return True

@@ -24,6 +24,10 @@ def _small_runs(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(seen, "_HOT_SPANS_OF_KEY_MAX", 3)
 
 
+def _no_record(offset: int) -> NDArray[np.int64]:
+    raise AssertionError(f"a span without gaps needs no record, asked for {offset}")
+
+
 @given(blocks)
 def test_p1_every_id_is_fresh_once_and_repeated_ever_after(
     given_blocks: list[tuple[int, set[int] | range]],
@@ -45,7 +49,7 @@ def test_p1_every_id_is_fresh_once_and_repeated_ever_after(
 
 
 def test_neighbouring_ranges_join_whatever_their_order() -> None:
-    orders = SeenOrders({}.__getitem__)
+    orders = SeenOrders(_no_record)
     key = order_key(0, 0, 0, 1, 0, 0)
     for first in (30, 10, 20, 0, 40, 50, 60):
         orders.add(key, np.arange(first, first + 10), 99)
@@ -56,7 +60,7 @@ def test_neighbouring_ranges_join_whatever_their_order() -> None:
 
 
 def test_highest_ids_are_told_apart() -> None:
-    orders = SeenOrders({}.__getitem__)
+    orders = SeenOrders(_no_record)
     key = order_key((1 << 14) - 1, 2, (1 << 12) - 1, (1 << 36) - 1, (1 << 12) - 1, (1 << 20) - 1)
     for step in range(4):
         orders.add(key - step, np.array([(1 << 32) - 1]), 99)
