@@ -13,7 +13,15 @@ from pathlib import Path
 
 import psutil
 
-from cluster.run_file import RUN_TOKEN_VARIABLE, ProcessRecord, Run, RunFile, read_run, start_mark
+from cluster.run_file import (
+    RUN_TOKEN_VARIABLE,
+    SERVER_ROLE,
+    ProcessRecord,
+    Run,
+    RunFile,
+    read_run,
+    start_mark,
+)
 
 KILL_S_MAX = 10.0
 
@@ -36,7 +44,9 @@ def stop_run(run: Run, *, stop_s_max: float) -> int:
     Raises: TimeoutError when one survives SIGKILL.
     """
     processes = processes_of(run)
-    stop_processes(processes, stop_s_max=stop_s_max)
+    leaders = {record.pid for record in run.processes if record.role == SERVER_ROLE and record.is_alive()}
+    led = frozenset(child.pid for pid in leaders for child in _children(pid)) - leaders
+    stop_processes(processes, stop_s_max=stop_s_max, unsignalled=led)
     # Ray may have started a worker while its raylet was being stopped.
     stop_processes(processes_of(run), stop_s_max=0)
     for path in run.scratch:
@@ -44,11 +54,17 @@ def stop_run(run: Run, *, stop_s_max: float) -> int:
     return len(processes)
 
 
-def stop_processes(processes: Iterable[psutil.Process], *, stop_s_max: float) -> None:
-    """End processes: SIGTERM where time is given, SIGKILL for what is left. Raises: TimeoutError when one survives that."""
+def stop_processes(
+    processes: Iterable[psutil.Process], *, stop_s_max: float, unsignalled: frozenset[int] = frozenset()
+) -> None:
+    """End processes: SIGTERM where time is given, SIGKILL for what is left; `unsignalled` ids are left to end by themselves first.
+
+    Raises: TimeoutError when one survives SIGKILL.
+    """
     left = list(processes)
     if stop_s_max > 0:
-        _signal(left, signal.SIGTERM)
+        # A server ends its own children in order; signalled one by one they would look crashed to it.
+        _signal([process for process in left if process.pid not in unsignalled], signal.SIGTERM)
         # A stopped process handles SIGTERM only once it goes on.
         _signal(left, signal.SIGCONT)
         _, left = psutil.wait_procs(left, timeout=stop_s_max)

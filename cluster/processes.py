@@ -20,7 +20,7 @@ import structlog
 
 from cluster.config import SupervisionOptions
 from cluster.errors import ServerError
-from cluster.run_file import RunFile
+from cluster.run_file import SERVER_ROLE, RunFile
 
 log = structlog.get_logger()
 
@@ -108,7 +108,7 @@ class ChildProgram:
                 start_new_session=True,
                 env={**os.environ, **program.environment, **self._run_file.environment},
             )
-        self._run_file.record("server", program.name, self._process.pid)
+        self._run_file.record(SERVER_ROLE, program.name, self._process.pid)
         await self._await_ready(self._process)
         self.state = ProgramState.RUNNING
         self._ready.set()

@@ -18,6 +18,8 @@ import psutil
 from cluster.errors import ClusterError, UsageError
 
 RUN_TOKEN_VARIABLE = "LOCKSTEP_RUN"
+SERVER_ROLE = "server"
+"""Role of the programs the supervisor keeps running itself."""
 
 
 class ProcessRecord(msgspec.Struct, frozen=True, kw_only=True):
