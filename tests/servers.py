@@ -152,6 +152,12 @@ class PostgresServer(_Server):
     def dsn(self) -> str:
         return f"postgresql://postgres:{PASSWORD}@127.0.0.1:{self.port}/postgres"
 
+    def kill(self) -> None:
+        """Kill -9, and wait until its children noticed: they hold the shared memory."""
+        children = psutil.Process(self._process.pid).children(recursive=True) if self._process else []
+        super().kill()
+        psutil.wait_procs(children, 30)
+
     def start(self) -> None:
         user = _postgres_user(self.directory)
         binaries = _postgres_binaries()

@@ -35,7 +35,9 @@ def test_every_error_class_of_nats_py_is_mapped() -> None:
         (503, 99999, OutcomeUnknownError),
     ],
 )
-def test_server_error_codes_mean_what_the_table_says(code: int, error_code: int, kind: type[OperatingError]) -> None:
+def test_server_error_codes_mean_what_the_table_says(
+    code: int, error_code: int, kind: type[OperatingError]
+) -> None:
     assert type(api_error(code, error_code, "text", "append")) is kind
 
 

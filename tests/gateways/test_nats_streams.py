@@ -76,22 +76,30 @@ async def test_broker_publishes_its_own_fills(acme: NatsConnection, nats_world: 
     assert sequence > 0
 
 
-@pytest.mark.parametrize("subject", ["fills.zenith.nancy", "commands.bulk", "journal.creator.0", "executions.zenith.0"])
+@pytest.mark.parametrize(
+    "subject", ["fills.zenith.nancy", "commands.bulk", "journal.creator.0", "executions.zenith.0"]
+)
 async def test_broker_may_not_publish_for_others(acme: NatsConnection, subject: str) -> None:
     with pytest.raises(PermanentError, match="may not publish"):
         await NatsStreams(acme).publish(subject, b"{}", message_id="forged")
 
 
 @pytest.mark.parametrize("bytes_max", [4 << 20, 64 << 20])
-async def test_slow_reader_holds_back_the_server_and_misses_nothing(nats_world: World, bytes_max: int) -> None:
+async def test_slow_reader_holds_back_the_server_and_misses_nothing(
+    nats_world: World, bytes_max: int
+) -> None:
     """The buffer stays bounded while 100 messages of a mebibyte wait, and every one comes in order."""
     subject = f"executions.slow{nats_world.number}.0"
     for number in range(100):
-        await nats_world.streams.publish(subject, bytes([number]) * (1 << 20), message_id=f"{subject}/{number}")
+        await nats_world.streams.publish(
+            subject, bytes([number]) * (1 << 20), message_id=f"{subject}/{number}"
+        )
     arrived = asyncio.Event()
     streams = nats_world.streams
     assert isinstance(streams, NatsStreams)
-    feed = await streams.open_feed(EXECUTIONS, subject, after_sequence=0, arrived=arrived, bytes_max=bytes_max)
+    feed = await streams.open_feed(
+        EXECUTIONS, subject, after_sequence=0, arrived=arrived, bytes_max=bytes_max
+    )
     numbers: list[int] = []
     highest = 0
     async with asyncio.timeout(60):
@@ -110,15 +118,21 @@ async def test_slow_reader_holds_back_the_server_and_misses_nothing(nats_world: 
 async def test_eight_mebibyte_messages_pass_a_small_buffer(nats_world: World) -> None:
     subject = f"executions.large{nats_world.number}.0"
     for number in range(4):
-        await nats_world.streams.publish(subject, bytes([number]) * ((8 << 20) - 4096), message_id=f"{subject}/{number}")
+        await nats_world.streams.publish(
+            subject, bytes([number]) * ((8 << 20) - 4096), message_id=f"{subject}/{number}"
+        )
     arrived = asyncio.Event()
-    feed = await nats_world.streams.open_feed(EXECUTIONS, subject, after_sequence=0, arrived=arrived, bytes_max=1 << 20)
+    feed = await nats_world.streams.open_feed(
+        EXECUTIONS, subject, after_sequence=0, arrived=arrived, bytes_max=1 << 20
+    )
     taken = await take_count(feed, arrived, 4)
     await feed.close()
     assert [message.data[0] for message in taken] == [0, 1, 2, 3]
 
 
-async def test_message_with_forged_control_headers_is_delivered(connection: NatsConnection, nats_world: World) -> None:
+async def test_message_with_forged_control_headers_is_delivered(
+    connection: NatsConnection, nats_world: World
+) -> None:
     subject = f"fills.acme.forger{nats_world.number}"
     await connection.request(subject, b"", headers={"Status": "100", "Nats-Last-Consumer": "999"})
     await nats_world.streams.publish(subject, b"next", message_id=f"{subject}/2")
@@ -128,7 +142,9 @@ async def test_message_with_forged_control_headers_is_delivered(connection: Nats
     await feed.close()
 
 
-async def test_feed_whose_consumer_is_deleted_makes_a_new_one(connection: NatsConnection, nats_world: World) -> None:
+async def test_feed_whose_consumer_is_deleted_makes_a_new_one(
+    connection: NatsConnection, nats_world: World
+) -> None:
     streams = NatsStreams(connection, feed=FeedOptions(heartbeat_s=0.1))
     subject = f"executions.gone{nats_world.number}.0"
     arrived = asyncio.Event()
@@ -142,11 +158,17 @@ async def test_feed_whose_consumer_is_deleted_makes_a_new_one(connection: NatsCo
     await feed.close()
 
 
-async def test_closed_feeds_leave_no_consumer_and_no_task(connection: NatsConnection, nats_world: World) -> None:
+async def test_closed_feeds_leave_no_consumer_and_no_task(
+    connection: NatsConnection, nats_world: World
+) -> None:
     stream = f"CLOSED{nats_world.number}"
-    await ensure_stream(connection, StreamSettings(name=stream, subjects=(f"closed{nats_world.number}.>",), bytes_max=1 << 20))
+    await ensure_stream(
+        connection, StreamSettings(name=stream, subjects=(f"closed{nats_world.number}.>",), bytes_max=1 << 20)
+    )
     tasks = asyncio.all_tasks()
-    feed = await NatsStreams(connection).open_feed(stream, f"closed{nats_world.number}.x", after_sequence=0, arrived=asyncio.Event())
+    feed = await NatsStreams(connection).open_feed(
+        stream, f"closed{nats_world.number}.x", after_sequence=0, arrived=asyncio.Event()
+    )
     for _ in range(3):
         feed.reset(0)
     await feed.close()
@@ -171,7 +193,9 @@ async def test_lost_connection_fails_requests_now_and_sends_nothing_late(own_nat
     with pytest.raises(TransientError, match="found none"):
         await connection.publish("late.one", b"")
     with pytest.raises(TransientError):
-        await NatsJournal(connection).append(ShardKey(ShardKind.CREATOR, 0), b"", message_id="x", expected_sequence=0)
+        await NatsJournal(connection).append(
+            ShardKey(ShardKind.CREATOR, 0), b"", message_id="x", expected_sequence=0
+        )
     own_nats_server.start()
     await until(lambda: connection.is_connected)
     await connection.publish("late.two", b"")
