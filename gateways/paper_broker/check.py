@@ -15,6 +15,8 @@ from engine.units import MONEY_MAX, PRICE_MAX, QUANTITY_MAX, QUANTITY_ONE, TIME_
 CAUSE_KIND_MAX = 2
 CAUSE_NUMBER_MAX = (1 << 36) - 1
 SUBSCRIPTION_MAX = (1 << 32) - 1
+BLOCK_ORDERS_MAX = 1 << 20
+"""Orders in one block; gateways send about 32k."""
 _SYMBOL_BYTES_MAX = 64
 
 _ORDER_RANGES = (
@@ -48,6 +50,14 @@ def check_epoch(sections: list[Any], highest_epoch: int) -> str:
         return f"epoch: expected {highest_epoch} or higher, found {head.epoch}; a newer gateway took over"
     if not 0 <= head.event_time <= TIME_MAX_NS:
         return f"event_time: expected 0 to {TIME_MAX_NS}, found {head.event_time}"
+    return ""
+
+
+def check_size(sections: list[Any]) -> str:
+    """Check that a block's orders are not too many for one turn."""
+    count = sum(len(section.subscriptions) for section in sections if isinstance(section, OrdersSubmitted))
+    if count > BLOCK_ORDERS_MAX:
+        return f"block: expected at most {BLOCK_ORDERS_MAX} orders, found {count}; send several blocks"
     return ""
 
 

@@ -23,7 +23,7 @@ from engine.blocks import (
 from engine.order_state import ExecType
 from engine.sections import SectionError, decode_section
 from gateways.paper_broker.accounts import AccountNumbers, AccountNumbersOfBlock
-from gateways.paper_broker.check import check_cancels, check_epoch, check_orders
+from gateways.paper_broker.check import check_cancels, check_epoch, check_orders, check_size
 from gateways.paper_broker.fill_rules import fees_micros, fill_price, rejected_by_count, rejected_by_ratio
 from gateways.paper_broker.ledger import Frame, Ledger, record_at
 from gateways.paper_broker.open_orders import OpenBatch, OpenOrders, key_of
@@ -47,6 +47,8 @@ from gateways.paper_broker.settings import FillSettings
 
 _NS_PER_MS = 1_000_000
 _REFUSAL_LENGTH_MAX = 1000
+EXECUTIONS_PER_TURN = 4_000_000
+"""Executions after which a turn takes no further block or open order: bounds memory and frame."""
 
 
 class Cut(NamedTuple):
@@ -88,7 +90,7 @@ class PaperBrokerCore:
             sections = decode_block(block)
         except (SectionError, ValueError, OverflowError, MemoryError) as error:
             return _refused(str(error))
-        refusal = check_epoch(sections, self._epoch) or self._check(sections[1:])
+        refusal = check_epoch(sections, self._epoch) or check_size(sections) or self._check(sections[1:])
         if refusal:
             return _refused(refusal)
         head: GatewayEpoch = sections[0]
@@ -115,6 +117,13 @@ class PaperBrokerCore:
                 batch.due_ns = self._due_ns(batch.taken, now_ns)
                 self._open.schedule(batch)
             self._open.drop_done(batch.key)
+            if self.is_full:
+                break
+
+    @property
+    def is_full(self) -> bool:
+        """Whether this turn should be cut before more is taken."""
+        return self._reports.waiting_count >= EXECUTIONS_PER_TURN
 
     def next_due_ns(self) -> int | None:
         """Tell when `advance` has something to do, None when nothing is open."""

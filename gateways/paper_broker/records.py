@@ -18,7 +18,8 @@ MAGIC = b"LSL1"
 FRAME_HEAD = struct.Struct("<4sIIQ")
 _CHECKED = struct.Struct("<IQ")
 RECORD_HEAD = struct.Struct("<HHI")
-PAYLOAD_BYTES_MAX = 256 << 20
+PAYLOAD_BYTES_MAX = 512 << 20
+"""Bounds a frame: a turn of `core.EXECUTIONS_PER_TURN` and one more block of `check.BLOCK_ORDERS_MAX` in ten slices fit."""
 MESSAGE_TAG = 206
 
 

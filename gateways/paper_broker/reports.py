@@ -57,6 +57,7 @@ class Reports:
     def __init__(self, prefix: str) -> None:
         self._prefix = prefix
         self.last_numbers: dict[int, int] = {}
+        self.waiting_count = 0
         self._sections: dict[int, list[tuple[int, ExecutionsReported]]] = {}
 
     def add(self, orders: OrdersTaken, outcome: Outcome) -> None:
@@ -67,6 +68,7 @@ class Reports:
         shard = orders.follower_shard
         first = self.last_numbers.get(shard, 0) + 1
         self.last_numbers[shard] = first + count - 1
+        self.waiting_count += count
         waiting = self._sections.setdefault(shard, [])
         row_bytes = _row_bytes(outcome)
         step = (MESSAGE_BYTES_MAX - _SECTION_BYTES) // row_bytes
@@ -85,6 +87,7 @@ class Reports:
                 numbers = int(sections[0].numbers[0]), int(sections[-1].numbers[-1])
                 messages.append(Message(shard, *numbers, offset, len(data), data))
         self._sections.clear()
+        self.waiting_count = 0
         return messages
 
     def _section(self, orders: OrdersTaken, outcome: Outcome, rows: slice, first: int) -> ExecutionsReported:

@@ -98,7 +98,7 @@ class Turns:
     def _take_waiting(self) -> list[tuple[Answer, bytes]]:
         answers: list[tuple[Answer, bytes]] = []
         taken_bytes = 0
-        while self._waiting and taken_bytes < _TURN_BYTES_MAX:
+        while self._waiting and taken_bytes < _TURN_BYTES_MAX and not self._core.is_full:
             block, answer = self._waiting.popleft()
             taken_bytes += len(block)
             answers.append((answer, self._core.take(block, time.time_ns())))

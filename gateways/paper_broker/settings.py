@@ -13,7 +13,7 @@ from engine.units import MICROS
 
 NAME_LENGTH_MAX = 32
 """Execution ids are at most 64 characters and begin with the broker's name."""
-_SLICES_MAX = 100
+_SLICES_MAX = 10
 _DELAY_MS_MAX = 3_600_000
 
 

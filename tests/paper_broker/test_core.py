@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from engine.blocks import ExecutionsReported, decode_block
 from engine.order_state import ExecType
+from gateways.paper_broker import core
 from gateways.paper_broker.ledger import MemoryLedger
 from gateways.paper_broker.memory import MemoryPaperBroker
 from gateways.paper_broker.records import LedgerError
@@ -278,6 +279,23 @@ async def test_messages_stay_under_the_cap_however_large_the_block() -> None:
     assert len(sizes) > 1
     numbers = np.concatenate([section.numbers for section in broker.reported.sections()])
     assert (numbers == np.arange(1, count + 1)).all()
+
+
+async def test_a_block_too_large_for_one_turn_is_refused() -> None:
+    broker = Broker()
+    _, _, refusal = await broker.submit(accounts(), orders(range((1 << 20) + 1)))
+    assert "expected at most 1048576 orders, found 1048577" in refusal
+
+
+async def test_open_orders_due_at_once_are_spread_over_turns(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(core, "EXECUTIONS_PER_TURN", 4)
+    broker = Broker(fill_delay_ms=10)
+    await broker.submit(accounts(), *(orders(range(3), cause_number=cause) for cause in range(1, 6)))
+    counts = []
+    for _ in range(4):
+        broker.pass_ms(10)
+        counts.append(len(broker.types()))
+    assert counts == [6, 12, 15, 15]
 
 
 async def test_what_was_not_confirmed_is_reported_again_with_the_same_bytes() -> None:

@@ -191,6 +191,25 @@ def test_a_ledger_cut_anywhere_replays_to_a_prefix() -> None:
         assert len(again.unconfirmed()) == frames
 
 
+def test_only_what_was_confirmed_is_not_published_again() -> None:
+    ledger = MemoryLedger()
+    core = PaperBrokerCore(FillSettings(), ledger, new_ledger_id="first")
+    messages: list[Message] = []
+    for cause in (1, 2, 3):
+        core.take(block(accounts(), orders([1], cause_number=cause)), EVENT_TIME)
+        cut = core.cut()
+        ledger.append(cut.frame)
+        core.committed()
+        messages += cut.messages
+    core.confirm(messages[0])
+    ledger.append(core.cut().frame)
+    again = PaperBrokerCore(FillSettings(), MemoryLedger(bytes(ledger.data)), new_ledger_id="second")
+    assert again.unconfirmed() == [message._replace(data=None) for message in messages[1:]]
+    assert [again.message_id(message) for message in messages] == [
+        core.message_id(message) for message in messages
+    ]
+
+
 def test_blocks_encode_what_the_property_reads() -> None:
     (section,) = decode_block(encode_block(orders([3], attempt=1)))
     assert coordinates(section) == (0, 0, 0, 1, 0, 1)

@@ -37,7 +37,7 @@ def test_defaults_take_no_fee_and_no_slippage(tmp_path: Path) -> None:
         ({"name": "a" * 33}, "name: expected 1 to 32"),
         ({"fee_rate_micros": -1}, "fee_rate_micros: expected 0 to 1000000, found -1"),
         ({"slippage_micros": 1_000_000}, "slippage_micros: expected 0 to 999999"),
-        ({"partial_fill_slices": 0}, "partial_fill_slices: expected 1 to 100, found 0"),
+        ({"partial_fill_slices": 0}, "partial_fill_slices: expected 1 to 10, found 0"),
         ({"fill_delay_ms": "soon"}, "fill_delay_ms"),
     ],
 )
