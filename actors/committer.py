@@ -5,6 +5,7 @@ most the frame in flight; if that is lost, so is the shard, and its successor re
 """
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
@@ -91,16 +92,16 @@ class Snapshotter:
         self._seconds_every = seconds_every
         self._saving: asyncio.Task[None] | None = None
         self._last_number = 0
-        self._last_s = 0.0
+        self._last_s = time.monotonic()
         self.saved = 0
 
     def is_due(self, committer: Committer, now_s: float) -> bool:
-        """Say whether a snapshot should be taken now."""
+        """Say whether a snapshot should be taken as soon as nothing is in flight."""
         if self._saving is not None and self._saving.done():
             self._saving = None
         frames = committer.durable_number - self._last_number
         due = frames >= self._frames_every or (frames > 0 and now_s - self._last_s >= self._seconds_every)
-        return due and self._saving is None and committer.is_idle
+        return due and self._saving is None
 
     def take(self, committer: Committer, now_s: float) -> None:
         """Copy the state as it is, all of it durable, and save it in the background."""

@@ -5,6 +5,7 @@ part that does not depend on the kind of shard; the kinds (`actors.creator`, `ac
 """
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, NamedTuple, Protocol
 
@@ -77,6 +78,8 @@ class ShardCore:
         self.counts: dict[str, int] = {}
         self.counted: Callable[[], dict[str, int]] = lambda: {}
         self.dedicated: Callable[[], tuple[int, ...]] = lambda: ()
+        self.may_snapshot: Callable[[], bool] = lambda: True
+        self.resumed: Callable[[Any], list[Output]] = lambda event: []
         self.writer = JournalWriter(ports.journal, key, incarnation)
         self.committer = Committer(self.writer)
         self._snapshotter = Snapshotter(
@@ -117,6 +120,7 @@ class ShardCore:
             if isinstance(event, InputsRefused):
                 # The former owner may have died between its frame and its dead letters: say them again, under the same message ids.
                 self._undelivered += self.dead_letters(event)
+            self._undelivered += self.resumed(event)
 
     # Inputs.
 
@@ -166,8 +170,12 @@ class ShardCore:
             outputs, self._undelivered = self._undelivered, []
             for output in outputs:
                 await persist("dead letter", output)
-        if self._snapshotter.is_due(self.committer, self.ports.clock.now_ns() / 1e9):
-            self._snapshotter.take(self.committer, self.ports.clock.now_ns() / 1e9)
+        if self.wants_snapshot() and self.committer.is_idle and self.may_snapshot():
+            self._snapshotter.take(self.committer, time.monotonic())
+
+    def wants_snapshot(self) -> bool:
+        """Say whether a snapshot is due."""
+        return self._snapshotter.is_due(self.committer, time.monotonic())
 
     def dead_letters(self, event: InputsRefused) -> list[Output]:
         """Make the dead letters of refused inputs; each is published once per message id."""
@@ -247,7 +255,7 @@ class ShardCore:
                 await actor.turn()
                 await self.rest()
             await self.committer.settle()
-            if self._snapshotter.is_due(self.committer, float("inf")):
+            if self._snapshotter.is_due(self.committer, float("inf")) and self.may_snapshot():
                 self._snapshotter.take(self.committer, float("inf"))
             self.enter(Phase.STOPPED)
         except ShardLostError as error:

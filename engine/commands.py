@@ -21,7 +21,16 @@ from engine.sizing import Terms, size_toward_target
 from engine.tables import hash_64
 
 
-class OpenAccount(msgspec.Struct, frozen=True):
+class OpenCreator(msgspec.Struct, frozen=True, tag="open_creator"):
+    """Open a creator with cash; its fills come from one broker. Units: micros."""
+
+    command_id: str
+    creator_id: str
+    cash: int
+    broker: str = "paper"
+
+
+class OpenAccount(msgspec.Struct, frozen=True, tag="open_account"):
     """Open a follower account at a broker; `dedicated` gives it an actor of its own."""
 
     command_id: str
@@ -30,7 +39,7 @@ class OpenAccount(msgspec.Struct, frozen=True):
     dedicated: bool = False
 
 
-class Follow(msgspec.Struct, frozen=True):
+class Follow(msgspec.Struct, frozen=True, tag="follow"):
     """Subscribe an account to a creator with cash of its own. Units: micros; a limit of 0 is none."""
 
     command_id: str
@@ -45,7 +54,7 @@ class Follow(msgspec.Struct, frozen=True):
     allow_short: bool = False
 
 
-class Unfollow(msgspec.Struct, frozen=True):
+class Unfollow(msgspec.Struct, frozen=True, tag="unfollow"):
     """Close every position of a subscription; then it is over."""
 
     command_id: str
@@ -54,6 +63,12 @@ class Unfollow(msgspec.Struct, frozen=True):
 
 
 AccountCommand = OpenAccount | Follow | Unfollow
+
+
+class CreatorOpened(NamedTuple):
+    """Answer: the creator is open."""
+
+    creator_id: str
 
 
 class AccountOpened(NamedTuple):
@@ -84,7 +99,7 @@ class Elsewhere(NamedTuple):
     broker: str
 
 
-Answer = AccountOpened | Followed | Unfollowed | Refused | Elsewhere
+Answer = CreatorOpened | AccountOpened | Followed | Unfollowed | Refused | Elsewhere
 
 
 class CommandBatch:

@@ -302,7 +302,7 @@ class ExecutionsApplied:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class BlocksAnswered:
-    """A broker took orders: everything of the follower shards up to the head's cursors is out of the gateway's hands."""
+    """A broker took orders: every follower frame up to the head's ORDERS cursor is out of the gateway's hands."""
 
     TAG: ClassVar[int] = 40
     orders: int
@@ -310,17 +310,23 @@ class BlocksAnswered:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class OrdersWithdrawn:
-    """Orders that never left for the broker: expired unsent, or cancelled while queued (`exec_types` say which)."""
+    """Orders of one cause that never left for the broker: expired unsent, or cancelled while queued (`exec_type` says which).
+
+    The gateway reports them as executions numbered from `first_number`. `sequence` is their frame's in the follower journals' stream.
+    """
 
     TAG: ClassVar[int] = 41
     follower_shard: int
-    cause_kinds: Column
-    creator_shards: Column
-    cause_numbers: Column
-    subscriptions: Column
-    legs: Column
-    attempts: Column
-    exec_types: Column
+    cause_kind: int
+    creator_shard: int
+    cause_number: int
+    leg: int
+    attempt: int
+    exec_type: int
+    first_number: int
+    transact_time: int
+    sequence: int
+    subscriptions: Ascending
 
 
 EVENT_TYPES = tags(

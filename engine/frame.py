@@ -46,7 +46,8 @@ class Source(IntEnum):
     INGRESS = 1
     CREATOR_JOURNAL = 2
     EXECUTIONS = 3
-    FOLLOWER_JOURNAL = 4
+    ORDERS = 4
+    """All follower journals together, by stream sequence."""
 
 
 class ShardKey(NamedTuple):

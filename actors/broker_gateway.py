@@ -1,0 +1,310 @@
+"""A broker's gateway: orders from the follower journals to the broker, in order where order matters, exits first where it does not.
+
+An order is the gateway's own from its frame's storage until the broker answers or it is withdrawn unsent. The broker refuses repeated ids, so whatever
+was not answered is simply sent again: after a time-out, a restart, a takeover (P9: effectively once). A block of a lower epoch is refused by
+the broker, so a superseded gateway places nothing (P5).
+"""
+
+import asyncio
+from collections import deque
+from typing import Any, NamedTuple
+
+import numpy as np
+import structlog
+
+from actors.committer import Output
+from actors.errors import OperatingError
+from actors.journal_writer import ShardLostError, persist
+from actors.ports import Broker, Feed, journal_stream
+from actors.settings import ShardSettings
+from actors.shard import Ports, ShardCore
+from engine.blocks import (
+    BlockAnswered,
+    CancelsSubmitted,
+    ExecutionsReported,
+    GatewayEpoch,
+    OrdersSubmitted,
+    decode_block,
+    encode_block,
+)
+from engine.events import BlocksAnswered, OrdersWithdrawn
+from engine.frame import Cursor, ShardKey, ShardKind, Source, decode_frame, decode_head
+from engine.gateway import GatewayShard, Outgoing
+from engine.order_state import ExecType
+from engine.sections import SectionError
+
+_log = structlog.get_logger()
+
+OUTSTANDING_MAX = 8
+QUEUED_ORDERS_MAX = 2_000_000
+OVERTAKE_MAX = 64
+COMMIT_NS_EVERY = 200_000_000
+RESEND_S_MIN = 0.2
+RESEND_S_MAX = 5.0
+
+
+class Sent(NamedTuple):
+    """A block on its way, and the task that waits for its answer."""
+
+    outgoing: Outgoing
+    task: "asyncio.Task[BlockAnswered]"
+
+
+class BrokerGatewayShardActor:
+    """The gateway of one broker; `shard` numbers the broker."""
+
+    def __init__(self, shard: int, incarnation: str, ports: Ports, settings: ShardSettings, *, name: str, broker: Broker) -> None:
+        self.state = GatewayShard()
+        self.core = ShardCore(ShardKey(ShardKind.GATEWAY, shard), incarnation, ports, settings, self.state)
+        self.core.counted = self._counted
+        self.core.may_snapshot = lambda: not self._queue and not self._sent
+        self._name = name
+        self._broker = broker
+        self._feed: Feed | None = None
+        self._queue: deque[Outgoing] = deque()
+        self._sent: list[Sent] = []
+        self._queued_orders = 0
+        self._answered_orders = 0
+        self._total_answered = 0
+        self._committed_ns = 0
+        self._inputs_ns = 0
+        self._rejected: list[Outgoing] = []
+
+    async def start(self) -> None:
+        """Recover, then read all follower journals from where they were last answered."""
+        self.core.resumed = self._resumed
+        await self.core.recover()
+        stream = journal_stream(ShardKey(ShardKind.FOLLOWER, 0))
+        self._feed = await persist(
+            "follower journals",
+            lambda: self.core.ports.streams.open_feed(
+                stream, ">", after_sequence=self.state.read_sequence, arrived=self.core.arrived
+            ),
+        )
+
+    async def close(self) -> None:
+        """Stop reading and waiting."""
+        for sent in self._sent:
+            sent.task.cancel()
+        await asyncio.gather(*(sent.task for sent in self._sent), return_exceptions=True)
+        if self._feed is not None:
+            await self._feed.close()
+
+    async def turn(self) -> None:
+        """Take frames, take answers, send what may go, and now and then remember how far everything is answered."""
+        self._take_frames()
+        self._take_answers()
+        events = self._withdraw_expired()
+        self._send()
+        await self._remember(events)
+
+    def _resumed(self, event: Any) -> list[Output]:
+        """Report withdrawn orders again: the former owner may have died before it did."""
+        return [self._report(event)] if isinstance(event, OrdersWithdrawn) else []
+
+    # Reading.
+
+    def _take_frames(self) -> None:
+        assert self._feed is not None
+        # A snapshot needs a moment in which everything read is answered.
+        while self._queued_orders < QUEUED_ORDERS_MAX and not self.core.wants_snapshot():
+            messages = self._feed.take(16)
+            if not messages:
+                return
+            self.core.arrived.set()
+            for message in messages:
+                self._take_frame(message.sequence, message.data)
+
+    def _take_frame(self, sequence: int, data: bytes) -> None:
+        view = self.state.view(decode_head(data)[0].key.shard)
+        self.state.read_sequence = sequence
+        if view.chain.accept(data) is None:
+            self.core.count("frames_dropped")
+            return
+        head, events = decode_frame(data)
+        self._inputs_ns = max(self._inputs_ns, head.event_time_ns)
+        for event in events:
+            view.learn(event)
+            if sequence > self.state.answered_sequence:
+                for outgoing in view.outgoing(self._name, sequence, head.number, event):
+                    self._enqueue(self.state.without_withdrawn(outgoing))
+
+    def _enqueue(self, outgoing: Outgoing) -> None:
+        self._queue.append(outgoing)
+        self._queued_orders += outgoing.count
+
+    # Sending.
+
+    def _send(self) -> None:
+        """Send what may go: exits before entries, nothing past an earlier block that it must follow."""
+        while len(self._sent) < OUTSTANDING_MAX:
+            chosen = self._next_to_send()
+            if chosen is None:
+                return
+            self._queue.remove(chosen)
+            self._queued_orders -= chosen.count
+            if chosen.count:
+                task = asyncio.create_task(self._submit(chosen), name=f"block for {self._name}")
+                task.add_done_callback(lambda _: self.core.arrived.set())
+                self._sent.append(Sent(chosen, task))
+
+    def _next_to_send(self) -> Outgoing | None:
+        earlier = [sent.outgoing for sent in self._sent]
+        first: Outgoing | None = None
+        for index, candidate in enumerate(self._queue):
+            if index >= OVERTAKE_MAX:
+                break
+            may_go = not any(candidate.conflicts_with(other) for other in earlier)
+            if may_go and (candidate.is_exit or not isinstance(candidate.section, OrdersSubmitted)):
+                return candidate
+            if may_go and first is None:
+                first = candidate
+            earlier.append(candidate)
+        return first
+
+    async def _submit(self, outgoing: Outgoing) -> BlockAnswered:
+        """Hand one block over, again and again until it is answered."""
+        pause_s = RESEND_S_MIN
+        while True:
+            epoch = GatewayEpoch(self.core.writer.epoch, self.core.event_time_ns(self._inputs_ns))
+            try:
+                answer = decode_block(await self._broker.submit(encode_block(epoch, outgoing.section)))[0]
+                if isinstance(answer, BlockAnswered):
+                    return answer
+                _log.error("broker_answer", expected="BlockAnswered", found=type(answer).__name__, alarm=True)
+            except (OperatingError, SectionError) as error:
+                self.core.count("blocks_sent_again")
+                _log.warning("sending_again", broker=self._name, orders=outgoing.count, error=str(error))
+            await asyncio.sleep(pause_s)
+            pause_s = min(pause_s * 2, RESEND_S_MAX)
+
+    def _take_answers(self) -> None:
+        for sent in [sent for sent in self._sent if sent.task.done()]:
+            answer = sent.task.result()
+            if answer.refusal.startswith("epoch"):
+                raise ShardLostError(f"{self.core.key}: the broker has heard of a higher epoch: {answer.refusal}")
+            if answer.refusal:
+                # The broker's word is final for the block; the orders in it are reported as rejected.
+                _log.error("block_refused", broker=self._name, orders=sent.outgoing.count, refusal=answer.refusal, alarm=True)
+                self.core.count("blocks_refused")
+                if isinstance(sent.outgoing.section, OrdersSubmitted):
+                    self._rejected.append(sent.outgoing)
+            self._sent.remove(sent)
+            if isinstance(sent.outgoing.section, OrdersSubmitted):
+                self._answered_orders += sent.outgoing.count
+
+    # Withdrawing.
+
+    def _withdraw_expired(self) -> list[OrdersWithdrawn]:
+        """Withdraw the queued orders that expired, were cancelled while queued, or that the broker refused whole."""
+        now = self.core.event_time_ns(self._inputs_ns)
+        events: list[OrdersWithdrawn] = []
+        for outgoing in self._rejected:
+            events.append(self._withdrawn(outgoing, ExecType.REJECTED, now))
+        self._rejected = []
+        for outgoing in [queued for queued in self._queue if isinstance(queued.section, OrdersSubmitted)]:
+            section = outgoing.section
+            assert isinstance(section, OrdersSubmitted)
+            if 0 < section.expire_time < now:
+                self._queue.remove(outgoing)
+                self._queued_orders -= outgoing.count
+                events.append(self._withdrawn(outgoing, ExecType.EXPIRED, now))
+        return events + self._withdraw_cancelled(now)
+
+    def _withdraw_cancelled(self, now: int) -> list[OrdersWithdrawn]:
+        events: list[OrdersWithdrawn] = []
+        for cancel in [queued for queued in self._queue if isinstance(queued.section, CancelsSubmitted)]:
+            section = cancel.section
+            assert isinstance(section, CancelsSubmitted)
+            for outgoing in [queued for queued in self._queue if queued.key is not None]:
+                taken = _cancelled_rows(outgoing, section)
+                if taken.any():
+                    events.append(self._withdrawn(outgoing.of_rows(taken), ExecType.CANCELED, now))
+                    self._queued_orders -= int(taken.sum())
+                    outgoing.section = outgoing.of_rows(~taken).section
+        return events
+
+    def _withdrawn(self, outgoing: Outgoing, exec_type: ExecType, now: int) -> OrdersWithdrawn:
+        assert outgoing.key is not None and isinstance(outgoing.section, OrdersSubmitted)
+        self.core.count("orders_withdrawn", outgoing.count)
+        event = OrdersWithdrawn(
+            outgoing.follower_shard,
+            *outgoing.key,
+            exec_type,
+            self.state.withdrawn.get(outgoing.follower_shard, 0),
+            now,
+            outgoing.sequence,
+            outgoing.section.subscriptions,
+        )
+        self.state.apply_event(event)
+        return event
+
+    # Remembering.
+
+    async def _remember(self, withdrawn: list[OrdersWithdrawn]) -> None:
+        """Journal how far everything is answered: at once when orders were withdrawn, else now and then."""
+        answered = self._answered_up_to()
+        now = self.core.ports.clock.now_ns()
+        moved = answered > self.state.answered_sequence and self._answered_orders > 0
+        if not withdrawn and not (moved and now - self._committed_ns >= COMMIT_NS_EVERY):
+            return
+        self._committed_ns = now
+        self.state.cursors[Source.ORDERS, 0] = Cursor(Source.ORDERS, 0, answered, answered)
+        events: list[Any] = [*withdrawn, BlocksAnswered(self._answered_orders)]
+        self._total_answered += self._answered_orders
+        self._answered_orders = 0
+        outputs = [self._report(event) for event in withdrawn]
+        await self.core.commit(events, self.core.event_time_ns(self._inputs_ns), outputs)
+
+    def _answered_up_to(self) -> int:
+        """Name the last sequence before the first block that is not answered."""
+        pending = [sent.outgoing.sequence for sent in self._sent] + [queued.sequence for queued in self._queue]
+        return min(pending) - 1 if pending else self.state.read_sequence
+
+    def _report(self, event: OrdersWithdrawn) -> Output:
+        """Make the report of withdrawn orders, as the broker would have made it."""
+        count = len(event.subscriptions)
+        zeros = np.zeros(count, np.int64)
+        report = ExecutionsReported(
+            event.follower_shard,
+            f"{self._name}-withdrawn-{event.follower_shard}-",
+            event.cause_kind,
+            event.creator_shard,
+            event.cause_number,
+            event.leg,
+            event.attempt,
+            event.transact_time,
+            np.arange(event.first_number, event.first_number + count, dtype=np.int64),
+            event.subscriptions,
+            np.full(count, event.exec_type, np.int64),
+            zeros,
+            zeros,
+            zeros,
+        )
+        subject = f"executions.{self._name}.{event.follower_shard}"
+        message_id = f"{self._name}-withdrawn-{event.follower_shard}-{event.first_number}"
+        data = encode_block(report)
+
+        async def publish() -> None:
+            await persist("withdrawn orders", lambda: self.core.ports.streams.publish(subject, data, message_id=message_id))
+
+        return publish
+
+    def _counted(self) -> dict[str, int]:
+        return {
+            "queued_orders": self._queued_orders,
+            "outstanding_blocks": len(self._sent),
+            "answered_orders": self._total_answered + self._answered_orders,
+        }
+
+
+def _cancelled_rows(outgoing: Outgoing, cancels: CancelsSubmitted) -> "np.ndarray[Any, np.dtype[np.bool_]]":
+    section = outgoing.section
+    assert isinstance(section, OrdersSubmitted) and outgoing.key is not None
+    columns = (cancels.cause_kinds, cancels.creator_shards, cancels.cause_numbers, cancels.legs, cancels.attempts)
+    same = np.ones(len(cancels.subscriptions), np.bool_)
+    for column, value in zip(columns, outgoing.key, strict=True):
+        same &= column == value
+    same &= outgoing.follower_shard == cancels.follower_shard
+    return np.isin(section.subscriptions, cancels.subscriptions[same])
+

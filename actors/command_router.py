@@ -1,0 +1,152 @@
+"""Brings account commands to the shards that own the accounts, and their answers back.
+
+Every follower host listens; a command on its own subject is taken by the host of its shard alone. A bulk request goes to one host of a queue group,
+which splits it by shard, hands its own shards' part over directly and sends the rest to `shards.follower.<shard>.commands`. Whatever is not answered in
+time is not answered at all: the sender repeats it under the same command ids.
+"""
+
+import asyncio
+from collections.abc import Coroutine, Mapping, Sequence
+from typing import Any
+
+import msgspec
+import structlog
+
+from actors.command_inbox import PendingCommands
+from actors.errors import BadInputError, OperatingError
+from actors.follower import FollowerShardActor
+from actors.ports import Bus, Request, Subscription, Wire
+from actors.settings import ShardSettings
+from engine.commands import AccountCommand, Answer, Elsewhere, OpenAccount
+from engine.identity import shard_of
+
+_log = structlog.get_logger()
+
+FORWARD_S_MAX = 20.0
+REQUESTS_MAX = 1_000
+_decode_commands = msgspec.msgpack.Decoder(list[AccountCommand])
+_decode_answers = msgspec.msgpack.Decoder(list[bytes])
+
+
+class CommandRouter:
+    """One host's ear for commands."""
+
+    def __init__(self, bus: Bus, wire: Wire, settings: ShardSettings, shards: Mapping[int, FollowerShardActor]) -> None:
+        self._bus = bus
+        self._wire = wire
+        self._settings = settings
+        self._shards = shards
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._subscriptions: list[Subscription] = []
+
+    async def open(self) -> None:
+        """Listen."""
+        subscribe = self._bus.subscribe
+        self._subscriptions.append(await subscribe("commands.account.*", self._receive_one))
+        self._subscriptions.append(await subscribe("commands.bulk", self._receive_bulk, queue="bulk"))
+        for shard in self._shards:
+            self._subscriptions.append(await subscribe(f"shards.follower.{shard}.commands", self._receive_forwarded))
+
+    async def close(self) -> None:
+        """Stop listening."""
+        for subscription in self._subscriptions:
+            await asyncio.gather(subscription.close(), return_exceptions=True)
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    # Receiving.
+
+    def _receive_one(self, request: Request) -> None:
+        shard = shard_of(request.subject.rpartition(".")[2], self._settings.follower_shards)
+        if shard in self._shards:
+            self._start(request, self._one(request, shard))
+
+    def _receive_bulk(self, request: Request) -> None:
+        self._start(request, self._bulk(request))
+
+    def _receive_forwarded(self, request: Request) -> None:
+        self._start(request, self._forwarded(request, int(request.subject.split(".")[2])))
+
+    def _start(self, request: Request, work: Coroutine[Any, Any, None]) -> None:
+        if len(self._tasks) >= REQUESTS_MAX:
+            work.close()
+            work = self._reply_busy(request)
+        task = asyncio.get_running_loop().create_task(self._guarded(work), name="command")
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _reply_busy(self, request: Request) -> None:
+        await request.reply(self._busy())
+
+    async def _guarded(self, work: Coroutine[Any, Any, None]) -> None:
+        try:
+            await work
+        except OperatingError as error:
+            _log.warning("command_not_answered", error=str(error))
+
+    def _busy(self) -> bytes:
+        return self._wire.refusal("busy", "expected room for the command, found the inbox full; try again")
+
+    # Answering.
+
+    async def _one(self, request: Request, shard: int) -> None:
+        try:
+            command = self._wire.account_command(request.subject, request.data)
+        except BadInputError as error:
+            await request.reply(self._wire.refusal(error.reason, str(error)))
+            return
+        await request.reply((await self._at_shard(shard, [command]))[0])
+
+    async def _forwarded(self, request: Request, shard: int) -> None:
+        commands = _decode_commands.decode(request.data)
+        await request.reply(msgspec.msgpack.encode(await self._at_shard(shard, commands)))
+
+    async def _bulk(self, request: Request) -> None:
+        try:
+            commands = self._wire.bulk(request.data)
+        except BadInputError as error:
+            await request.reply(self._wire.refusal(error.reason, str(error)))
+            return
+        answers: list[bytes] = [b""] * len(commands)
+        by_shard: dict[int, list[int]] = {}
+        for index, command in enumerate(commands):
+            if isinstance(command, BadInputError):
+                answers[index] = self._wire.refusal(command.reason, str(command))
+            else:
+                by_shard.setdefault(shard_of(command.account_id, self._settings.follower_shards), []).append(index)
+        work = [self._fill_in(shard, indexes, commands, answers) for shard, indexes in by_shard.items()]
+        await asyncio.gather(*work)
+        await request.reply(self._wire.answers(answers))
+
+    async def _fill_in(
+        self, shard: int, indexes: list[int], commands: Sequence[AccountCommand | BadInputError], answers: list[bytes]
+    ) -> None:
+        mine = [command for command in (commands[index] for index in indexes) if not isinstance(command, BadInputError)]
+        for index, answer in zip(indexes, await self._at_shard(shard, mine), strict=True):
+            answers[index] = answer
+
+    async def _at_shard(self, shard: int, commands: list[AccountCommand]) -> list[bytes]:
+        """Have commands decided by the shard that owns them, here or elsewhere."""
+        actor = self._shards.get(shard)
+        if actor is None:
+            data = msgspec.msgpack.encode(commands)
+            answer = await self._bus.request(f"shards.follower.{shard}.commands", data, timeout_s=FORWARD_S_MAX)
+            return _decode_answers.decode(answer)
+        decided: asyncio.Future[list[Answer]] = asyncio.get_running_loop().create_future()
+
+        async def reply(answers: list[Answer]) -> None:
+            if not decided.done():
+                decided.set_result(answers)
+
+        if not actor.commands.put(PendingCommands(commands, reply)):
+            return [self._busy()] * len(commands)
+        answers = await decided
+        return [await self._written(command, answer) for command, answer in zip(commands, answers, strict=True)]
+
+    async def _written(self, command: AccountCommand, answer: Answer) -> bytes:
+        """Write an answer; an account that lives in a shard of its own is answered there, and opened there first."""
+        if not isinstance(answer, Elsewhere):
+            return self._wire.answer(command, answer)
+        opening = OpenAccount(f"dedicated-{command.account_id}"[:64], command.account_id, answer.broker)
+        return (await self._at_shard(answer.shard, [opening, command]))[-1]

@@ -1,0 +1,273 @@
+"""A follower shard's actor: signals, reports and commands in; dispositions, orders and answers out.
+
+One turn takes reports first, then the next part of the signal under way, then commands, then exits whose time has come; everything decided goes into
+one frame. Orders leave through the journal itself: the broker gateway reads them there, so none can leave before its frame is durable (P3). Creator
+frames are decided in their journal's order, part by part, so each subscription sees its creator's signals in order (P4).
+"""
+
+import asyncio
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from actors.command_inbox import CommandInbox, PendingCommands
+from actors.committer import Output
+from actors.errors import BadInputError
+from actors.heads import ShardHead
+from actors.journal_writer import persist
+from actors.known_executions import applied_in, was_applied
+from actors.ports import EXECUTIONS, Feed, Request, StoredMessage, journal_stream
+from actors.settings import ShardSettings
+from actors.shard import Ports, ShardCore, refused_input
+from actors.signal_reader import CreatorFrame, SignalReader, whole
+from engine.commands import Answer, CommandBatch
+from engine.decide import SignalPart, decide_due, decide_part, learn, parts_of, position_of
+from engine.follower import FollowerShard
+from engine.frame import NO_ROW, Cursor, ShardKey, ShardKind, Source
+from engine.identity import cause_high, format_order_id
+from engine.reports import Unmatched, decide_reports, exec_id
+
+REPORT_MESSAGES = 64
+REPORT_ROWS_MAX = 65_536
+FRAMES_MAX = 256
+
+
+class FollowerShardActor:
+    """One follower shard."""
+
+    def __init__(self, shard: int, incarnation: str, ports: Ports, settings: ShardSettings) -> None:
+        self.state = FollowerShard(shard)
+        self.core = ShardCore(ShardKey(ShardKind.FOLLOWER, shard), incarnation, ports, settings, self.state)
+        self.core.counted = self._counted
+        self.core.dedicated = self._dedicated
+        self.commands = CommandInbox(
+            ports.journal,
+            creator_shards=settings.creator_shards,
+            commands_max=settings.inbox_commands_max,
+            arrived=self.core.arrived,
+        )
+        self._settings = settings
+        self._shard = shard
+        self._readers: list[SignalReader] = []
+        self._reports: Feed | None = None
+        self._under_way: Iterator[SignalPart] | None = None
+        self._frame: CreatorFrame | None = None
+        self._inputs_ns = 0
+
+    # Starting and stopping.
+
+    async def start(self) -> None:
+        """Recover, then read creator journals and reports from where the state stands."""
+        await self.core.recover()
+        for creator_shard in range(self._settings.creator_shards):
+            cursor = self.state.cursors.get((Source.CREATOR_JOURNAL, creator_shard))
+            reader = SignalReader(creator_shard, cursor)
+            reader.open(await self._open_feed(journal_stream(reader.key), reader.key.subject, reader.after_sequence))
+            self._readers.append(reader)
+        seen = self.state.cursors.get((Source.EXECUTIONS, 0))
+        self._reports = await self._open_feed(EXECUTIONS, f"executions.*.{self._shard}", seen.sequence if seen else 0)
+        await self.core.subscribe("heads.creator.*", self._see_head)
+
+    async def _open_feed(self, stream: str, subject: str, after_sequence: int) -> Feed:
+        streams = self.core.ports.streams
+        return await persist(
+            f"feed of {subject}",
+            lambda: streams.open_feed(stream, subject, after_sequence=after_sequence, arrived=self.core.arrived),
+        )
+
+    async def close(self) -> None:
+        """Close the feeds."""
+        if self._reports is not None:
+            await self._reports.close()
+        for reader in self._readers:
+            await reader.close()
+        await self.commands.close()
+
+    def _see_head(self, request: Request) -> None:
+        head = msgspec.json.decode(request.data, type=ShardHead)
+        if head.shard < len(self._readers):
+            self._readers[head.shard].head_number = head.number
+
+    # A turn.
+
+    async def turn(self) -> None:
+        """Decide a batch of everything that has arrived; send one frame."""
+        events: list[Any] = []
+        outputs: list[Output] = []
+        await self._take_reports(events)
+        is_between_parts = self._take_signals(events)
+        if not is_between_parts:
+            self._take_commands(events, outputs)
+        self._apply_all(decide_due(self.state, self._settings.terms, self._now()), events)
+        for reader in self._readers:
+            reader.watch()
+        if events or outputs:
+            self.core.arrived.set()
+            await self.core.commit(events, self._now(), outputs)
+            await asyncio.sleep(0)
+
+    def _now(self) -> int:
+        return self.core.event_time_ns(self._inputs_ns)
+
+    def _apply_all(self, decided: Iterable[Any], events: list[Any]) -> None:
+        for event in decided:
+            self.state.apply_event(event)
+            events.append(event)
+
+    # Signals.
+
+    def _take_signals(self, events: list[Any]) -> bool:
+        """Decide parts until a frame's worth is gathered. Returns: whether a signal is decided in part only."""
+        rows = frames = 0
+        while rows < self._settings.part_rows and frames < FRAMES_MAX:
+            if self._under_way is None and not self._next_frame(events):
+                break
+            frames += 1
+            rows += self._decide_parts(events, self._settings.part_rows - rows)
+        # Told from the cursors: after a recovery the frame under way may not have been read again yet.
+        return any(cursor.row != NO_ROW for cursor in self.state.cursors.values())
+
+    def _next_frame(self, events: list[Any]) -> bool:
+        for reader in self._readers:
+            frame = reader.next_frame()
+            if frame is not None:
+                self._begin(reader, frame, events)
+                return True
+        return False
+
+    def _begin(self, reader: SignalReader, frame: CreatorFrame, events: list[Any]) -> None:
+        cursor = self.state.cursors.get((Source.CREATOR_JOURNAL, reader.creator_shard))
+        resumed = cursor is not None and cursor.number == frame.head.number
+        position, row = (cursor.position, cursor.row) if cursor is not None and resumed else (0, 0)
+        self._inputs_ns = max(self._inputs_ns, frame.head.event_time_ns)
+        self._frame = frame
+        for event in frame.events:
+            self._apply_all(learn(self.state, reader.creator_shard, event), events)
+        self._under_way = (
+            part
+            for fill in frame.fills
+            for part in parts_of(
+                self.state, reader.creator_shard, fill, self._settings.part_rows, position=position, row=row
+            )
+        )
+
+    def _decide_parts(self, events: list[Any], rows_max: int) -> int:
+        """Decide parts of the frame under way, moving the cursor with each. Returns: rows decided."""
+        frame, rows = self._frame, 0
+        assert frame is not None and self._under_way is not None
+        creator_shard = frame.head.key.shard
+        while rows < rows_max:
+            part = next(self._under_way, None)
+            if part is None:
+                self._under_way = self._frame = None
+                self.state.cursors[Source.CREATOR_JOURNAL, creator_shard] = whole(creator_shard, frame)
+                return rows
+            self._apply_all(
+                decide_part(self.state, part, self._settings.terms, self._settings.part_rows, self._now()), events
+            )
+            decided = min(self._settings.part_rows, part.book.count - part.first_row)
+            rows += decided
+            position = position_of(part.fill.signal, part.leg.leg)
+            self.state.cursors[Source.CREATOR_JOURNAL, creator_shard] = whole(creator_shard, frame)._replace(
+                position=position, row=part.first_row + decided
+            )
+        return rows
+
+    # Reports.
+
+    async def _take_reports(self, events: list[Any]) -> None:
+        assert self._reports is not None
+        rows = 0
+        while rows < REPORT_ROWS_MAX:
+            messages = self._reports.take(REPORT_MESSAGES)
+            if not messages:
+                return
+            for message in messages:
+                rows += await self._take_report(message, events)
+                self.state.cursors[Source.EXECUTIONS, 0] = Cursor(Source.EXECUTIONS, 0, message.sequence, message.sequence)
+
+    async def _take_report(self, message: StoredMessage, events: list[Any]) -> int:
+        broker = message.subject.split(".")[1]
+        try:
+            reports = self.core.ports.wire.reports(message.subject, message.data)
+        except BadInputError as error:
+            self._refuse(message, events, error.reason, str(error), message.data)
+            return 0
+        rows = 0
+        for report in reports:
+            rows += len(report.subscriptions)
+            self._inputs_ns = max(self._inputs_ns, report.transact_time)
+            decided = decide_reports(self.state, broker, report, message.sequence, self._settings.terms, self._now())
+            for event in decided:
+                if isinstance(event, Unmatched):
+                    await self._look_up(message, broker, event, events)
+                else:
+                    self.state.apply_event(event)
+                    events.append(event)
+        return rows
+
+    async def _look_up(self, message: StoredMessage, broker: str, unmatched: Unmatched, events: list[Any]) -> None:
+        """Look in the journal for executions of orders that are not open: known ones are dropped, others parked."""
+        await self.core.committer.settle()
+        report = unmatched.report
+        applied = await was_applied(self.core.ports.journal, self.core.key, broker, report)
+        applied |= applied_in(events, broker, report)
+        for index in np.flatnonzero(~applied).tolist():
+            self.core.count("executions_parked")
+            subscription = int(report.subscriptions[index])
+            high = cause_high(self._shard, report.cause_kind, report.creator_shard, report.cause_number)
+            order = format_order_id(high, subscription << 32 | report.leg << 20 | report.attempt)
+            name = exec_id(report.prefix, int(report.numbers[index]))
+            text = f"execution {name} of order {order}: {unmatched.why}"
+            self._refuse(message, events, "overfill", text, name)
+        self.core.count("executions_repeated", int(applied.sum()))
+
+    def _refuse(self, message: StoredMessage, events: list[Any], reason: str, text: str, data: bytes | str) -> None:
+        event = refused_input(message.sequence, message.subject, reason, text, data)
+        self.state.apply_event(event)
+        events.append(event)
+
+    # Commands.
+
+    def _take_commands(self, events: list[Any], outputs: list[Output]) -> None:
+        for pending in self.commands.take(self._creator_cursor):
+            batch = CommandBatch(
+                self.state,
+                creator_shards=self._settings.creator_shards,
+                follower_shards=self._settings.follower_shards,
+                brokers=frozenset(self._settings.brokers),
+            )
+            answers: list[Answer] = []
+            for event in batch.decide(pending.commands, self._settings.terms, self._now()):
+                if isinstance(event, Answer):
+                    answers.append(event)
+                else:
+                    self.state.apply_event(event)
+                    events.append(event)
+            outputs.append(self._answers(pending, answers))
+
+    @staticmethod
+    def _answers(pending: PendingCommands, answers: list[Answer]) -> Output:
+        return lambda: pending.reply(answers)
+
+    def _creator_cursor(self, creator_shard: int) -> int:
+        cursor = self.state.cursors.get((Source.CREATOR_JOURNAL, creator_shard))
+        return cursor.number if cursor else 0
+
+    # Telling.
+
+    def _counted(self) -> dict[str, int]:
+        waiting = sum(len(up.rows) for _, slot in self.state.slots_with_follow_ups() for up in slot.follow_ups)
+        return {
+            "accounts": len(self.state.account_ids),
+            "subscriptions": self.state.places.count,
+            "open_orders": self.state.orders.count,
+            "follow_ups": waiting,
+            "commands_waiting": self.commands.count,
+        }
+
+    def _dedicated(self) -> tuple[int, ...]:
+        given = self.state.accounts["dedicated"]
+        return tuple(given[given >= 0].tolist())

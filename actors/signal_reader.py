@@ -1,0 +1,96 @@
+"""Reading creator shards' journals: frames in chain order, one signal part at a time, resumable at any part.
+
+The journal's own delivery is the hint that something happened. A feed that falls silent behind a creator shard's head is opened again.
+"""
+
+from collections import deque
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+from actors.ports import Feed
+from engine.chain import Chain
+from engine.events import FillApplied
+from engine.frame import NO_ROW, Cursor, FrameHead, ShardKey, ShardKind, Source, decode_frame
+
+BEHIND_TICKS_MAX = 10
+
+
+class CreatorFrame(NamedTuple):
+    """A creator shard's frame that counts."""
+
+    head: FrameHead
+    sequence: int
+    hash: bytes
+    events: list[Any]
+
+    @property
+    def fills(self) -> Iterator[FillApplied]:
+        """Name the fills in it."""
+        return (event for event in self.events if isinstance(event, FillApplied))
+
+
+class SignalReader:
+    """One creator shard as a follower shard reads it."""
+
+    def __init__(self, creator_shard: int, cursor: Cursor | None) -> None:
+        self.creator_shard = creator_shard
+        self.key = ShardKey(ShardKind.CREATOR, creator_shard)
+        self._cursor = cursor
+        self._chain = Chain(self.key)
+        self._frames: deque[CreatorFrame] = deque()
+        self._feed: Feed | None = None
+        self._behind_ticks = 0
+        self.head_number = 0
+        self._read_sequence = self.after_sequence
+
+    @property
+    def after_sequence(self) -> int:
+        """Where the feed starts: the cursor's own frame is read again, to see that it is still the same."""
+        return self._cursor.sequence - 1 if self._cursor else 0
+
+    def open(self, feed: Feed) -> None:
+        """Read from a feed."""
+        self._feed = feed
+
+    @property
+    def dropped(self) -> int:
+        """How many frames of superseded owners were dropped."""
+        return self._chain.dropped
+
+    def next_frame(self) -> CreatorFrame | None:
+        """Take the next frame that counts and is not wholly decided. Raises: ChainBrokenError."""
+        assert self._feed is not None
+        for message in self._feed.take(64) if not self._frames else ():
+            self._accept(message.sequence, message.data)
+        return self._frames.popleft() if self._frames else None
+
+    def _accept(self, sequence: int, data: bytes) -> None:
+        self._read_sequence = sequence
+        cursor = self._cursor
+        if cursor is not None and self._chain.number == 0:
+            self._chain.rejoin(data, number=cursor.number, hash=cursor.hash)
+            if cursor.row == NO_ROW:
+                return
+        elif self._chain.accept(data) is None:
+            return
+        head, events = decode_frame(data)
+        self._frames.append(CreatorFrame(head, sequence, self._chain.hash, events))
+        self._behind_ticks = 0
+
+    def watch(self) -> None:
+        """Open the feed again when it stays behind the creator shard's head."""
+        assert self._feed is not None
+        self._behind_ticks = self._behind_ticks + 1 if self.head_number > self._chain.number and not self._frames else 0
+        if self._behind_ticks > BEHIND_TICKS_MAX:
+            self._behind_ticks = 0
+            self._feed.reset(self._read_sequence)
+
+    async def close(self) -> None:
+        """Stop reading."""
+        if self._feed is not None:
+            await self._feed.close()
+
+
+def whole(source_shard: int, frame: CreatorFrame) -> Cursor:
+    """Make the cursor of a frame that is wholly decided."""
+    return Cursor(Source.CREATOR_JOURNAL, source_shard, frame.head.number, frame.sequence, hash=frame.hash)
