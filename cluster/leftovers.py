@@ -39,32 +39,29 @@ def processes_of(run: Run) -> list[psutil.Process]:
 
 
 def stop_run(run: Run, *, stop_s_max: float) -> int:
-    """Stop a dead supervisor's processes: SIGTERM, then SIGKILL. Returns: how many were found running.
+    """Stop a dead supervisor's processes. Returns: how many were found running. Raises: TimeoutError when one survives SIGKILL.
 
-    Raises: TimeoutError when one survives SIGKILL.
+    Ray's go at once, for they keep nothing; then the servers are asked to stop, each ending its own children.
     """
     processes = processes_of(run)
-    leaders = {record.pid for record in run.processes if record.role == SERVER_ROLE and record.is_alive()}
-    led = frozenset(child.pid for pid in leaders for child in _children(pid)) - leaders
-    stop_processes(processes, stop_s_max=stop_s_max, unsignalled=led)
+    servers: dict[int, psutil.Process] = {}
+    for pid in {record.pid for record in run.processes if record.role == SERVER_ROLE and record.is_alive()}:
+        _add_family(pid, servers)
+    stop_processes([process for process in processes if process.pid not in servers], stop_s_max=0)
+    leaders = {record.pid for record in run.processes} & servers.keys()
+    stop_processes([servers[pid] for pid in leaders], stop_s_max=stop_s_max)
     # Ray may have started a worker while its raylet was being stopped.
-    stop_processes(processes_of(run), stop_s_max=0)
+    stop_processes([*servers.values(), *processes_of(run)], stop_s_max=0)
     for path in run.scratch:
         shutil.rmtree(path, ignore_errors=True)
     return len(processes)
 
 
-def stop_processes(
-    processes: Iterable[psutil.Process], *, stop_s_max: float, unsignalled: frozenset[int] = frozenset()
-) -> None:
-    """End processes: SIGTERM where time is given, SIGKILL for what is left; `unsignalled` ids are left to end by themselves first.
-
-    Raises: TimeoutError when one survives SIGKILL.
-    """
+def stop_processes(processes: Iterable[psutil.Process], *, stop_s_max: float) -> None:
+    """End processes: SIGTERM where time is given, SIGKILL for what is left. Raises: TimeoutError when one survives that."""
     left = list(processes)
     if stop_s_max > 0:
-        # A server ends its own children in order; signalled one by one they would look crashed to it.
-        _signal([process for process in left if process.pid not in unsignalled], signal.SIGTERM)
+        _signal(left, signal.SIGTERM)
         # A stopped process handles SIGTERM only once it goes on.
         _signal(left, signal.SIGCONT)
         _, left = psutil.wait_procs(left, timeout=stop_s_max)
