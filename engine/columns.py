@@ -27,7 +27,7 @@ _DTYPE_OF_WIDTH: dict[int, np.dtype[Any]] = {
     4: np.dtype("<u4"),
     8: _U8,
 }
-COUNT_MAX = 1 << 28
+COUNT_MAX = 1 << 22
 
 
 class ColumnError(ValueError):

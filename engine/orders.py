@@ -49,7 +49,9 @@ class OrderBlock:
         """Say what entries reserve for quantities still open: a buy at its limit and fee, a short's opening at its price. Exits: nothing."""
         if self.is_exit:
             return np.zeros(len(leaves), np.int64)
-        notional = notional_ceil(leaves, self.limit_price if self.side > 0 else self.price)
+        if self.side < 0:
+            return notional_ceil(leaves, self.price)
+        notional = notional_ceil(leaves, self.limit_price)
         return notional + fee_ceil(notional, self.fee_rate)
 
 

@@ -152,3 +152,8 @@ def tags(*section_types: type) -> dict[int, type]:
     index = {section_type.TAG: section_type for section_type in section_types}  # type: ignore[attr-defined]
     assert len(index) == len(section_types), "two section types share a tag"
     return index
+
+
+def column_of(*values: int) -> Column:
+    """Make a column of a few values."""
+    return np.array(values, np.int64)

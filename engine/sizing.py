@@ -263,12 +263,14 @@ def _within(a: Int64s, b: int, c: int) -> Int64s:
 def _affordable(run: _Run, out: Decisions, price: int, terms: Terms) -> Int64s:
     """Say how much the available cash pays for: at the limit price with the fee; a short needs its notional at the signal's price."""
     available = np.maximum(run.book.available_cash(run.rows), 0)
-    at_price = out.limit_price if run.side > 0 else price
-    spendable = available if terms.fee_rate == 0 else mul_div(available, MICROS, MICROS + terms.fee_rate)
-    most = floor_to(_within(spendable, QUANTITY_ONE, at_price), run.lot)
-    # Notional and fee round up, so the last lot may not be paid for.
+    if run.side < 0 or terms.fee_rate == 0:
+        # floor(available / price) is paid for even though the notional rounds up.
+        return _within(available, QUANTITY_ONE, out.limit_price if run.side > 0 else price)
+    spendable = mul_div(available, MICROS, MICROS + terms.fee_rate)
+    most = floor_to(_within(spendable, QUANTITY_ONE, out.limit_price), run.lot)
+    # Notional and fee both round up, so the last lot may not be paid for.
     for _ in range(2):
-        notional = notional_ceil(most, at_price)
+        notional = notional_ceil(most, out.limit_price)
         short = notional + fee_ceil(notional, terms.fee_rate) > available
         if not short.any():
             break

@@ -118,8 +118,8 @@ class PostgresSnapshots:
             raise _mapped(error, what) from error
 
 
-async def open_postgres_snapshots(options: PostgresOptions) -> PostgresSnapshots:
-    """Make the pool and the tables. Raises: TransientError when Postgres is away; PermanentError when it refuses us."""
+async def postgres_snapshots(options: PostgresOptions) -> PostgresSnapshots:
+    """Make the pool only: Postgres may be away, and is connected when needed."""
     pool = asyncpg.create_pool(
         options.dsn,
         min_size=0,
@@ -128,11 +128,16 @@ async def open_postgres_snapshots(options: PostgresOptions) -> PostgresSnapshots
         command_timeout=options.save_deadline_s,
     )
     await pool
-    snapshots = PostgresSnapshots(pool, options)
+    return PostgresSnapshots(pool, options)
+
+
+async def open_postgres_snapshots(options: PostgresOptions) -> PostgresSnapshots:
+    """Make the pool and the tables. Raises: TransientError when Postgres is away; PermanentError when it refuses us."""
+    snapshots = await postgres_snapshots(options)
     try:
         await snapshots._run(_nothing, "prepare")
     except OperatingError:
-        pool.terminate()
+        await snapshots.close()
         raise
     return snapshots
 

@@ -1,14 +1,10 @@
 """The wire format's public face: what actors, the command line and brokers written in Python use of it. Documented in PROTOCOL.md."""
 
+from engine.commands import AccountCommand, Follow, OpenAccount, OpenCreator, Unfollow
 from gateways.wire_commands import (
     MODES,
-    AccountCommand,
     Answer,
     Command,
-    Follow,
-    OpenAccount,
-    OpenCreator,
-    Unfollow,
     decode_answer,
     decode_bulk,
     decode_command,

@@ -9,6 +9,8 @@ import msgspec
 from msgspec import Raw
 
 from engine import units
+from engine.book import Mode
+from engine.commands import AccountCommand, Follow, OpenAccount, OpenCreator, Unfollow
 from engine.identity import is_id
 from gateways.wire_fields import (
     ABSENT,
@@ -26,54 +28,12 @@ from gateways.wire_fields import (
     shown,
 )
 
-MODES = {"proportional": 0, "fixed_amount": 1, "multiplier": 2}
+MODES = {mode.name.lower(): int(mode) for mode in Mode}
 """`engine.book.Mode` by the names used in JSON."""
 BROKER_DEFAULT = "paper"
 
 
-class OpenCreator(msgspec.Struct, frozen=True):
-    """Begin a creator. Units: `cash` micros."""
-
-    command_id: str
-    creator_id: str
-    cash: int
-    broker: str = BROKER_DEFAULT
-
-
-class OpenAccount(msgspec.Struct, frozen=True):
-    """Begin a follower account."""
-
-    command_id: str
-    account_id: str
-    broker: str = BROKER_DEFAULT
-    dedicated: bool = False
-
-
-class Follow(msgspec.Struct, frozen=True):
-    """Begin a subscription. Units: all numbers micros, `ratio` 1_000_000 is one; a limit of 0 is none. `mode` is of `MODES`."""
-
-    command_id: str
-    account_id: str
-    creator_id: str
-    cash: int
-    mode: int = 0
-    ratio: int = units.MICROS
-    amount: int = 0
-    max_order_notional: int = 0
-    max_position_weight: int = 0
-    allow_short: bool = False
-
-
-class Unfollow(msgspec.Struct, frozen=True):
-    """End a subscription, closing every position first."""
-
-    command_id: str
-    account_id: str
-    creator_id: str
-
-
 Command = OpenCreator | OpenAccount | Follow | Unfollow
-AccountCommand = OpenAccount | Follow | Unfollow
 
 
 class _Limits(msgspec.Struct, forbid_unknown_fields=True):

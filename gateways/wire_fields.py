@@ -11,6 +11,7 @@ from typing import NamedTuple, TypeVar
 import msgspec
 from msgspec import Raw
 
+from actors.errors import BadInputError
 from engine import units
 from engine.identity import is_id
 
@@ -47,12 +48,11 @@ QUANTITY = Unit(8, 1, units.QUANTITY_MAX, units.quantity_e8)
 POSITION = Unit(8, 0, units.QUANTITY_MAX, units.signed_quantity_e8)
 
 
-class WireError(ValueError):
+class WireError(BadInputError):
     """A message is not what PROTOCOL.md says: `reason` is a code, the text says what was expected and what was found."""
 
     def __init__(self, reason: str, text: str) -> None:
-        super().__init__(text[:ERROR_CHARACTERS_MAX])
-        self.reason = reason
+        super().__init__(reason, text[:ERROR_CHARACTERS_MAX])
 
 
 def elements(data: bytes) -> list[Raw]:

@@ -1,0 +1,163 @@
+"""Keeping hosts alive: one slot for each host that should run, each holding one incarnation at a time.
+
+    (empty) -> STARTING -> RUNNING -> (ended, or silent for too long) -> STARTING under a new name
+
+A silent host is replaced without waiting for its end: it may be stopped and go on later, and then the journal refuses it. While NATS itself is away
+nobody is judged by silence.
+"""
+
+import asyncio
+import itertools
+import secrets
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import structlog
+
+from actors.heads import HostHead, ShardHead
+from actors.host import HostSpec
+from cluster.config import SupervisionOptions
+
+if TYPE_CHECKING:
+    from actors.remote import HostHandle
+
+_log = structlog.get_logger()
+
+CHECK_S = 0.1
+
+
+@dataclass(slots=True)
+class Slot:
+    """One host that should run: which shards, and what is known of its present incarnation."""
+
+    kind: str
+    shards: tuple[int, ...]
+    incarnation: str = ""
+    handle: "HostHandle | None" = None
+    started_s: float = 0.0
+    heard_s: float = 0.0
+    pid: int = 0
+    restarts: int = 0
+    phases: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def is_live(self) -> bool:
+        """Whether every shard of the present incarnation said that it is live."""
+        return len(self.phases) == len(self.shards) and all(phase == "live" for phase in self.phases.values())
+
+
+class HostKeeper:
+    """Starts, watches and replaces the hosts of a cluster."""
+
+    def __init__(
+        self,
+        start: "Callable[[HostSpec], HostHandle]",
+        spec: Callable[[str, tuple[int, ...], str], HostSpec],
+        options: SupervisionOptions,
+        *,
+        is_connected: Callable[[], bool],
+    ) -> None:
+        self._start = start
+        self._spec = spec
+        self._options = options
+        self._is_connected = is_connected
+        self._numbers = itertools.count(1)
+        self._token = secrets.token_hex(3)
+        self._connected_s = time.monotonic()
+        self._tasks: list[asyncio.Task[None]] = []
+        self._changed = asyncio.Event()
+        self.slots: list[Slot] = []
+
+    def add(self, kind: str, shards: tuple[int, ...]) -> None:
+        """Have a host run from now on."""
+        slot = Slot(kind, shards)
+        self.slots.append(slot)
+        self._tasks.append(asyncio.create_task(self._keep(slot), name=f"keep {kind} {shards}"))
+
+    # What is heard.
+
+    def hear_host(self, head: HostHead) -> None:
+        """Take a host's heartbeat."""
+        for slot in self.slots:
+            if slot.incarnation == head.incarnation:
+                slot.heard_s, slot.pid = time.monotonic(), head.pid
+                if slot.phases != head.shards:
+                    slot.phases = dict(head.shards)
+                    self._changed.set()
+
+    def hear_shard(self, head: ShardHead) -> None:
+        """Learn from a follower shard which accounts have shards of their own."""
+        known = {shard for slot in self.slots if slot.kind == "follower" for shard in slot.shards}
+        for shard in head.dedicated:
+            if shard not in known:
+                self.add("follower", (shard,))
+
+    async def wait_live(self) -> None:
+        """Wait until every shard of every host is live."""
+        while not all(slot.is_live for slot in self.slots):
+            self._changed.clear()
+            await self._changed.wait()
+
+    # Keeping.
+
+    async def _keep(self, slot: Slot) -> None:
+        pause_s = self._options.restart_ms_min / 1000
+        while True:
+            began_s = time.monotonic()
+            try:
+                reason = await self._run_once(slot)
+            except Exception as error:
+                # Whatever Ray says, the slot stays to be filled.
+                reason = f"{type(error).__name__}: {error}"
+            _log.warning("host_ended", incarnation=slot.incarnation, pid=slot.pid, reason=reason)
+            slot.restarts += 1
+            slot.phases = {}
+            if time.monotonic() - began_s > 10.0:
+                pause_s = self._options.restart_ms_min / 1000
+            await asyncio.sleep(pause_s)
+            pause_s = min(2 * pause_s, self._options.restart_ms_max / 1000)
+
+    async def _run_once(self, slot: Slot) -> str:
+        """Run one incarnation. Returns: why it is over."""
+        slot.incarnation = f"{slot.kind}-{slot.shards[0]}-{self._token}-{next(self._numbers)}"
+        slot.pid = 0
+        slot.started_s = slot.heard_s = time.monotonic()
+        handle = await asyncio.to_thread(self._start, self._spec(slot.kind, slot.shards, slot.incarnation))
+        slot.handle = handle
+        ended = asyncio.create_task(handle.ended(), name=f"end of {slot.incarnation}")
+        try:
+            while not ended.done():
+                await asyncio.wait([ended], timeout=CHECK_S)
+                if not ended.done() and self._is_silent(slot):
+                    await asyncio.to_thread(handle.kill)
+                    return f"no heartbeat for {time.monotonic() - slot.heard_s:.1f} s"
+            return ended.result()
+        finally:
+            ended.cancel()
+
+    def _is_silent(self, slot: Slot) -> bool:
+        now_s = time.monotonic()
+        if not self._is_connected():
+            self._connected_s = now_s
+            return False
+        # A host that has not been heard yet is still being started; a new connection to NATS gives everyone time to speak again.
+        missing_s = self._options.heartbeat_missing_ms_max / 1000 if slot.pid else float(self._options.start_s_max)
+        return now_s - max(slot.heard_s, self._connected_s) > missing_s
+
+    async def stop(self) -> None:
+        """Ask every host to end, wait for them, kill what is left."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        handles = [slot.handle for slot in self.slots if slot.handle is not None]
+        for handle in handles:
+            handle.ask_to_stop()
+        endings = [asyncio.ensure_future(handle.ended()) for handle in handles]
+        if endings:
+            await asyncio.wait(endings, timeout=self._options.stop_s_max)
+        for handle in handles:
+            await asyncio.to_thread(handle.kill)
+        for ending in endings:
+            ending.cancel()

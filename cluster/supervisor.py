@@ -1,0 +1,148 @@
+"""A running cluster: servers, Ray, brokers and hosts, started in order, kept running, stopped in reverse.
+
+    servers (NATS, Postgres) -> streams -> Ray -> paper brokers -> hosts (creator, follower, gateway)
+
+The supervisor owns processes, never shards: which host's decisions count is settled in the journal.
+"""
+
+import functools
+import sys
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+
+import msgspec
+import structlog
+
+from actors.heads import HostHead, ShardHead
+from actors.host import HostSpec
+from actors.journal_writer import persist
+from actors.ports import Request
+from cluster.config import Config
+from cluster.config_file import read_secrets
+from cluster.credentials import Credentials
+from cluster.data_directory import opened
+from cluster.embedded.servers import Servers, start_servers
+from cluster.hosts import HostKeeper
+from cluster.processes import ChildProgram, Program
+from cluster.ray_cluster import start_ray
+from cluster.run_file import RunFile
+from cluster.wiring import (
+    broker_directory,
+    broker_names,
+    connection_options,
+    nats_options,
+    paper_broker_config,
+    shard_settings,
+    split_shards,
+    stream_settings,
+)
+from gateways.connections import connect
+from gateways.nats_bus import NatsBus
+from gateways.nats_connection import NatsConnection, connect_nats
+from gateways.nats_streams import ensure_stream
+
+_log = structlog.get_logger()
+
+
+class Cluster:
+    """A cluster that runs; made by `running_cluster`."""
+
+    def __init__(
+        self, data: Path, config: Config, servers: Servers, keeper: HostKeeper, programs: tuple[ChildProgram, ...]
+    ) -> None:
+        self.data = data
+        self.config = config
+        self.keeper = keeper
+        self.programs = programs
+        self.nats_url = servers.nats_url
+        self.postgres_url = servers.postgres_url
+        self.credentials: Credentials = servers.credentials
+
+
+@asynccontextmanager
+async def running_cluster(data: Path, config: Config) -> AsyncIterator[Cluster]:
+    """Start a cluster on a data directory, wait until every shard is live, and stop everything at the end.
+
+    Raises: UsageError, ServerError; then nothing of it runs.
+    """
+    secrets = read_secrets()
+    with opened(data, config) as run_file:
+        async with AsyncExitStack() as stack:
+            servers = await start_servers(data, config, secrets, run_file)
+            stack.push_async_callback(servers.stop)
+            connection = await connect_nats(nats_options(servers, "supervisor"))
+            stack.push_async_callback(connection.close)
+            for settings in stream_settings(config):
+                await ensure_stream(connection, settings)
+            ray = await start_ray(data, config, servers.credentials, secrets, run_file)
+            stack.push_async_callback(functools.partial(ray.stop, stop_s_max=config.supervision.stop_s_max))
+            brokers = [await _start_broker(data, config, servers, run_file, name) for name in broker_names(config)]
+            started = tuple(broker for broker in brokers if broker is not None)
+            for broker in started:
+                stack.push_async_callback(broker.stop)
+            keeper = await _start_hosts(config, servers, connection)
+            stack.push_async_callback(keeper.stop)
+            await keeper.wait_live()
+            await ray.record_processes()
+            yield Cluster(data, config, servers, keeper, (*servers.programs, *started))
+
+
+async def _start_broker(
+    data: Path, config: Config, servers: Servers, run_file: RunFile, name: str
+) -> ChildProgram | None:
+    if not config.brokers[name].embedded:
+        return None
+    directory = broker_directory(data, name)
+    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    path = directory / "config.json"
+    path.touch(mode=0o600)
+    path.write_bytes(paper_broker_config(data, config, servers, name))
+
+    async def ready() -> bool:
+        # It waits for NATS itself, and its gateway waits for it.
+        return True
+
+    program = Program(
+        name=f"broker-{name}",
+        argv=(sys.executable, "-m", "gateways.paper_broker", "--config", str(path)),
+        log_path=data / "logs" / f"broker-{name}.log",
+        ready=ready,
+    )
+    child = ChildProgram(program, run_file, config.supervision)
+    await child.start()
+    return child
+
+
+async def _start_hosts(config: Config, servers: Servers, connection: NatsConnection) -> HostKeeper:
+    # Ray reads its environment when it is imported, so not before `start_ray` has set it.
+    from actors.remote import HostHandle, start_host
+
+    settings = shard_settings(config)
+
+    def start(spec: HostSpec) -> HostHandle:
+        return start_host(spec, functools.partial(connect, connection_options(config, servers, spec.incarnation)))
+
+    def spec(kind: str, shards: tuple[int, ...], incarnation: str) -> HostSpec:
+        return HostSpec(kind, shards, incarnation, settings)
+
+    keeper = HostKeeper(start, spec, config.supervision, is_connected=lambda: connection.is_connected)
+    await _listen(NatsBus(connection), keeper)
+    for shards in split_shards(config.cluster.creator_shards, config.cluster.creator_hosts):
+        keeper.add("creator", shards)
+    for shards in split_shards(config.cluster.follower_shards, config.cluster.follower_hosts):
+        keeper.add("follower", shards)
+    for number in range(len(config.brokers)):
+        keeper.add("gateway", (number,))
+    return keeper
+
+
+async def _listen(bus: NatsBus, keeper: HostKeeper) -> None:
+    def hear_host(request: Request) -> None:
+        keeper.hear_host(msgspec.json.decode(request.data, type=HostHead))
+
+    def hear_shard(request: Request) -> None:
+        keeper.hear_shard(msgspec.json.decode(request.data, type=ShardHead))
+
+    await persist("heartbeats", lambda: bus.subscribe("hosts.*", hear_host))
+    await persist("heads", lambda: bus.subscribe("heads.follower.*", hear_shard))

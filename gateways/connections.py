@@ -1,0 +1,59 @@
+"""Connecting a host to the outside: one NATS connection, one Postgres pool, the JSON wire, the wall clock."""
+
+import time
+
+import msgspec
+
+from actors.host import Connected
+from actors.journal_writer import persist
+from actors.ports import Broker
+from actors.shard import Ports
+from gateways.json_wire import JsonWire
+from gateways.nats_broker import NatsBroker
+from gateways.nats_bus import NatsBus
+from gateways.nats_connection import NatsOptions, connect_nats
+from gateways.nats_journal import NatsJournal
+from gateways.nats_streams import NatsStreams
+from gateways.postgres_snapshots import PostgresOptions, postgres_snapshots
+
+
+class ConnectionOptions(msgspec.Struct, frozen=True, kw_only=True):
+    """Where a host finds the outside."""
+
+    nats: NatsOptions
+    """The engine's own login."""
+    postgres: PostgresOptions
+    """Where snapshots are kept."""
+    brokers: tuple[str, ...] = ()
+    """Names of the brokers, in the order of their gateway shards."""
+
+
+class WallClock:
+    """The machine's clock."""
+
+    def now_ns(self) -> int:
+        """Tell the time in ns since the epoch."""
+        return time.time_ns()
+
+
+async def connect(options: ConnectionOptions) -> Connected:
+    """Connect, trying until NATS answers. Postgres may be away: it is connected when needed."""
+    connection = await persist("connection to NATS", lambda: connect_nats(options.nats))
+    snapshots = await postgres_snapshots(options.postgres)
+    ports = Ports(
+        journal=NatsJournal(connection),
+        streams=NatsStreams(connection),
+        bus=NatsBus(connection),
+        snapshots=snapshots,
+        wire=JsonWire(),
+        clock=WallClock(),
+    )
+
+    async def close() -> None:
+        await connection.close()
+        await snapshots.close()
+
+    brokers: dict[int, tuple[str, Broker]] = {
+        shard: (name, NatsBroker(connection, name)) for shard, name in enumerate(options.brokers)
+    }
+    return Connected(ports, brokers, close)

@@ -1,0 +1,132 @@
+"""The `Wire` port over the documented JSON (PROTOCOL.md): from `gateways.wire`'s structs to the engine's, and answers back."""
+
+from collections.abc import Iterable
+
+from actors.errors import BadInputError
+from engine.blocks import ExecutionsReported, decode_block, is_block
+from engine.commands import (
+    AccountCommand,
+    AccountOpened,
+    Answer,
+    CreatorOpened,
+    Elsewhere,
+    Followed,
+    OpenCreator,
+    Unfollowed,
+)
+from engine.creator import FillInput, MarkInput, Refused
+from engine.identity import unpack_order_id
+from engine.sections import SectionError, column_of
+from gateways import wire
+
+
+class JsonWire:
+    """Reads and writes what other programs see."""
+
+    def fills(self, subject: str, data: bytes, sequence: int) -> list[FillInput]:
+        """Read a message on `fills.<broker>.<creator_id>`."""
+        return [
+            FillInput(
+                broker=fill.broker,
+                creator_id=fill.creator_id,
+                exec_id=fill.exec_id,
+                symbol=fill.symbol,
+                side=fill.side,
+                quantity=fill.last_qty,
+                price=fill.last_px,
+                transact_time=fill.transact_time_ns,
+                sequence=sequence,
+                order_id=fill.order_id,
+                order_quantity=fill.order_qty,
+                position_after=fill.position_after,
+            )
+            for fill in wire.decode_fills(subject, data)
+        ]
+
+    def marks(self, subject: str, data: bytes) -> list[MarkInput]:
+        """Read a message on `marks.<broker>`."""
+        return [MarkInput(mark.symbol, mark.px, mark.time_ns) for mark in wire.decode_marks(subject, data)]
+
+    def reports(self, subject: str, data: bytes) -> list[ExecutionsReported]:
+        """Read a message on `executions.<broker>.<shard>`: a block, or JSON."""
+        if not is_block(data):
+            return [_report(execution) for execution in wire.decode_executions(subject, data)]
+        shard = subject.rpartition(".")[2]
+        try:
+            sections = decode_block(data)
+        except SectionError as error:
+            raise BadInputError("malformed", str(error)) from error
+        for section in sections:
+            if not isinstance(section, ExecutionsReported) or str(section.follower_shard) != shard:
+                raise BadInputError("malformed", f"block: expected executions of shard {shard}, found {type(section).__name__}")
+            _check_lengths(section)
+        return sections
+
+    def creator_command(self, subject: str, data: bytes) -> OpenCreator:
+        """Read a request on `commands.creator.<creator_id>`."""
+        command = wire.decode_command(subject, data)
+        assert isinstance(command, OpenCreator), "the subject names a creator"
+        return command
+
+    def account_command(self, subject: str, data: bytes) -> AccountCommand:
+        """Read a request on `commands.account.<account_id>`."""
+        command = wire.decode_command(subject, data)
+        assert not isinstance(command, OpenCreator), "the subject names an account"
+        return command
+
+    def bulk(self, data: bytes) -> list[AccountCommand | BadInputError]:
+        """Read a request on `commands.bulk`."""
+        commands: Iterable[AccountCommand | BadInputError] = wire.decode_bulk(data)
+        return list(commands)
+
+    def answer(self, command: OpenCreator | AccountCommand, answer: Answer) -> bytes:
+        """Write the answer to one command."""
+        match answer:
+            case Refused(reason, text):
+                return wire.encode_refused(reason, text)
+            case CreatorOpened(creator_id):
+                return wire.encode_ok(command_id=command.command_id, creator_id=creator_id)
+            case AccountOpened(account_id, shard):
+                return wire.encode_ok(command_id=command.command_id, account_id=account_id, shard=shard)
+            case Followed(subscription, from_frame):
+                return wire.encode_ok(command_id=command.command_id, subscription=subscription, from_frame=from_frame)
+            case Unfollowed(subscription, until_frame):
+                return wire.encode_ok(command_id=command.command_id, subscription=subscription, until_frame=until_frame)
+            case Elsewhere():
+                raise AssertionError("a command for another shard is answered there")
+
+    def refusal(self, reason: str, text: str) -> bytes:
+        """Write a refusal."""
+        return wire.encode_refused(reason, text)
+
+    def answers(self, answers: list[bytes]) -> bytes:
+        """Join the answers to a bulk request."""
+        return wire.encode_answers(answers)
+
+
+def _report(execution: wire.Execution) -> ExecutionsReported:
+    order = unpack_order_id(execution.order_high, execution.order_low)
+    return ExecutionsReported(
+        follower_shard=execution.shard,
+        prefix=execution.exec_id,
+        cause_kind=order.cause_kind,
+        creator_shard=order.creator_shard,
+        cause_number=order.cause_number,
+        leg=order.leg,
+        attempt=order.attempt,
+        transact_time=execution.transact_time_ns,
+        numbers=column_of(-1),
+        subscriptions=column_of(order.subscription),
+        exec_types=column_of(execution.exec_type),
+        quantities=column_of(execution.last_qty),
+        prices=column_of(execution.last_px),
+        fees=column_of(execution.fee),
+        text=execution.text,
+    )
+
+
+def _check_lengths(report: ExecutionsReported) -> None:
+    columns = (report.numbers, report.subscriptions, report.exec_types, report.quantities, report.prices, report.fees)
+    lengths = {len(column) for column in columns}
+    if lengths == {0} or len(lengths) != 1:
+        raise BadInputError("malformed", f"block: expected columns of one length above zero, found {sorted(lengths)}")
