@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
 import asyncpg
@@ -67,7 +68,8 @@ async def nats_server(data: Path, credentials: Credentials, run_file: RunFile) -
     await child.stop()
 
 
-async def connect(run_file: RunFile, user: User, **options: object) -> Client:
+@asynccontextmanager
+async def connected(run_file: RunFile, user: User, **options: object) -> AsyncIterator[Client]:
     client = Client()
     await client.connect(
         run_file.run.addresses["nats"],
@@ -78,7 +80,16 @@ async def connect(run_file: RunFile, user: User, **options: object) -> Client:
         max_reconnect_attempts=-1,
         **options,  # type: ignore[arg-type]
     )
-    return client
+    try:
+        yield client
+    finally:
+        await client.close()
+
+
+async def settle(client: Client) -> None:
+    """Wait until the server took what was sent: the first flush's ping overtakes what the client buffers, the second's does not."""
+    await client.flush()
+    await client.flush()
 
 
 async def make_stream(engine: Client, name: str, *subjects: str) -> None:
@@ -91,6 +102,13 @@ async def make_stream(engine: Client, name: str, *subjects: str) -> None:
             allow_direct=True,
         )
     )
+
+
+@pytest.fixture
+async def clients() -> AsyncIterator[AsyncExitStack]:
+    """Close every client entered here when the test ends, however it ends."""
+    async with AsyncExitStack() as stack:
+        yield stack
 
 
 async def silent(_: Exception) -> None:
@@ -112,15 +130,17 @@ async def test_client_without_or_with_wrong_credentials_is_refused(
 
 
 async def test_broker_may_do_its_own_work_and_nothing_else(
-    nats_server: ChildProgram, credentials: Credentials, run_file: RunFile
+    nats_server: ChildProgram, credentials: Credentials, run_file: RunFile, clients: AsyncExitStack
 ) -> None:
-    engine = await connect(run_file, credentials.users["engine"])
+    engine = await clients.enter_async_context(connected(run_file, credentials.users["engine"]))
     refusals: list[str] = []
 
     async def note(error: Exception) -> None:
         refusals.append(str(error).lower())
 
-    paper = await connect(run_file, credentials.users[broker_role("paper")], error_cb=note)
+    paper = await clients.enter_async_context(
+        connected(run_file, credentials.users[broker_role("paper")], error_cb=note)
+    )
     await make_stream(engine, "INGRESS", "fills.>", "marks.>")
     await make_stream(engine, "EXECUTIONS", "executions.>")
     allowed = ("fills.paper.alice", "marks.paper", "executions.paper.0")
@@ -131,7 +151,7 @@ async def test_broker_may_do_its_own_work_and_nothing_else(
         await message.respond(b"taken")  # type: ignore[attr-defined]
 
     await paper.subscribe("broker.paper.orders", cb=answer)
-    await paper.flush()
+    await settle(paper)
     assert (await engine.request("broker.paper.orders", b"block", timeout=5)).data == b"taken"
     assert refusals == []
 
@@ -141,20 +161,18 @@ async def test_broker_may_do_its_own_work_and_nothing_else(
         await paper.publish(subject, b"x")
     for subject in (">", "journal.>", "_INBOX_engine.>", "broker.other.orders", "heads.>", "fills.>"):
         await paper.subscribe(subject)
-    await paper.flush()
+    await settle(paper)
     await until(lambda: len(refusals) >= len(forbidden) + 6)
     for subject in forbidden:
         assert any(f'publish to "{subject}"'.lower() in refusal for refusal in refusals), subject
     assert (await engine.jetstream().stream_info("INGRESS")).state.messages == 2
-    await paper.close()
-    await engine.close()
 
 
 async def test_admin_may_command_and_read_but_not_write_streams(
-    nats_server: ChildProgram, credentials: Credentials, run_file: RunFile
+    nats_server: ChildProgram, credentials: Credentials, run_file: RunFile, clients: AsyncExitStack
 ) -> None:
-    engine = await connect(run_file, credentials.users["engine"])
-    admin = await connect(run_file, credentials.users[ADMIN], error_cb=silent)
+    engine = await clients.enter_async_context(connected(run_file, credentials.users["engine"]))
+    admin = await clients.enter_async_context(connected(run_file, credentials.users[ADMIN], error_cb=silent))
     await make_stream(engine, "JOURNAL_FOLLOWER", "journal.follower.*")
     await engine.jetstream().publish("journal.follower.0", b"frame")
 
@@ -163,7 +181,7 @@ async def test_admin_may_command_and_read_but_not_write_streams(
 
     for subject in ("commands.account.a", "shards.follower.0.inspect"):
         await engine.subscribe(subject, cb=answer)
-    await engine.flush()
+    await settle(engine)
     for subject in ("commands.account.a", "shards.follower.0.inspect"):
         assert (await admin.request(subject, b"{}", timeout=5)).data == b"ok"
     js = admin.jetstream()
@@ -173,21 +191,19 @@ async def test_admin_may_command_and_read_but_not_write_streams(
     feed = await js.subscribe("journal.follower.0", ordered_consumer=True)
     assert (await feed.next_msg(timeout=5)).data == b"frame"
     heads = await admin.subscribe("heads.>")
-    await admin.flush()
+    await settle(admin)
     await engine.publish("heads.creator.0", b"1")
     assert (await heads.next_msg(timeout=5)).data == b"1"
     with pytest.raises((JetStreamError, nats.errors.Error)):
         await js.publish("journal.follower.0", b"forged", timeout=0.5)
     with pytest.raises((JetStreamError, nats.errors.Error)):
         await admin.jetstream(timeout=0.5).delete_stream("JOURNAL_FOLLOWER")
-    await admin.close()
-    await engine.close()
 
 
 async def test_killed_nats_is_back_on_its_port_with_what_it_acknowledged(
-    nats_server: ChildProgram, credentials: Credentials, run_file: RunFile
+    nats_server: ChildProgram, credentials: Credentials, run_file: RunFile, clients: AsyncExitStack
 ) -> None:
-    engine = await connect(run_file, credentials.users["engine"])
+    engine = await clients.enter_async_context(connected(run_file, credentials.users["engine"]))
     await make_stream(engine, "INGRESS", "fills.>")
     await engine.jetstream().publish("fills.paper.a", b"kept")
     killed = nats_server.pid
@@ -198,7 +214,6 @@ async def test_killed_nats_is_back_on_its_port_with_what_it_acknowledged(
     await until(lambda: engine.is_connected and nats_server.pid not in (None, killed))
     assert (await engine.jetstream().get_msg("INGRESS", seq=1)).data == b"kept"
     assert [record.pid for record in run_file.run.processes] == [nats_server.pid]
-    await engine.close()
 
 
 async def test_killed_postgres_is_back_on_its_port_with_what_it_committed(
@@ -310,7 +325,8 @@ async def test_servers_of_a_directory_come_back_on_their_ports_with_the_same_log
             try:
                 stored = read_credentials(data)
                 assert (stored.nats_url, stored.postgres_url) == (servers.nats_url, servers.postgres_url)
-                await (await connect(run_file, servers.engine)).close()
+                async with connected(run_file, servers.engine) as engine:
+                    assert engine.is_connected
                 await (await asyncpg.connect(servers.postgres_url)).close()
                 urls.append((servers.nats_url, servers.postgres_url))
             finally:
