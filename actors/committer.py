@@ -44,6 +44,11 @@ class Committer:
         """Whether everything decided is durable."""
         return self._in_flight is None
 
+    @property
+    def is_settled(self) -> bool:
+        """Whether every frame made is durable; what it released may still be on its way out."""
+        return self.durable_number == self.writer.number
+
     async def commit(
         self, events: Sequence[Any], cursors: tuple[Cursor, ...], event_time_ns: int, outputs: Sequence[Output]
     ) -> None:

@@ -210,9 +210,12 @@ class FollowerShardActor:
 
     async def _look_up(self, message: StoredMessage, broker: str, unmatched: Unmatched, events: list[Any]) -> None:
         """Look in the journal for executions of orders that are not open: known ones are dropped, others parked."""
+        # The state is between two frames here, while others run: nobody may take it for the last frame's.
+        self.core.is_deciding = True
         await self.core.committer.settle()
         report = unmatched.report
         applied = await was_applied(self.core.ports.journal, self.core.key, broker, report)
+        self.core.is_deciding = False
         applied |= applied_in(events, broker, report)
         for index in np.flatnonzero(~applied).tolist():
             self.core.count("executions_parked")

@@ -88,6 +88,7 @@ class ShardCore:
             frames_every=settings.snapshot_frames_every,
             seconds_every=settings.snapshot_seconds_every,
         )
+        self.is_deciding = False
         self._durable_cursors: dict[tuple[Source, int], Cursor] = {}
         self._undelivered: list[Output] = []
         self._subscriptions: list[Subscription] = []
@@ -198,9 +199,14 @@ class ShardCore:
 
     # Telling.
 
+    @property
+    def is_settled(self) -> bool:
+        """Whether the state is exactly that of the last durable frame."""
+        return self.committer.is_settled and not self.is_deciding
+
     def head(self) -> ShardHead:
         """Show how the shard stands."""
-        settled = self.committer.is_idle
+        settled = self.is_settled
         cursors = self.state.cursors if settled else self._durable_cursors
         return ShardHead(
             kind=self.key.kind.name.lower(),
@@ -227,7 +233,7 @@ class ShardCore:
 
     def _inspect(self, request: Request) -> None:
         """Answer with the hash of the state, which is asked for while nothing moves."""
-        settled = self.committer.is_idle and self.phase is Phase.LIVE
+        settled = self.is_settled and self.phase is Phase.LIVE
         digest = state_hash(self.state.state()).hex() if settled else ""
         answer = {"epoch": self.writer.epoch, "number": self.committer.durable_number, "state_hash": digest, "settled": settled}
         self.answer_soon(request, msgspec.json.encode(answer))
