@@ -90,6 +90,7 @@ class ShardCore:
         )
         self.is_deciding = False
         self._durable_cursors: dict[tuple[Source, int], Cursor] = {}
+        self._told_cursors: dict[tuple[Source, int], Cursor] = {}
         self._undelivered: list[Output] = []
         self._subscriptions: list[Subscription] = []
         self._stopping = False
@@ -171,6 +172,9 @@ class ShardCore:
             outputs, self._undelivered = self._undelivered, []
             for output in outputs:
                 await persist("dead letter", output)
+        if self.is_settled and self.state.cursors != self._told_cursors:
+            # Inputs that led to no frame: whoever waits for them to be taken need not wait for the next heartbeat.
+            await self.tell_quietly()
         if self.wants_snapshot() and self.committer.is_idle and self.may_snapshot():
             self._snapshotter.take(self.committer, time.monotonic())
 
@@ -225,6 +229,8 @@ class ShardCore:
 
     async def tell(self) -> None:
         """Publish the head."""
+        if self.is_settled:
+            self._told_cursors = dict(self.state.cursors)
         await publish_head(self.ports.bus, self.key, self.head())
 
     def count(self, name: str, by: int = 1) -> None:
