@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Callable
 
-from actors.errors import TransientError
+from actors.errors import OperatingError, TransientError
 from actors.ports import Request
 from gateways.nats_connection import BusSubscription, NatsConnection
 
@@ -44,4 +44,11 @@ class NatsBus:
 
             receive(Request(message_subject, data, answer))
 
-        return await self._connection.subscribe(subject, deliver, queue=queue)
+        subscription = await self._connection.subscribe(subject, deliver, queue=queue)
+        try:
+            # Whoever is told of this subscription next may send at once, over another connection.
+            await self._connection.confirm()
+        except OperatingError:
+            await subscription.close()
+            raise
+        return subscription

@@ -12,7 +12,7 @@ from typing import Any
 from urllib.parse import ParseResult
 
 import nats.errors
-from nats.aio.client import Client
+from nats.aio.client import PING_PROTO, Client
 from nats.aio.transport import TcpTransport
 from nats.protocol.parser import PERMISSIONS_ERR
 
@@ -58,6 +58,15 @@ class DirectClient(Client):
         except nats.errors.Error:
             # A lost or closed connection has no subscriptions on the server.
             self._remove_sub(subscription._id)
+
+    async def send_ping(self, answered: asyncio.Future[bool]) -> None:
+        """Send a PING behind everything handed over before; nats-py's own overtakes what is not on the wire yet.
+
+        `answered` must never be cancelled or set by others: nats-py's read loop would end.
+        """
+        self._pongs.append(answered)
+        await self._send_command(PING_PROTO)
+        await self._flush_pending()
 
     def drop_unsent(self) -> None:
         """Forget what is not on the wire yet: after a reconnect it would be sent late. Subscriptions are replayed by nats-py."""

@@ -7,7 +7,8 @@ had not left this process is forgotten. Subscriptions come back by themselves; `
 import asyncio
 import logging
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from itertools import count
 from typing import Any, NamedTuple
 
@@ -177,6 +178,16 @@ class NatsConnection:
         except nats.errors.Error as error:
             raise mapped(error, f"subscribe to {subject}") from error
 
+    async def confirm(self) -> None:
+        """Wait until the server has taken all that was handed over before. Raises: OutcomeUnknownError; TransientError."""
+        if not self._client.is_connected:
+            raise TransientError(f"confirm: expected a connection to {self.options.url}, found none")
+        answered: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        with self._wait("PING", _take_none, self.options.request_deadline_s) as (_, done):
+            answered.add_done_callback(lambda _: done.done() or done.set_result(None))
+            await self._client.send_ping(answered)
+            await done
+
     async def request(
         self,
         subject: str,
@@ -210,6 +221,15 @@ class NatsConnection:
     ) -> None:
         """Send and hand each answer to `take` until it returns True. Raises: as `request`."""
         deadline_s = self.options.request_deadline_s if deadline_s is None else deadline_s
+        with self._wait(subject, take, deadline_s) as (reply, done):
+            await self.publish(subject, data, reply=reply, headers=headers)
+            await done
+
+    @contextmanager
+    def _wait(
+        self, subject: str, take: Callable[[bytes, dict[str, str] | None], bool], deadline_s: float
+    ) -> Iterator[tuple[str, asyncio.Future[None]]]:
+        """Keep a place for answers. Yields: the subject to answer to, and what is done by the last answer, a loss or the deadline."""
         loop = asyncio.get_running_loop()
         done: asyncio.Future[None] = loop.create_future()
         token = str(next(self._tokens))
@@ -218,8 +238,7 @@ class NatsConnection:
             deadline_s, _expire, done, f"request to {subject}: no answer within {deadline_s} s"
         )
         try:
-            await self.publish(subject, data, reply=self._reply_prefix + token, headers=headers)
-            await done
+            yield self._reply_prefix + token, done
         finally:
             timer.cancel()
             del self._waiting[token]
@@ -285,6 +304,10 @@ class NatsConnection:
                         f"request to {waiting.subject}: user {self.options.user!r} may not publish there"
                     )
                 )
+
+
+def _take_none(data: bytes, headers: dict[str, str] | None) -> bool:
+    return False
 
 
 def _expire(done: asyncio.Future[None], text: str) -> None:

@@ -9,6 +9,7 @@ import pytest
 from actors.errors import OutcomeUnknownError, PermanentError, StreamFullError, TransientError
 from actors.ports import EXECUTIONS, INGRESS
 from engine.frame import ShardKey, ShardKind
+from gateways.nats_bus import NatsBus
 from gateways.nats_connection import NatsConnection, connect_nats
 from gateways.nats_feed import FeedOptions
 from gateways.nats_journal import NatsJournal
@@ -176,6 +177,21 @@ async def test_closed_feeds_leave_no_consumer_and_no_task(
     async with asyncio.timeout(10):
         while msgspec.json.decode(await connection.api_or_raise(f"CONSUMER.NAMES.{stream}", {}))["consumers"]:
             pass
+
+
+async def test_subscription_is_heard_by_other_connections_at_once(
+    acme: NatsConnection, nats_world: World
+) -> None:
+    """A request right after `subscribe` returns finds its receiver, however often it is tried."""
+    answers: set[asyncio.Future[None]] = set()
+    bus = NatsBus(acme)
+    for number in range(50):
+        subject = f"broker.acme.n{nats_world.number}x{number}"
+        subscription = await bus.subscribe(
+            subject, lambda request: answers.add(asyncio.ensure_future(request.reply(b"y")))
+        )
+        assert await nats_world.bus.request(subject, b"", timeout_s=5) == b"y"
+        await subscription.close()
 
 
 async def test_lost_connection_fails_requests_now_and_sends_nothing_late(own_nats_server: NatsServer) -> None:
