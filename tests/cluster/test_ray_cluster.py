@@ -8,11 +8,11 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-import psutil
 import pytest
 
 from cluster.leftovers import clear_leftovers, processes_of
 from cluster.run_file import read_run
+from tests.cluster.listening import listening_addresses
 
 pytestmark = pytest.mark.real
 
@@ -54,13 +54,7 @@ def test_ray_listens_on_loopback_only_and_stops_whole(data: Path) -> None:
         assert run is not None
         processes = processes_of(run)
         assert actor_pid in {process.pid for process in processes}
-        addresses = {
-            connection.laddr.ip
-            for process in processes
-            for connection in process.net_connections()
-            if connection.status == psutil.CONN_LISTEN
-        }
-        assert {address.removeprefix("::ffff:") for address in addresses} == {"127.0.0.1"}
+        assert listening_addresses(processes) == {"127.0.0.1"}
         output, _ = driver.communicate("stop\n", timeout=60)
         assert output == "stopped\n"
         assert processes_of(run) == []

@@ -31,6 +31,7 @@ from cluster.errors import ClusterError, UsageError
 from cluster.leftovers import clear_leftovers, processes_of
 from cluster.processes import ChildProgram
 from cluster.run_file import DirectoryLock, RunFile, read_run
+from tests.cluster.listening import listening_addresses
 
 pytestmark = pytest.mark.real
 
@@ -249,13 +250,7 @@ async def test_servers_listen_on_loopback_only(
 ) -> None:
     postgres = await start_postgres(data, CONFIG, credentials, run_file)
     try:
-        addresses = {
-            connection.laddr.ip
-            for process in processes_of(run_file.run)
-            for connection in process.net_connections()
-            if connection.status == psutil.CONN_LISTEN
-        }
-        assert addresses == {"127.0.0.1"}
+        assert listening_addresses(processes_of(run_file.run)) == {"127.0.0.1"}
     finally:
         await postgres.stop()
 
