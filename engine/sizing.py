@@ -16,12 +16,10 @@ from numpy.typing import NDArray
 from engine.arithmetic import (
     Int64s,
     entry_limit_price,
-    fee_ceil,
     floor_to,
     mul_div,
     mul_div_within,
     mul_mul_div,
-    notional_ceil,
     notional_floor,
 )
 from engine.book import Book, Mode, Slot, Status
@@ -263,19 +261,11 @@ def _within(a: Int64s, b: int, c: int) -> Int64s:
 def _affordable(run: _Run, out: Decisions, price: int, terms: Terms) -> Int64s:
     """Say how much the available cash pays for: at the limit price with the fee; a short needs its notional at the signal's price."""
     available = np.maximum(run.book.available_cash(run.rows), 0)
-    if run.side < 0 or terms.fee_rate == 0:
-        # floor(available / price) is paid for even though the notional rounds up.
-        return _within(available, QUANTITY_ONE, out.limit_price if run.side > 0 else price)
-    spendable = mul_div(available, MICROS, MICROS + terms.fee_rate)
-    most = floor_to(_within(spendable, QUANTITY_ONE, out.limit_price), run.lot)
-    # Notional and fee both round up, so the last lot may not be paid for.
-    for _ in range(2):
-        notional = notional_ceil(most, out.limit_price)
-        short = notional + fee_ceil(notional, terms.fee_rate) > available
-        if not short.any():
-            break
-        most = np.where(short, np.maximum(most - run.lot, 0), most)
-    return most
+    if run.side < 0:
+        return _within(available, QUANTITY_ONE, price)
+    # Exact although notional and fee each round up: a whole n of micros and its fee are covered just when n * (1 + fee) is.
+    covered = available if terms.fee_rate == 0 else mul_div(available, MICROS, MICROS + terms.fee_rate)
+    return _within(covered, QUANTITY_ONE, out.limit_price)
 
 
 def size_decrease(book: Book, slot: Slot, leg: Leg, rows: slice) -> Decisions:
