@@ -168,7 +168,7 @@ class SupervisionOptions(msgspec.Struct, frozen=True, kw_only=True):
     ] = 200
     heartbeat_missing_ms_max: Annotated[
         int, Meta(ge=100, le=600_000, description="Silence after which a host is replaced, ms.")
-    ] = 2000
+    ] = 3000
     start_s_max: Annotated[
         int, Meta(ge=1, le=3600, description="Time a server or a host has to become ready, seconds.")
     ] = 60
