@@ -20,7 +20,6 @@ from engine.arithmetic import (
     mul_div,
     mul_div_within,
     mul_mul_div,
-    notional_floor,
 )
 from engine.book import Book, Mode, Slot, Status
 from engine.disposition import Disposition
@@ -213,15 +212,16 @@ def check_entry(
             disposition[hit] = reason
             np.copyto(out.target, reachable, where=hit)
     whole = floor_to(np.maximum(out.target - held, 0), lot)
+    # A notional is below the minimum just when the quantity is below this one, which has no product to overflow.
+    least = max(lot, -(-run.min_notional * QUANTITY_ONE // price))
     _skip(disposition, whole < lot, Disposition.BELOW_LOT)
-    _skip(disposition, notional_floor(whole, price) < run.min_notional, Disposition.BELOW_MIN_NOTIONAL)
+    _skip(disposition, whole < least, Disposition.BELOW_MIN_NOTIONAL)
     left = whole.copy()
     for reason, most in _limits(run, out, held, equity, price, terms):
         np.minimum(left, most, out=left)
         floored = floor_to(left, lot) if lot > 1 else left
         left = np.maximum(floored, 0)
-        too_little = (left < lot) | (notional_floor(left, price) < run.min_notional)
-        hit = too_little & (disposition == 0)
+        hit = (left < least) & (disposition == 0)
         if hit.any():
             disposition[hit] = reason
             np.copyto(out.target, reachable, where=hit)
