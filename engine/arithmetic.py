@@ -12,6 +12,8 @@ from engine.units import MICROS, QUANTITY_ONE
 
 Int64s = NDArray[np.int64]
 Operand = Int64s | int
+_NEARLY = 1 - 2**-48
+"""A float64 estimate is off by less than this share."""
 
 
 def mul_div(a: Int64s, b: Operand, c: Operand) -> Int64s:
@@ -32,13 +34,15 @@ def mul_div(a: Int64s, b: Operand, c: Operand) -> Int64s:
 
 
 def mul_div_within(a: Int64s, b: Operand, c: Operand, limit: int) -> tuple[Int64s, NDArray[np.bool_] | None]:
-    """Compute floor(a * b / c), and which rows are beyond +-limit (None: none is); those rows come out as 0."""
+    """Compute floor(a * b / c), and which rows are beyond +-limit (None: none is); those rows come out as 0. `limit` is at most 2**61."""
     estimate = a.astype(np.float64)
     estimate *= b
     estimate /= c
     beyond: NDArray[np.bool_] | None = None
-    if len(estimate) and max(float(estimate.max()), -float(estimate.min())) > limit:
-        beyond = np.abs(estimate) > limit
+    near = len(estimate) > 0 and max(float(estimate.max()), -float(estimate.min())) > limit * _NEARLY
+    if near:
+        # The estimate decides only what is far beyond; close to the limit the exact quotient does.
+        beyond = np.abs(estimate) > limit * (2 - _NEARLY)
         a = np.where(beyond, 0, a)
         estimate[beyond] = 0.0
     quotient = estimate.astype(np.int64)
@@ -46,13 +50,17 @@ def mul_div_within(a: Int64s, b: Operand, c: Operand, limit: int) -> tuple[Int64
     remainder -= quotient * c
     remainder //= c
     quotient += remainder
-    return quotient, beyond
+    if beyond is None:
+        return quotient, None
+    beyond |= np.abs(quotient) > limit
+    quotient[beyond] = 0
+    return quotient, beyond if beyond.any() else None
 
 
 def mul_mul_div(
     a: int, b: Int64s, ratio: Int64s, c: int, limit: int
 ) -> tuple[Int64s, NDArray[np.bool_] | None]:
-    """Compute floor(a * b * ratio / (c * 1e6)) for each row, floored once, with `ratio` in micros.
+    """Compute floor(a * b * ratio / (c * 1e6)) for each row, floored once, with `ratio` in micros; else as `mul_div_within`.
 
     The quotient and remainder of a * b / c are multiplied by the ratio apart: floor((q * r + floor(m * r / c)) / 1e6) is the same number.
     """
@@ -65,11 +73,26 @@ def mul_mul_div(
     carried = mul_div(rest, ratio, c)
     # whole * ratio may exceed 64 bits: only its millionth is needed.
     high, low = np.divmod(whole, MICROS)
-    too_large = np.abs(high.astype(np.float64) * ratio) > limit
-    if too_large.any():
-        beyond = too_large if beyond is None else beyond | too_large
-        high = np.where(too_large, 0, high)
-    return high * ratio + (low * ratio + carried) // MICROS, beyond
+    too_large = np.abs(high.astype(np.float64) * ratio) > 2.0 * limit
+    high[too_large] = 0
+    result = high * ratio + (low * ratio + carried) // MICROS
+    too_large |= np.abs(result) > limit
+    if beyond is not None:
+        _shrink_exactly(result, too_large, np.flatnonzero(beyond), a, b, ratio, c, limit)
+    result[too_large] = 0
+    return result, too_large if too_large.any() else None
+
+
+def _shrink_exactly(
+    result: Int64s, too_large: NDArray[np.bool_], rows: NDArray[np.int64], a: int, b: Int64s, ratio: Int64s, c: int, limit: int
+) -> None:  # fmt: skip
+    """Bring rows whose a * b / c is beyond the limit back where a small ratio does, one exact division each: a freak, not a hot path."""
+    estimate = b[rows].astype(np.float64) * a / c * ratio[rows] / MICROS
+    too_large[rows] = True
+    for row in rows[np.abs(estimate) < 2.0 * limit].tolist():
+        exact = int(b[row]) * a * int(ratio[row]) // (c * MICROS)
+        if abs(exact) <= limit:
+            result[row], too_large[row] = exact, False
 
 
 def notional_floor(quantity: Int64s, price: Operand) -> Int64s:
