@@ -73,13 +73,15 @@ def trade(block: OrderBlock, at: NDArray[np.int64], quantity: Int64s, price: Int
     table["cash"][rows] -= block.side * notional + fee
     if not block.is_exit:
         table["reserved"][rows] -= block.reservation(leaves) - block.reservation(leaves - quantity)
-    _move_position(block, rows, quantity, notional)
+    _move_position(block, rows, quantity, price, notional)
     slot.open[rows] -= block.side * quantity
     block.filled[at] += quantity
     block.is_open[at] = leaves > quantity
 
 
-def _move_position(block: OrderBlock, rows: NDArray[np.int64], quantity: Int64s, notional: Int64s) -> None:
+def _move_position(
+    block: OrderBlock, rows: NDArray[np.int64], quantity: Int64s, price: Int64s, notional: Int64s
+) -> None:
     slot, table = block.slot, block.book.subscriptions
     held, cost = slot.position[rows], slot.cost[rows]
     after = held + block.side * quantity
@@ -88,8 +90,8 @@ def _move_position(block: OrderBlock, rows: NDArray[np.int64], quantity: Int64s,
         changed = cost + block.side * notional
     else:
         released = np.sign(cost) * mul_div(np.abs(cost), closing, np.maximum(np.abs(held), 1))
-        # A trade that goes through zero builds the new side with its share of the notional.
-        opening = mul_div(notional, quantity - closing, quantity)
+        # A trade that goes through zero builds the new side with the notional of the part beyond zero.
+        opening = (notional_ceil if block.side > 0 else notional_floor)(quantity - closing, price)
         changed = np.where(after == 0, 0, cost - released + block.side * opening)
     slot.position[rows] = after
     slot.cost[rows] = changed
