@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from engine.book import Book, Mode, OrderKey, Slot, Status
 from engine.creator import Refused
-from engine.decide import cancel_open, end_finished, placed
+from engine.decide import cancel_open, end_finished, has_open_entry, placed
 from engine.events import AccountsOpened, FollowUpsQueued, SubscriptionsEnding, SubscriptionsOpened
 from engine.follower import NOTHING, FollowerShard
 from engine.frame import Source
@@ -342,18 +342,16 @@ class CommandBatch:
     def _close(
         self, book: Book, slot: Slot, rows: NDArray[np.int64], cause: int, terms: Terms, event_time_ns: int
     ) -> Iterator[Any]:
-        key = OrderKey(CauseKind.COMMAND, 0, cause, slot.index, 0)
-        held, open_ = int(slot.position[rows[0]]), int(slot.open[rows[0]])
-        waiting = any(rows[0] in follow_up.rows for follow_up in slot.follow_ups)
-        if held * open_ > 0 or (held == 0 and open_ != 0):
-            # An open entry is cancelled first; what it filled by then is closed when that is answered.
+        key, row = OrderKey(CauseKind.COMMAND, 0, cause, slot.index, 0), int(rows[0])
+        if slot.waiting(row, row + 1) is not None or has_open_entry(self._shard, slot, row):
+            # Open entries are cancelled first; what they filled by then is closed when that is answered.
             yield from cancel_open(self._shard, book, slot, rows)
             one = book.subscriptions["subscription"][rows].astype(np.int64)
             after = key._replace(attempt=1)
             yield FollowUpsQueued(
                 book.creator_shard, book.creator, slot.instrument, *after, slot.mark, event_time_ns, 0, one
             )
-        elif held + open_ != 0 and not waiting:
+        else:
             groups = size_toward_target(
                 book, slot, rows, terms, price=slot.mark, symbol="", transact_time=event_time_ns, event_time_ns=event_time_ns,
                 may_enter=False,

@@ -181,6 +181,16 @@ def cancel_open(
                 yield CancelsRequested(kind, creator_shard, number, subscriptions, leg, attempt)
 
 
+def has_open_entry(shard: FollowerShard, slot: Slot, row: int) -> bool:
+    """Say whether a row has an order open that opens or adds."""
+    for side in (1, -1):
+        for block in shard.orders.of_slot(slot, side):
+            at, there = block.find(np.array([row], np.int64))
+            if not block.is_exit and there[0] and block.is_open[at[0]]:
+                return True
+    return False
+
+
 def after_reports(
     shard: FollowerShard,
     block: OrderBlock,
