@@ -5,6 +5,7 @@ signal is a frame of its own, as in a running cluster.
 """
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -110,6 +111,11 @@ class EngineWorld:
         decisions = self._create([event])
         assert self.creators.live.decide_fill(fill, self.time) is None, "a fill counts once"
         return decisions
+
+    def would_refuse(self, creator: str, symbol: str, side: int, quantity: int, price: int) -> bool:
+        """Say whether the creator shard would refuse a fill for its size."""
+        fill = FillInput(BROKER, creator, "trial", symbol, side, quantity, price, self.time, 0)
+        return isinstance(self.creators.live.decide_fill(fill, self.time), Refused)
 
     def _create(self, events: list[Any]) -> list[Decision]:
         """Journal events of the creator shard and let the follower shard read the frame."""
@@ -234,6 +240,22 @@ class EngineWorld:
         decided = decide_reports(self.followers.live, BROKER, read, self._inputs, self._terms, self.time)
         self._follow_up_on(self._apply(decided, unmatched), is_applied=True)
         return unmatched
+
+    def report_all(self, reports: list[ExecutionsReported]) -> None:
+        """Let reports on orders of one cause, leg and attempt arrive as one message."""
+        names = ("numbers", "subscriptions", "exec_types", "quantities", "prices", "fees")
+        columns = {name: np.concatenate([getattr(report, name) for report in reports]) for name in names}
+        assert not self.report(replace(reports[0], **columns))
+
+    def is_order_of(self, order: Order, report: ExecutionsReported) -> bool:
+        """Say whether a report is on an open order."""
+        book, _, block, at = self._find(order)
+        coordinates = (
+            report.cause_kind, report.creator_shard, report.cause_number, report.leg, report.attempt
+        )  # fmt: skip
+        return coordinates == block.key and int(report.subscriptions[0]) == int(
+            book.subscriptions["subscription"][block.rows[at]]
+        )
 
     def _apply(self, decided: Iterator[Any], answers: list[Any] | None = None) -> list[Any]:
         """Apply each event before asking for the next; what is no event goes to `answers`."""

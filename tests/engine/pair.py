@@ -1,0 +1,305 @@
+"""Two worlds side by side: every step is taken in the engine and in the reference, and everything that can be seen must agree.
+
+Steps are small tuples of integers, read against what there is (the n-th open order, the n-th account), so that any list of them is a
+story and Hypothesis can shorten one that fails.
+"""
+
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from engine.blocks import ExecutionsReported
+from engine.order_state import ExecType
+from engine.tables import state_hash
+from tests.engine.world import EngineWorld
+from tests.reference.values import CANCELED, COMMAND, EXPIRED, REJECTED, TRADE, Decision, Order, Position
+from tests.reference.world import ReferenceWorld
+
+SECOND = 10**9
+_WORDS = {
+    ExecType.TRADE: TRADE,
+    ExecType.CANCELED: CANCELED,
+    ExecType.EXPIRED: EXPIRED,
+    ExecType.REJECTED: REJECTED,
+}
+
+
+class Sleeving(NamedTuple):
+    """How one account follows one creator. Units: micros."""
+
+    account: int
+    creator: int
+    cash: int
+    mode: str
+    ratio: int
+    amount: int
+    max_order_notional: int
+    max_position_weight: int
+    allow_short: bool
+
+
+class Step(NamedTuple):
+    """One step: what, and three numbers that choose."""
+
+    kind: str
+    a: int
+    b: int
+    c: int
+
+
+class Setting(NamedTuple):
+    """What is there before the first step: an instrument is (lot, minimum notional), a creator its cash."""
+
+    instruments: list[tuple[int, int]]
+    creators: list[int]
+    sleeves: list[Sleeving]
+    fee_rate: int
+    part_rows: list[int]
+    price: int
+    quantity: int
+
+
+def _comparable(order: Order | None) -> Any:
+    """Name a command's leg by its symbol: the engine numbers a book's instruments, the reference a creator's."""
+    if order is None or order.key.cause_kind != COMMAND:
+        return order
+    return replace(order, key=order.key._replace(leg=-1))
+
+
+def _sorted(orders: list[Order]) -> list[Order]:
+    return sorted(orders, key=lambda order: (_comparable(order).key, order.symbol))
+
+
+def _decided(decisions: list[Decision]) -> list[Decision]:
+    return sorted(decisions, key=lambda decision: (decision.leg, decision.account))
+
+
+class Pair:
+    """The engine and the reference in one story."""
+
+    def __init__(self, setting: Setting) -> None:
+        self._setting = setting
+        self._parts = 0
+        self.engine = EngineWorld(fee_rate=setting.fee_rate, part_rows=self._part_rows)
+        self.reference = ReferenceWorld(fee_rate=setting.fee_rate)
+        self._reports: list[ExecutionsReported] = []
+        self._followed: list[tuple[str, str]] = []
+        self._prices: dict[str, int] = {}
+        for number, (lot, min_notional) in enumerate(setting.instruments):
+            self._both("list_instrument", f"S{number}", lot=lot, min_notional=min_notional)
+        for number, cash in enumerate(setting.creators):
+            self._both("open_creator", f"c{number}", cash=cash)
+        for sleeve in setting.sleeves:
+            self._follow(sleeve)
+        self.compare()
+
+    def _part_rows(self) -> int:
+        sizes = self._setting.part_rows
+        self._parts += 1
+        return sizes[self._parts % len(sizes)]
+
+    def _both(self, name: str, *args: Any, **kwargs: Any) -> tuple[Any, Any]:
+        return getattr(self.engine, name)(*args, **kwargs), getattr(self.reference, name)(*args, **kwargs)
+
+    def _status(self, pair: tuple[str, str]) -> str:
+        return self.reference.sleeve(*pair).status if pair in self._followed else "ended"
+
+    def _follow(self, sleeve: Sleeving) -> None:
+        account, creator, *rest = sleeve
+        pair = f"a{account}", f"c{creator % len(self._setting.creators)}"
+        if self._status(pair) == "ended":
+            names = ("cash", "mode", "ratio", "amount", "max_order_notional", "max_position_weight", "allow_short")
+            self._both("follow", *pair, **dict(zip(names, rest, strict=True)))
+            self._followed.append(pair)
+
+    # Steps.
+
+    def take(self, step: Step) -> None:
+        """Take a step in both worlds and compare."""
+        getattr(self, f"_{step.kind}")(step)
+        self.compare()
+
+    def _fill(self, step: Step) -> None:
+        creator = f"c{step.a % len(self._setting.creators)}"
+        symbol = f"S{step.a // 8 % len(self._setting.instruments)}"
+        held = self.reference.portfolio(creator).positions.get(symbol, 0)
+        # Up, down in part, to flat, or across zero; some by a hundredth, some by all.
+        size = self._setting.quantity * (1 + step.b % 97) // (1 + step.b // 97 % 7)
+        part = {0: size, 1: size, 2: abs(held) * (1 + step.b % 9) // 10, 3: abs(held), 4: abs(held) + size}
+        way = step.a // 64 % 5
+        quantity = part[way] or size
+        side = (1 if held >= 0 else -1) * (1 if way < 2 else -1)
+        if held == 0:
+            side = 1 if step.b % 3 else -1
+        age = (0, 0, 0, 60 * SECOND, 60 * SECOND + 1, 5 * SECOND)[step.c % 6]
+        order_quantity = (0, 0, quantity, quantity * 3 + 7)[step.c // 6 % 4]
+        price = self._price(symbol, step.c // 24)
+        if self.engine.would_refuse(creator, symbol, side, quantity, price):
+            return
+        decided, expected = self._both(
+            "fill", creator, symbol, side, quantity, price, age=age, order_quantity=order_quantity
+        )
+        assert _decided(decided) == _decided(expected)
+        active = [pair for pair in set(self._followed) if pair[1] == creator and self._status(pair) == "active"]
+        legs = {decision.leg for decision in decided}
+        assert len(decided) == len(active) * max(len(legs), 1 if active else 0), "P2: one disposition each"
+
+    def _price(self, symbol: str, choice: int) -> int:
+        old = self._prices.get(symbol, self._setting.price)
+        price = (old, old, old * 11 // 10 + 1, old * 9 // 10, old + 1, old * 2, old // 2)[choice % 7]
+        price = min(max(price, self._setting.price // 8, 1), 10**13)
+        self._prices[symbol] = price
+        return price
+
+    def _mark(self, step: Step) -> None:
+        symbol = f"S{step.a % len(self._setting.instruments)}"
+        self._both("mark", symbol, self._price(symbol, step.b))
+
+    def _pick(self, choice: int) -> tuple[Order, Order] | None:
+        mine, theirs = _sorted(self.engine.open_orders()), _sorted(self.reference.open_orders())
+        return (mine[choice % len(mine)], theirs[choice % len(theirs)]) if mine else None
+
+    def _trade(self, step: Step) -> None:
+        picked = self._pick(step.a)
+        if picked is None:
+            return
+        order = picked[0]
+        quantity = order.remaining if step.b % 2 else max(order.remaining * (1 + step.b % 10) // 11, 1)
+        price = max(order.price + (0, 0, 1, -1, order.price // 200, -order.price // 10)[step.c % 6], 1)
+        fee = (0, 0, 1, self._setting.price // 100)[step.c // 6 % 4]
+        self._report(picked, ExecType.TRADE, quantity, price, fee, is_numbered=step.c % 5 > 0)
+
+    def _end(self, step: Step) -> None:
+        picked = self._pick(step.a)
+        if picked is not None:
+            exec_type = (ExecType.CANCELED, ExecType.EXPIRED, ExecType.REJECTED)[step.b % 3]
+            self._report(picked, exec_type, is_numbered=step.c % 5 > 0)
+
+    def _answer_cancels(self, step: Step) -> None:
+        """Answer what waits for a cancel, some by a fill that came first."""
+        while True:
+            cancelling = [order.is_cancelling for order in _sorted(self.engine.open_orders())]
+            if True not in cancelling:
+                return
+            picked = self._pick(cancelling.index(True))
+            assert picked is not None
+            if step.a % 3:
+                self._report(picked, ExecType.CANCELED)
+            else:
+                self._report(picked, ExecType.TRADE, picked[0].remaining, picked[0].price)
+
+    def _report(
+        self, picked: tuple[Order, Order], exec_type: ExecType, quantity: int = 0, price: int = 0, fee: int = 0,
+        *, is_numbered: bool = True,
+    ) -> None:  # fmt: skip
+        report = self.engine.reported(picked[0], exec_type, quantity, price, fee)
+        if not is_numbered:
+            report = replace(report, prefix=f"{report.prefix}{report.numbers[0]}", numbers=np.array([-1]))
+        assert not self.engine.report(report)
+        self.reference.book.execution(picked[1].key, _WORDS[exec_type], quantity=quantity, price=price, fee=fee)
+        self._reports.append(report)
+
+    def _trade_many(self, step: Step) -> None:
+        """Report on all orders of one cause, leg and attempt in one message, each twice: some now, then the rest."""
+        picked = self._pick(step.a)
+        if picked is None:
+            return
+        key, price = picked[0].key, max(picked[0].price + step.c % 3 - 1, 1)
+        reports = []
+        for order in self.engine.open_orders():
+            if order.key._replace(account="", creator=key.creator) != key._replace(account=""):
+                continue
+            some = order.remaining * (1 + step.b % 7) // 8
+            parts = [(ExecType.TRADE, part, price) for part in (some, order.remaining - some) if part]
+            if step.b % 5 == 0:
+                parts[-1] = ((ExecType.CANCELED, 0, 0), (ExecType.EXPIRED, 0, 0))[step.c % 2]
+            for exec_type, quantity, at in parts:
+                reports.append((order, self.engine.reported(order, exec_type, quantity, at)))
+        reports.sort(key=lambda item: (int(item[1].subscriptions[0]), int(item[1].numbers[0])))
+        self.engine.report_all([report for _, report in reports])
+        theirs = {(_comparable(order).key, order.symbol): order.key for order in self.reference.open_orders()}
+        for order, report in reports:
+            kind = _WORDS[ExecType(int(report.exec_types[0]))]
+            quantity, at = int(report.quantities[0]), int(report.prices[0])
+            their = theirs[_comparable(order).key, order.symbol]
+            self.reference.book.execution(their, kind, quantity=quantity, price=at)
+            self._reports.append(report)
+
+    def _repeat(self, step: Step) -> None:
+        """Let an earlier report come again: it counts once, and whatever cannot be told is handed back (P8)."""
+        if not self._reports:
+            return
+        report = self._reports[step.a % len(self._reports)]
+        before = state_hash(self.engine.followers.live.state())
+        unmatched = self.engine.report(report)
+        assert not unmatched or report.numbers[0] < 0, "a numbered execution is known by its number"
+        assert state_hash(self.engine.followers.live.state()) == before
+
+    def _late(self, step: Step) -> None:
+        """Report under a new id on an order that is closed, or more than is left of an open one: handed back, not applied (P8)."""
+        before = state_hash(self.engine.followers.live.state())
+        picked = self._pick(step.a)
+        if picked is not None and step.b % 2:
+            report = self.engine.reported(picked[0], ExecType.TRADE, picked[0].remaining + 1, 1)
+        elif self._reports:
+            report = self._reports[step.a % len(self._reports)]
+            report = replace(report, prefix="late-", numbers=np.array([step.a]))
+            if any(self.engine.is_order_of(order, report) for order in self.engine.open_orders()):
+                return
+        else:
+            return
+        assert self.engine.report(report)
+        assert state_hash(self.engine.followers.live.state()) == before
+
+    def _advance(self, step: Step) -> None:
+        self._both("advance", (1, SECOND - 1, SECOND, 7 * SECOND, 61 * SECOND)[step.a % 5])
+
+    def _unfollow(self, step: Step) -> None:
+        if self._followed:
+            pair = self._followed[step.a % len(self._followed)]
+            if self._status(pair) == "active":
+                self._both("unfollow", *pair)
+
+    def _follow_again(self, step: Step) -> None:
+        if self._setting.sleeves:
+            self._follow(self._setting.sleeves[step.a % len(self._setting.sleeves)])
+
+    def _follow_new(self, step: Step) -> None:
+        if self._setting.sleeves:
+            sleeve = self._setting.sleeves[step.a % len(self._setting.sleeves)]
+            self._follow(sleeve._replace(account=sleeve.account + 10 + step.b % 3))
+
+    def _snapshot(self, step: Step) -> None:
+        for journaled in (self.engine.creators, self.engine.followers):
+            journaled.take_snapshot()
+
+    def _crash(self, step: Step) -> None:
+        """Let both live shards die and recover (P6)."""
+        self.engine.check()
+        self.engine.creators.live_from_snapshot()
+        self.engine.followers.live_from_snapshot()
+
+    # What must agree.
+
+    def compare(self) -> None:
+        """Compare every order, position, sleeve and portfolio (P1, P7)."""
+        mine, theirs = _sorted(self.engine.open_orders()), _sorted(self.reference.open_orders())
+        assert [_comparable(order) for order in mine] == [_comparable(order) for order in theirs]
+        expected = self.reference.book.state()
+        for pair in set(self._followed):
+            assert self.engine.sleeve(*pair) == expected.sleeves[pair], pair
+            for number in range(len(self._setting.instruments)):
+                at = (*pair, f"S{number}")
+                assert self.engine.position(*at) == expected.positions.get(at, Position(0, 0, 0, 0)), at
+        for creator, portfolio in expected.creators.items():
+            assert self.engine.portfolio(creator) == portfolio
+
+
+def tell(setting: Setting, steps: list[Step]) -> Pair:
+    """Tell a whole story, then demand P6."""
+    pair = Pair(setting)
+    for step in steps:
+        pair.take(step)
+    pair.engine.check()
+    return pair
