@@ -184,7 +184,7 @@ class NatsConnection:
             raise TransientError(f"confirm: expected a connection to {self.options.url}, found none")
         answered: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
         with self._wait("PING", _take_none, self.options.request_deadline_s) as (_, done):
-            answered.add_done_callback(lambda _: done.done() or done.set_result(None))
+            answered.add_done_callback(lambda _: _finish(done))
             await self._client.send_ping(answered)
             await done
 
@@ -308,6 +308,11 @@ class NatsConnection:
 
 def _take_none(data: bytes, headers: dict[str, str] | None) -> bool:
     return False
+
+
+def _finish(done: asyncio.Future[None]) -> None:
+    if not done.done():
+        done.set_result(None)
 
 
 def _expire(done: asyncio.Future[None], text: str) -> None:

@@ -119,7 +119,7 @@ def _open_creator(found: _OpenCreatorJson, creator_id: str) -> OpenCreator:
     return OpenCreator(
         checked_id(found.command_id, "command_id"),
         creator_id,
-        _cash(found.cash),
+        _not_negative(number(found.cash, MONEY, "cash"), "cash"),
         checked_id(found.broker or BROKER_DEFAULT, "broker"),
     )
 
@@ -159,7 +159,9 @@ def _follow(found: _FollowJson, command_id: str, account_id: str) -> Follow:
         mode,
         number_or(found.ratio, RATIO, "ratio", units.MICROS),
         amount,
-        _limit(number_or(limits.max_order_notional, MONEY, "max_order_notional", 0), "max_order_notional"),
+        _not_negative(
+            number_or(limits.max_order_notional, MONEY, "max_order_notional", 0), "max_order_notional"
+        ),
         number_or(limits.max_position_weight, WEIGHT, "max_position_weight", 0),
         bool(limits.allow_short),
     )
@@ -172,11 +174,9 @@ def _cash(raw: Raw) -> int:
     return cash
 
 
-def _limit(value: int, what: str) -> int:
+def _not_negative(value: int, what: str) -> int:
     if value < 0:
-        raise WireError(
-            "number", f"{what}: expected zero (no limit) or more, found {units.format_micros(value)}"
-        )
+        raise WireError("number", f"{what}: expected zero or more, found {units.format_micros(value)}")
     return value
 
 

@@ -301,7 +301,7 @@ def test_commands_are_read_with_their_defaults() -> None:
         ({"ratio": 1001}, "at most 1000"),
         ({"ratoi": 2}, "ratoi"),
         ({"limits": {"max_notional": 2}}, "max_notional"),
-        ({"limits": {"max_order_notional": -2}}, "zero (no limit) or more"),
+        ({"limits": {"max_order_notional": -2}}, "max_order_notional: expected zero or more"),
         ({"account_id": "a2"}, "expected a1 as in the subject"),
         ({"creator_id": "a.b"}, "creator_id"),
         ({"command_id": ""}, "command_id"),
