@@ -1,0 +1,68 @@
+"""Dispositions of one follower shard: what became of each signal for each subscription of the creator's book."""
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cluster.journal_tables.gather import Gatherer, Ints, U32s
+from cluster.journal_tables.reader import JournalFrame
+from engine.events import SignalDecided
+
+
+class Dispositions(NamedTuple):
+    """Shapes: `subscriptions`, `codes`, `is_ordered` and `sections` one row a row of a book, the inactive (code 0) too; all else one row a
+    part, `sections` indexing it. `codes` are `engine.disposition.Disposition`; `is_ordered` says whether an order was placed with it.
+    """
+
+    shard: int
+    subscriptions: U32s
+    codes: NDArray[np.uint8]
+    is_ordered: NDArray[np.bool_]
+    sections: U32s
+    counts: Ints
+    creator_shards: Ints
+    signals: Ints
+    legs: Ints
+    creators: Ints
+    instruments: Ints
+    first_rows: Ints
+    is_last_parts: Ints
+    frames: Ints
+    sequences: Ints
+    event_times: Ints
+
+
+class DispositionsGatherer:
+    """Makes `Dispositions` of one follower shard's events, all at once or batch by batch."""
+
+    def __init__(self, shard: int) -> None:
+        self._shard = shard
+        self._rows = Gatherer(10, (np.uint32, np.uint8, np.bool_))
+
+    @property
+    def count(self) -> int:
+        """How many rows are gathered."""
+        return self._rows.rows_count
+
+    def add(self, frame: JournalFrame, event: SignalDecided) -> None:
+        """Take one part of a signal."""
+        scalars = (
+            event.creator_shard, event.signal, event.leg, event.creator, event.instrument, event.first_row,
+            event.is_last_part, frame.head.number, frame.sequence, frame.head.event_time_ns,
+        )  # fmt: skip
+        self._rows.add(scalars, event.subscriptions, event.dispositions, event.units != 0)
+
+    def table(self) -> Dispositions:
+        """Make the table of everything gathered."""
+        rows = self._rows
+        subscriptions, codes, is_ordered = rows.columns()
+        return Dispositions(
+            self._shard, subscriptions, codes, is_ordered, rows.sections(), rows.counts(), *rows.scalars()
+        )
+
+    def take(self) -> Dispositions:
+        """Make the table of everything gathered, and forget it."""
+        table = self.table()
+        self._rows.clear()
+        return table

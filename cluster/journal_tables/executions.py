@@ -1,0 +1,100 @@
+"""Executions that one follower shard applied."""
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cluster.journal_tables.gather import Gatherer, Ints, Names, U32s, U64s
+from cluster.journal_tables.reader import JournalFrame
+from engine.events import ExecutionsApplied
+from engine.identity import cause_high
+
+
+class Executions(NamedTuple):
+    """Shapes: `subscriptions` to `sections` one row an execution, in the order they were applied; all else one row a section, `sections`
+    indexing it; `broker_of` and `prefix_of` index the texts. Units: quantities 1e-8, prices and fees micros, times ns.
+
+    An execution's id is its prefix and decimal number, or the prefix alone where the number is -1.
+    """
+
+    shard: int
+    subscriptions: U32s
+    numbers: Ints
+    exec_types: NDArray[np.uint8]
+    quantities: Ints
+    prices: Ints
+    fees: Ints
+    sections: U32s
+    cause_highs: U64s
+    legs: Ints
+    attempts: Ints
+    broker_of: Ints
+    prefix_of: Ints
+    transact_times: Ints
+    frames: Ints
+    sequences: Ints
+    event_times: Ints
+    brokers: list[str]
+    prefixes: list[str]
+
+    @property
+    def rows_count(self) -> int:
+        """How many executions there are."""
+        return len(self.subscriptions)
+
+    @property
+    def highs(self) -> U64s:
+        """The upper halves of the order ids, one a row."""
+        return self.cause_highs[self.sections]
+
+    @property
+    def tails(self) -> U64s:
+        """Leg and attempt as they stand in the lower halves, one a section."""
+        return (self.legs << 20 | self.attempts).view(np.uint64)
+
+    @property
+    def lows(self) -> U64s:
+        """The lower halves of the order ids, one a row."""
+        return self.subscriptions.astype(np.uint64) << np.uint64(32) | self.tails[self.sections]
+
+    def exec_id(self, row: int) -> str:
+        """Name an execution."""
+        prefix, number = self.prefixes[self.prefix_of[self.sections[row]]], int(self.numbers[row])
+        return prefix if number < 0 else f"{prefix}{number}"
+
+
+class ExecutionsGatherer:
+    """Makes `Executions` of one follower shard's events."""
+
+    def __init__(self, shard: int) -> None:
+        self._shard = shard
+        self._brokers, self._prefixes = Names(), Names()
+        self._rows = Gatherer(9, (np.uint32, np.int64, np.uint8, np.int64, np.int64, np.int64))
+
+    def add(self, frame: JournalFrame, event: ExecutionsApplied) -> None:
+        """Take the executions of one event."""
+        scalars = (
+            cause_high(self._shard, event.cause_kind, event.creator_shard, event.cause_number), event.leg,
+            event.attempt, self._brokers.number(event.broker), self._prefixes.number(event.prefix),
+            event.transact_time, frame.head.number, frame.sequence, frame.head.event_time_ns,
+        )  # fmt: skip
+        self._rows.add(
+            scalars,
+            event.subscriptions,
+            event.numbers,
+            event.exec_types,
+            event.quantities,
+            event.prices,
+            event.fees,
+        )
+
+    def table(self) -> Executions:
+        """Make the table of everything gathered."""
+        highs, legs, attempts, brokers, prefixes, times, frames, sequences, event_times = self._rows.scalars()
+        subscriptions, numbers, exec_types, quantities, prices, fees = self._rows.columns()
+        return Executions(
+            self._shard, subscriptions, numbers, exec_types, quantities, prices, fees, self._rows.sections(),
+            highs.view(np.uint64), legs, attempts, brokers, prefixes, times, frames, sequences, event_times,
+            list(self._brokers.texts), list(self._prefixes.texts),
+        )  # fmt: skip

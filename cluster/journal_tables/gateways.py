@@ -1,0 +1,80 @@
+"""What a broker gateway's journal says: orders that never left for the broker."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from cluster.journal_tables.gather import Gatherer, Ints, U32s, U64s
+from cluster.journal_tables.reader import JournalFrame
+from engine.events import BlocksAnswered, OrdersWithdrawn
+from engine.identity import cause_high
+
+
+class Withdrawals(NamedTuple):
+    """Shapes: `subscriptions`, `numbers` and `sections` one row an order; all else one row a section, `sections` indexing it.
+
+    The gateway reports each as an execution numbered `numbers`; `exec_types` are `engine.order_state.ExecType`.
+    """
+
+    subscriptions: U32s
+    numbers: Ints
+    sections: U32s
+    follower_shards: Ints
+    cause_highs: U64s
+    legs: Ints
+    attempts: Ints
+    exec_types: Ints
+    transact_times: Ints
+    frames: Ints
+
+    @property
+    def highs(self) -> U64s:
+        """The upper halves of the order ids, one a row."""
+        return self.cause_highs[self.sections]
+
+    @property
+    def lows(self) -> U64s:
+        """The lower halves of the order ids, one a row."""
+        tails = (self.legs << 20 | self.attempts).view(np.uint64)
+        return self.subscriptions.astype(np.uint64) << np.uint64(32) | tails[self.sections]
+
+
+class GatewayTables:
+    """Tables of one gateway, filled frame by frame. `answered_sequence` is its ORDERS cursor's."""
+
+    def __init__(self, shard: int) -> None:
+        self.shard = shard
+        self.frames_count = 0
+        self.last_number = 0
+        self.answered_orders = 0
+        self.answered_sequence = 0
+        self._rows = Gatherer(7, (np.uint32, np.int64))
+
+    def add(self, frame: JournalFrame) -> None:
+        """Take one frame, the next."""
+        for event in frame.events:
+            if isinstance(event, OrdersWithdrawn):
+                self._take(frame, event)
+            elif isinstance(event, BlocksAnswered):
+                self.answered_orders += event.orders
+        for cursor in frame.head.cursors:
+            self.answered_sequence = cursor.sequence
+        self.frames_count += 1
+        self.last_number = frame.head.number
+
+    def _take(self, frame: JournalFrame, event: OrdersWithdrawn) -> None:
+        scalars = (
+            event.follower_shard,
+            cause_high(event.follower_shard, event.cause_kind, event.creator_shard, event.cause_number),
+            event.leg, event.attempt, event.exec_type, event.transact_time, frame.head.number,
+        )  # fmt: skip
+        last = event.first_number + len(event.subscriptions)
+        self._rows.add(scalars, event.subscriptions, np.arange(event.first_number, last, dtype=np.int64))
+
+    def withdrawals(self) -> Withdrawals:
+        """Make the table of every withdrawn order so far."""
+        shards, highs, *scalars = self._rows.scalars()
+        subscriptions, numbers = self._rows.columns()
+        return Withdrawals(
+            subscriptions, numbers, self._rows.sections(), shards, highs.view(np.uint64), *scalars
+        )

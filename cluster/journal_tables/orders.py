@@ -1,0 +1,143 @@
+"""Orders and cancels of one follower shard as its journal placed them."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from cluster.journal_tables.gather import Gatherer, Ints, U32s, U64s
+from cluster.journal_tables.reader import JournalFrame
+from engine.events import CancelsRequested, OrdersPlaced, SignalDecided
+from engine.identity import CauseKind, cause_high
+
+
+class Orders(NamedTuple):
+    """Shapes: `subscriptions`, `quantities` and `sections` one row an order, in the journal's order; all else one row a section, `sections`
+    indexing it. Units: quantities 1e-8, prices micros, times ns.
+
+    `attempts` and `legs` stand with `cause_highs` for everything of the order ids but the subscription. `frames` are frame numbers,
+    `sequences` stream sequences.
+    """
+
+    shard: int
+    subscriptions: U32s
+    quantities: Ints
+    sections: U32s
+    cause_highs: U64s
+    legs: Ints
+    attempts: Ints
+    creator_shards: Ints
+    creators: Ints
+    instruments: Ints
+    sides: Ints
+    prices: Ints
+    limit_prices: Ints
+    expire_times: Ints
+    fee_rates: Ints
+    is_exits: Ints
+    transact_times: Ints
+    frames: Ints
+    sequences: Ints
+    event_times: Ints
+
+    @property
+    def rows_count(self) -> int:
+        """How many orders there are."""
+        return len(self.subscriptions)
+
+    @property
+    def highs(self) -> U64s:
+        """The upper halves of the order ids, one a row."""
+        return self.cause_highs[self.sections]
+
+    @property
+    def tails(self) -> U64s:
+        """Leg and attempt as they stand in the lower halves, one a section."""
+        return (self.legs << 20 | self.attempts).view(np.uint64)
+
+    @property
+    def lows(self) -> U64s:
+        """The lower halves of the order ids, one a row."""
+        return self.subscriptions.astype(np.uint64) << np.uint64(32) | self.tails[self.sections]
+
+
+class Cancels(NamedTuple):
+    """Cancels asked for. Shapes: one row a cancel; order ids as two halves."""
+
+    shard: int
+    highs: U64s
+    lows: U64s
+    frames: Ints
+
+
+_SCALARS = 16
+
+
+class OrdersGatherer:
+    """Makes `Orders` of one follower shard's events."""
+
+    def __init__(self, shard: int) -> None:
+        self._shard = shard
+        self._rows = Gatherer(_SCALARS, (np.uint32, np.int64))
+
+    @property
+    def count(self) -> int:
+        """How many orders are gathered."""
+        return self._rows.rows_count
+
+    def add_signal(self, frame: JournalFrame, event: SignalDecided) -> None:
+        """Take the first attempts that a signal caused."""
+        chosen = np.flatnonzero(event.units)
+        if len(chosen):
+            high = cause_high(self._shard, CauseKind.SIGNAL, event.creator_shard, event.signal)
+            quantities = event.units[chosen] * event.unit
+            self._add(frame, event, high, event.leg, 0, event.subscriptions[chosen], quantities)
+
+    def add_placed(self, frame: JournalFrame, event: OrdersPlaced) -> None:
+        """Take the orders of any other cause or attempt."""
+        chosen = np.flatnonzero(event.quantities)
+        if len(chosen):
+            high = cause_high(self._shard, event.cause_kind, event.cause_creator_shard, event.cause_number)
+            subscriptions, quantities = event.subscriptions[chosen], event.quantities[chosen]
+            self._add(frame, event, high, event.leg, event.attempt, subscriptions, quantities)
+
+    def _add(
+        self, frame: JournalFrame, event: SignalDecided | OrdersPlaced, high: int, leg: int, attempt: int,
+        subscriptions: Ints, quantities: Ints,
+    ) -> None:  # fmt: skip
+        head = frame.head
+        scalars = (
+            high, leg, attempt, event.creator_shard, event.creator, event.instrument, event.side, event.price,
+            event.limit_price, event.expire_time, event.fee_rate, event.is_exit, event.transact_time, head.number,
+            frame.sequence, head.event_time_ns,
+        )  # fmt: skip
+        self._rows.add(scalars, subscriptions, quantities)
+
+    def table(self) -> Orders:
+        """Make the table of everything gathered."""
+        highs, *scalars = self._rows.scalars()
+        subscriptions, quantities = self._rows.columns()
+        return Orders(
+            self._shard, subscriptions, quantities, self._rows.sections(), highs.view(np.uint64), *scalars
+        )
+
+
+class CancelsGatherer:
+    """Makes `Cancels` of one follower shard's events."""
+
+    def __init__(self, shard: int) -> None:
+        self._shard = shard
+        self._rows = Gatherer(1, (np.uint64, np.uint64))
+
+    def add(self, frame: JournalFrame, event: CancelsRequested) -> None:
+        """Take the cancels of one event."""
+        highs = np.uint64(self._shard << 50) | (
+            event.cause_kinds << 48 | event.creator_shards << 36 | event.cause_numbers
+        ).view(np.uint64)
+        lows = (event.subscriptions << 32 | event.legs << 20 | event.attempts).view(np.uint64)
+        self._rows.add((frame.head.number,), highs, lows)
+
+    def table(self) -> Cancels:
+        """Make the table of everything gathered."""
+        (frames,) = self._rows.scalars()
+        highs, lows = self._rows.columns()
+        return Cancels(self._shard, highs, lows, frames[self._rows.sections()])
