@@ -1,8 +1,9 @@
 """Brings account commands to the shards that own the accounts, and their answers back.
 
-Every follower host listens; a command on its own subject is taken by the host of its shard alone. A bulk request goes to one host of a queue group,
-which splits it by shard, hands its own shards' part over directly and sends the rest to `shards.follower.<shard>.commands`. Whatever is not answered in
-time is not answered at all: the sender repeats it under the same command ids.
+Every follower host listens; a command on its own subject is taken by the host of its shard alone. A bulk
+request goes to one host of a queue group, which splits it by shard, hands its own shards' part over
+directly and sends the rest to `shards.follower.<shard>.commands`. Whatever is not answered in time is not
+answered at all: the sender repeats it under the same command ids.
 """
 
 import asyncio
@@ -13,7 +14,7 @@ import msgspec
 import structlog
 
 from actors.command_inbox import PendingCommands
-from actors.errors import BadInputError, OperatingError
+from actors.errors import BadInputError, OperatingError, TransientError
 from actors.follower import FollowerShardActor
 from actors.ports import Bus, Request, Subscription, Wire
 from actors.settings import ShardSettings
@@ -23,6 +24,7 @@ from engine.identity import shard_of
 _log = structlog.get_logger()
 
 FORWARD_S_MAX = 20.0
+FORWARD_AGAIN_S = 0.1
 REQUESTS_MAX = 1_000
 _decode_commands = msgspec.msgpack.Decoder(list[AccountCommand])
 _decode_answers = msgspec.msgpack.Decoder(list[bytes])
@@ -31,7 +33,9 @@ _decode_answers = msgspec.msgpack.Decoder(list[bytes])
 class CommandRouter:
     """One host's ear for commands."""
 
-    def __init__(self, bus: Bus, wire: Wire, settings: ShardSettings, shards: Mapping[int, FollowerShardActor]) -> None:
+    def __init__(
+        self, bus: Bus, wire: Wire, settings: ShardSettings, shards: Mapping[int, FollowerShardActor]
+    ) -> None:
         self._bus = bus
         self._wire = wire
         self._settings = settings
@@ -45,7 +49,9 @@ class CommandRouter:
         self._subscriptions.append(await subscribe("commands.account.*", self._receive_one))
         self._subscriptions.append(await subscribe("commands.bulk", self._receive_bulk, queue="bulk"))
         for shard in self._shards:
-            self._subscriptions.append(await subscribe(f"shards.follower.{shard}.commands", self._receive_forwarded))
+            self._subscriptions.append(
+                await subscribe(f"shards.follower.{shard}.commands", self._receive_forwarded)
+            )
 
     async def close(self) -> None:
         """Stop listening."""
@@ -114,15 +120,25 @@ class CommandRouter:
             if isinstance(command, BadInputError):
                 answers[index] = self._wire.refusal(command.reason, str(command))
             else:
-                by_shard.setdefault(shard_of(command.account_id, self._settings.follower_shards), []).append(index)
+                by_shard.setdefault(shard_of(command.account_id, self._settings.follower_shards), []).append(
+                    index
+                )
         work = [self._fill_in(shard, indexes, commands, answers) for shard, indexes in by_shard.items()]
         await asyncio.gather(*work)
         await request.reply(self._wire.answers(answers))
 
     async def _fill_in(
-        self, shard: int, indexes: list[int], commands: Sequence[AccountCommand | BadInputError], answers: list[bytes]
+        self,
+        shard: int,
+        indexes: list[int],
+        commands: Sequence[AccountCommand | BadInputError],
+        answers: list[bytes],
     ) -> None:
-        mine = [command for command in (commands[index] for index in indexes) if not isinstance(command, BadInputError)]
+        mine = [
+            command
+            for command in (commands[index] for index in indexes)
+            if not isinstance(command, BadInputError)
+        ]
         for index, answer in zip(indexes, await self._at_shard(shard, mine), strict=True):
             answers[index] = answer
 
@@ -131,7 +147,9 @@ class CommandRouter:
         actor = self._shards.get(shard)
         if actor is None:
             data = msgspec.msgpack.encode(commands)
-            answer = await self._bus.request(f"shards.follower.{shard}.commands", data, timeout_s=FORWARD_S_MAX)
+            answer = await self._bus.request(
+                f"shards.follower.{shard}.commands", data, timeout_s=FORWARD_S_MAX
+            )
             return _decode_answers.decode(answer)
         decided: asyncio.Future[list[Answer]] = asyncio.get_running_loop().create_future()
 
@@ -142,10 +160,25 @@ class CommandRouter:
         if not actor.commands.put(PendingCommands(commands, reply)):
             return [self._busy()] * len(commands)
         answers = await decided
-        return [await self._written(command, answer) for command, answer in zip(commands, answers, strict=True)]
+        return [
+            await self._written(command, answer) for command, answer in zip(commands, answers, strict=True)
+        ]
+
+    async def _forward(self, subject: str, data: bytes) -> bytes:
+        """Send commands to another host, again while nobody listens there: a dedicated account's actor may be starting."""
+        give_up_s = asyncio.get_running_loop().time() + FORWARD_S_MAX
+        while True:
+            try:
+                return await self._bus.request(subject, data, timeout_s=FORWARD_S_MAX)
+            except TransientError:
+                if asyncio.get_running_loop().time() > give_up_s:
+                    raise
+            await asyncio.sleep(FORWARD_AGAIN_S)
 
     async def _written(self, command: AccountCommand, answer: Answer) -> bytes:
-        """Write an answer; an account that lives in a shard of its own is answered there, and opened there first."""
+        """Write an answer; an account that lives in a shard of its own is answered there, and opened there
+        first.
+        """
         if not isinstance(answer, Elsewhere):
             return self._wire.answer(command, answer)
         opening = OpenAccount(f"dedicated-{command.account_id}"[:64], command.account_id, answer.broker)
