@@ -1,8 +1,10 @@
-"""A broker's gateway: orders from the follower journals to the broker, in order where order matters, exits first where it does not.
+"""A broker's gateway: orders from the follower journals to the broker, in order where order matters, exits
+first where it does not.
 
-An order is the gateway's own from its frame's storage until the broker answers or it is withdrawn unsent. The broker refuses repeated ids, so whatever
-was not answered is simply sent again: after a time-out, a restart, a takeover (P9: effectively once). A block of a lower epoch is refused by
-the broker, so a superseded gateway places nothing (P5).
+An order is the gateway's own from its frame's storage until the broker answers or it is withdrawn unsent.
+The broker refuses repeated ids, so whatever was not answered is simply sent again: after a time-out, a
+restart, a takeover (P9: effectively once). A block of a lower epoch is refused by the broker, so a
+superseded gateway places nothing (P5).
 """
 
 import asyncio
@@ -53,7 +55,16 @@ class Sent(NamedTuple):
 class BrokerGatewayShardActor:
     """The gateway of one broker; `shard` numbers the broker."""
 
-    def __init__(self, shard: int, incarnation: str, ports: Ports, settings: ShardSettings, *, name: str, broker: Broker) -> None:
+    def __init__(
+        self,
+        shard: int,
+        incarnation: str,
+        ports: Ports,
+        settings: ShardSettings,
+        *,
+        name: str,
+        broker: Broker,
+    ) -> None:
         self.state = GatewayShard()
         self.core = ShardCore(ShardKey(ShardKind.GATEWAY, shard), incarnation, ports, settings, self.state)
         self.core.counted = self._counted
@@ -91,7 +102,9 @@ class BrokerGatewayShardActor:
             await self._feed.close()
 
     async def turn(self) -> None:
-        """Take frames, take answers, send what may go, and now and then remember how far everything is answered."""
+        """Take frames, take answers, send what may go, and now and then remember how far everything is
+        answered.
+        """
         self._take_frames()
         self._take_answers()
         events = self._withdraw_expired()
@@ -182,10 +195,18 @@ class BrokerGatewayShardActor:
         for sent in [sent for sent in self._sent if sent.task.done()]:
             answer = sent.task.result()
             if answer.refusal.startswith("epoch"):
-                raise ShardLostError(f"{self.core.key}: the broker has heard of a higher epoch: {answer.refusal}")
+                raise ShardLostError(
+                    f"{self.core.key}: the broker has heard of a higher epoch: {answer.refusal}"
+                )
             if answer.refusal:
                 # The broker's word is final for the block; the orders in it are reported as rejected.
-                _log.error("block_refused", broker=self._name, orders=sent.outgoing.count, refusal=answer.refusal, alarm=True)
+                _log.error(
+                    "block_refused",
+                    broker=self._name,
+                    orders=sent.outgoing.count,
+                    refusal=answer.refusal,
+                    alarm=True,
+                )
                 self.core.count("blocks_refused")
                 if isinstance(sent.outgoing.section, OrdersSubmitted):
                     self._rejected.append(sent.outgoing)
@@ -196,7 +217,9 @@ class BrokerGatewayShardActor:
     # Withdrawing.
 
     def _withdraw_expired(self) -> list[OrdersWithdrawn]:
-        """Withdraw the queued orders that expired, were cancelled while queued, or that the broker refused whole."""
+        """Withdraw the queued orders that expired, were cancelled while queued, or that the broker refused
+        whole.
+        """
         now = self.core.event_time_ns(self._inputs_ns)
         events: list[OrdersWithdrawn] = []
         for outgoing in self._rejected:
@@ -258,7 +281,9 @@ class BrokerGatewayShardActor:
 
     def _answered_up_to(self) -> int:
         """Name the last sequence before the first block that is not answered."""
-        pending = [sent.outgoing.sequence for sent in self._sent] + [queued.sequence for queued in self._queue]
+        pending = [sent.outgoing.sequence for sent in self._sent] + [
+            queued.sequence for queued in self._queue
+        ]
         return min(pending) - 1 if pending else self.state.read_sequence
 
     def _report(self, event: OrdersWithdrawn) -> Output:
@@ -286,7 +311,10 @@ class BrokerGatewayShardActor:
         data = encode_block(report)
 
         async def publish() -> None:
-            await persist("withdrawn orders", lambda: self.core.ports.streams.publish(subject, data, message_id=message_id))
+            await persist(
+                "withdrawn orders",
+                lambda: self.core.ports.streams.publish(subject, data, message_id=message_id),
+            )
 
         return publish
 
@@ -301,10 +329,15 @@ class BrokerGatewayShardActor:
 def _cancelled_rows(outgoing: Outgoing, cancels: CancelsSubmitted) -> "np.ndarray[Any, np.dtype[np.bool_]]":
     section = outgoing.section
     assert isinstance(section, OrdersSubmitted) and outgoing.key is not None
-    columns = (cancels.cause_kinds, cancels.creator_shards, cancels.cause_numbers, cancels.legs, cancels.attempts)
+    columns = (
+        cancels.cause_kinds,
+        cancels.creator_shards,
+        cancels.cause_numbers,
+        cancels.legs,
+        cancels.attempts,
+    )
     same = np.ones(len(cancels.subscriptions), np.bool_)
     for column, value in zip(columns, outgoing.key, strict=True):
         same &= column == value
     same &= outgoing.follower_shard == cancels.follower_shard
     return np.isin(section.subscriptions, cancels.subscriptions[same])
-

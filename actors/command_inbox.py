@@ -1,7 +1,9 @@
-"""The commands waiting in a follower shard: bounded, in order, decided once their creators' journals are read far enough.
+"""The commands waiting in a follower shard: bounded, in order, decided once their creators' journals are
+read far enough.
 
-A subscription counts from one past the creator journal's tail, read after the command arrived (P2). So a batch first reads the tails of the creator
-shards that it names, and is ready when the shard's own cursors have reached them; what arrives meanwhile is the next batch.
+A subscription counts from one past the creator journal's tail, read after the command arrived (P2). So a
+batch first reads the tails of the creator shards that it names, and is ready when the shard's own cursors
+have reached them; what arrives meanwhile is the next batch.
 """
 
 import asyncio
@@ -27,7 +29,9 @@ class PendingCommands(NamedTuple):
 class CommandInbox:
     """Bounded inbox of one follower shard."""
 
-    def __init__(self, journal: Journal, *, creator_shards: int, commands_max: int, arrived: asyncio.Event) -> None:
+    def __init__(
+        self, journal: Journal, *, creator_shards: int, commands_max: int, arrived: asyncio.Event
+    ) -> None:
         self._journal = journal
         self._creator_shards = creator_shards
         self._commands_max = commands_max
@@ -64,7 +68,9 @@ class CommandInbox:
         if self._reading is not None or self._ready or not self._waiting:
             return
         taken, commands = 0, 0
-        while taken < len(self._waiting) and (not taken or commands + len(self._waiting[taken].commands) <= BATCH_COMMANDS):
+        while taken < len(self._waiting) and (
+            not taken or commands + len(self._waiting[taken].commands) <= BATCH_COMMANDS
+        ):
             commands += len(self._waiting[taken].commands)
             taken += 1
         self._ready, self._waiting = self._waiting[:taken], self._waiting[taken:]

@@ -1,7 +1,9 @@
-"""Group commit: one frame in flight, the next decided meanwhile, nothing released before its frame is durable (P3).
+"""Group commit: one frame in flight, the next decided meanwhile, nothing released before its frame is
+durable (P3).
 
-What a frame releases (answers, dead letters, heads) is given with it and done after the acknowledgement. State is ahead of the journal by at
-most the frame in flight; if that is lost, so is the shard, and its successor replays what is durable.
+What a frame releases (answers, dead letters, heads) is given with it and done after the acknowledgement.
+State is ahead of the journal by at most the frame in flight; if that is lost, so is the shard, and its
+successor replays what is durable.
 """
 
 import asyncio
@@ -50,9 +52,15 @@ class Committer:
         return self.durable_number == self.writer.number
 
     async def commit(
-        self, events: Sequence[Any], cursors: tuple[Cursor, ...], event_time_ns: int, outputs: Sequence[Output]
+        self,
+        events: Sequence[Any],
+        cursors: tuple[Cursor, ...],
+        event_time_ns: int,
+        outputs: Sequence[Output],
     ) -> None:
-        """Send a frame once the one before is durable. Returns when it is on its way. Raises: ShardLostError of the one before."""
+        """Send a frame once the one before is durable. Returns when it is on its way. Raises:
+        ShardLostError of the one before.
+        """
         frame = self.writer.encode(events, cursors, event_time_ns)
         await self.settle()
         self._in_flight = asyncio.create_task(self._append(frame, outputs), name=f"append {self.writer.key}")
@@ -79,18 +87,22 @@ class Committer:
     async def _append(self, frame: Frame, outputs: Sequence[Output]) -> None:
         self.durable_sequence = await self.writer.append(frame)
         self.durable_number, self.durable_hash = frame.head.number, frame.hash
-        for output in outputs:
-            try:
-                await output()
-            except OperatingError as error:
-                # An answer or a head that does not arrive is asked for again.
-                _log.warning("output_lost", shard=str(self.writer.key), error=str(error))
+        await asyncio.gather(*(self._release(output) for output in outputs))
+
+    async def _release(self, output: Output) -> None:
+        try:
+            await output()
+        except OperatingError as error:
+            # An answer or a head that does not arrive is asked for again.
+            _log.warning("output_lost", shard=str(self.writer.key), error=str(error))
 
 
 class Snapshotter:
     """Saves a shard's state every so many frames or seconds, away from the hot path, one at a time."""
 
-    def __init__(self, snapshots: Snapshots, state: ShardState, *, frames_every: int, seconds_every: float) -> None:
+    def __init__(
+        self, snapshots: Snapshots, state: ShardState, *, frames_every: int, seconds_every: float
+    ) -> None:
         self._snapshots = snapshots
         self._state = state
         self._frames_every = frames_every
@@ -111,11 +123,21 @@ class Snapshotter:
     def take(self, committer: Committer, now_s: float) -> None:
         """Copy the state as it is, all of it durable, and save it in the background."""
         assert committer.is_idle
-        columns = {name: column.copy() for name, column in self._state.state().items()}
+        # What the state made for this is its own; what is still a view of live columns must be copied before the next turn.
+        columns = {
+            name: column if column.flags.owndata else column.copy()
+            for name, column in self._state.state().items()
+        }
         self._last_number, self._last_s = committer.durable_number, now_s
         writer = committer.writer
         place = Snapshot(
-            writer.key, writer.epoch, committer.durable_number, committer.durable_sequence, committer.durable_hash, b"", ()
+            writer.key,
+            writer.epoch,
+            committer.durable_number,
+            committer.durable_sequence,
+            committer.durable_hash,
+            b"",
+            (),
         )
         self._saving = asyncio.create_task(self._save(columns, place), name=f"snapshot {writer.key}")
 
@@ -135,5 +157,7 @@ class Snapshotter:
 
 def _encoded(columns: State) -> tuple[tuple[bytes, ...], bytes]:
     data = encode_state(columns)
-    chunks = tuple(data[start : start + SNAPSHOT_CHUNK_BYTES] for start in range(0, len(data), SNAPSHOT_CHUNK_BYTES))
+    chunks = tuple(
+        data[start : start + SNAPSHOT_CHUNK_BYTES] for start in range(0, len(data), SNAPSHOT_CHUNK_BYTES)
+    )
     return chunks, state_hash(columns)

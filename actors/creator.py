@@ -1,7 +1,7 @@
 """A creator shard's actor: fills and marks in, signals out.
 
-Reads the ingress stream in its total order, takes what is of its creators, and journals; followers read the signals from its journal. Commands
-open creators and are answered once durable (P3).
+Reads the ingress stream in its total order, takes what is of its creators, and journals; followers read the
+signals from its journal. Commands open creators and are answered once durable (P3).
 """
 
 import asyncio
@@ -28,7 +28,10 @@ class CreatorShardActor:
     def __init__(self, shard: int, incarnation: str, ports: Ports, settings: ShardSettings) -> None:
         self.state = CreatorShard(settings.instruments, settings.default_instrument)
         self.core = ShardCore(ShardKey(ShardKind.CREATOR, shard), incarnation, ports, settings, self.state)
-        self.core.counted = lambda: {"creators": len(self.state.creators), "signals": self.state.next_signal - 1}
+        self.core.counted = lambda: {
+            "creators": len(self.state.creators),
+            "signals": self.state.next_signal - 1,
+        }
         self._shard = shard
         self._feed: Feed | None = None
         self._commands: list[Request] = []
@@ -41,7 +44,8 @@ class CreatorShardActor:
         after = cursor.sequence if cursor else 0
         streams = self.core.ports.streams
         self._feed = await persist(
-            "ingress feed", lambda: streams.open_feed(INGRESS, ">", after_sequence=after, arrived=self.core.arrived)
+            "ingress feed",
+            lambda: streams.open_feed(INGRESS, ">", after_sequence=after, arrived=self.core.arrived),
         )
         await self.core.subscribe("commands.creator.*", self._receive)
 
@@ -54,7 +58,9 @@ class CreatorShardActor:
         if shard_of(request.subject.rpartition(".")[2], self.core.settings.creator_shards) != self._shard:
             return
         if len(self._commands) >= self.core.settings.inbox_commands_max:
-            busy = self.core.ports.wire.refusal("busy", "expected room for the command, found the inbox full; try again")
+            busy = self.core.ports.wire.refusal(
+                "busy", "expected room for the command, found the inbox full; try again"
+            )
             self.core.answer_soon(request, busy)
             return
         self._commands.append(request)
@@ -90,7 +96,9 @@ class CreatorShardActor:
             command = wire.creator_command(request.subject, request.data)
             if command.broker not in self.core.settings.brokers:
                 known = ", ".join(self.core.settings.brokers)
-                raise BadInputError("unknown_broker", f"broker: expected one of {known}, found {command.broker!r}")
+                raise BadInputError(
+                    "unknown_broker", f"broker: expected one of {known}, found {command.broker!r}"
+                )
         except BadInputError as error:
             refusal = wire.refusal(error.reason, str(error))
             return lambda: request.reply(refusal)
@@ -156,6 +164,8 @@ class CreatorShardActor:
         if listed is not None:
             self._apply(events, listed, event_time_ns)
 
-    def _refuse(self, message: StoredMessage, events: list[Any], reason: str, text: str, data: bytes | str) -> None:
+    def _refuse(
+        self, message: StoredMessage, events: list[Any], reason: str, text: str, data: bytes | str
+    ) -> None:
         self.core.count("inputs_refused")
         self._apply(events, refused_input(message.sequence, message.subject, reason, text, data), 0)

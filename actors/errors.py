@@ -9,7 +9,9 @@ OperatingError
 
 
 class OperatingError(Exception):
-    """An operation outside the process failed: the message says what was expected, what was found, what to do."""
+    """An operation outside the process failed: the message says what was expected, what was found, what to
+    do.
+    """
 
 
 class TransientError(OperatingError):
@@ -29,7 +31,9 @@ class OutcomeUnknownError(OperatingError):
 
 
 class BadInputError(ValueError):
-    """A message does not say what it must: `reason` is a code for programs, the text says expected and found."""
+    """A message does not say what it must: `reason` is a code for programs, the text says expected and
+    found.
+    """
 
     def __init__(self, reason: str, text: str) -> None:
         super().__init__(text)

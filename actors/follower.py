@@ -1,8 +1,9 @@
 """A follower shard's actor: signals, reports and commands in; dispositions, orders and answers out.
 
-One turn takes reports first, then the next part of the signal under way, then commands, then exits whose time has come; everything decided goes into
-one frame. Orders leave through the journal itself: the broker gateway reads them there, so none can leave before its frame is durable (P3). Creator
-frames are decided in their journal's order, part by part, so each subscription sees its creator's signals in order (P4).
+One turn takes reports first, then the next part of the signal under way, then commands, then exits whose
+time has come; everything decided goes into one frame. Orders leave through the journal itself: the broker
+gateway reads them there, so none can leave before its frame is durable (P3). Creator frames are decided in
+their journal's order, part by part, so each subscription sees its creator's signals in order (P4).
 """
 
 import asyncio
@@ -64,17 +65,23 @@ class FollowerShardActor:
         for creator_shard in range(self._settings.creator_shards):
             cursor = self.state.cursors.get((Source.CREATOR_JOURNAL, creator_shard))
             reader = SignalReader(creator_shard, cursor)
-            reader.open(await self._open_feed(journal_stream(reader.key), reader.key.subject, reader.after_sequence))
+            reader.open(
+                await self._open_feed(journal_stream(reader.key), reader.key.subject, reader.after_sequence)
+            )
             self._readers.append(reader)
         seen = self.state.cursors.get((Source.EXECUTIONS, 0))
-        self._reports = await self._open_feed(EXECUTIONS, f"executions.*.{self._shard}", seen.sequence if seen else 0)
+        self._reports = await self._open_feed(
+            EXECUTIONS, f"executions.*.{self._shard}", seen.sequence if seen else 0
+        )
         await self.core.subscribe("heads.creator.*", self._see_head)
 
     async def _open_feed(self, stream: str, subject: str, after_sequence: int) -> Feed:
         streams = self.core.ports.streams
         return await persist(
             f"feed of {subject}",
-            lambda: streams.open_feed(stream, subject, after_sequence=after_sequence, arrived=self.core.arrived),
+            lambda: streams.open_feed(
+                stream, subject, after_sequence=after_sequence, arrived=self.core.arrived
+            ),
         )
 
     async def close(self) -> None:
@@ -119,7 +126,9 @@ class FollowerShardActor:
     # Signals.
 
     def _take_signals(self, events: list[Any]) -> bool:
-        """Decide parts until a frame's worth is gathered. Returns: whether a signal is decided in part only."""
+        """Decide parts until a frame's worth is gathered. Returns: whether a signal is decided in part
+        only.
+        """
         rows = frames = 0
         while rows < self._settings.part_rows and frames < FRAMES_MAX:
             if self._under_way is None and not self._next_frame(events):
@@ -165,7 +174,8 @@ class FollowerShardActor:
                 self.state.cursors[Source.CREATOR_JOURNAL, creator_shard] = whole(creator_shard, frame)
                 return rows
             self._apply_all(
-                decide_part(self.state, part, self._settings.terms, self._settings.part_rows, self._now()), events
+                decide_part(self.state, part, self._settings.terms, self._settings.part_rows, self._now()),
+                events,
             )
             decided = min(self._settings.part_rows, part.book.count - part.first_row)
             rows += decided
@@ -186,7 +196,9 @@ class FollowerShardActor:
                 return
             for message in messages:
                 rows += await self._take_report(message, events)
-                self.state.cursors[Source.EXECUTIONS, 0] = Cursor(Source.EXECUTIONS, 0, message.sequence, message.sequence)
+                self.state.cursors[Source.EXECUTIONS, 0] = Cursor(
+                    Source.EXECUTIONS, 0, message.sequence, message.sequence
+                )
 
     async def _take_report(self, message: StoredMessage, events: list[Any]) -> int:
         broker = message.subject.split(".")[1]
@@ -199,7 +211,9 @@ class FollowerShardActor:
         for report in reports:
             rows += len(report.subscriptions)
             self._inputs_ns = max(self._inputs_ns, report.transact_time)
-            decided = decide_reports(self.state, broker, report, message.sequence, self._settings.terms, self._now())
+            decided = decide_reports(
+                self.state, broker, report, message.sequence, self._settings.terms, self._now()
+            )
             for event in decided:
                 if isinstance(event, Unmatched):
                     await self._look_up(message, broker, event, events)
@@ -208,8 +222,12 @@ class FollowerShardActor:
                     events.append(event)
         return rows
 
-    async def _look_up(self, message: StoredMessage, broker: str, unmatched: Unmatched, events: list[Any]) -> None:
-        """Look in the journal for executions of orders that are not open: known ones are dropped, others parked."""
+    async def _look_up(
+        self, message: StoredMessage, broker: str, unmatched: Unmatched, events: list[Any]
+    ) -> None:
+        """Look in the journal for executions of orders that are not open: known ones are dropped, others
+        parked.
+        """
         # The state is between two frames here, while others run: nobody may take it for the last frame's.
         self.core.is_deciding = True
         await self.core.committer.settle()
@@ -227,7 +245,9 @@ class FollowerShardActor:
             self._refuse(message, events, "overfill", text, name)
         self.core.count("executions_repeated", int(applied.sum()))
 
-    def _refuse(self, message: StoredMessage, events: list[Any], reason: str, text: str, data: bytes | str) -> None:
+    def _refuse(
+        self, message: StoredMessage, events: list[Any], reason: str, text: str, data: bytes | str
+    ) -> None:
         event = refused_input(message.sequence, message.subject, reason, text, data)
         self.state.apply_event(event)
         events.append(event)
@@ -262,7 +282,9 @@ class FollowerShardActor:
     # Telling.
 
     def _counted(self) -> dict[str, int]:
-        waiting = sum(len(up.rows) for _, slot in self.state.slots_with_follow_ups() for up in slot.follow_ups)
+        waiting = sum(
+            len(up.rows) for _, slot in self.state.slots_with_follow_ups() for up in slot.follow_ups
+        )
         return {
             "accounts": len(self.state.account_ids),
             "subscriptions": self.state.places.count,

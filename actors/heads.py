@@ -1,6 +1,7 @@
 """Heads: what a shard and a host tell about themselves on core NATS, after each frame and every 200 ms.
 
-A head is a hint: readers use it to notice that they are behind, people to see how things stand. JSON, because people read it.
+A head is a hint: readers use it to notice that they are behind, people to see how things stand. JSON,
+because people read it.
 """
 
 import msgspec

@@ -1,7 +1,7 @@
 """A host: one process that runs shard actors of one kind, connected to the outside once for all of them.
 
-Its constructor does nothing that can fail. `run` connects, starts every shard, beats its heart on `hosts.<incarnation>`, and ends when it is stopped or
-when no shard is left to it.
+Its constructor does nothing that can fail. `run` connects, starts every shard, beats its heart on
+`hosts.<incarnation>`, and ends when it is stopped or when no shard is left to it.
 """
 
 import asyncio
@@ -25,8 +25,6 @@ from actors.shard import Ports, ShardActor
 from engine.frame import ShardKind
 
 _log = structlog.get_logger()
-
-_ENDED = (Phase.LOST, Phase.STOPPED)
 
 
 class HostSpec(msgspec.Struct, frozen=True):
@@ -83,7 +81,10 @@ class Host:
         router = CommandRouter(connected.ports.bus, connected.ports.wire, self.spec.settings, followers)
         if followers:
             await persist("command subscriptions", router.open)
-        shards = [asyncio.create_task(actor.core.run(actor), name=str(actor.core.key)) for actor in self._actors.values()]
+        shards = [
+            asyncio.create_task(actor.core.run(actor), name=str(actor.core.key))
+            for actor in self._actors.values()
+        ]
         beat = asyncio.create_task(self._beat(connected.ports), name="heartbeat")
         if self._stopping.is_set():
             self.stop()
@@ -92,10 +93,20 @@ class Host:
         finally:
             beat.cancel()
             await asyncio.gather(beat, router.close(), return_exceptions=True)
-        return ", ".join(f"{actor.core.key} {actor.core.phase.value} {actor.core.error}".strip() for actor in self._actors.values())
+        return ", ".join(
+            f"{actor.core.key} {actor.core.phase.value} {actor.core.error}".strip()
+            for actor in self._actors.values()
+        )
 
     async def _until_over(self, shards: list[asyncio.Task[None]]) -> None:
-        await asyncio.wait(shards)
+        await asyncio.wait(shards, return_when=asyncio.FIRST_COMPLETED)
+        while not all(shard.done() for shard in shards):
+            # A shard that crashed is taken up again by this host's successor, so the neighbours end too; they recover in no time.
+            if any(actor.core.phase is Phase.CRASHED for actor in self._actors.values()):
+                self.stop()
+            await asyncio.wait(
+                [shard for shard in shards if not shard.done()], return_when=asyncio.FIRST_COMPLETED
+            )
         # A failed shard keeps its host alive and visible until an operator stops it.
         if any(actor.core.phase is Phase.FAILED for actor in self._actors.values()):
             await self._stopping.wait()
@@ -109,7 +120,9 @@ class Host:
                 return FollowerShardActor(shard, spec.incarnation, ports, spec.settings)
             case ShardKind.GATEWAY:
                 name, broker = connected.brokers[shard]
-                return BrokerGatewayShardActor(shard, spec.incarnation, ports, spec.settings, name=name, broker=broker)
+                return BrokerGatewayShardActor(
+                    shard, spec.incarnation, ports, spec.settings, name=name, broker=broker
+                )
 
     async def _beat(self, ports: Ports) -> None:
         while True:

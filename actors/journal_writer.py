@@ -1,7 +1,8 @@
 """The owner's side of a shard's journal: fence, append one frame at a time, know when the shard is lost.
 
-Every doubtful outcome is settled by reading the subject's tail and comparing it with what was sent: stored, not stored, or another owner's.
-A lower-epoch frame at the tail is stepped over; a higher one means that the shard is lost (P5).
+Every doubtful outcome is settled by reading the subject's tail and comparing it with what was sent: stored,
+not stored, or another owner's. A lower-epoch frame at the tail is stepped over; a higher one means that the
+shard is lost (P5).
 """
 
 import asyncio
@@ -35,7 +36,9 @@ class Frame(NamedTuple):
 
 
 async def persist(what: str, attempt: Callable[[], Awaitable[T]]) -> T:
-    """Try a read or an idempotent write until it succeeds, with growing pauses. For what is safe to repeat only."""
+    """Try a read or an idempotent write until it succeeds, with growing pauses. For what is safe to repeat
+    only.
+    """
     pause_s = BACKOFF_S_MIN
     while True:
         try:
@@ -51,7 +54,8 @@ async def persist(what: str, attempt: Callable[[], Awaitable[T]]) -> T:
 class JournalWriter:
     """Appends frames of one shard under one epoch.
 
-    `encode` numbers a frame at once, so the next can be decided while one is on its way; `append` must be awaited in the same order.
+    `encode` numbers a frame at once, so the next can be decided while one is on its way; `append` must be
+    awaited in the same order.
     """
 
     def __init__(self, journal: Journal, key: ShardKey, incarnation: str) -> None:
@@ -65,13 +69,18 @@ class JournalWriter:
         self.event_time_ns = 0
 
     async def fence(self, now_ns: int) -> None:
-        """Take the shard over: append a fence frame of a higher epoch. Afterwards `sequence` is the fence's."""
+        """Take the shard over: append a fence frame of a higher epoch. Afterwards `sequence` is the
+        fence's.
+        """
         while True:
             tail = await persist(f"tail of {self.key}", lambda: self._journal.tail(self.key))
             frame = self._fence_frame(tail, now_ns)
             try:
                 self.sequence = await self._journal.append(
-                    self.key, frame.data, message_id=self._message_id(frame), expected_sequence=tail.sequence if tail else 0
+                    self.key,
+                    frame.data,
+                    message_id=self._message_id(frame),
+                    expected_sequence=tail.sequence if tail else 0,
                 )
             except OutcomeUnknownError:
                 # Settled by reading the tail again; a fence that was stored after all is superseded by the next one.
@@ -119,7 +128,9 @@ class JournalWriter:
                 )
                 return self.sequence
             except OutcomeUnknownError as error:
-                _log.warning("append_unknown", shard=str(self.key), number=frame.head.number, error=str(error))
+                _log.warning(
+                    "append_unknown", shard=str(self.key), number=frame.head.number, error=str(error)
+                )
                 stored = await self._settle(frame)
                 if stored is not None:
                     return stored
@@ -135,15 +146,21 @@ class JournalWriter:
         before = self.sequence
         tail = await persist(f"tail of {self.key}", lambda: self._journal.tail(self.key))
         if tail is None or tail.sequence < before:
-            raise ShardLostError(f"{self.key}: expected the journal to end at sequence {before} or later; its history was lost")
+            raise ShardLostError(
+                f"{self.key}: expected the journal to end at sequence {before} or later; its history was lost"
+            )
         if tail.sequence == before:
             return None
-        later = await persist(f"frames of {self.key}", lambda: self._journal.read(self.key, after_sequence=before))
+        later = await persist(
+            f"frames of {self.key}", lambda: self._journal.read(self.key, after_sequence=before)
+        )
         stored: int | None = None
         for message in later:
             head, _ = decode_head(message.data)
             if head.epoch > frame.head.epoch:
-                raise ShardLostError(f"{self.key}: epoch {head.epoch} has taken over from epoch {frame.head.epoch}")
+                raise ShardLostError(
+                    f"{self.key}: epoch {head.epoch} has taken over from epoch {frame.head.epoch}"
+                )
             if message.data == frame.data:
                 stored = message.sequence
             # A superseded owner's frame slipped in: readers drop it, the next append expects it.

@@ -1,6 +1,7 @@
 """Looking executions up in the journal: the slow path for reports on orders that are not open any more (P8).
 
-Only executions without a number, or of orders that this shard never had, come here; it reads the shard's journal from the beginning.
+Only executions without a number, or of orders that this shard never had, come here; it reads the shard's
+journal from the beginning.
 """
 
 from collections.abc import Iterable
@@ -22,19 +23,41 @@ def applied_in(events: Iterable[Any], broker: str, report: ExecutionsReported) -
     for event in events:
         if isinstance(event, ExecutionsApplied) and _is_same_order(event, broker, report):
             for index in range(len(known)):
-                same = (event.subscriptions == report.subscriptions[index]) & (event.numbers == report.numbers[index])
+                same = (event.subscriptions == report.subscriptions[index]) & (
+                    event.numbers == report.numbers[index]
+                )
                 known[index] |= bool(same.any())
     return known
 
 
 def _is_same_order(event: ExecutionsApplied, broker: str, report: ExecutionsReported) -> bool:
-    ours = (event.broker, event.prefix, event.cause_kind, event.creator_shard, event.cause_number, event.leg, event.attempt)
-    theirs = (broker, report.prefix, report.cause_kind, report.creator_shard, report.cause_number, report.leg, report.attempt)
+    ours = (
+        event.broker,
+        event.prefix,
+        event.cause_kind,
+        event.creator_shard,
+        event.cause_number,
+        event.leg,
+        event.attempt,
+    )
+    theirs = (
+        broker,
+        report.prefix,
+        report.cause_kind,
+        report.creator_shard,
+        report.cause_number,
+        report.leg,
+        report.attempt,
+    )
     return ours == theirs
 
 
-async def was_applied(journal: Journal, key: ShardKey, broker: str, report: ExecutionsReported) -> NDArray[np.bool_]:
-    """Say which rows of a report the shard's journal has applied. Cost: reads the whole journal of the shard."""
+async def was_applied(
+    journal: Journal, key: ShardKey, broker: str, report: ExecutionsReported
+) -> NDArray[np.bool_]:
+    """Say which rows of a report the shard's journal has applied. Cost: reads the whole journal of the
+    shard.
+    """
     known = np.zeros(len(report.subscriptions), np.bool_)
     after = 0
     while True:

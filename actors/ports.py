@@ -1,7 +1,8 @@
 """The outside as the actors see it: one Protocol per port.
 
-Adapters live in `gateways`; each port has a real one and an in-memory twin, and one contract suite that both pass.
-Every method may raise `actors.errors.TransientError`; only what is said here raises `OutcomeUnknownError`.
+Adapters live in `gateways`; each port has a real one and an in-memory twin, and one contract suite that
+both pass. Every method may raise `actors.errors.TransientError`; only what is said here raises
+`OutcomeUnknownError`.
 """
 
 import asyncio
@@ -38,8 +39,9 @@ class Journal(Protocol):
     async def append(self, key: ShardKey, data: bytes, *, message_id: str, expected_sequence: int) -> int:
         """Store a frame if the subject's last sequence is the expected one (0: the subject is empty).
 
-        Returns: the frame's stream sequence, once it is durable. Raises: OutcomeUnknownError on timeout, lost connection, no responder, and
-        on a refused expectation too (the frame may be the one stored there: read the tail); StreamFullError.
+        Returns: the frame's stream sequence, once it is durable. Raises: OutcomeUnknownError on timeout,
+        lost connection, no responder, and on a refused expectation too (the frame may be the one stored
+        there: read the tail); StreamFullError.
         """
         ...
 
@@ -50,14 +52,17 @@ class Journal(Protocol):
     async def read(
         self, key: ShardKey, *, after_sequence: int, bytes_max: int = 16 << 20
     ) -> list[StoredMessage]:
-        """Read the frames after a sequence, in order: at least one unless there is none, then as many as fit."""
+        """Read the frames after a sequence, in order: at least one unless there is none, then as many as
+        fit.
+        """
         ...
 
 
 class Feed(Protocol):
     """Messages of one stream and subject filter in order, without gaps, from a sequence on, for ever.
 
-    The feed repairs itself (silence, reconnect, gap). Its buffer is bounded in bytes; while it is full the server is held back.
+    The feed repairs itself (silence, reconnect, gap). Its buffer is bounded in bytes; while it is full the
+    server is held back.
     """
 
     def take(self, messages_max: int) -> list[StoredMessage]:
@@ -89,7 +94,8 @@ class Streams(Protocol):
         ...
 
     async def publish(self, subject: str, data: bytes, *, message_id: str) -> int:
-        """Append a message, at most once per message id within the stream's window. Returns: its sequence, once durable.
+        """Append a message, at most once per message id within the stream's window. Returns: its sequence,
+        once durable.
 
         Raises: OutcomeUnknownError when no answer came: publish again with the same message id.
         """
@@ -120,7 +126,9 @@ class Bus(Protocol):
         ...
 
     async def request(self, subject: str, data: bytes, *, timeout_s: float) -> bytes:
-        """Send and wait for one answer. Raises: OutcomeUnknownError when none came in time; TransientError when nobody listens."""
+        """Send and wait for one answer. Raises: OutcomeUnknownError when none came in time; TransientError
+        when nobody listens.
+        """
         ...
 
     async def subscribe(
@@ -131,7 +139,9 @@ class Bus(Protocol):
 
 
 class Snapshot(NamedTuple):
-    """A shard's state at a frame. `sequence` is that frame's stream sequence; `chunks` joined are the encoded state."""
+    """A shard's state at a frame. `sequence` is that frame's stream sequence; `chunks` joined are the
+    encoded state.
+    """
 
     key: ShardKey
     epoch: int
@@ -148,7 +158,8 @@ class Snapshots(Protocol):
     async def save(self, snapshot: Snapshot) -> bool:
         """Store a snapshot whole, then drop all but the newest two of its shard.
 
-        Returns: False, storing nothing, when one of a higher epoch, or of the same epoch and an equal or higher number, is there.
+        Returns: False, storing nothing, when one of a higher epoch, or of the same epoch and an equal or
+        higher number, is there.
         """
         ...
 
@@ -169,7 +180,9 @@ class Broker(Protocol):
 
 
 class Wire(Protocol):
-    """Reads what other programs send, and writes what they are answered. Every reader raises BadInputError."""
+    """Reads what other programs send, and writes what they are answered. Every reader raises
+    BadInputError.
+    """
 
     def fills(self, subject: str, data: bytes, sequence: int) -> list[FillInput]:
         """Read a message on `fills.<broker>.<creator_id>`."""

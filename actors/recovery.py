@@ -1,9 +1,9 @@
 """Start is always recovery: fence, restore the newest snapshot, replay the journal up to one's own fence.
 
-    STARTING -> FENCING -> REPLAYING -> LIVE -> LOST | FAILED | STOPPED
+    STARTING -> FENCING -> REPLAYING -> LIVE -> LOST | FAILED | CRASHED | STOPPED
 
-The state after it is the state of every frame before the fence, bit for bit (P6). A snapshot that the journal does not bear out, or a broken
-chain, is fail-stop for the shard.
+The state after it is the state of every frame before the fence, bit for bit (P6). A snapshot that the
+journal does not bear out, or a broken chain, is fail-stop for the shard.
 """
 
 import asyncio
@@ -34,6 +34,7 @@ class Phase(Enum):
     LIVE = "live"
     LOST = "lost"
     FAILED = "failed"
+    CRASHED = "crashed"
     STOPPED = "stopped"
 
 
@@ -72,9 +73,13 @@ async def recover(
     after = 0
     if snapshot is not None:
         after = await _restore(snapshot, journal, state, chain, writer)
-    await replay(journal, state, chain, after_sequence=after, last_sequence=writer.sequence, replayed=replayed)
+    await replay(
+        journal, state, chain, after_sequence=after, last_sequence=writer.sequence, replayed=replayed
+    )
     if chain.hash != writer.hash:
-        raise ChainBrokenError(f"journal of {writer.key}: expected it to end with this owner's fence, found frame {chain.number}")
+        raise ChainBrokenError(
+            f"journal of {writer.key}: expected it to end with this owner's fence, found frame {chain.number}"
+        )
 
 
 async def replay(
@@ -89,9 +94,14 @@ async def replay(
     """Apply the frames after a sequence up to another. Raises: ChainBrokenError."""
     while after_sequence < last_sequence:
         start = after_sequence
-        messages = await persist(f"frames of {chain.key}", lambda: journal.read(chain.key, after_sequence=start))
+        messages = await persist(
+            f"frames of {chain.key}",
+            lambda: journal.read(chain.key, after_sequence=start),  # noqa: B023
+        )
         if not messages:
-            raise ChainBrokenError(f"journal of {chain.key}: expected frames up to sequence {last_sequence}, found none after {start}")
+            raise ChainBrokenError(
+                f"journal of {chain.key}: expected frames up to sequence {last_sequence}, found none after {start}"
+            )
         for message in messages:
             after_sequence = message.sequence
             if chain.accept(message.data) is not None:
@@ -105,7 +115,9 @@ async def replay(
 
 
 async def _newest_snapshot(snapshots: Snapshots, key: ShardKey) -> Snapshot | None:
-    """Read the newest snapshot. The journal holds everything, so a database that stays away only costs time."""
+    """Read the newest snapshot. The journal holds everything, so a database that stays away only costs
+    time.
+    """
     try:
         async with asyncio.timeout(SNAPSHOT_READ_S_MAX):
             found = await persist(f"snapshots of {key}", lambda: snapshots.newest(key))
@@ -115,7 +127,9 @@ async def _newest_snapshot(snapshots: Snapshots, key: ShardKey) -> Snapshot | No
     return found[0] if found else None
 
 
-async def _restore(snapshot: Snapshot, journal: Journal, state: ShardState, chain: Chain, writer: JournalWriter) -> int:
+async def _restore(
+    snapshot: Snapshot, journal: Journal, state: ShardState, chain: Chain, writer: JournalWriter
+) -> int:
     if snapshot.sequence > writer.sequence:
         raise ChainBrokenError(
             f"{writer.key}: expected a snapshot of the journal's past, found one at sequence {snapshot.sequence} beyond {writer.sequence};"
@@ -123,10 +137,17 @@ async def _restore(snapshot: Snapshot, journal: Journal, state: ShardState, chai
         )
     columns = decode_state(b"".join(snapshot.chunks))
     if state_hash(columns) != snapshot.state_hash:
-        raise ChainBrokenError(f"{writer.key}: the snapshot at frame {snapshot.number} does not have the hash it was stored with")
-    messages = await persist(f"frame of {writer.key}", lambda: journal.read(writer.key, after_sequence=snapshot.sequence - 1, bytes_max=1))
+        raise ChainBrokenError(
+            f"{writer.key}: the snapshot at frame {snapshot.number} does not have the hash it was stored with"
+        )
+    messages = await persist(
+        f"frame of {writer.key}",
+        lambda: journal.read(writer.key, after_sequence=snapshot.sequence - 1, bytes_max=1),
+    )
     if not messages or messages[0].sequence != snapshot.sequence:
-        raise ChainBrokenError(f"{writer.key}: expected the snapshot's frame at sequence {snapshot.sequence}, found none")
+        raise ChainBrokenError(
+            f"{writer.key}: expected the snapshot's frame at sequence {snapshot.sequence}, found none"
+        )
     chain.rejoin(messages[0].data, number=snapshot.number, hash=snapshot.hash)
     state.restore(columns)
     return snapshot.sequence

@@ -1,6 +1,7 @@
 """The one file that knows Ray: hosts as Ray actors, every option explicit.
 
-Ray starts a host and tells when its process is gone; it restarts nothing and retries nothing, for who owns a shard is the journal's business.
+Ray starts a host and tells when its process is gone; it restarts nothing and retries nothing, for who owns
+a shard is the journal's business.
 """
 
 from collections.abc import Awaitable, Callable
@@ -21,7 +22,9 @@ ACTOR_OPTIONS: dict[str, Any] = {
 
 
 class _RemoteHost:
-    """A host in a Ray actor. The constructor does nothing that can fail: an exception there would be permanent death."""
+    """A host in a Ray actor. The constructor does nothing that can fail: an exception there would be
+    permanent death.
+    """
 
     def __init__(self, spec: HostSpec, connect: Callable[[], Awaitable[Connected]]) -> None:
         self._host = Host(spec, connect)
@@ -48,7 +51,11 @@ class BrokerGatewayActor(_RemoteHost):
     """Hosts one broker's gateway."""
 
 
-_CLASSES: dict[str, type[_RemoteHost]] = {"creator": CreatorActor, "follower": FollowerActor, "gateway": BrokerGatewayActor}
+_CLASSES: dict[str, type[_RemoteHost]] = {
+    "creator": CreatorActor,
+    "follower": FollowerActor,
+    "gateway": BrokerGatewayActor,
+}
 
 
 class HostHandle:

@@ -1,7 +1,9 @@
-"""What every journaled shard actor has in common: its ports, its phases, its commit loop, its head and its snapshots.
+"""What every journaled shard actor has in common: its ports, its phases, its commit loop, its head and its
+snapshots.
 
-A shard actor is one mailbox and one state: `turn` takes a batch of what has arrived, decides all of it, and sends one frame. `ShardCore` is the
-part that does not depend on the kind of shard; the kinds (`actors.creator`, `actors.follower`, `actors.broker_gateway`) hold one each.
+A shard actor is one mailbox and one state: `turn` takes a batch of what has arrived, decides all of it, and
+sends one frame. `ShardCore` is the part that does not depend on the kind of shard; the kinds
+(`actors.creator`, `actors.follower`, `actors.broker_gateway`) hold one each.
 """
 
 import asyncio
@@ -19,8 +21,10 @@ from actors.journal_writer import JournalWriter, ShardLostError, persist
 from actors.ports import Bus, Clock, Journal, Request, Snapshots, Streams, Subscription, Wire
 from actors.recovery import Phase, ShardState, recover
 from actors.settings import ShardSettings
+from engine.chain import ChainBrokenError
 from engine.events import InputsRefused
-from engine.frame import Cursor, FrameHead, ShardKey, Source
+from engine.frame import Cursor, FrameError, FrameHead, ShardKey, Source
+from engine.sections import SectionError
 from engine.tables import state_hash
 
 _log = structlog.get_logger()
@@ -66,7 +70,9 @@ class ShardActor(Protocol):
 class ShardCore:
     """The commit loop of one shard."""
 
-    def __init__(self, key: ShardKey, incarnation: str, ports: Ports, settings: ShardSettings, state: CursoredState) -> None:
+    def __init__(
+        self, key: ShardKey, incarnation: str, ports: Ports, settings: ShardSettings, state: CursoredState
+    ) -> None:
         self.key = key
         self.incarnation = incarnation
         self.ports = ports
@@ -100,7 +106,13 @@ class ShardCore:
     def enter(self, phase: Phase) -> None:
         """Go to a phase."""
         self.phase = phase
-        _log.info("phase", shard=str(self.key), phase=phase.value, epoch=self.writer.epoch, incarnation=self.incarnation)
+        _log.info(
+            "phase",
+            shard=str(self.key),
+            phase=phase.value,
+            epoch=self.writer.epoch,
+            incarnation=self.incarnation,
+        )
 
     async def recover(self) -> None:
         """Take the shard over and bring the state up to the fence."""
@@ -129,7 +141,9 @@ class ShardCore:
     async def subscribe(self, subject: str, receive: Callable[[Request], None], *, queue: str = "") -> None:
         """Receive requests until the shard is closed."""
         bus = self.ports.bus
-        self._subscriptions.append(await persist(f"subscription to {subject}", lambda: bus.subscribe(subject, receive, queue=queue)))
+        self._subscriptions.append(
+            await persist(f"subscription to {subject}", lambda: bus.subscribe(subject, receive, queue=queue))
+        )
 
     def event_time_ns(self, inputs_ns: int = 0) -> int:
         """Tell the time that the next frame is stamped with: it never goes back."""
@@ -161,17 +175,20 @@ class ShardCore:
             await self.tell()
             self.arrived.set()
 
-        await self.committer.commit(events, tuple(cursors[key] for key in sorted(cursors)), event_time_ns, [*released, told])
+        await self.committer.commit(
+            events, tuple(cursors[key] for key in sorted(cursors)), event_time_ns, [*released, told]
+        )
 
     async def rest(self) -> None:
-        """Do what there is to do between frames: settle a finished append, tell of silent progress, take a snapshot."""
+        """Do what there is to do between frames: settle a finished append, tell of silent progress, take a
+        snapshot.
+        """
         in_flight = self.committer.in_flight()
         if in_flight is not None and in_flight.done():
             await self.committer.settle()
         if self._undelivered and self.committer.is_idle:
             outputs, self._undelivered = self._undelivered, []
-            for output in outputs:
-                await persist("dead letter", output)
+            await asyncio.gather(*(output() for output in outputs), return_exceptions=True)
         if self.is_settled and self.state.cursors != self._told_cursors:
             # Inputs that led to no frame: whoever waits for them to be taken need not wait for the next heartbeat.
             await self.tell_quietly()
@@ -189,15 +206,27 @@ class ShardCore:
             event.sequences.tolist(), event.subjects, event.reasons, event.excerpts, strict=True
         ):
             code, _, text = reason.partition(": ")
-            letter = {"subject": subject, "sequence": sequence, "reason": code, "error": text, "excerpt": excerpt}
-            outputs.append(self._dead_letter(msgspec.json.encode(letter), f"{self.key}/{subject}/{sequence}/{excerpt[:64]}"))
+            letter = {
+                "subject": subject,
+                "sequence": sequence,
+                "reason": code,
+                "error": text,
+                "excerpt": excerpt,
+            }
+            outputs.append(
+                self._dead_letter(
+                    msgspec.json.encode(letter), f"{self.key}/{subject}/{sequence}/{excerpt[:64]}"
+                )
+            )
         return outputs
 
     def _dead_letter(self, data: bytes, message_id: str) -> Output:
         subject = f"deadletter.{self.key.kind.name.lower()}.{self.key.shard}"
 
         async def publish() -> None:
-            await self.ports.streams.publish(subject, data, message_id=message_id)
+            await persist(
+                "dead letter", lambda: self.ports.streams.publish(subject, data, message_id=message_id)
+            )
 
         return publish
 
@@ -241,7 +270,12 @@ class ShardCore:
         """Answer with the hash of the state, which is asked for while nothing moves."""
         settled = self.is_settled and self.phase is Phase.LIVE
         digest = state_hash(self.state.state()).hex() if settled else ""
-        answer = {"epoch": self.writer.epoch, "number": self.committer.durable_number, "state_hash": digest, "settled": settled}
+        answer = {
+            "epoch": self.writer.epoch,
+            "number": self.committer.durable_number,
+            "state_hash": digest,
+            "settled": settled,
+        }
         self.answer_soon(request, msgspec.json.encode(answer))
 
     def answer_soon(self, request: Request, answer: bytes) -> None:
@@ -273,11 +307,16 @@ class ShardCore:
         except ShardLostError as error:
             self.error = str(error)
             self.enter(Phase.LOST)
-        except Exception as error:
-            # Fail-stop for this shard, not for the process: its neighbours go on.
+        except (ChainBrokenError, FrameError, SectionError) as error:
+            # Fail-stop: history does not hold together, and starting again would not mend it.
             self.error = f"{type(error).__name__}: {error}"
             _log.exception("shard_failed", shard=str(self.key), alarm=True)
             self.enter(Phase.FAILED)
+        except Exception as error:  # noqa: BLE001
+            # Fail-stop for this shard, not for its neighbours; a successor replays what is durable and tries again.
+            self.error = f"{type(error).__name__}: {error}"
+            _log.exception("shard_crashed", shard=str(self.key), alarm=True)
+            self.enter(Phase.CRASHED)
         finally:
             await self._closed(actor)
 
@@ -295,4 +334,6 @@ class ShardCore:
 def refused_input(sequence: int, subject: str, reason: str, text: str, data: bytes | str) -> InputsRefused:
     """Make the event of one refused input, with the first of its bytes as an excerpt."""
     excerpt = data if isinstance(data, str) else data[:200].decode("utf-8", "replace")
-    return InputsRefused(np.array([sequence], np.int64), [subject[:200]], [f"{reason}: {text[:300]}"], [excerpt[:200]])
+    return InputsRefused(
+        np.array([sequence], np.int64), [subject[:200]], [f"{reason}: {text[:300]}"], [excerpt[:200]]
+    )

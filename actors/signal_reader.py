@@ -1,6 +1,7 @@
 """Reading creator shards' journals: frames in chain order, one signal part at a time, resumable at any part.
 
-The journal's own delivery is the hint that something happened. A feed that falls silent behind a creator shard's head is opened again.
+The journal's own delivery is the hint that something happened. A feed that falls silent behind a creator
+shard's head is opened again.
 """
 
 from collections import deque
@@ -80,7 +81,9 @@ class SignalReader:
     def watch(self) -> None:
         """Open the feed again when it stays behind the creator shard's head."""
         assert self._feed is not None
-        self._behind_ticks = self._behind_ticks + 1 if self.head_number > self._chain.number and not self._frames else 0
+        self._behind_ticks = (
+            self._behind_ticks + 1 if self.head_number > self._chain.number and not self._frames else 0
+        )
         if self._behind_ticks > BEHIND_TICKS_MAX:
             self._behind_ticks = 0
             self._feed.reset(self._read_sequence)

@@ -2,8 +2,8 @@
 
     (empty) -> STARTING -> RUNNING -> (ended, or silent for too long) -> STARTING under a new name
 
-A silent host is replaced without waiting for its end: it may be stopped and go on later, and then the journal refuses it. While NATS itself is away
-nobody is judged by silence.
+A silent host is replaced without waiting for its end: it may be stopped and go on later, and then the
+journal refuses it. While NATS itself is away nobody is judged by silence.
 """
 
 import asyncio
@@ -108,7 +108,7 @@ class HostKeeper:
             began_s = time.monotonic()
             try:
                 reason = await self._run_once(slot)
-            except Exception as error:
+            except Exception as error:  # noqa: BLE001
                 # Whatever Ray says, the slot stays to be filled.
                 reason = f"{type(error).__name__}: {error}"
             _log.warning("host_ended", incarnation=slot.incarnation, pid=slot.pid, reason=reason)
@@ -143,7 +143,9 @@ class HostKeeper:
             self._connected_s = now_s
             return False
         # A host that has not been heard yet is still being started; a new connection to NATS gives everyone time to speak again.
-        missing_s = self._options.heartbeat_missing_ms_max / 1000 if slot.pid else float(self._options.start_s_max)
+        missing_s = (
+            self._options.heartbeat_missing_ms_max / 1000 if slot.pid else float(self._options.start_s_max)
+        )
         return now_s - max(slot.heard_s, self._connected_s) > missing_s
 
     async def stop(self) -> None:

@@ -49,7 +49,12 @@ class Cluster:
     """A cluster that runs; made by `running_cluster`."""
 
     def __init__(
-        self, data: Path, config: Config, servers: Servers, keeper: HostKeeper, programs: tuple[ChildProgram, ...]
+        self,
+        data: Path,
+        config: Config,
+        servers: Servers,
+        keeper: HostKeeper,
+        programs: tuple[ChildProgram, ...],
     ) -> None:
         self.data = data
         self.config = config
@@ -77,7 +82,9 @@ async def running_cluster(data: Path, config: Config) -> AsyncIterator[Cluster]:
                 await ensure_stream(connection, settings)
             ray = await start_ray(data, config, servers.credentials, secrets, run_file)
             stack.push_async_callback(functools.partial(ray.stop, stop_s_max=config.supervision.stop_s_max))
-            brokers = [await _start_broker(data, config, servers, run_file, name) for name in broker_names(config)]
+            brokers = [
+                await _start_broker(data, config, servers, run_file, name) for name in broker_names(config)
+            ]
             started = tuple(broker for broker in brokers if broker is not None)
             for broker in started:
                 stack.push_async_callback(broker.stop)
@@ -121,7 +128,9 @@ async def _start_hosts(config: Config, servers: Servers, connection: NatsConnect
     settings = shard_settings(config)
 
     def start(spec: HostSpec) -> HostHandle:
-        return start_host(spec, functools.partial(connect, connection_options(config, servers, spec.incarnation)))
+        return start_host(
+            spec, functools.partial(connect, connection_options(config, servers, spec.incarnation))
+        )
 
     def spec(kind: str, shards: tuple[int, ...], incarnation: str) -> HostSpec:
         return HostSpec(kind, shards, incarnation, settings)

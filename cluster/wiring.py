@@ -63,7 +63,9 @@ def shard_settings(config: Config) -> ShardSettings:
         instruments={
             symbol: InstrumentTerms(
                 quantity_e8(limits.lot) if limits.lot is not None else default.lot,
-                money_micros(limits.min_notional) if limits.min_notional is not None else default.min_notional,
+                money_micros(limits.min_notional)
+                if limits.min_notional is not None
+                else default.min_notional,
             )
             for symbol, limits in instruments.overrides.items()
         },

@@ -1,7 +1,8 @@
 """Blocks: what the gateway and a broker say to each other, many orders in one message.
 
-A block is the magic `LSB1` and sections (`engine.sections`). One orders block holds orders of one follower shard, one cause, leg and attempt,
-one symbol and side, so that everything but subscription and quantity stands once. Order ids are the two halves of `engine.identity`.
+A block is the magic `LSB1` and sections (`engine.sections`). One orders block holds orders of one follower
+shard, one cause, leg and attempt, one symbol and side, so that everything but subscription and quantity
+stands once. Order ids are the two halves of `engine.identity`.
 """
 
 from dataclasses import dataclass
@@ -14,7 +15,9 @@ _MAGIC = b"LSB1"
 
 @dataclass(frozen=True, slots=True, eq=False)
 class GatewayEpoch:
-    """Who speaks: first section of each block from a gateway. A broker refuses blocks of an epoch below the highest it saw (P5)."""
+    """Who speaks: first section of each block from a gateway. A broker refuses blocks of an epoch below the
+    highest it saw (P5).
+    """
 
     TAG: ClassVar[int] = 100
     epoch: int
@@ -33,9 +36,11 @@ class AccountsRegistered:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class OrdersSubmitted:
-    """New orders. `price` is the mark they were decided at, `limit_price` 0 for market, `expire_time` 0 for never; quantities unsigned.
+    """New orders. `price` is the mark they were decided at, `limit_price` 0 for market, `expire_time` 0 for
+    never; quantities unsigned.
 
-    `frame` is the journal frame that decided them. `accounts` are the numbers given in AccountsRegistered, row by row with `subscriptions`.
+    `frame` is the journal frame that decided them. `accounts` are the numbers given in AccountsRegistered,
+    row by row with `subscriptions`.
     """
 
     TAG: ClassVar[int] = 102
@@ -58,7 +63,9 @@ class OrdersSubmitted:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class CancelsSubmitted:
-    """Cancels of orders that may have been sent, by order coordinates; answered by executions (Canceled), or not at all if already done."""
+    """Cancels of orders that may have been sent, by order coordinates; answered by executions (Canceled),
+    or not at all if already done.
+    """
 
     TAG: ClassVar[int] = 103
     follower_shard: int
@@ -72,9 +79,11 @@ class CancelsSubmitted:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class BlockAnswered:
-    """The broker's one reply to a block, after its ledger is on disk. `refusal` is empty, or why the whole block was refused.
+    """The broker's one reply to a block, after its ledger is on disk. `refusal` is empty, or why the whole
+    block was refused.
 
-    `accepted` and `repeated` count orders taken now and orders whose ids it had seen. Orders refused one by one are reported as executions.
+    `accepted` and `repeated` count orders taken now and orders whose ids it had seen. Orders refused one by
+    one are reported as executions.
     """
 
     TAG: ClassVar[int] = 104
@@ -85,10 +94,11 @@ class BlockAnswered:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ExecutionsReported:
-    """Executions of orders of one cause, leg and attempt: the message on `executions.<broker>.<follower shard>`.
+    """Executions of orders of one cause, leg and attempt: the message on `executions.<broker>.<follower
+    shard>`.
 
-    Execution ids are `prefix` and the decimal `numbers`; the numbers of one prefix ascend without gaps over the messages of one follower
-    shard. `exec_types` are `engine.order_state.ExecType`.
+    Execution ids are `prefix` and the decimal `numbers`; the numbers of one prefix ascend without gaps over
+    the messages of one follower shard. `exec_types` are `engine.order_state.ExecType`.
     """
 
     TAG: ClassVar[int] = 105

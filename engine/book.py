@@ -1,7 +1,9 @@
-"""A book: one creator's subscriptions in one follower shard, as columns, in order of creation; rows never move.
+"""A book: one creator's subscriptions in one follower shard, as columns, in order of creation; rows never
+move.
 
-All rows of a book answer the same signals, so a signal is a pass over contiguous columns. Positions stand per instrument in a `Slot`: target t,
-position p, open orders' signed remainder o, and cost, which is what the position cost to build (negative: a short's proceeds).
+All rows of a book answer the same signals, so a signal is a pass over contiguous columns. Positions stand
+per instrument in a `Slot`: target t, position p, open orders' signed remainder o, and cost, which is what
+the position cost to build (negative: a short's proceeds).
 """
 
 from collections.abc import Iterator
@@ -68,7 +70,8 @@ class OrderKey(NamedTuple):
 
 @dataclass(slots=True)
 class FollowUp:
-    """Rows whose cause is not done: it waits for cancels to be answered (`due` 0), or for the next attempt of an exit at `due` ns.
+    """Rows whose cause is not done: it waits for cancels to be answered (`due` 0), or for the next attempt
+    of an exit at `due` ns.
 
     `price` and `transact_time` are the signal's that decided last.
     """
@@ -181,7 +184,8 @@ class Book:
     ) -> tuple[Int64s, NDArray[np.bool_] | None]:
         """Value rows: cash and every position at its mark, each position floored to the micro.
 
-        Returns: equity in micros, and which rows are beyond MONEY_MAX (None: none). `marks` hold every instrument of the creator.
+        Returns: equity in micros, and which rows are beyond MONEY_MAX (None: none). `marks` hold every
+        instrument of the creator.
         """
         equity = np.array(self.subscriptions["cash"][rows], np.int64)
         beyond: NDArray[np.bool_] | None = None
@@ -199,7 +203,9 @@ class Book:
         return equity, beyond
 
     def available_cash(self, rows: slice | NDArray[np.int64]) -> Int64s:
-        """Say what rows may spend: cash less reservations, less a short's proceeds and as much again, which secures it."""
+        """Say what rows may spend: cash less reservations, less a short's proceeds and as much again, which
+        secures it.
+        """
         table = self.subscriptions
         available: Int64s = table["cash"][rows] - table["reserved"][rows]
         available -= 2 * table["short_proceeds"][rows]

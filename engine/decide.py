@@ -1,7 +1,8 @@
 """What a follower shard does about a signal, a report, a passed time: reads the state, yields events.
 
-The caller applies each event before asking for the next (`for event in decide...: shard.apply_event(event)`), so a later decision of the same
-frame sees the earlier ones. Commands are decided in `engine.commands`.
+The caller applies each event before asking for the next (`for event in decide...:
+shard.apply_event(event)`), so a later decision of the same frame sees the earlier ones. Commands are
+decided in `engine.commands`.
 """
 
 from collections.abc import Iterator
@@ -46,7 +47,9 @@ class SignalPart(NamedTuple):
 
 
 def learn(shard: FollowerShard, creator_shard: int, event: Any) -> Iterator[Any]:
-    """Take over the creators and instruments that a creator shard introduced and this shard does not know yet."""
+    """Take over the creators and instruments that a creator shard introduced and this shard does not know
+    yet.
+    """
     if isinstance(event, CreatorsOpened):
         new = [index for index, name in enumerate(event.ids) if (creator_shard, name) not in shard.creators]
         if new:
@@ -78,7 +81,9 @@ def parts_of(
     position: int = 0,
     row: int = 0,
 ) -> Iterator[SignalPart]:
-    """Split a fill's signals into parts; with a cursor's `position` and `row`, only what that cursor has not passed."""
+    """Split a fill's signals into parts; with a cursor's `position` and `row`, only what that cursor has
+    not passed.
+    """
     book = shard.book_of.get((creator_shard, fill.creator))
     if book is None:
         return
@@ -94,7 +99,9 @@ def parts_of(
 def decide_part(
     shard: FollowerShard, part: SignalPart, terms: Terms, part_rows: int, event_time_ns: int
 ) -> Iterator[Any]:
-    """Decide one leg of a fill for one part of its creator's book: dispositions, orders, cancels, follow-ups."""
+    """Decide one leg of a fill for one part of its creator's book: dispositions, orders, cancels,
+    follow-ups.
+    """
     book, fill, leg = part.book, part.fill, part.leg
     rows = slice(part.first_row, min(part.first_row + part_rows, book.count))
     if not (book.subscriptions["status"][rows] < Status.ENDING).any():
@@ -199,9 +206,11 @@ def after_reports(
     terms: Terms,
     event_time_ns: int,
 ) -> Iterator[Any]:
-    """Go on after reports on orders of one block: try an exit's remainder again, follow up after cancels, end what is over.
+    """Go on after reports on orders of one block: try an exit's remainder again, follow up after cancels,
+    end what is over.
 
-    `rows` are those reported on, `ended` those whose orders ended with a remainder (canceled, rejected, expired).
+    `rows` are those reported on, `ended` those whose orders ended with a remainder (canceled, rejected,
+    expired).
     """
     book, slot = block.book, block.slot
     waiting = slot.waiting(0, book.count)
@@ -299,7 +308,9 @@ def decide_due(shard: FollowerShard, terms: Terms, event_time_ns: int) -> Iterat
 
 
 def end_finished(shard: FollowerShard, book: Book, rows: NDArray[np.int64]) -> Iterator[SubscriptionsEnded]:
-    """End the ending subscriptions among some rows that hold nothing, have nothing open and wait for nothing."""
+    """End the ending subscriptions among some rows that hold nothing, have nothing open and wait for
+    nothing.
+    """
     ending = np.unique(rows[book.subscriptions["status"][rows] == Status.ENDING])
     for slot in book.slots:
         if not len(ending):

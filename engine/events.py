@@ -1,14 +1,13 @@
 """Events: everything a shard's journal can say, one section type each, past tense.
 
-State changes by applying these and in no other way, live and on replay alike (P6): they record what was decided, so old frames replay the
-same under newer rules. Numbers name things inside one shard: creators and instruments per creator shard, accounts and subscriptions per
-follower shard; none is ever reused. Texts stand here once, when a number is introduced.
-Units: see `engine.units`. Sides are +1 buy and -1 sell.
+State changes by applying these and in no other way, live and on replay alike (P6): they record what was
+decided, so old frames replay the same under newer rules. Numbers name things inside one shard: creators and
+instruments per creator shard, accounts and subscriptions per follower shard; none is ever reused. Texts
+stand here once, when a number is introduced. Units: see `engine.units`. Sides are +1 buy and -1 sell.
 """
 
 from dataclasses import dataclass
 from typing import ClassVar
-
 
 from engine.sections import Ascending, Column, Texts, tags
 
@@ -46,7 +45,9 @@ class CreatorsOpened:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class MarksUpdated:
-    """Instruments got new marks; within one section a later price of an instrument replaces an earlier one."""
+    """Instruments got new marks; within one section a later price of an instrument replaces an earlier
+    one.
+    """
 
     TAG: ClassVar[int] = 12
     instruments: Column
@@ -56,11 +57,13 @@ class MarksUpdated:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class FillApplied:
-    """A creator's fill changed its portfolio; followers read their signals, one a leg, from this (`engine.portfolio.legs`).
+    """A creator's fill changed its portfolio; followers read their signals, one a leg, from this
+    (`engine.portfolio.legs`).
 
-    `signal` numbers the fill in its creator shard. `equity` is the creator's just before the fill, at `mark_prices`, which hold every
-    instrument the creator has traded with the fill's own price as its instrument's mark. Positions are signed. `order_quantity` is 0
-    when the fill names no order. `sequence` is the ingress message's.
+    `signal` numbers the fill in its creator shard. `equity` is the creator's just before the fill, at
+    `mark_prices`, which hold every instrument the creator has traded with the fill's own price as its
+    instrument's mark. Positions are signed. `order_quantity` is 0 when the fill names no order. `sequence`
+    is the ingress message's.
     """
 
     TAG: ClassVar[int] = 13
@@ -118,7 +121,9 @@ class InstrumentsLearned:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class AccountsOpened:
-    """Accounts began with numbers from `first`; `broker_of` indexes `brokers`; `dedicated` is the shard given away to, or -1."""
+    """Accounts began with numbers from `first`; `broker_of` indexes `brokers`; `dedicated` is the shard
+    given away to, or -1.
+    """
 
     TAG: ClassVar[int] = 22
     first: int
@@ -131,10 +136,11 @@ class AccountsOpened:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SubscriptionsOpened:
-    """Subscriptions began with numbers from `first`; each counts from the creator-shard frame in `from_frames`.
+    """Subscriptions began with numbers from `first`; each counts from the creator-shard frame in
+    `from_frames`.
 
-    `modes` are `engine.book.Mode`, `ratios` micros, `amounts`, `max_order_notionals` and `cash` micros (0 = no limit), `max_weights`
-    micros (0 = no limit), `allow_short` 0 or 1.
+    `modes` are `engine.book.Mode`, `ratios` micros, `amounts`, `max_order_notionals` and `cash` micros (0 =
+    no limit), `max_weights` micros (0 = no limit), `allow_short` 0 or 1.
     """
 
     TAG: ClassVar[int] = 23
@@ -155,7 +161,8 @@ class SubscriptionsOpened:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SubscriptionsEnding:
-    """Unfollowed: from creator-shard frame `until_frames` on no signal counts; every position is being closed.
+    """Unfollowed: from creator-shard frame `until_frames` on no signal counts; every position is being
+    closed.
 
     `cause` numbers the closing orders' cause in this shard (CauseKind.COMMAND).
     """
@@ -179,11 +186,13 @@ class SubscriptionsEnded:
 class SignalDecided:
     """One part of a shard's subscriptions answered one signal: its dispositions and its orders.
 
-    Shapes: one row a subscription of the creator's book, `first_row` on, in order of creation; `dispositions` are
-    `engine.disposition.Disposition` (0: not active, no disposition). An order's quantity is `units * unit`; 0 is no order.
-    `residuals` are what the target keeps beyond position, open orders and this order, so target = position + open + order + residual.
-    `side` is the orders' side, `price` the signal's, `limit_price` 0 for a market order, `expire_time` 0 for never, `is_exit` 0 or 1.
-    Marks are the signal's. `fee_rate` (micros of notional) is what an entry reserves above its limit; `transact_time` is the creator's fill's.
+    Shapes: one row a subscription of the creator's book, `first_row` on, in order of creation;
+    `dispositions` are `engine.disposition.Disposition` (0: not active, no disposition). An order's quantity
+    is `units * unit`; 0 is no order. `residuals` are what the target keeps beyond position, open orders and
+    this order, so target = position + open + order + residual. `side` is the orders' side, `price` the
+    signal's, `limit_price` 0 for a market order, `expire_time` 0 for never, `is_exit` 0 or 1. Marks are the
+    signal's. `fee_rate` (micros of notional) is what an entry reserves above its limit; `transact_time` is
+    the creator's fill's.
     """
 
     TAG: ClassVar[int] = 26
@@ -212,10 +221,11 @@ class SignalDecided:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class OrdersPlaced:
-    """Orders whose cause was decided before or is no signal: closings, follow-ups after a cancel, further attempts of an exit.
+    """Orders whose cause was decided before or is no signal: closings, follow-ups after a cancel, further
+    attempts of an exit.
 
-    Scalars as in `SignalDecided`. Shapes: one row a subscription; a quantity of 0 places nothing and only ends the row's follow-up.
-    `targets` are the rows' targets after it.
+    Scalars as in `SignalDecided`. Shapes: one row a subscription; a quantity of 0 places nothing and only
+    ends the row's follow-up. `targets` are the rows' targets after it.
     """
 
     TAG: ClassVar[int] = 27
@@ -254,9 +264,11 @@ class CancelsRequested:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class FollowUpsQueued:
-    """A cause is not done for some subscriptions: it waits for cancels to be answered (`due` 0), or for an exit's next attempt at `due`.
+    """A cause is not done for some subscriptions: it waits for cancels to be answered (`due` 0), or for an
+    exit's next attempt at `due`.
 
-    `attempt` is the one that the order will have. It replaces what was queued for the same subscriptions and instrument.
+    `attempt` is the one that the order will have. It replaces what was queued for the same subscriptions
+    and instrument.
     """
 
     TAG: ClassVar[int] = 29
@@ -278,8 +290,8 @@ class FollowUpsQueued:
 class ExecutionsApplied:
     """A broker's reports on orders of one cause, leg and attempt, each counted once (P8).
 
-    An execution id is `prefix` and the decimal `numbers`, or `prefix` alone where the number is -1. `exec_types` are
-    `engine.order_state.ExecType`; `quantities`, `prices` and `fees` are of this execution.
+    An execution id is `prefix` and the decimal `numbers`, or `prefix` alone where the number is -1.
+    `exec_types` are `engine.order_state.ExecType`; `quantities`, `prices` and `fees` are of this execution.
     """
 
     TAG: ClassVar[int] = 30
@@ -302,7 +314,9 @@ class ExecutionsApplied:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class BlocksAnswered:
-    """A broker took orders: every follower frame up to the head's ORDERS cursor is out of the gateway's hands."""
+    """A broker took orders: every follower frame up to the head's ORDERS cursor is out of the gateway's
+    hands.
+    """
 
     TAG: ClassVar[int] = 40
     orders: int
@@ -310,9 +324,11 @@ class BlocksAnswered:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class OrdersWithdrawn:
-    """Orders of one cause that never left for the broker: expired unsent, or cancelled while queued (`exec_type` says which).
+    """Orders of one cause that never left for the broker: expired unsent, or cancelled while queued
+    (`exec_type` says which).
 
-    The gateway reports them as executions numbered from `first_number`. `sequence` is their frame's in the follower journals' stream.
+    The gateway reports them as executions numbered from `first_number`. `sequence` is their frame's in the
+    follower journals' stream.
     """
 
     TAG: ClassVar[int] = 41

@@ -1,7 +1,8 @@
 """A follower shard's state, and how events change it.
 
-Accounts and subscriptions have numbers that are never reused; a subscription stands in its creator's book at a row that never moves. `apply` is
-the one way in, live and on replay alike (P6); what to apply is decided in `engine.decide`, which only reads.
+Accounts and subscriptions have numbers that are never reused; a subscription stands in its creator's book
+at a row that never moves. `apply` is the one way in, live and on replay alike (P6); what to apply is
+decided in `engine.decide`, which only reads.
 """
 
 from dataclasses import dataclass
@@ -124,7 +125,9 @@ class FollowerShard:
     def by_book(
         self, subscriptions: NDArray[np.int64]
     ) -> list[tuple[Book, NDArray[np.int64], NDArray[np.int64] | slice]]:
-        """Find subscriptions' rows, book by book. Returns: book, rows, and which of the subscriptions these are."""
+        """Find subscriptions' rows, book by book. Returns: book, rows, and which of the subscriptions these
+        are.
+        """
         books = self.places["book"][subscriptions]
         rows = self.places["row"][subscriptions].astype(np.int64)
         if len(books) and books.min() == books.max():

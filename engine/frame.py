@@ -1,8 +1,9 @@
 """Journal frames: one group commit of one shard, as one message.
 
-A frame is a fixed head, the input cursors that the shard had reached, and the sections of what it decided (`engine.events`). Each carries
-the hash of the frame before it (BLAKE2b, 32 bytes, over the previous frame's whole bytes), so a rewritten or shortened history is noticed.
-Frame numbers start at 1 and grow by one; epochs grow with each change of owner (P5).
+A frame is a fixed head, the input cursors that the shard had reached, and the sections of what it decided
+(`engine.events`). Each carries the hash of the frame before it (BLAKE2b, 32 bytes, over the previous
+frame's whole bytes), so a rewritten or shortened history is noticed. Frame numbers start at 1 and grow by
+one; epochs grow with each change of owner (P5).
 """
 
 import struct
@@ -68,8 +69,10 @@ class ShardKey(NamedTuple):
 class Cursor(NamedTuple):
     """How far a shard has taken one input.
 
-    `number` is a frame number and `hash` that frame's, for a journal; a stream has its sequence as number, and no hash. `sequence` is the stream
-    sequence in both. `position` and `row` name the signal inside the frame and the first row not yet decided while a large shard is between two parts (`row` is NO_ROW otherwise).
+    `number` is a frame number and `hash` that frame's, for a journal; a stream has its sequence as number,
+    and no hash. `sequence` is the stream sequence in both. `position` and `row` name the signal inside the
+    frame and the first row not yet decided while a large shard is between two parts (`row` is NO_ROW
+    otherwise).
     """
 
     source: Source

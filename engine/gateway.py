@@ -1,7 +1,9 @@
-"""A broker gateway's state: what it has learned from the follower journals, and which orders are still its own.
+"""A broker gateway's state: what it has learned from the follower journals, and which orders are still its
+own.
 
-Follower frames name subscriptions by number; the gateway learns from the same frames which account each belongs to and which broker that trades at, and
-makes blocks for its broker (`engine.blocks`). Frames up to the ORDERS cursor are answered; that cursor is all that its own journal must remember.
+Follower frames name subscriptions by number; the gateway learns from the same frames which account each
+belongs to and which broker that trades at, and makes blocks for its broker (`engine.blocks`). Frames up to
+the ORDERS cursor are answered; that cursor is all that its own journal must remember.
 """
 
 from collections.abc import Iterator
@@ -66,7 +68,9 @@ class Outgoing:
         return replace(self, section=section)
 
     def conflicts_with(self, earlier: "Outgoing") -> bool:
-        """Say whether this must wait until an earlier block is answered: the same account and instrument, or an account not yet registered."""
+        """Say whether this must wait until an earlier block is answered: the same account and instrument,
+        or an account not yet registered.
+        """
         if self.follower_shard != earlier.follower_shard:
             return False
         if isinstance(self.section, AccountsRegistered) or isinstance(earlier.section, AccountsRegistered):
@@ -119,11 +123,19 @@ class FollowerView:
                 chosen = np.flatnonzero(event.units)
                 key = OrderKey(CauseKind.SIGNAL, event.creator_shard, event.signal, event.leg, 0)
                 yield from self._orders(
-                    broker, sequence, frame, event, key, event.subscriptions[chosen], event.units[chosen] * event.unit
+                    broker,
+                    sequence,
+                    frame,
+                    event,
+                    key,
+                    event.subscriptions[chosen],
+                    event.units[chosen] * event.unit,
                 )
             case OrdersPlaced():
                 chosen = np.flatnonzero(event.quantities)
-                key = OrderKey(event.cause_kind, event.cause_creator_shard, event.cause_number, event.leg, event.attempt)
+                key = OrderKey(
+                    event.cause_kind, event.cause_creator_shard, event.cause_number, event.leg, event.attempt
+                )
                 yield from self._orders(
                     broker, sequence, frame, event, key, event.subscriptions[chosen], event.quantities[chosen]
                 )
@@ -212,13 +224,19 @@ class GatewayShard:
         self.forget_passed()
 
     def forget_passed(self) -> None:
-        """Forget withdrawn orders of frames that the ORDERS cursor has passed: these are not read for sending again."""
+        """Forget withdrawn orders of frames that the ORDERS cursor has passed: these are not read for
+        sending again.
+        """
         self._gone = [event for event in self._gone if event.sequence > self.answered_sequence]
 
     def without_withdrawn(self, outgoing: Outgoing) -> Outgoing:
-        """Leave out the orders that were withdrawn before: their frame is read again after a restart, they must not be sent."""
+        """Leave out the orders that were withdrawn before: their frame is read again after a restart, they
+        must not be sent.
+        """
         for event in self._gone:
-            key = OrderKey(event.cause_kind, event.creator_shard, event.cause_number, event.leg, event.attempt)
+            key = OrderKey(
+                event.cause_kind, event.creator_shard, event.cause_number, event.leg, event.attempt
+            )
             if outgoing.key == key and outgoing.follower_shard == event.follower_shard:
                 outgoing = outgoing.of_rows(~np.isin(outgoing.orders.subscriptions, event.subscriptions))
         return outgoing
@@ -235,9 +253,18 @@ class GatewayShard:
                 raise AssertionError(f"a gateway shard cannot apply {type(event).__name__}")
 
     def state(self) -> State:
-        """Name everything as columns. Taken only while everything read is answered: nothing withdrawn can be read again."""
+        """Name everything as columns. Taken only while everything read is answered: nothing withdrawn can
+        be read again.
+        """
         known = [
-            (v.shard, v.chain.number, v.chain.hash, v.chain.epoch, v.brokers, [(*key, text) for key, text in sorted(v.symbols.items())])
+            (
+                v.shard,
+                v.chain.number,
+                v.chain.hash,
+                v.chain.epoch,
+                v.brokers,
+                [(*key, text) for key, text in sorted(v.symbols.items())],
+            )
             for v in (self.views[shard] for shard in sorted(self.views))
         ]
         state: State = {
@@ -246,7 +273,9 @@ class GatewayShard:
             "read_sequence": np.array([self.read_sequence], np.int64),
         }
         for shard, view in self.views.items():
-            state |= view.accounts.state(f"{shard}.account") | view.subscriptions.state(f"{shard}.subscription")
+            state |= view.accounts.state(f"{shard}.account") | view.subscriptions.state(
+                f"{shard}.subscription"
+            )
         return state
 
     def restore(self, state: State) -> None:

@@ -1,8 +1,8 @@
 """Open orders as blocks of columns, and what executions do to them and to the positions behind them.
 
-A block holds the orders that one part of one book placed for one cause, leg and attempt. Look-ups go by that key and the row; a block
-goes when its last order ends, so hot state knows open orders only (P8). Cash moves by the execution's notional, a buy's rounded up and a
-sell's down, and by the broker's fee (P7).
+A block holds the orders that one part of one book placed for one cause, leg and attempt. Look-ups go by
+that key and the row; a block goes when its last order ends, so hot state knows open orders only (P8). Cash
+moves by the execution's notional, a buy's rounded up and a sell's down, and by the broker's fee (P7).
 """
 
 from dataclasses import dataclass
@@ -38,7 +38,9 @@ class OrderBlock:
     is_open: NDArray[np.bool_]
 
     def find(self, rows: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
-        """Find rows of the book in the block. Returns: positions in the block, and which rows are there at all."""
+        """Find rows of the book in the block. Returns: positions in the block, and which rows are there at
+        all.
+        """
         if len(rows) == len(self.rows) and np.array_equal(rows, self.rows):
             return np.arange(len(rows)), np.ones(len(rows), np.bool_)
         at = np.searchsorted(self.rows, rows)
@@ -46,7 +48,9 @@ class OrderBlock:
         return at, self.rows[at] == rows
 
     def reservation(self, leaves: Int64s) -> Int64s:
-        """Say what entries reserve for quantities still open: a buy at its limit and fee, a short's opening at its price. Exits: nothing."""
+        """Say what entries reserve for quantities still open: a buy at its limit and fee, a short's opening
+        at its price. Exits: nothing.
+        """
         if self.is_exit:
             return np.zeros(len(leaves), np.int64)
         if self.side < 0:
@@ -100,7 +104,9 @@ def _move_position(
 
 
 def end(block: OrderBlock, at: NDArray[np.int64]) -> None:
-    """End orders with what is left of them: nothing stays open or reserved; an entry's remainder lowers the target."""
+    """End orders with what is left of them: nothing stays open or reserved; an entry's remainder lowers the
+    target.
+    """
     leaves = block.quantity[at] - block.filled[at]
     rows, slot = block.rows[at], block.slot
     slot.open[rows] -= block.side * leaves
@@ -153,7 +159,9 @@ class OpenOrders:
         return (subscription, exec_id) in self._unnumbered.get(key, ())
 
     def of_slot(self, slot: Slot, side: int) -> list[OrderBlock]:
-        """Name the blocks of one instrument of a book on one side. Cost: all blocks; only for netting and unfollowing."""
+        """Name the blocks of one instrument of a book on one side. Cost: all blocks; only for netting and
+        unfollowing.
+        """
         return [b for blocks in self._blocks.values() for b in blocks if b.slot is slot and b.side == side]
 
     @property
@@ -175,8 +183,9 @@ class OpenOrders:
                 b.limit_price,
                 b.expire_time,
                 b.fee_rate,
+                b.transact_time,
+                len(b.rows),
             )
-            + (b.transact_time, len(b.rows))
             for b in blocks
         ]
         joined = [np.concatenate((b.rows, b.quantity, b.filled, b.is_open.astype(np.int64))) for b in blocks]

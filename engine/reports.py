@@ -1,7 +1,9 @@
-"""What a follower shard does with a broker's execution reports: each counts once, whatever comes twice, late or out of order (P8).
+"""What a follower shard does with a broker's execution reports: each counts once, whatever comes twice,
+late or out of order (P8).
 
-A numbered execution that was applied before is dropped by its number. One for an order that is not open any more, or for more than is left of
-it, is not applied: it is returned as `Unmatched`, for the caller to look up (known: dropped) or to park.
+A numbered execution that was applied before is dropped by its number. One for an order that is not open any
+more, or for more than is left of it, is not applied: it is returned as `Unmatched`, for the caller to look
+up (known: dropped) or to park.
 """
 
 from collections.abc import Iterator
@@ -43,7 +45,9 @@ def decide_reports(
     terms: Terms,
     event_time_ns: int,
 ) -> Iterator[Any]:
-    """Decide one message of reports: yields events, and `Unmatched` for what the caller must look up or park."""
+    """Decide one message of reports: yields events, and `Unmatched` for what the caller must look up or
+    park.
+    """
     key = OrderKey(report.cause_kind, report.creator_shard, report.cause_number, report.leg, report.attempt)
     fresh = np.isin(report.exec_types, _APPLIED) & ~shard.execution_ids.seen(
         broker, report.prefix, report.numbers
@@ -128,7 +132,9 @@ def _decide_distinct(
 def _open_orders(
     shard: FollowerShard, key: OrderKey, subscriptions: NDArray[np.int64], known: NDArray[np.bool_]
 ) -> Iterator[tuple[OrderBlock, NDArray[np.int64], NDArray[np.int64]]]:
-    """Find the open orders of a key. Yields: a block, rows of its book, and which of the subscriptions these are."""
+    """Find the open orders of a key. Yields: a block, rows of its book, and which of the subscriptions
+    these are.
+    """
     positions = np.flatnonzero(known)
     blocks = shard.orders.blocks(key)
     if not blocks or not len(positions):

@@ -1,10 +1,13 @@
-"""Sizing: what one signal means for a run of subscriptions, decided at once over columns (DESIGN section 7 in code).
+"""Sizing: what one signal means for a run of subscriptions, decided at once over columns (DESIGN section 7
+in code).
 
-Everything here reads the book and returns decisions; nothing is changed. Quantities are taken in the direction of the leg, so long and short
-are one rule: T is the target, H what is held or on its way (position plus open orders), both along the leg's side.
+Everything here reads the book and returns decisions; nothing is changed. Quantities are taken in the
+direction of the leg, so long and short are one rule: T is the target, H what is held or on its way
+(position plus open orders), both along the leg's side.
 
-Order of the rules for an increase: equity, permission, then the limits in `LIMITS`' order; the first limit that leaves less than a lot or
-the minimum names the skip. What rounding or the minimum alone withholds stays in the target; what a limit cuts does not.
+Order of the rules for an increase: equity, permission, then the limits in `LIMITS`' order; the first limit
+that leaves less than a lot or the minimum names the skip. What rounding or the minimum alone withholds
+stays in the target; what a limit cuts does not.
 """
 
 from dataclasses import dataclass
@@ -51,7 +54,9 @@ class Pricing(NamedTuple):
 
 @dataclass(slots=True)
 class Decisions:
-    """Shapes: one row a subscription of the run. `quantity` unsigned, in the leg's direction; `target` signed, after the decision."""
+    """Shapes: one row a subscription of the run. `quantity` unsigned, in the leg's direction; `target`
+    signed, after the decision.
+    """
 
     disposition: NDArray[np.uint8]
     quantity: Int64s
@@ -137,7 +142,9 @@ def _skip(disposition: NDArray[np.uint8], where: Mask | None, reason: Dispositio
 
 
 def _held(run: _Run) -> Int64s:
-    """Name what counts toward the target: an exit still under way on the other side is not an obstacle to opening this one."""
+    """Name what counts toward the target: an exit still under way on the other side is not an obstacle to
+    opening this one.
+    """
     held: Int64s = np.maximum(run.position + run.open, 0)
     return held
 
@@ -180,7 +187,9 @@ def _added_in_mode(
 
 
 def _net(run: _Run, disposition: NDArray[np.uint8], wants: Mask) -> None:
-    """Decide NETTED where an open order of the other side must be cancelled first, or a cause already waits for that."""
+    """Decide NETTED where an open order of the other side must be cancelled first, or a cause already waits
+    for that.
+    """
     against = (run.open < 0) & wants
     if run.waiting is not None:
         against |= run.waiting
@@ -198,7 +207,9 @@ def check_entry(
     symbol: str,
     is_stale: bool,
 ) -> None:
-    """Check the undecided rows' entries against every limit in order, and lower their targets to what is reachable."""
+    """Check the undecided rows' entries against every limit in order, and lower their targets to what is
+    reachable.
+    """
     disposition, lot = out.disposition, run.lot
     undecided = disposition == 0
     reachable = np.minimum(held, out.target)
@@ -234,7 +245,9 @@ def check_entry(
 def _limits(
     run: _Run, out: Decisions, held: Int64s, equity: Int64s, price: int, terms: Terms
 ) -> list[tuple[Disposition, Int64s]]:
-    """Say the largest quantity that each limit leaves, in their order; limits that no row has are left out."""
+    """Say the largest quantity that each limit leaves, in their order; limits that no row has are left
+    out.
+    """
     limits: list[tuple[Disposition, Int64s]] = []
     most_notional = np.asarray(run.column("max_order_notional"), np.int64)
     if most_notional.any():
@@ -259,7 +272,9 @@ def _within(a: Int64s, b: int, c: int) -> Int64s:
 
 
 def _affordable(run: _Run, out: Decisions, price: int, terms: Terms) -> Int64s:
-    """Say how much the available cash pays for: at the limit price with the fee; a short needs its notional at the signal's price."""
+    """Say how much the available cash pays for: at the limit price with the fee; a short needs its notional
+    at the signal's price.
+    """
     available = np.maximum(run.book.available_cash(run.rows), 0)
     if run.side < 0:
         return _within(available, QUANTITY_ONE, price)
@@ -269,7 +284,9 @@ def _affordable(run: _Run, out: Decisions, price: int, terms: Terms) -> Int64s:
 
 
 def size_decrease(book: Book, slot: Slot, leg: Leg, rows: slice) -> Decisions:
-    """Size a decrease of the creator's position: the same fraction of each target, whatever its equity; flat is flat."""
+    """Size a decrease of the creator's position: the same fraction of each target, whatever its equity;
+    flat is flat.
+    """
     run = _run(book, slot, -leg.side, rows)
     disposition = _active(run)
     target = run.target.copy()
@@ -285,7 +302,9 @@ def size_decrease(book: Book, slot: Slot, leg: Leg, rows: slice) -> Decisions:
 
 
 def decide_exit(run: _Run, out: Decisions, *, to_flat: bool | Mask) -> None:
-    """Order what the undecided rows hold beyond their targets; nothing is opened or added. `run.side` is the position's."""
+    """Order what the undecided rows hold beyond their targets; nothing is opened or added. `run.side` is
+    the position's.
+    """
     disposition = out.disposition
     held = np.maximum(run.position + run.open, 0)
     excess = np.maximum(held - out.target, 0)
@@ -312,10 +331,11 @@ def size_toward_target(
     book: Book, slot: Slot, rows: NDArray[np.int64], terms: Terms, *, price: int, symbol: str, transact_time: int,
     event_time_ns: int, may_enter: bool,
 ) -> list[tuple[NDArray[np.int64], Decisions]]:  # fmt: skip
-    """Move rows toward their targets as they stand: exits of what they hold beyond them, else, where allowed, entries.
+    """Move rows toward their targets as they stand: exits of what they hold beyond them, else, where
+    allowed, entries.
 
-    What follow-ups, further attempts of exits and unfollowing share. Returns: the rows of each side and kind, with their decisions;
-    a row with nothing to do is in none.
+    What follow-ups, further attempts of exits and unfollowing share. Returns: the rows of each side and
+    kind, with their decisions; a row with nothing to do is in none.
     """
     goal = slot.target[rows]
     held = slot.position[rows] + slot.open[rows]

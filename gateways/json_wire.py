@@ -58,7 +58,10 @@ class JsonWire:
             raise BadInputError("malformed", str(error)) from error
         for section in sections:
             if not isinstance(section, ExecutionsReported) or str(section.follower_shard) != shard:
-                raise BadInputError("malformed", f"block: expected executions of shard {shard}, found {type(section).__name__}")
+                raise BadInputError(
+                    "malformed",
+                    f"block: expected executions of shard {shard}, found {type(section).__name__}",
+                )
             _check_lengths(section)
         return sections
 
@@ -89,9 +92,13 @@ class JsonWire:
             case AccountOpened(account_id, shard):
                 return wire.encode_ok(command_id=command.command_id, account_id=account_id, shard=shard)
             case Followed(subscription, from_frame):
-                return wire.encode_ok(command_id=command.command_id, subscription=subscription, from_frame=from_frame)
+                return wire.encode_ok(
+                    command_id=command.command_id, subscription=subscription, from_frame=from_frame
+                )
             case Unfollowed(subscription, until_frame):
-                return wire.encode_ok(command_id=command.command_id, subscription=subscription, until_frame=until_frame)
+                return wire.encode_ok(
+                    command_id=command.command_id, subscription=subscription, until_frame=until_frame
+                )
             case Elsewhere():
                 raise AssertionError("a command for another shard is answered there")
 
@@ -126,7 +133,16 @@ def _report(execution: wire.Execution) -> ExecutionsReported:
 
 
 def _check_lengths(report: ExecutionsReported) -> None:
-    columns = (report.numbers, report.subscriptions, report.exec_types, report.quantities, report.prices, report.fees)
+    columns = (
+        report.numbers,
+        report.subscriptions,
+        report.exec_types,
+        report.quantities,
+        report.prices,
+        report.fees,
+    )
     lengths = {len(column) for column in columns}
     if lengths == {0} or len(lengths) != 1:
-        raise BadInputError("malformed", f"block: expected columns of one length above zero, found {sorted(lengths)}")
+        raise BadInputError(
+            "malformed", f"block: expected columns of one length above zero, found {sorted(lengths)}"
+        )
