@@ -26,6 +26,7 @@ _log = structlog.get_logger()
 FORWARD_S_MAX = 20.0
 FORWARD_AGAIN_S = 0.1
 REQUESTS_MAX = 1_000
+COMMANDS_MAX = 10_000
 _decode_commands = msgspec.msgpack.Decoder(list[AccountCommand])
 _decode_answers = msgspec.msgpack.Decoder(list[bytes])
 
@@ -144,6 +145,10 @@ class CommandRouter:
 
     async def _at_shard(self, shard: int, commands: list[AccountCommand]) -> list[bytes]:
         """Have commands decided by the shard that owns them, here or elsewhere."""
+        if len(commands) > COMMANDS_MAX:
+            # A frame must stay small whatever one request holds.
+            first = await self._at_shard(shard, commands[:COMMANDS_MAX])
+            return first + await self._at_shard(shard, commands[COMMANDS_MAX:])
         actor = self._shards.get(shard)
         if actor is None:
             data = msgspec.msgpack.encode(commands)

@@ -19,7 +19,8 @@ from engine.creator import CreatorShard, Refused
 from engine.frame import Cursor, ShardKey, ShardKind, Source
 from engine.identity import shard_of
 
-BATCH_MESSAGES = 2_000
+BATCH_MESSAGES = 500
+BATCH_BYTES = 1 << 20
 
 
 class CreatorShardActor:
@@ -35,7 +36,6 @@ class CreatorShardActor:
         self._shard = shard
         self._feed: Feed | None = None
         self._commands: list[Request] = []
-        self._waiting: list[StoredMessage] = []
 
     async def start(self) -> None:
         """Recover, then open the ingress feed after the last message taken."""
@@ -69,7 +69,7 @@ class CreatorShardActor:
     async def turn(self) -> None:
         """Take commands, then what has come in; send one frame."""
         assert self._feed is not None
-        messages = self._feed.take(BATCH_MESSAGES)
+        messages = self._batch(self._feed)
         commands, self._commands = self._commands, []
         if not messages and not commands:
             return
@@ -85,6 +85,19 @@ class CreatorShardActor:
             await self.core.commit(events, event_time_ns, outputs)
             # Many small messages share a frame while one is on its way; the loop must not run ahead of the others.
             await asyncio.sleep(0)
+
+    @staticmethod
+    def _batch(feed: Feed) -> list[StoredMessage]:
+        """Take a frame's worth of messages: a message may be large, and a frame must stay small."""
+        messages: list[StoredMessage] = []
+        taken_bytes = 0
+        while len(messages) < BATCH_MESSAGES and taken_bytes < BATCH_BYTES:
+            more = feed.take(1)
+            if not more:
+                break
+            messages += more
+            taken_bytes += len(more[0].data)
+        return messages
 
     def _apply(self, events: list[Any], event: Any, event_time_ns: int) -> None:
         self.state.apply_event(event, event_time_ns)

@@ -30,7 +30,7 @@ from engine.frame import NO_ROW, Cursor, ShardKey, ShardKind, Source
 from engine.identity import cause_high, format_order_id
 from engine.reports import Unmatched, decide_reports, exec_id
 
-REPORT_MESSAGES = 64
+REPORT_ROWS_MIN = 16
 REPORT_ROWS_MAX = 65_536
 FRAMES_MAX = 256
 
@@ -191,14 +191,15 @@ class FollowerShardActor:
         assert self._reports is not None
         rows = 0
         while rows < REPORT_ROWS_MAX:
-            messages = self._reports.take(REPORT_MESSAGES)
+            # One at a time: a message may hold a hundred thousand rows, and a frame must stay small.
+            messages = self._reports.take(1)
             if not messages:
                 return
-            for message in messages:
-                rows += await self._take_report(message, events)
-                self.state.cursors[Source.EXECUTIONS, 0] = Cursor(
-                    Source.EXECUTIONS, 0, message.sequence, message.sequence
-                )
+            (message,) = messages
+            rows += max(await self._take_report(message, events), REPORT_ROWS_MIN)
+            self.state.cursors[Source.EXECUTIONS, 0] = Cursor(
+                Source.EXECUTIONS, 0, message.sequence, message.sequence
+            )
 
     async def _take_report(self, message: StoredMessage, events: list[Any]) -> int:
         broker = message.subject.split(".")[1]
@@ -228,13 +229,15 @@ class FollowerShardActor:
         """Look in the journal for executions of orders that are not open: known ones are dropped, others
         parked.
         """
-        # The state is between two frames here, while others run: nobody may take it for the last frame's.
-        self.core.is_deciding = True
-        await self.core.committer.settle()
         report = unmatched.report
-        applied = await was_applied(self.core.ports.journal, self.core.key, broker, report)
-        self.core.is_deciding = False
-        applied |= applied_in(events, broker, report)
+        applied = np.zeros(len(report.subscriptions), np.bool_)
+        if unmatched.reason == "unmatched_execution":
+            # The state is between two frames here while others run: nobody may take it for the last frame's.
+            self.core.is_deciding = True
+            await self.core.committer.settle()
+            applied |= await was_applied(self.core.ports.journal, self.core.key, broker, report)
+            applied |= applied_in(events, broker, report)
+            self.core.is_deciding = False
         for index in np.flatnonzero(~applied).tolist():
             self.core.count("executions_parked")
             subscription = int(report.subscriptions[index])
@@ -242,7 +245,7 @@ class FollowerShardActor:
             order = format_order_id(high, subscription << 32 | report.leg << 20 | report.attempt)
             name = exec_id(report.prefix, int(report.numbers[index]))
             text = f"execution {name} of order {order}: {unmatched.why}"
-            self._refuse(message, events, "overfill", text, name)
+            self._refuse(message, events, unmatched.reason, text, name)
         self.core.count("executions_repeated", int(applied.sum()))
 
     def _refuse(

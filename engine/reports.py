@@ -25,10 +25,17 @@ from engine.units import MONEY_MAX, PRICE_MAX
 _APPLIED = (ExecType.TRADE, *ENDS)
 
 
+_NOT_APPLIED = (ExecType.TRADE_CANCEL, ExecType.TRADE_CORRECT)
+
+
 class Unmatched(NamedTuple):
-    """Reports that no open order could take. `why` is for people."""
+    """Reports that were not applied: `reason` for programs, `why` for people.
+
+    An `unmatched_execution` found no open order with as much left: it may have been applied before.
+    """
 
     report: ExecutionsReported
+    reason: str
     why: str
 
 
@@ -53,12 +60,35 @@ def decide_reports(
         broker, report.prefix, report.numbers
     )
     fresh &= _first_of_each(report.numbers)
-    rest = _select(report, np.flatnonzero(fresh))
+    rest = _select(report, np.flatnonzero(fresh & _is_of(shard, broker, report.subscriptions)))
+    strange = np.isin(report.exec_types, _NOT_APPLIED)
+    if strange.any():
+        left = _select(report, np.flatnonzero(strange))
+        yield Unmatched(
+            left, "not_supported", "expected no trade cancel or correct; an operator must book it"
+        )
+    foreign = fresh & ~_is_of(shard, broker, report.subscriptions)
+    if foreign.any():
+        left = _select(report, np.flatnonzero(foreign))
+        yield Unmatched(left, "wrong_broker", f"expected the account's own broker, found {broker}")
     while len(rest.subscriptions):
         distinct = np.zeros(len(rest.subscriptions), np.bool_)
         distinct[np.unique(rest.subscriptions, return_index=True)[1]] = True
         now, rest = _select(rest, np.flatnonzero(distinct)), _select(rest, np.flatnonzero(~distinct))
         yield from _decide_distinct(shard, broker, key, now, sequence, terms, event_time_ns)
+
+
+def _is_of(shard: FollowerShard, broker: str, subscriptions: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Say which subscriptions' accounts trade at a broker; ones that do not exist are nobody's, and fail later."""
+    if shard.brokers == [broker]:
+        return np.ones(len(subscriptions), np.bool_)
+    number = shard.brokers.index(broker) if broker in shard.brokers else -1
+    known = (subscriptions >= 0) & (subscriptions < shard.places.count)
+    mine = ~known
+    for book, rows, which in shard.by_book(subscriptions[known]):
+        accounts = book.subscriptions["account"][rows]
+        mine[np.flatnonzero(known)[which]] = shard.accounts["broker"][accounts] == number
+    return mine
 
 
 def _first_of_each(numbers: NDArray[np.int64]) -> NDArray[np.bool_]:
@@ -126,7 +156,7 @@ def _decide_distinct(
             yield from after_reports(shard, block, rows, ended_rows, terms, event_time_ns)
     if not matched.all():
         left = _select(report, np.flatnonzero(~matched))
-        yield Unmatched(left, "expected an open order with as much left, found none")
+        yield Unmatched(left, "unmatched_execution", "expected an open order with as much left, found none")
 
 
 def _open_orders(
