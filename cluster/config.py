@@ -203,6 +203,21 @@ class BrokerOptions(msgspec.Struct, frozen=True, kw_only=True):
             ge=0, lt=MICROS, description="Paper broker's price against the order, share of the mark, micros."
         ),
     ] = 0
+    fill_delay_ms: Annotated[
+        int,
+        Meta(
+            ge=0, le=3_600_000, description="Time the paper broker leaves an order open before each fill, ms."
+        ),
+    ] = 0
+    partial_fill_slices: Annotated[
+        int, Meta(ge=1, le=10, description="Executions in which the paper broker fills an order.")
+    ] = 1
+    reject_ratio_micros: Annotated[
+        int, Meta(ge=0, le=MICROS, description="Share of orders that the paper broker rejects, micros.")
+    ] = 0
+    duplicate_executions: Annotated[
+        bool, Meta(description="Whether the paper broker publishes every execution twice, to test with.")
+    ] = False
     orders_per_s_max: Annotated[
         int, Meta(ge=0, description="Orders the gateway sends to this broker a second; 0 sets no limit.")
     ] = 0

@@ -111,6 +111,10 @@ def paper_broker_config(data: Path, config: Config, servers: Servers, name: str)
             clock=config.engine.clock,
             fee_rate_micros=options.fee_rate_micros,
             slippage_micros=options.slippage_micros,
+            fill_delay_ms=options.fill_delay_ms,
+            partial_fill_slices=options.partial_fill_slices,
+            reject_ratio_micros=options.reject_ratio_micros,
+            duplicate_executions=options.duplicate_executions,
         )
     )
 
