@@ -152,10 +152,7 @@ class CommandRouter:
         actor = self._shards.get(shard)
         if actor is None:
             data = msgspec.msgpack.encode(commands)
-            answer = await self._bus.request(
-                f"shards.follower.{shard}.commands", data, timeout_s=FORWARD_S_MAX
-            )
-            return _decode_answers.decode(answer)
+            return _decode_answers.decode(await self._forward(f"shards.follower.{shard}.commands", data))
         decided: asyncio.Future[list[Answer]] = asyncio.get_running_loop().create_future()
 
         async def reply(answers: list[Answer]) -> None:
