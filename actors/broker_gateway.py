@@ -86,11 +86,9 @@ class BrokerGatewayShardActor:
         self.core.resumed = self._resumed
         await self.core.recover()
         stream = journal_stream(ShardKey(ShardKind.FOLLOWER, 0))
-        self._feed = await persist(
-            "follower journals",
-            lambda: self.core.ports.streams.open_feed(
-                stream, ">", after_sequence=self.state.read_sequence, arrived=self.core.arrived
-            ),
+        read = self.state.read_sequence
+        self._feed = await self.core.open_feed(
+            stream, ">", after_sequence=read, seen_sequence=max(read, self.state.answered_sequence)
         )
 
     async def close(self) -> None:

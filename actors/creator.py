@@ -10,7 +10,6 @@ from typing import Any
 
 from actors.committer import Output
 from actors.errors import BadInputError
-from actors.journal_writer import persist
 from actors.ports import INGRESS, Feed, Request, StoredMessage
 from actors.settings import ShardSettings
 from actors.shard import Ports, ShardCore, refused_input
@@ -42,11 +41,7 @@ class CreatorShardActor:
         await self.core.recover()
         cursor = self.state.cursors.get((Source.INGRESS, 0))
         after = cursor.sequence if cursor else 0
-        streams = self.core.ports.streams
-        self._feed = await persist(
-            "ingress feed",
-            lambda: streams.open_feed(INGRESS, ">", after_sequence=after, arrived=self.core.arrived),
-        )
+        self._feed = await self.core.open_feed(INGRESS, ">", after_sequence=after, seen_sequence=after)
         await self.core.subscribe("commands.creator.*", self._receive)
 
     async def close(self) -> None:

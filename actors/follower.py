@@ -17,7 +17,6 @@ from actors.command_inbox import CommandInbox, PendingCommands
 from actors.committer import Output
 from actors.errors import BadInputError
 from actors.heads import ShardHead
-from actors.journal_writer import persist
 from actors.known_executions import applied_in, was_applied
 from actors.ports import EXECUTIONS, Feed, Request, StoredMessage, journal_stream
 from actors.settings import ShardSettings
@@ -65,24 +64,20 @@ class FollowerShardActor:
         for creator_shard in range(self._settings.creator_shards):
             cursor = self.state.cursors.get((Source.CREATOR_JOURNAL, creator_shard))
             reader = SignalReader(creator_shard, cursor)
-            reader.open(
-                await self._open_feed(journal_stream(reader.key), reader.key.subject, reader.after_sequence)
+            feed = await self.core.open_feed(
+                journal_stream(reader.key),
+                reader.key.subject,
+                after_sequence=reader.after_sequence,
+                seen_sequence=cursor.sequence if cursor else 0,
             )
+            reader.open(feed)
             self._readers.append(reader)
         seen = self.state.cursors.get((Source.EXECUTIONS, 0))
-        self._reports = await self._open_feed(
-            EXECUTIONS, f"executions.*.{self._shard}", seen.sequence if seen else 0
+        after = seen.sequence if seen else 0
+        self._reports = await self.core.open_feed(
+            EXECUTIONS, f"executions.*.{self._shard}", after_sequence=after, seen_sequence=after
         )
         await self.core.subscribe("heads.creator.*", self._see_head)
-
-    async def _open_feed(self, stream: str, subject: str, after_sequence: int) -> Feed:
-        streams = self.core.ports.streams
-        return await persist(
-            f"feed of {subject}",
-            lambda: streams.open_feed(
-                stream, subject, after_sequence=after_sequence, arrived=self.core.arrived
-            ),
-        )
 
     async def close(self) -> None:
         """Close the feeds."""

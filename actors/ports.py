@@ -93,6 +93,10 @@ class Streams(Protocol):
         """Start a feed; it sets `arrived` whenever there is something to take."""
         ...
 
+    async def last_sequence(self, stream: str) -> int:
+        """Tell where a stream ends; 0 when nothing was ever stored in it."""
+        ...
+
     async def publish(self, subject: str, data: bytes, *, message_id: str) -> int:
         """Append a message, at most once per message id within the stream's window. Returns: its sequence,
         once durable.

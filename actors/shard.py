@@ -18,7 +18,7 @@ import structlog
 from actors.committer import Committer, Output, Snapshotter
 from actors.heads import ShardHead, cursor_heads, publish_head
 from actors.journal_writer import JournalWriter, ShardLostError, persist
-from actors.ports import Bus, Clock, Journal, Request, Snapshots, Streams, Subscription, Wire
+from actors.ports import Bus, Clock, Feed, Journal, Request, Snapshots, Streams, Subscription, Wire
 from actors.recovery import Phase, ShardState, recover
 from actors.settings import ShardSettings
 from engine.chain import ChainBrokenError
@@ -143,6 +143,20 @@ class ShardCore:
         bus = self.ports.bus
         self._subscriptions.append(
             await persist(f"subscription to {subject}", lambda: bus.subscribe(subject, receive, queue=queue))
+        )
+
+    async def open_feed(self, stream: str, subject: str, *, after_sequence: int, seen_sequence: int) -> Feed:
+        """Read a stream from where the state stands. Raises: ChainBrokenError when the stream ends before what was taken from it."""
+        streams = self.ports.streams
+        last = await persist(f"end of {stream}", lambda: streams.last_sequence(stream))
+        if last < seen_sequence:
+            raise ChainBrokenError(
+                f"{self.key}: expected {stream} to reach sequence {seen_sequence}, which was taken from it, found its end at {last};"
+                " the stream lost its end"
+            )
+        return await persist(
+            f"feed of {subject} in {stream}",
+            lambda: streams.open_feed(stream, subject, after_sequence=after_sequence, arrived=self.arrived),
         )
 
     def event_time_ns(self, inputs_ns: int = 0) -> int:

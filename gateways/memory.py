@@ -207,6 +207,11 @@ class MemoryStreams:
         self._server.faults.check_connected()
         return MemoryFeed(self._server, self._server.stream(stream), subject, after_sequence, arrived)
 
+    async def last_sequence(self, stream: str) -> int:
+        """Tell where a stream ends."""
+        self._server.faults.check_connected()
+        return len(self._server.stream(stream).messages)
+
     async def publish(self, subject: str, data: bytes, *, message_id: str) -> int:
         """Append a message, at most once per message id."""
         self._server.faults.check_connected()

@@ -52,6 +52,14 @@ class _StreamAnswer(msgspec.Struct):
     config: dict[str, Any]
 
 
+class _StreamState(msgspec.Struct):
+    last_seq: int
+
+
+class _StateAnswer(msgspec.Struct):
+    state: _StreamState
+
+
 class _PubAck(msgspec.Struct):
     seq: int = 0
     error: dict[str, Any] | None = None
@@ -125,6 +133,11 @@ class NatsStreams:
         )
         await feed.start()
         return feed
+
+    async def last_sequence(self, stream: str) -> int:
+        """Tell where a stream ends, as its leader has it."""
+        answer = await self._connection.api_or_raise(f"STREAM.INFO.{stream}", {})
+        return msgspec.json.decode(answer, type=_StateAnswer).state.last_seq
 
     async def publish(self, subject: str, data: bytes, *, message_id: str) -> int:
         """Append a message, at most once per message id within the stream's window. Returns: its sequence, once durable."""

@@ -141,6 +141,10 @@ class StreamsContract:
         assert [message.sequence for message in second] == later
         assert {message.subject for message in first} == {self.subject(world)}
 
+    async def test_the_end_of_a_stream_is_told(self, world: World) -> None:
+        (sequence,) = await self.publish(world, 0, 1)
+        assert await world.streams.last_sequence(EXECUTIONS) == sequence
+
     async def test_feed_starts_after_a_sequence(self, world: World) -> None:
         arrived = asyncio.Event()
         sequences = await self.publish(world, 0, 4)
