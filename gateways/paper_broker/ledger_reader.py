@@ -52,6 +52,8 @@ class Orders(NamedTuple):
     event_times: Column
     symbol_of: Column
     symbols: list[str]
+    taken_times: Column
+    """When the broker took each, by its machine's clock, ns; the ledger's fsync and the answer come after."""
 
 
 class Executions(NamedTuple):
@@ -200,6 +202,7 @@ def _orders(group: list[OrdersTaken]) -> Orders:
         event_times=_spread(group, "event_time", counts),
         symbol_of=symbol_of,
         symbols=symbols,
+        taken_times=_spread(group, "taken_time", counts),
     )
 
 
