@@ -343,8 +343,9 @@ class CommandBatch:
         self, book: Book, slot: Slot, rows: NDArray[np.int64], cause: int, terms: Terms, event_time_ns: int
     ) -> Iterator[Any]:
         key, row = OrderKey(CauseKind.COMMAND, 0, cause, slot.index, 0), int(rows[0])
-        if slot.waiting(row, row + 1) is not None or has_open_entry(self._shard, slot, row):
-            # Open entries are cancelled first; what they filled by then is closed when that is answered.
+        is_passing_flat = (slot.position[row] + slot.open[row]) * slot.open[row] > 0
+        if is_passing_flat or slot.waiting(row, row + 1) is not None or has_open_entry(self._shard, slot, row):
+            # What opens, or would go through flat, is cancelled first; what is held by then is closed when that is answered.
             yield from cancel_open(self._shard, book, slot, rows)
             one = book.subscriptions["subscription"][rows].astype(np.int64)
             after = key._replace(attempt=1)

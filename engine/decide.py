@@ -245,7 +245,7 @@ def _follow_up(
     rows: NDArray[np.int64],
     terms: Terms,
     event_time_ns: int,
-) -> Iterator[OrdersPlaced]:
+) -> Iterator[Any]:
     symbol = shard.instruments[book.creator_shard, slot.instrument].symbol
     may_enter = follow_up.due == 0 and follow_up.key.cause_kind == CauseKind.SIGNAL
     groups = size_toward_target(
@@ -272,6 +272,11 @@ def _follow_up(
             transact_time=time,
             event_time_ns=event_time_ns,
         )
+        netted = chosen[decisions.disposition == Disposition.NETTED] if len(decisions.disposition) else idle[:0]
+        if len(netted):
+            key = follow_up.key._replace(attempt=max(follow_up.key.attempt, 1))
+            yield from cancel_open(shard, book, slot, netted)
+            yield _queued(book, slot, key, netted, price=price, transact_time=time, due=0)
 
 
 def placed(
