@@ -133,7 +133,8 @@ class EngineWorld:
         return decisions
 
     def _cursor(self, position: int = 0, row: int = NO_ROW) -> Cursor:
-        return Cursor(Source.CREATOR_JOURNAL, 0, len(self.creators.frames), position, row)
+        number = len(self.creators.frames)
+        return Cursor(Source.CREATOR_JOURNAL, 0, number, number, position, row)
 
     def _decide_fill(self, fill: FillApplied) -> list[Decision]:
         """Decide every part, each in a frame whose cursor is all that the next part starts from."""

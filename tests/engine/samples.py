@@ -1,0 +1,67 @@
+"""One value of each section type, and whole frames and blocks made of them: the input of the golden bytes and of the fuzz tests."""
+
+from dataclasses import fields
+from typing import Any, get_type_hints
+
+import numpy as np
+
+from engine.blocks import BLOCK_TYPES, encode_block
+from engine.events import EVENT_TYPES
+from engine.frame import Cursor, FrameHead, ShardKey, ShardKind, Source, encode_frame
+
+_COLUMNS = [
+    np.array([7, 7, 7], np.int64),
+    np.array([-1, 0, 250], np.int64),
+    np.array([-(2**63), 0, 2**63 - 1], np.int64),
+    np.array([10**17, 10**17 + 65_536, 10**17 + 5], np.int64),
+]
+_ASCENDING = np.array([5, 6, 300_000], np.int64)
+
+
+def sample(section_type: type) -> Any:
+    """Fill a section's fields in order with values of their kinds, each field another."""
+    hints = get_type_hints(section_type, include_extras=True)
+    values: list[Any] = []
+    for number, field in enumerate(fields(section_type)):
+        hint = hints[field.name]
+        if hint is int:
+            values.append((number + 1) * (-1) ** number * 10 ** (number % 18))
+        elif hint is str:
+            values.append(f"text-{number}-ä")
+        elif hint == list[str]:
+            values.append([f"a{number}", "", "ünder_score"])
+        elif "ascending" in getattr(hint, "__metadata__", ()):
+            values.append(_ASCENDING + number)
+        else:
+            values.append(_COLUMNS[number % len(_COLUMNS)])
+    return section_type(*values)
+
+
+def head(kind: ShardKind, number: int = 9) -> FrameHead:
+    """Make a frame's head with two cursors, one of them between two parts."""
+    cursors = (
+        Cursor(Source.INGRESS, 0, 2**40, 2**40),
+        Cursor(Source.CREATOR_JOURNAL, 3, 17, 2**33, 35, 65_536, bytes(range(32))),
+    )
+    return FrameHead(ShardKey(kind, 5), 4, number, 1_700_000_000_000_000_001, bytes(range(32, 64)), cursors, 2)
+
+
+_NAMES = {
+    ShardKind.CREATOR: ("OwnerFenced", "InstrumentsListed", "CreatorsOpened", "MarksUpdated", "FillApplied"),
+    ShardKind.FOLLOWER: ("SignalDecided", "OrdersPlaced", "CancelsRequested", "FollowUpsQueued", "ExecutionsApplied"),
+    ShardKind.GATEWAY: ("BlocksAnswered", "OrdersWithdrawn"),
+}
+SECTIONS = {**EVENT_TYPES, **BLOCK_TYPES}
+"""Every section type by its tag."""
+_BY_NAME = {section_type.__name__: section_type for section_type in SECTIONS.values()}
+
+FRAMES = {
+    f"frame_{kind.name.lower()}": encode_frame(head(kind), [sample(_BY_NAME[name]) for name in names])
+    for kind, names in _NAMES.items()
+}
+BLOCKS = {
+    "block_orders": encode_block(*(sample(_BY_NAME[n]) for n in ("GatewayEpoch", "AccountsRegistered", "OrdersSubmitted"))),
+    "block_cancels": encode_block(*(sample(_BY_NAME[n]) for n in ("GatewayEpoch", "CancelsSubmitted"))),
+    "block_answer": encode_block(sample(_BY_NAME["BlockAnswered"])),
+    "block_executions": encode_block(sample(_BY_NAME["ExecutionsReported"])),
+}
