@@ -1,0 +1,29 @@
+"""`lockstep replay`: recorded fills through an embedded cluster, audited, with everything that every account did written to files.
+
+All input is checked before anything is started. Exit codes: 0 done and the audit passed, 1 the run or the audit failed, 2 wrong input.
+"""
+
+from pathlib import Path
+
+from cluster.config import Config
+from cluster.replay.inputs import read_inputs
+
+
+def run(
+    *,
+    creators: Path,
+    followers: Path,
+    fills: Path,
+    prices: Path | None,
+    instruments: Path | None,
+    out: Path,
+    config: Config,
+) -> int:
+    """Replay the files into OUT. Returns: the exit code. Raises: UsageError for wrong input, ClusterError for a failed run."""
+    inputs = read_inputs(
+        creators=creators, followers=followers, fills=fills, prices=prices, instruments=instruments
+    )
+    # What starts a cluster is loaded only for input that can be replayed.
+    from cluster.replay.command import replay
+
+    return replay(inputs, out, config)

@@ -1,0 +1,158 @@
+"""broker.csv, and how fast the broker got its orders: the paper broker's own ledger, past everything that the cluster says of itself.
+
+Order of rows: by follower shard, then as the broker numbered the shard's executions. Only trades are executions; an order that ended
+without one is told by orders.csv.
+"""
+
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from cluster.journal_tables.outcomes import CauseIndex
+from cluster.replay.outcome import Outcome
+from cluster.replay.texts import Ints, U64s, csv_fields, order_id_texts, scaled_texts
+from engine.order_state import ExecType
+from gateways.paper_broker.ledger_reader import Executions, LedgerReader, Orders
+
+BROKER_HEADER = "exec_id,order_id,account_id,symbol,side,quantity,price"
+_BATCH_ROWS = 1 << 18
+_SUBSCRIPTION_BITS = np.uint64(32)
+
+
+class BrokerTotals(NamedTuple):
+    """What the ledger holds. `latencies_ns` has one row a fill that led to orders, in the order of fills: from the moment before the fill
+    was published to the moment the broker took its last order, both by this machine's clock.
+    """
+
+    orders_count: int
+    trades_count: int
+    latencies_ns: Ints
+
+
+class _Taken(NamedTuple):
+    """Orders of the ledger by id. Shapes: `keys` ascend, `rows` are the rows of the other columns."""
+
+    causes: CauseIndex
+    keys: U64s
+    rows: Ints
+    shards: Ints
+    accounts: Ints
+    sides: Ints
+    symbol_of: Ints
+    symbols: list[str]
+
+
+def write_broker(path: Path, outcome: Outcome) -> BrokerTotals:
+    """Write broker.csv. Raises: LedgerError."""
+    reader = LedgerReader(outcome.ledger)
+    batches = list(reader.orders())
+    taken = _index(batches)
+    accounts = _accounts(reader)
+    trades = 0
+    with path.open("w", encoding="utf-8", newline="") as target:
+        target.write(BROKER_HEADER + "\n")
+        for executions in reader.executions(rows_min=1 << 62):
+            chosen = np.flatnonzero(executions.exec_types == ExecType.TRADE)
+            order = np.lexsort((executions.numbers[chosen], executions.follower_shards[chosen]))
+            trades = len(chosen)
+            for first in range(0, trades, _BATCH_ROWS):
+                rows = chosen[order[first : first + _BATCH_ROWS]]
+                target.write(_lines(executions, rows, taken, accounts))
+    return BrokerTotals(
+        sum(len(batch.subscriptions) for batch in batches), trades, _latencies(outcome, batches)
+    )
+
+
+def _highs(table: Orders | Executions) -> U64s:
+    """Name the upper halves of the order ids."""
+    high = (
+        table.follower_shards << 50
+        | table.cause_kinds << 48
+        | table.creator_shards << 36
+        | table.cause_numbers
+    )
+    return high.view(np.uint64)
+
+
+def _tails(table: Orders | Executions) -> U64s:
+    """Name leg and attempt as they stand in the lower halves of the order ids."""
+    tails: U64s = (table.legs << 20 | table.attempts).view(np.uint64)
+    return tails
+
+
+def _index(batches: list[Orders]) -> _Taken:
+    symbols: dict[str, int] = {}
+    columns: list[tuple[np.ndarray[tuple[int], np.dtype[np.int64]], ...]] = []
+    for batch in batches:
+        numbers = np.array([symbols.setdefault(text, len(symbols)) for text in batch.symbols], np.int64)
+        columns.append(
+            (
+                batch.follower_shards,
+                batch.accounts,
+                batch.sides,
+                numbers[batch.symbol_of],
+                batch.subscriptions,
+            )
+        )
+    empty = np.zeros(0, np.int64)
+    joined = [np.concatenate(parts) for parts in zip(*columns, strict=True)] if columns else [empty] * 5
+    highs = np.concatenate([_highs(batch) for batch in batches] or [empty.view(np.uint64)])
+    tails = np.concatenate([_tails(batch) for batch in batches] or [empty.view(np.uint64)])
+    causes = CauseIndex(highs, tails)
+    keys = causes.find(highs, tails).astype(np.uint64) << _SUBSCRIPTION_BITS | joined[4].astype(np.uint64)
+    rows = np.argsort(keys, kind="stable")
+    return _Taken(
+        causes, keys[rows], rows, joined[0], joined[1], joined[2], joined[3], csv_fields(list(symbols))
+    )
+
+
+def _accounts(reader: LedgerReader) -> dict[int, list[str]]:
+    """Name the accounts of each follower shard as they were registered with the broker."""
+    found: dict[int, list[str]] = {}
+    for accounts in reader.accounts():
+        known = found.setdefault(accounts.follower_shard, [])
+        known[accounts.first :] = accounts.ids
+    return found
+
+
+def _lines(executions: Executions, rows: Ints, taken: _Taken, accounts: dict[int, list[str]]) -> str:
+    part = _chosen(executions, rows)
+    highs, tails = _highs(part), _tails(part)
+    subscriptions = part.subscriptions.astype(np.uint64) << _SUBSCRIPTION_BITS
+    keys = taken.causes.find(highs, tails).astype(
+        np.uint64
+    ) << _SUBSCRIPTION_BITS | part.subscriptions.astype(np.uint64)
+    orders = taken.rows[np.searchsorted(taken.keys, keys)]
+    numbers = zip(part.prefix_of.tolist(), part.numbers.tolist(), strict=True)
+    owners = zip(taken.shards[orders].tolist(), taken.accounts[orders].tolist(), strict=True)
+    columns = zip(
+        [f"{part.prefixes[prefix]}{number}" for prefix, number in numbers],
+        order_id_texts(highs, subscriptions | tails),
+        [accounts[shard][number] for shard, number in owners],
+        [taken.symbols[number] for number in taken.symbol_of[orders].tolist()],
+        ["buy" if side > 0 else "sell" for side in taken.sides[orders].tolist()],
+        scaled_texts(part.quantities, 8),
+        scaled_texts(part.prices, 6),
+        strict=True,
+    )
+    return "".join([",".join(fields) + "\n" for fields in columns])
+
+
+def _chosen(executions: Executions, rows: Ints) -> Executions:
+    columns = {name: getattr(executions, name)[rows] for name in Executions._fields if name != "prefixes"}
+    return executions._replace(**columns)
+
+
+def _latencies(outcome: Outcome, batches: list[Orders]) -> Ints:
+    last: dict[int, int] = {}
+    for batch in batches:
+        distinct, of_row = np.unique(_highs(batch), return_inverse=True)
+        newest = np.zeros(len(distinct), np.int64)
+        np.maximum.at(newest, of_row, batch.taken_times)
+        for high, taken_time in zip(distinct.tolist(), newest.tolist(), strict=True):
+            fill = outcome.fill_of(high)
+            if fill >= 0:
+                last[fill] = max(last.get(fill, 0), taken_time)
+    fills = outcome.published.fills
+    return np.array([last[fill] - fills[fill].ts_published_ns for fill in sorted(last)], np.int64)

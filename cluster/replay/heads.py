@@ -1,0 +1,158 @@
+"""The barrier of a replay: when everything published is applied and journaled in every shard and no order is open.
+
+It listens to the heads of all shards, which come after each frame and every 200 ms, and wakes up with each. What must hold, once the
+ingress stream is published up to a sequence:
+
+    creator shard    settled, its ingress cursor has reached the sequence; its frame number is what its readers must reach
+    follower shard   settled, its cursor into every creator journal is there, no signal is decided in part only, no order
+                     is open, nothing is left to follow up
+    gateway          (drained only) nothing queued, nothing unanswered
+
+A head of a lower epoch than one heard before is a superseded owner's and is ignored.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable, Iterator
+
+import msgspec
+
+from actors.heads import CursorHead, ShardHead
+from cluster.replay.errors import ReplayError
+from engine.frame import NO_ROW, Source
+
+BARRIER_S_MAX = 120.0
+"""Longest wait for one barrier; the replacement of a killed part takes seconds of it."""
+STUCK_S_MAX = 5.0
+"""How long follow-ups that wait for a later event time may be all that is left; nothing will move that time."""
+
+_CREATOR, _FOLLOWER, _GATEWAY = "creator", "follower", "gateway"
+_decode_head = msgspec.json.Decoder(ShardHead).decode
+
+
+class HeadsBarrier:
+    """The newest head of every shard, and the wait until they say that all is done."""
+
+    def __init__(self, *, creator_shards: int, follower_shards: int, gateways: int) -> None:
+        self._creator_shards = creator_shards
+        self._follower_shards = follower_shards
+        self._gateways = gateways
+        self._heads: dict[tuple[str, int], ShardHead] = {}
+        self._changed = asyncio.Event()
+
+    def hear(self, subject: str, reply: str, data: bytes, headers: dict[str, str] | None) -> None:
+        """Take one message of `heads.>`; runs in the connection's read loop."""
+        head = _decode_head(data)
+        key = (head.kind, head.shard)
+        known = self._heads.get(key)
+        if known is None or head.epoch >= known.epoch:
+            self._heads[key] = head
+            self._changed.set()
+
+    async def wait_applied(self, sequence: int) -> None:
+        """Wait until the ingress stream up to a sequence is applied everywhere and no order is open. Raises: ReplayError."""
+        await self._wait(lambda: self._not_applied(sequence))
+
+    async def wait_drained(self, sequence: int) -> None:
+        """Wait as `wait_applied`, and until no gateway holds anything. Raises: ReplayError."""
+        await self._wait(lambda: self._not_applied(sequence) or self._not_sent())
+
+    async def _wait(self, missing: Callable[[], str]) -> None:
+        began_s = time.monotonic()
+        stuck_s: float | None = None
+        while lacking := missing():
+            now_s = time.monotonic()
+            stuck_s = (stuck_s or now_s) if lacking.startswith(_STUCK) else None
+            if stuck_s is not None and now_s - stuck_s > STUCK_S_MAX:
+                raise ReplayError(
+                    f"replay: {lacking}; a broker that refuses or lets exits expire cannot be replayed"
+                )
+            if now_s - began_s > BARRIER_S_MAX:
+                raise ReplayError(
+                    f"replay: waited {BARRIER_S_MAX:.0f} s in vain: {lacking}; see the logs of the data directory"
+                )
+            self._changed.clear()
+            try:
+                async with asyncio.timeout(1.0):
+                    await self._changed.wait()
+            except TimeoutError:
+                # Silence is judged by the deadlines above.
+                continue
+
+    def _not_applied(self, sequence: int) -> str:
+        """Say what is missing; empty when nothing is."""
+        needed: dict[int, int] = {}
+        for shard in range(self._creator_shards):
+            head = self._heads.get((_CREATOR, shard))
+            if lacking := _unsettled(head, _CREATOR, shard):
+                return lacking
+            assert head is not None
+            if _sequence_at(head, Source.INGRESS) < sequence:
+                return f"expected creator shard {shard} at ingress message {sequence}, found {_sequence_at(head, Source.INGRESS)}"
+            needed[shard] = head.number
+        stuck = ""
+        for shard in self._followers():
+            lacking = self._not_followed(shard, needed)
+            if lacking and not lacking.startswith(_STUCK):
+                return lacking
+            stuck = stuck or lacking
+        return stuck
+
+    def _not_followed(self, shard: int, needed: dict[int, int]) -> str:
+        head = self._heads.get((_FOLLOWER, shard))
+        if lacking := _unsettled(head, _FOLLOWER, shard):
+            return lacking
+        assert head is not None
+        for creator_shard, number in needed.items():
+            cursor = _cursor(head, Source.CREATOR_JOURNAL, creator_shard)
+            if cursor is None or cursor.number < number or cursor.row != NO_ROW:
+                found = cursor.number if cursor else 0
+                return f"expected follower shard {shard} at frame {number} of creator shard {creator_shard}, found {found}"
+        if orders := head.counts.get("open_orders", 0):
+            return f"expected no open order in follower shard {shard}, found {orders}"
+        if follow_ups := head.counts.get("follow_ups", 0):
+            return f"{_STUCK} in follower shard {shard}, found {follow_ups} waiting"
+        return ""
+
+    def _followers(self) -> Iterator[int]:
+        """Name the follower shards: the hashed ones, and those of dedicated accounts as their home shards tell of them."""
+        for shard in range(self._follower_shards):
+            yield shard
+            head = self._heads.get((_FOLLOWER, shard))
+            if head is not None:
+                yield from head.dedicated
+
+    def _not_sent(self) -> str:
+        for shard in range(self._gateways):
+            head = self._heads.get((_GATEWAY, shard))
+            if lacking := _unsettled(head, _GATEWAY, shard):
+                return lacking
+            assert head is not None
+            if waiting := head.counts.get("queued_orders", 0) + head.counts.get("outstanding_blocks", 0):
+                return f"expected gateway {shard} to hold nothing, found {waiting} orders or blocks"
+        return ""
+
+
+_STUCK = "expected no order left to place"
+
+
+def _unsettled(head: ShardHead | None, kind: str, shard: int) -> str:
+    if head is None:
+        return f"expected a head of {kind} shard {shard}, found none"
+    if head.phase == "failed":
+        raise ReplayError(
+            f"replay: {kind} shard {shard} failed in {head.incarnation}; see its log in the data directory"
+        )
+    if head.phase != "live" or not head.is_settled:
+        return f"expected {kind} shard {shard} live and settled, found it {head.phase} at frame {head.number}"
+    return ""
+
+
+def _cursor(head: ShardHead, source: Source, shard: int) -> CursorHead | None:
+    name = source.name.lower()
+    return next((cursor for cursor in head.cursors if cursor.source == name and cursor.shard == shard), None)
+
+
+def _sequence_at(head: ShardHead, source: Source) -> int:
+    cursor = _cursor(head, source, 0)
+    return cursor.sequence if cursor else 0

@@ -1,0 +1,107 @@
+"""Publishing in lockstep: before each fill goes out, everything earlier is applied and journaled in every shard and no order is open.
+
+    prices, one array -> the fill's own mark -> barrier -> fill -> barrier -> next
+
+Each message is acknowledged by JetStream before the next is sent, and sent again under its message id while the outcome is unknown.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable
+from typing import NamedTuple
+
+from actors.errors import OutcomeUnknownError, TransientError
+from actors.ports import Streams
+from cluster.replay.errors import ReplayError
+from cluster.replay.heads import HeadsBarrier
+from cluster.replay.inputs import FillRow, Inputs
+from cluster.replay.schedule import fill_mark_message, fill_message, mark_messages, steps
+
+PUBLISH_S_MAX = 120.0
+"""How long a message is sent again; the duplicate window of the ingress stream is as long."""
+PAUSE_S_MIN = 0.02
+PAUSE_S_MAX = 1.0
+
+
+class PublishedFill(NamedTuple):
+    """A fill that the ingress stream holds: `sequence` there, and the wall time just before it was first sent."""
+
+    row: FillRow
+    sequence: int
+    ts_published_ns: int
+    is_repeated: bool
+
+
+class Published(NamedTuple):
+    """What was published; `last_sequence` is the ingress stream's."""
+
+    fills: list[PublishedFill]
+    marks_count: int
+    last_sequence: int
+
+
+class Publisher:
+    """The replay's own broker gateway: publishes fills and marks of one broker."""
+
+    def __init__(self, streams: Streams, broker: str) -> None:
+        self._streams = streams
+        self._broker = broker
+        self._marks_messages = 0
+        self.last_sequence = 0
+
+    async def marks(self, data: bytes) -> None:
+        """Publish an array of marks."""
+        self._marks_messages += 1
+        await self._publish(f"marks.{self._broker}", data, f"{self._broker}/marks/{self._marks_messages}")
+
+    async def fill(self, row: FillRow) -> int:
+        """Publish a fill. Returns: its sequence in the ingress stream; one that is known there keeps its own."""
+        subject = f"fills.{self._broker}.{row.creator_id}"
+        return await self._publish(
+            subject, fill_message(row), f"{self._broker}/{row.creator_id}/{row.fill_id}"
+        )
+
+    async def _publish(self, subject: str, data: bytes, message_id: str) -> int:
+        pause_s = PAUSE_S_MIN
+        failure = ""
+        try:
+            async with asyncio.timeout(PUBLISH_S_MAX):
+                while True:
+                    try:
+                        sequence = await self._streams.publish(subject, data, message_id=message_id)
+                        self.last_sequence = max(self.last_sequence, sequence)
+                        return sequence
+                    except (OutcomeUnknownError, TransientError) as error:
+                        failure = str(error)
+                    await asyncio.sleep(pause_s)
+                    pause_s = min(2 * pause_s, PAUSE_S_MAX)
+        except TimeoutError:
+            raise ReplayError(
+                f"{subject}: expected JetStream's acknowledgement within {PUBLISH_S_MAX:.0f} s, found: {failure}"
+            ) from None
+
+
+async def publish_all(
+    publisher: Publisher,
+    barrier: HeadsBarrier,
+    inputs: Inputs,
+    *,
+    progress: Callable[[int], None] = lambda count: None,
+) -> Published:
+    """Publish every fill and price in lockstep; returns once the last is applied. Raises: ReplayError."""
+    repeated = frozenset(row.line for row in inputs.repeated_fills)
+    fills: list[PublishedFill] = []
+    marks_count = 0
+    for step in steps(inputs.fills, inputs.prices):
+        marks_count += len(step.prices)
+        for message in mark_messages(step.prices):
+            await publisher.marks(message)
+        if step.fill is not None:
+            await publisher.marks(fill_mark_message(step.fill))
+            await barrier.wait_applied(publisher.last_sequence)
+            ts_published_ns = time.time_ns()
+            sequence = await publisher.fill(step.fill)
+            fills.append(PublishedFill(step.fill, sequence, ts_published_ns, step.fill.line in repeated))
+            progress(len(fills))
+        await barrier.wait_applied(publisher.last_sequence)
+    return Published(fills, marks_count, publisher.last_sequence)

@@ -1,0 +1,128 @@
+"""One replay on a cluster of its own, from checked inputs to the results: start, open, publish in lockstep, drain, audit, write, stop.
+
+The cluster's data directory stays at OUT/data, so that `lockstep audit --data OUT/data` can look at it again. Its log is in OUT/data/logs.
+"""
+
+import logging
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+import msgspec
+import structlog
+
+from actors.logging import set_up_logging
+from cluster.config import Config, InstrumentLimits
+from cluster.credentials import ADMIN, broker_role
+from cluster.errors import UsageError
+from cluster.replay.heads import HeadsBarrier
+from cluster.replay.inputs import Inputs, InstrumentRow
+from cluster.replay.lockstep import Published, Publisher, publish_all
+from cluster.replay.opening import open_all
+from cluster.supervisor import Cluster
+from gateways.nats_connection import NatsConnection, NatsOptions, connect_nats
+from gateways.nats_streams import NatsStreams
+
+BROKER = "paper"
+COMMAND_S_MAX = 30.0
+
+
+class Session(NamedTuple):
+    """A replay's ways into the cluster: the operator's connection, the broker's, and what the heads say."""
+
+    admin: NatsConnection
+    broker: NatsConnection
+    barrier: HeadsBarrier
+
+
+def replay_config(config: Config, instruments: list[InstrumentRow]) -> Config:
+    """Derive the cluster's configuration: event time is the clock, instruments.csv is the table. Raises: UsageError."""
+    for part in ("nats", "postgres"):
+        if getattr(config, part).url is not None:
+            raise UsageError(
+                f"{part}.url: expected none, a replay starts servers of its own; found {getattr(config, part).url!r}"
+            )
+    if BROKER not in config.brokers or not config.brokers[BROKER].embedded:
+        raise UsageError(f"brokers.{BROKER}: expected an embedded paper broker for a replay, found none")
+    overrides = {
+        row.symbol: InstrumentLimits(lot=row.lot, min_notional=row.min_notional) for row in instruments
+    }
+    table = msgspec.structs.replace(
+        config.instruments, overrides={**config.instruments.overrides, **overrides}
+    )
+    engine = msgspec.structs.replace(config.engine, clock="event")
+    return msgspec.structs.replace(config, engine=engine, instruments=table)
+
+
+def prepare(out: Path) -> Path:
+    """Make OUT and name its fresh data directory. Raises: UsageError when there is one from before."""
+    data = out / "data"
+    if data.exists():
+        raise UsageError(
+            f"--out {out}: expected no data directory in it, found that of an earlier run; remove {data} or name another"
+        )
+    try:
+        (data / "logs").mkdir(parents=True)
+    except OSError as error:
+        raise UsageError(
+            f"--out {out}: expected a directory that can be made and written, found {error}"
+        ) from None
+    return data
+
+
+def log_to(path: Path) -> None:
+    """Send this process's log to a file; stdout and stderr are the user's."""
+    set_up_logging("replay")
+    file = path.open("a", buffering=1, encoding="utf-8")
+    structlog.configure(logger_factory=structlog.PrintLoggerFactory(file))
+    logging.basicConfig(stream=file, level=logging.INFO, force=True)
+
+
+@asynccontextmanager
+async def connected(cluster: Cluster) -> AsyncIterator[Session]:
+    """Connect to a running cluster as its operator and as its broker."""
+    config = cluster.config
+    barrier = HeadsBarrier(
+        creator_shards=config.cluster.creator_shards,
+        follower_shards=config.cluster.follower_shards,
+        gateways=len(config.brokers),
+    )
+    async with AsyncExitStack() as stack:
+        connections = []
+        for role in (ADMIN, broker_role(BROKER)):
+            connection = await connect_nats(_login(cluster, role))
+            stack.push_async_callback(connection.close)
+            connections.append(connection)
+        admin, broker = connections
+        await admin.subscribe("heads.>", barrier.hear)
+        yield Session(admin, broker, barrier)
+
+
+def _login(cluster: Cluster, role: str) -> NatsOptions:
+    user = cluster.credentials.users[role]
+    return NatsOptions(
+        url=cluster.nats_url,
+        user=user.user,
+        password=user.password,
+        name=f"replay-{role}",
+        inbox_prefix=user.inbox_prefix,
+    )
+
+
+async def open_parties(session: Session, inputs: Inputs) -> None:
+    """Open creators, accounts and subscriptions, and wait until every shard has taken them. Raises: ReplayError."""
+
+    async def request(subject: str, data: bytes) -> bytes:
+        return (await session.admin.request(subject, data, deadline_s=COMMAND_S_MAX)).data
+
+    await open_all(request, inputs, broker=BROKER)
+    await session.barrier.wait_applied(0)
+
+
+async def publish(session: Session, inputs: Inputs) -> Published:
+    """Publish everything in lockstep and wait until the cluster is drained. Raises: ReplayError."""
+    publisher = Publisher(NatsStreams(session.broker), BROKER)
+    published = await publish_all(publisher, session.barrier, inputs)
+    await session.barrier.wait_drained(published.last_sequence)
+    return published
