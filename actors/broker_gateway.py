@@ -40,6 +40,8 @@ _log = structlog.get_logger()
 OUTSTANDING_MAX = 8
 QUEUED_ORDERS_MAX = 2_000_000
 OVERTAKE_MAX = 64
+FRAMES_MAX = 16
+EXPIRY_NS_EVERY = 100_000_000
 COMMIT_NS_EVERY = 200_000_000
 RESEND_S_MIN = 0.2
 RESEND_S_MAX = 5.0
@@ -79,7 +81,10 @@ class BrokerGatewayShardActor:
         self._total_answered = 0
         self._committed_ns = 0
         self._inputs_ns = 0
-        self._rejected: list[Outgoing] = []
+        self._withdrawals: list[OrdersWithdrawn] = []
+        self._expiry_ns = 0
+        self._unsent_after: int | None = None
+        self._introduction: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
         """Recover, then read all follower journals from where they were last answered."""
@@ -91,8 +96,29 @@ class BrokerGatewayShardActor:
             stream, ">", after_sequence=read, seen_sequence=max(read, self.state.answered_sequence)
         )
 
+        self._introduction = asyncio.create_task(
+            self._introduce(stream), name=f"introduction to {self._name}"
+        )
+
+    async def _introduce(self, stream: str) -> None:
+        """Tell the broker of this epoch, from when on it refuses the former owner's blocks.
+
+        Orders stored before that may have been sent by the former owner: what became of them is the
+        broker's to say. Only later ones are known to be unsent while they are queued.
+        """
+        epoch = GatewayEpoch(self.core.writer.epoch, self.core.event_time_ns(self._inputs_ns))
+        await persist(f"introduction to {self._name}", lambda: self._broker.submit(encode_block(epoch)))
+        streams = self.core.ports.streams
+        self._unsent_after = await persist(f"end of {stream}", lambda: streams.last_sequence(stream))
+
+    def _is_unsent(self, outgoing: Outgoing) -> bool:
+        return self._unsent_after is not None and outgoing.sequence > self._unsent_after
+
     async def close(self) -> None:
         """Stop reading and waiting."""
+        if self._introduction is not None:
+            self._introduction.cancel()
+            await asyncio.gather(self._introduction, return_exceptions=True)
         for sent in self._sent:
             sent.task.cancel()
         await asyncio.gather(*(sent.task for sent in self._sent), return_exceptions=True)
@@ -105,9 +131,13 @@ class BrokerGatewayShardActor:
         """
         self._take_frames()
         self._take_answers()
-        events = self._withdraw_expired()
+        now = self.core.ports.clock.now_ns()
+        if now - self._expiry_ns >= EXPIRY_NS_EVERY:
+            self._expiry_ns = now
+            self._withdraw_expired()
         self._send()
-        await self._remember(events)
+        await self._remember()
+        await asyncio.sleep(0)
 
     def _resumed(self, event: Any) -> list[Output]:
         """Report withdrawn orders again: the former owner may have died before it did."""
@@ -118,13 +148,13 @@ class BrokerGatewayShardActor:
     def _take_frames(self) -> None:
         assert self._feed is not None
         # A snapshot needs a moment in which everything read is answered.
-        while self._queued_orders < QUEUED_ORDERS_MAX and not self.core.wants_snapshot():
-            messages = self._feed.take(16)
-            if not messages:
-                return
+        if self._queued_orders >= QUEUED_ORDERS_MAX or self.core.wants_snapshot():
+            return
+        messages = self._feed.take(FRAMES_MAX)
+        if messages:
             self.core.arrived.set()
-            for message in messages:
-                self._take_frame(message.sequence, message.data)
+        for message in messages:
+            self._take_frame(message.sequence, message.data)
 
     def _take_frame(self, sequence: int, data: bytes) -> None:
         view = self.state.view(decode_head(data)[0].key.shard)
@@ -141,6 +171,8 @@ class BrokerGatewayShardActor:
                     self._enqueue(self.state.without_withdrawn(outgoing))
 
     def _enqueue(self, outgoing: Outgoing) -> None:
+        if isinstance(outgoing.section, CancelsSubmitted):
+            self._withdraw_cancelled(outgoing, outgoing.section)
         self._queue.append(outgoing)
         self._queued_orders += outgoing.count
 
@@ -207,63 +239,62 @@ class BrokerGatewayShardActor:
                 )
                 self.core.count("blocks_refused")
                 if isinstance(sent.outgoing.section, OrdersSubmitted):
-                    self._rejected.append(sent.outgoing)
+                    self._withdraw(sent.outgoing, ExecType.REJECTED)
             self._sent.remove(sent)
             if isinstance(sent.outgoing.section, OrdersSubmitted):
                 self._answered_orders += sent.outgoing.count
 
     # Withdrawing.
 
-    def _withdraw_expired(self) -> list[OrdersWithdrawn]:
-        """Withdraw the queued orders that expired, were cancelled while queued, or that the broker refused
-        whole.
-        """
+    def _withdraw_expired(self) -> None:
+        """Withdraw the queued orders whose time is over."""
         now = self.core.event_time_ns(self._inputs_ns)
-        events: list[OrdersWithdrawn] = []
-        for outgoing in self._rejected:
-            events.append(self._withdrawn(outgoing, ExecType.REJECTED, now))
-        self._rejected = []
-        for outgoing in [queued for queued in self._queue if isinstance(queued.section, OrdersSubmitted)]:
-            section = outgoing.section
-            assert isinstance(section, OrdersSubmitted)
-            if 0 < section.expire_time < now:
-                self._queue.remove(outgoing)
-                self._queued_orders -= outgoing.count
-                events.append(self._withdrawn(outgoing, ExecType.EXPIRED, now))
-        return events + self._withdraw_cancelled(now)
+        expired = [
+            queued
+            for queued in self._queue
+            if isinstance(queued.section, OrdersSubmitted)
+            and 0 < queued.section.expire_time < now
+            and self._is_unsent(queued)
+        ]
+        for outgoing in expired:
+            self._queue.remove(outgoing)
+            self._queued_orders -= outgoing.count
+            self._withdraw(outgoing, ExecType.EXPIRED)
 
-    def _withdraw_cancelled(self, now: int) -> list[OrdersWithdrawn]:
-        events: list[OrdersWithdrawn] = []
-        for cancel in [queued for queued in self._queue if isinstance(queued.section, CancelsSubmitted)]:
-            section = cancel.section
-            assert isinstance(section, CancelsSubmitted)
-            for outgoing in [queued for queued in self._queue if queued.key is not None]:
-                taken = _cancelled_rows(outgoing, section)
+    def _withdraw_cancelled(self, cancel: Outgoing, cancels: CancelsSubmitted) -> None:
+        """Withdraw the queued orders that a cancel names; those already sent are the broker's to cancel."""
+        keys = cancel.keys
+        for outgoing in self._queue:
+            same = outgoing.key in keys and outgoing.follower_shard == cancel.follower_shard
+            if same and self._is_unsent(outgoing):
+                taken = outgoing.cancelled_by(cancels)
                 if taken.any():
-                    events.append(self._withdrawn(outgoing.of_rows(taken), ExecType.CANCELED, now))
+                    self._withdraw(outgoing.of_rows(taken), ExecType.CANCELED)
                     self._queued_orders -= int(taken.sum())
                     outgoing.section = outgoing.of_rows(~taken).section
-        return events
 
-    def _withdrawn(self, outgoing: Outgoing, exec_type: ExecType, now: int) -> OrdersWithdrawn:
-        assert outgoing.key is not None and isinstance(outgoing.section, OrdersSubmitted)
+    def _withdraw(self, outgoing: Outgoing, exec_type: ExecType) -> None:
+        if not outgoing.count:
+            return
+        assert outgoing.key is not None
         self.core.count("orders_withdrawn", outgoing.count)
         event = OrdersWithdrawn(
             outgoing.follower_shard,
             *outgoing.key,
             exec_type,
             self.state.withdrawn.get(outgoing.follower_shard, 0),
-            now,
+            self.core.event_time_ns(self._inputs_ns),
             outgoing.sequence,
-            outgoing.section.subscriptions,
+            outgoing.orders.subscriptions,
         )
         self.state.apply_event(event)
-        return event
+        self._withdrawals.append(event)
 
     # Remembering.
 
-    async def _remember(self, withdrawn: list[OrdersWithdrawn]) -> None:
+    async def _remember(self) -> None:
         """Journal how far everything is answered: at once when orders were withdrawn, else now and then."""
+        withdrawn, self._withdrawals = self._withdrawals, []
         answered = self._answered_up_to()
         now = self.core.ports.clock.now_ns()
         moved = answered > self.state.answered_sequence and self._answered_orders > 0
@@ -271,6 +302,7 @@ class BrokerGatewayShardActor:
             return
         self._committed_ns = now
         self.state.cursors[Source.ORDERS, 0] = Cursor(Source.ORDERS, 0, answered, answered)
+        self.state.forget_passed()
         events: list[Any] = [*withdrawn, BlocksAnswered(self._answered_orders)]
         self._total_answered += self._answered_orders
         self._answered_orders = 0
@@ -278,10 +310,10 @@ class BrokerGatewayShardActor:
         await self.core.commit(events, self.core.event_time_ns(self._inputs_ns), outputs)
 
     def _answered_up_to(self) -> int:
-        """Name the last sequence before the first block that is not answered."""
-        pending = [sent.outgoing.sequence for sent in self._sent] + [
-            queued.sequence for queued in self._queue
-        ]
+        """Name the last sequence before the first block that is not answered; the queue is in order of it."""
+        pending = [sent.outgoing.sequence for sent in self._sent]
+        if self._queue:
+            pending.append(self._queue[0].sequence)
         return min(pending) - 1 if pending else self.state.read_sequence
 
     def _report(self, event: OrdersWithdrawn) -> Output:
@@ -322,20 +354,3 @@ class BrokerGatewayShardActor:
             "outstanding_blocks": len(self._sent),
             "answered_orders": self._total_answered + self._answered_orders,
         }
-
-
-def _cancelled_rows(outgoing: Outgoing, cancels: CancelsSubmitted) -> "np.ndarray[Any, np.dtype[np.bool_]]":
-    section = outgoing.section
-    assert isinstance(section, OrdersSubmitted) and outgoing.key is not None
-    columns = (
-        cancels.cause_kinds,
-        cancels.creator_shards,
-        cancels.cause_numbers,
-        cancels.legs,
-        cancels.attempts,
-    )
-    same = np.ones(len(cancels.subscriptions), np.bool_)
-    for column, value in zip(columns, outgoing.key, strict=True):
-        same &= column == value
-    same &= outgoing.follower_shard == cancels.follower_shard
-    return np.isin(section.subscriptions, cancels.subscriptions[same])

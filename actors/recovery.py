@@ -110,8 +110,8 @@ async def replay(
                 replayed(message.sequence, head, events)
             if after_sequence >= last_sequence:
                 return
-        # Replaying shares its loop with shards that are live.
-        await asyncio.sleep(0)
+            # Replaying shares its loop with the heartbeat and with shards that are live.
+            await asyncio.sleep(0)
 
 
 async def _newest_snapshot(snapshots: Snapshots, key: ShardKey) -> Snapshot | None:

@@ -77,7 +77,9 @@ def encode_column(values: NDArray[np.integer], *, ascending: bool = False) -> by
     return _HEAD.pack(Kind.OFFSET, stored.dtype.itemsize, count, low) + stored.tobytes()
 
 
-def decode_column(data: bytes | memoryview, offset: int = 0) -> tuple[NDArray[np.int64], int]:
+def decode_column(
+    data: bytes | memoryview, offset: int = 0, *, count_max: int = COUNT_MAX
+) -> tuple[NDArray[np.int64], int]:
     """Decode the column at an offset. Returns: the values and the offset past it. Raises: ColumnError."""
     if len(data) < offset + _HEAD.size:
         raise ColumnError(
@@ -85,8 +87,8 @@ def decode_column(data: bytes | memoryview, offset: int = 0) -> tuple[NDArray[np
         )
     kind, width, count, base = _HEAD.unpack_from(data, offset)
     offset += _HEAD.size
-    if count > COUNT_MAX:
-        raise ColumnError(f"column: expected at most {COUNT_MAX} values, found {count}")
+    if count > count_max:
+        raise ColumnError(f"column: expected at most {count_max} values, found {count}")
     if kind == Kind.CONSTANT:
         return np.full(count, base, np.int64), offset
     dtype = _DTYPE_OF_WIDTH.get(width)
@@ -111,9 +113,11 @@ def encode_texts(texts: Sequence[str]) -> bytes:
     return encode_column(lengths) + b"".join(encoded)
 
 
-def decode_texts(data: bytes | memoryview, offset: int = 0) -> tuple[list[str], int]:
+def decode_texts(
+    data: bytes | memoryview, offset: int = 0, *, count_max: int = COUNT_MAX
+) -> tuple[list[str], int]:
     """Decode the texts at an offset. Returns: the texts and the offset past them. Raises: ColumnError."""
-    lengths, offset = decode_column(data, offset)
+    lengths, offset = decode_column(data, offset, count_max=count_max)
     total = int(lengths.sum())
     if (len(lengths) and (int(lengths.min()) < 0 or int(lengths.max()) > 0xFFFF)) or len(
         data
@@ -123,6 +127,13 @@ def decode_texts(data: bytes | memoryview, offset: int = 0) -> tuple[list[str], 
         )
     texts = []
     for length in lengths.tolist():
-        texts.append(str(bytes(data[offset : offset + length]), "utf-8"))
+        texts.append(_text(bytes(data[offset : offset + length])))
         offset += length
     return texts, offset
+
+
+def _text(data: bytes) -> str:
+    try:
+        return data.decode()
+    except UnicodeDecodeError:
+        raise ColumnError(f"texts: expected UTF-8, found {data[:40]!r}") from None

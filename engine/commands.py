@@ -344,7 +344,11 @@ class CommandBatch:
     ) -> Iterator[Any]:
         key, row = OrderKey(CauseKind.COMMAND, 0, cause, slot.index, 0), int(rows[0])
         is_passing_flat = (slot.position[row] + slot.open[row]) * slot.open[row] > 0
-        if is_passing_flat or slot.waiting(row, row + 1) is not None or has_open_entry(self._shard, slot, row):
+        if (
+            is_passing_flat
+            or slot.waiting(row, row + 1) is not None
+            or has_open_entry(self._shard, slot, row)
+        ):
             # What opens, or would go through flat, is cancelled first; what is held by then is closed when that is answered.
             yield from cancel_open(self._shard, book, slot, rows)
             one = book.subscriptions["subscription"][rows].astype(np.int64)

@@ -272,7 +272,9 @@ def _follow_up(
             transact_time=time,
             event_time_ns=event_time_ns,
         )
-        netted = chosen[decisions.disposition == Disposition.NETTED] if len(decisions.disposition) else idle[:0]
+        netted = (
+            chosen[decisions.disposition == Disposition.NETTED] if len(decisions.disposition) else idle[:0]
+        )
         if len(netted):
             key = follow_up.key._replace(attempt=max(follow_up.key.attempt, 1))
             yield from cancel_open(shard, book, slot, netted)

@@ -142,6 +142,8 @@ def decode_head(data: bytes | memoryview) -> tuple[FrameHead, int]:
     cursors = []
     for offset in range(_HEAD.size, start, _CURSOR.size):
         source, *rest = _CURSOR.unpack_from(data, offset)
+        if source not in Source.__members__.values():
+            raise FrameError(f"frame: expected a cursor source of 1 to {max(Source)}, found {source}")
         cursors.append(Cursor(Source(source), *rest))
     key = ShardKey(ShardKind(kind), shard)
     return FrameHead(key, epoch, number, time_ns, previous, tuple(cursors), settings, engine), start

@@ -67,21 +67,57 @@ class Outgoing:
         section = replace(self.orders, **{name: getattr(self.orders, name)[rows] for name in names})
         return replace(self, section=section)
 
+    @property
+    def keys(self) -> frozenset[OrderKey]:
+        """Name the decisions whose orders it holds or cancels."""
+        if self.key is not None:
+            return frozenset((self.key,))
+        if not isinstance(self.section, CancelsSubmitted):
+            return frozenset()
+        cancels = self.section
+        columns = (
+            cancels.cause_kinds,
+            cancels.creator_shards,
+            cancels.cause_numbers,
+            cancels.legs,
+            cancels.attempts,
+        )
+        return frozenset(OrderKey(*row) for row in np.unique(np.stack(columns, axis=1), axis=0).tolist())
+
+    def cancelled_by(self, cancels: CancelsSubmitted) -> NDArray[np.bool_]:
+        """Say which of its orders some cancels name."""
+        assert self.key is not None
+        columns = (
+            cancels.cause_kinds,
+            cancels.creator_shards,
+            cancels.cause_numbers,
+            cancels.legs,
+            cancels.attempts,
+        )
+        same = np.ones(len(cancels.subscriptions), np.bool_)
+        for column, value in zip(columns, self.key, strict=True):
+            same &= column == value
+        return np.isin(self.orders.subscriptions, cancels.subscriptions[same])
+
     def conflicts_with(self, earlier: "Outgoing") -> bool:
-        """Say whether this must wait until an earlier block is answered: the same account and instrument,
-        or an account not yet registered.
+        """Say whether this must wait until an earlier block is answered.
+
+        Orders wait for earlier ones of the same account and instrument, cancels for the orders that they
+        name, and everything of a shard for its accounts to be registered.
         """
         if self.follower_shard != earlier.follower_shard:
             return False
         if isinstance(self.section, AccountsRegistered) or isinstance(earlier.section, AccountsRegistered):
             return True
-        if isinstance(self.section, CancelsSubmitted) or isinstance(earlier.section, CancelsSubmitted):
-            return True
-        if self.section.symbol != earlier.section.symbol or self.key == earlier.key:
+        if isinstance(earlier.section, CancelsSubmitted):
+            return False
+        if isinstance(self.section, CancelsSubmitted):
+            return earlier.key in self.keys
+        if self.section.symbol != earlier.orders.symbol or self.key == earlier.key:
             return False
         if self.creator == earlier.creator:
             return True
-        return len(np.intersect1d(self.section.accounts, earlier.section.accounts)) > 0
+        return len(np.intersect1d(self.section.accounts, earlier.orders.accounts)) > 0
 
 
 class FollowerView:

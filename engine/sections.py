@@ -27,6 +27,9 @@ S = TypeVar("S")
 REQUIRED = 1
 """Directory flag: a reader that does not know the tag must refuse the whole, not skip the section."""
 
+ROWS_MAX = 1 << 22
+"""Longest column of a section: a constant one costs its reader memory without costing its writer bytes."""
+
 _ENTRY = struct.Struct("<HHI")
 _COUNT = struct.Struct("<H")
 _I64 = struct.Struct("<q")
@@ -65,6 +68,14 @@ def _write_ascending(values: NDArray[np.int64]) -> bytes:
     return encode_column(values, ascending=True)
 
 
+def _read_column(data: memoryview, offset: int) -> tuple[NDArray[np.int64], int]:
+    return decode_column(data, offset, count_max=ROWS_MAX)
+
+
+def _read_texts(data: memoryview, offset: int) -> tuple[list[str], int]:
+    return decode_texts(data, offset, count_max=ROWS_MAX)
+
+
 _Writer = Callable[[Any], bytes]
 _Reader = Callable[[memoryview, int], tuple[Any, int]]
 
@@ -76,16 +87,16 @@ def _layout(section_type: type) -> tuple[tuple[str, _Writer, _Reader], ...]:
     for field in fields(section_type):
         hint = hints[field.name]
         if get_origin(hint) is Annotated and "ascending" in get_args(hint):
-            layout.append((field.name, _write_ascending, decode_column))
+            layout.append((field.name, _write_ascending, _read_column))
         elif hint is int:
             layout.append((field.name, _I64.pack, _read_int))
         elif hint is str:
             layout.append((field.name, _write_text, _read_text))
         elif hint == list[str]:
-            layout.append((field.name, encode_texts, decode_texts))
+            layout.append((field.name, encode_texts, _read_texts))
         else:
             assert hint == Column, f"{section_type.__name__}.{field.name}: no encoding for {hint}"
-            layout.append((field.name, encode_column, decode_column))
+            layout.append((field.name, encode_column, _read_column))
     return tuple(layout)
 
 

@@ -3,6 +3,7 @@
 Growth doubles while a table is small and adds a quarter once it is large, so a million rows waste little.
 """
 
+import re
 from collections.abc import Mapping
 from hashlib import blake2b
 
@@ -15,6 +16,7 @@ AnyColumn = NDArray[np.integer]
 State = dict[str, AnyColumn]
 """A state as named columns: what is hashed, snapshotted and restored."""
 
+_COLUMN_HEAD = re.compile(rb"([a-z0-9_.]+):([<|][iu][1248]):([0-9]{1,12})")
 _CAPACITY_MIN = 8
 _DOUBLING_MAX = 1 << 14
 
@@ -182,14 +184,18 @@ def encode_state(state: State) -> bytes:
 
 
 def decode_state(data: bytes | memoryview) -> State:
-    """Decode a state. Raises: ColumnError when the bytes end inside one."""
+    """Decode a state. Raises: ColumnError when a head is none or the bytes end inside a column."""
     view, offset, state = memoryview(data), 0, State()
     while offset < len(view):
         end = bytes(view[offset : offset + 256]).find(b"\n")
         if end < 0:
             raise ColumnError(f"state: expected a column head at {offset}")
-        name, dtype_text, count_text = str(view[offset : offset + end], "ascii").rsplit(":", 2)
-        dtype, count = np.dtype(dtype_text), int(count_text)
+        head = _COLUMN_HEAD.fullmatch(view[offset : offset + end])
+        if head is None:
+            raise ColumnError(
+                f"state: expected name:type:count at {offset}, found {bytes(view[offset : offset + 40])!r}"
+            )
+        name, dtype, count = head[1].decode(), np.dtype(head[2].decode()), int(head[3])
         offset += end + 1
         if offset + dtype.itemsize * count > len(view):
             raise ColumnError(f"state: expected {count} values of {name}, found the end")
