@@ -154,3 +154,19 @@ def test_junk_is_refused(junk: bytes) -> None:
             decode(junk)
         except ColumnError:
             pass
+
+
+def test_a_cursor_of_no_known_source_is_refused() -> None:
+    data = bytearray(FRAMES["frame_creator"])
+    at = data.index(bytes([1, 0, 0]), 60)
+    data[at] = 9
+    with pytest.raises(FrameError, match="source"):
+        decode_frame(bytes(data))
+
+
+def test_a_few_bytes_cannot_ask_for_gigabytes() -> None:
+    endless = np.zeros(1, np.int64)
+    body = bytearray(encode_section(_Other(endless, endless)))
+    body[2:6] = (1 << 27).to_bytes(4, "little")
+    with pytest.raises(SectionError, match="at most"):
+        decode_section(_Other, memoryview(body))
