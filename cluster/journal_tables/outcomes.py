@@ -79,7 +79,13 @@ class OrderIndex:
 
     def find(self, highs: U64s, lows: U64s) -> Ints:
         """Find orders by the two halves of their ids. Returns: rows, -1 where there is no such order."""
-        causes = self.causes.find(highs, lows & _TAIL_MASK)
+        if not len(highs):
+            return np.zeros(0, np.int64)
+        tails = lows & _TAIL_MASK
+        # Orders of one cause stand together: each run is looked up once.
+        changes = np.flatnonzero((highs[1:] != highs[:-1]) | (tails[1:] != tails[:-1])) + 1
+        starts = np.concatenate((np.zeros(1, np.int64), changes))
+        causes = np.repeat(self.causes.find(highs[starts], tails[starts]), np.diff(starts, append=len(highs)))
         return self._rows_of(causes, (lows >> _SUBSCRIPTION_BITS).astype(np.uint32))
 
     def _rows_of(self, causes: Ints, subscriptions: U32s) -> Ints:

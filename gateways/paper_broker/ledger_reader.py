@@ -19,6 +19,7 @@ from gateways.paper_broker.records import (
     LedgerError,
     LedgerOpened,
     OrdersTaken,
+    PublishConfirmed,
     record_type,
     walk_records,
 )
@@ -102,6 +103,13 @@ class LedgerReader:
         """Yield the executions in batches of at least `rows_min` rows but for the last, in the order they were made."""
         for group in _grouped(self._sections(frozenset({MESSAGE_TAG})), rows_min):
             yield _executions(group)
+
+    def confirmed(self) -> dict[int, int]:
+        """Say up to which number of each follower shard's executions JetStream is known to hold them."""
+        last: dict[int, int] = {}
+        for section in self._sections(frozenset({PublishConfirmed.TAG})):
+            last.update(zip(section.follower_shards.tolist(), section.numbers.tolist(), strict=True))
+        return last
 
     def _sections(self, wanted: frozenset[int]) -> Iterator[Any]:
         try:
