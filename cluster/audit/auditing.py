@@ -1,0 +1,156 @@
+"""The whole audit, in the order in which it can be run against a cluster that goes on working.
+
+Creator journals come first, then follower journals (creators are read on where a follower is ahead), then gateways', then the brokers' ledgers: so
+whatever a journal has applied is in what is read after it. What a ledger holds beyond the frames read is counted as newer.
+"""
+
+import time
+from pathlib import Path
+
+from cluster.audit.conservation import ConservationAudit, check_creators
+from cluster.audit.executions import ExecutionsAudit, check_applied, check_unknown, check_withdrawn
+from cluster.audit.followers_at_brokers import BrokerView
+from cluster.audit.intents import IntentsAudit
+from cluster.audit.missing import name_missing
+from cluster.audit.placement import PlacementAudit, count_unsent, mark_withdrawn
+from cluster.audit.report import AuditReport, Checks
+from cluster.audit.shards import CreatorSide, FollowerSide, creator_side, follower_side, read_gateway
+from cluster.journal_tables.gateways import GatewayTables
+from cluster.journal_tables.gather import Names
+from cluster.journal_tables.outcomes import OrderIndex, order_outcomes
+from cluster.journal_tables.store import JournalStore, opened_store
+from engine.creator import CreatorShard
+from engine.frame import ShardKind, Source
+from gateways.paper_broker.ledger_reader import LedgerReader
+from gateways.paper_broker.records import LedgerError
+
+
+async def audit_data(data: Path, *, is_drained: bool = False) -> AuditReport:
+    """Audit the cluster of a data directory, running or stopped. Raises: as `journal_tables.opened_store`."""
+    async with opened_store(data) as store:
+        return await audit(store, is_drained=is_drained)
+
+
+async def audit(store: JournalStore, *, is_drained: bool = False) -> AuditReport:
+    """Check every promise. `is_drained` claims that nothing is under way: then what is not there is a fault, not on its way.
+
+    Raises: OperatingError when a server does not answer.
+    """
+    return await _Audit(store, is_drained=is_drained).run()
+
+
+class _Audit:
+    def __init__(self, store: JournalStore, *, is_drained: bool) -> None:
+        self._store = store
+        self._is_drained = is_drained
+        self._checks = Checks()
+        self._notes: list[str] = []
+        self._names = Names()
+        self._views: dict[int, BrokerView] = {}
+
+    async def run(self) -> AuditReport:
+        started = time.monotonic()
+        store, checks = self._store, self._checks
+        creators = {
+            shard: await creator_side(store, shard, checks) for shard in store.of_kind(ShardKind.CREATOR)
+        }
+        for creator in creators.values():
+            await self._read_creator(creator)
+        for shard in store.of_kind(ShardKind.FOLLOWER):
+            await self._audit_follower(await follower_side(store, shard, creators, checks))
+        for creator in creators.values():
+            self._finish_creator(creator)
+        gateways = {
+            shard: await read_gateway(store, shard, checks) for shard in store.of_kind(ShardKind.GATEWAY)
+        }
+        self._audit_brokers(gateways)
+        seconds = time.monotonic() - started
+        return AuditReport(tuple(checks.all.values()), tuple(note for note in self._notes if note), seconds)
+
+    # Creators.
+
+    async def _read_creator(self, creator: CreatorSide) -> None:
+        if self._store.bus is not None:
+            self._note(await creator.meet_live(self._store.bus))
+        else:
+            await creator.read_on()
+
+    def _finish_creator(self, creator: CreatorSide) -> None:
+        creator.reading.finish()
+        replay = creator.reading.replay
+        assert replay is not None
+        self._checks["P2"].count("signals", int(creator.index.fills.legs_counts.sum()))
+        if not replay.is_broken:
+            assert isinstance(replay.state, CreatorShard)
+            creator.tables.state = replay.state
+            check_creators(creator.tables, self._checks["P7"], self._checks["P4"])
+
+    # Followers.
+
+    async def _audit_follower(self, follower: FollowerSide) -> None:
+        checks, tables = self._checks, follower.tables
+        self._note(await follower.read(self._store.bus))
+        unanswered = follower.signals.finish()
+        if unanswered is not None:
+            checks["P2"].offender = (
+                await name_missing(self._store.journal, follower, unanswered) or checks["P2"].offender
+            )
+        follower.reading.finish()
+        orders, executions = tables.orders.table(), tables.executions.table()
+        index = OrderIndex(orders)
+        IntentsAudit(tables, orders, index, follower.fills, checks["P1"]).run(follower.signals.netted())
+        view = BrokerView(
+            tables, orders, index, executions, self._names, has_unread=await self._has_unread(follower)
+        )
+        self._views[follower.shard] = view
+        try:
+            outcomes = order_outcomes(orders, index, executions)
+            check_applied(view, outcomes, checks["P8"])
+            if follower.state is not None:
+                ConservationAudit(tables, orders, outcomes, checks["P7"]).run(follower.state)
+        except OverflowError as error:
+            checks["P7"].fail(f"follower shard {follower.shard}: {error}")
+        follower.reading.replay = None
+
+    async def _has_unread(self, follower: FollowerSide) -> bool:
+        cursor = follower.tables.cursors.get((Source.EXECUTIONS, 0))
+        last = await self._store.last_execution.sequence(follower.shard)
+        return last > (cursor.sequence if cursor else 0)
+
+    # Brokers.
+
+    def _audit_brokers(self, gateways: dict[int, GatewayTables]) -> None:
+        placed, executed = self._checks["P3"], self._checks["P8"]
+        for broker, directory in self._store.ledgers.items():
+            try:
+                self._audit_ledger(broker, LedgerReader(directory))
+            except LedgerError as error:
+                placed.fail(f"broker {broker}: {error}")
+        for number, broker in enumerate(self._store.brokers):
+            if number in gateways:
+                withdrawals = gateways[number].withdrawals()
+                mark_withdrawn(broker, withdrawals, self._views, placed)
+                for view in self._views.values():
+                    check_withdrawn(broker, withdrawals, view, executed, is_drained=self._is_drained)
+        ledgers = frozenset(self._store.ledgers)
+        for view in self._views.values():
+            check_unknown(view, ledgers, executed)
+            for broker in view.brokers:
+                if broker in ledgers:
+                    count_unsent(broker, view, placed, is_drained=self._is_drained)
+                else:
+                    self._note(f"broker {broker} keeps no ledger here: its side was not compared")
+
+    def _audit_ledger(self, broker: str, ledger: LedgerReader) -> None:
+        found, _ = ledger.broker()
+        if found != broker:
+            self._checks["P3"].fail(f"broker {broker}: expected its own ledger, found that of {found}")
+        is_running = self._store.bus is not None
+        PlacementAudit(broker, self._views, self._names, self._checks["P3"], is_running=is_running).run(
+            ledger
+        )
+        ExecutionsAudit(broker, self._views, self._checks["P8"], is_drained=self._is_drained).run(ledger)
+
+    def _note(self, note: str) -> None:
+        if note and note not in self._notes:
+            self._notes.append(note)

@@ -1,0 +1,18 @@
+"""`lockstep audit`: one line a promise, or JSON; exit code 1 when one does not hold."""
+
+import asyncio
+import sys
+from pathlib import Path
+
+from cluster.audit.auditing import audit_data
+
+
+def run(data: Path, *, as_json: bool) -> int:
+    """Audit a data directory, its cluster running or stopped. Returns: the exit code. Raises: UsageError, ClusterError, OperatingError."""
+    report = asyncio.run(audit_data(data))
+    if as_json:
+        sys.stdout.write(report.json().decode() + "\n")
+    else:
+        for line in report.lines():
+            print(line)
+    return 0 if report.passed else 1

@@ -1,0 +1,213 @@
+"""P7: cash, reservations, positions and open quantities, worked out again from the journal's events and compared to the last unit.
+
+cash = initial cash - buys (rounded up) + sells (rounded down) - fees; position = signed sum of executions; open = signed remainders of open orders;
+reserved = what open entries may still cost: a buy's remainder at its limit, a short's at its price, rounded up, and the fee on it.
+"""
+
+import numpy as np
+
+from cluster.audit.intents import order_name
+from cluster.audit.report import Check
+from cluster.audit.signals import ranks_in
+from cluster.journal_tables.creators import CreatorTables
+from cluster.journal_tables.exact import fees_ceil, notionals
+from cluster.journal_tables.followers import FollowerTables
+from cluster.journal_tables.gather import Ints
+from cluster.journal_tables.orders import Orders
+from cluster.journal_tables.outcomes import Outcomes
+from engine.follower import FollowerShard
+from engine.units import format_micros, format_quantity
+
+
+class ConservationAudit:
+    """One follower shard's money and positions."""
+
+    def __init__(self, tables: FollowerTables, orders: Orders, outcomes: Outcomes, check: Check) -> None:
+        self._tables = tables
+        self._orders = orders
+        self._outcomes = outcomes
+        self._check = check
+
+    def run(self, state: FollowerShard) -> None:
+        """Compare with a state at the same frame. Raises: OverflowError when an amount does not fit 64 bits."""
+        table, check = self._tables.subscriptions, self._check
+        beyond = np.flatnonzero(self._orders.subscriptions >= table.count)
+        if len(beyond):
+            check.fail(
+                f"{order_name(self._orders, int(beyond[0]))}: expected a subscription of the shard, found none",
+                len(beyond),
+            )
+            return
+        check.count("subscriptions", table.count)
+        check.count("accounts", len(self._tables.accounts))
+        cash, reserved = self._cash(), self._reserved()
+        if state.places.count != table.count:
+            check.fail(
+                f"follower shard {state.shard}: expected {table.count} subscriptions, found {state.places.count}"
+            )
+            return
+        found_cash, found_reserved = np.zeros_like(cash), np.zeros_like(cash)
+        for book in state.books:
+            numbers = book.subscriptions["subscription"]
+            found_cash[numbers], found_reserved[numbers] = (
+                book.subscriptions["cash"],
+                book.subscriptions["reserved"],
+            )
+        self._compare("cash", cash, found_cash)
+        self._compare("reserved", reserved, found_reserved)
+        self._compare_totals(found_cash)
+        self._compare_positions(state)
+
+    def _cash(self) -> Ints:
+        cash = self._tables.subscriptions["cash"].copy()
+        np.add.at(cash, self._orders.subscriptions, self._outcomes.cash - self._outcomes.fees)
+        return cash
+
+    def _reserved(self) -> Ints:
+        orders = self._orders
+        is_open = np.flatnonzero((self._outcomes.leaves > 0) & (orders.is_exits == 0)[orders.sections])
+        sections = orders.sections[is_open]
+        at = np.where(orders.sides > 0, orders.limit_prices, orders.prices)[sections]
+        value = notionals(self._outcomes.leaves[is_open], at).ceils
+        reserved = np.zeros(self._tables.subscriptions.count, np.int64)
+        np.add.at(
+            reserved, orders.subscriptions[is_open], value + fees_ceil(value, orders.fee_rates[sections])
+        )
+        return reserved
+
+    def _compare(self, what: str, expected: Ints, found: Ints) -> None:
+        wrong = np.flatnonzero(expected != found)
+        if len(wrong):
+            first = int(wrong[0])
+            self._check.fail(
+                f"follower shard {self._tables.shard}, account {self._tables.account_of(first)}, subscription {first}: expected {what}"
+                f" {format_micros(int(expected[first]))}, found {format_micros(int(found[first]))}",
+                len(wrong),
+            )
+
+    def _compare_totals(self, found_cash: Ints) -> None:
+        """Compare the sums, in integers of any size: what came in, less what left, is there."""
+        given = total(self._tables.subscriptions["cash"])
+        expected = given + total(self._outcomes.cash) - total(self._outcomes.fees)
+        if total(found_cash) != expected:
+            self._check.fail(
+                f"follower shard {self._tables.shard}: expected {format_micros(expected)} of cash in total, found {format_micros(total(found_cash))}"
+            )
+        self._check.count("fees_micros", total(self._outcomes.fees))
+        self._check.count("cash_micros", expected)
+
+    def _compare_positions(self, state: FollowerShard) -> None:
+        """Compare position and open quantity of every row in every instrument of every book."""
+        orders, outcomes = self._orders, self._outcomes
+        pairs = self._tables.pairs()
+        ranks = ranks_in(pairs)
+        offsets, size = self._slots(state)
+        section_slots = np.array(
+            [
+                offsets.get(key, -1)
+                for key in zip(
+                    orders.creator_shards.tolist(),
+                    orders.creators.tolist(),
+                    orders.instruments.tolist(),
+                    strict=True,
+                )
+            ],
+            np.int64,
+        ).reshape(-1)
+        lost = np.flatnonzero((section_slots < 0)[orders.sections])
+        if len(lost):
+            self._check.fail(
+                f"{order_name(orders, int(lost[0]))}: expected its instrument among the positions, found none",
+                len(lost),
+            )
+            return
+        at = section_slots[orders.sections] + ranks[orders.subscriptions]
+        sides = orders.sides[orders.sections]
+        held, open_ = np.zeros(size, np.int64), np.zeros(size, np.int64)
+        np.add.at(held, at, sides * outcomes.filled)
+        np.add.at(open_, at, sides * outcomes.leaves)
+        for book in state.books:
+            for slot in book.slots:
+                start = offsets[book.creator_shard, book.creator, slot.instrument]
+                here = slice(start, start + book.count)
+                numbers = book.subscriptions["subscription"]
+                symbol = self._tables.symbols[book.creator_shard, slot.instrument]
+                self._compare_slot(f"position in {symbol}", held[here], slot.position[: book.count], numbers)
+                self._compare_slot(f"open orders in {symbol}", open_[here], slot.open[: book.count], numbers)
+        self._check.count("positions", size)
+
+    @staticmethod
+    def _slots(state: FollowerShard) -> tuple[dict[tuple[int, int, int], int], int]:
+        offsets, size = {}, 0
+        for book in state.books:
+            for slot in book.slots:
+                offsets[book.creator_shard, book.creator, slot.instrument] = size
+                size += book.count
+        return offsets, size
+
+    def _compare_slot(self, what: str, expected: Ints, found: Ints, numbers: Ints) -> None:
+        wrong = np.flatnonzero(expected != found)
+        if len(wrong):
+            first, subscription = int(wrong[0]), int(numbers[wrong[0]])
+            self._check.fail(
+                f"follower shard {self._tables.shard}, account {self._tables.account_of(subscription)}, subscription {subscription}: expected"
+                f" {what} {format_quantity(int(expected[first]))}, found {format_quantity(int(found[first]))}",
+                len(wrong),
+            )
+
+
+def total(column: Ints) -> int:
+    """Sum a column in integers of any size."""
+    high, low = np.divmod(column, 1 << 31)
+    return (int(high.sum()) << 31) + int(low.sum())
+
+
+def check_creators(tables: CreatorTables, check: Check, order: Check) -> None:
+    """Check a creator shard's portfolios: positions continue from fill to fill, cash is what fills left of it; signals count up by one."""
+    fills = tables.fills()
+    order.count("fills", fills.rows_count)
+    check.count("creators", len(tables.ids))
+    bad = np.flatnonzero(fills.signals != np.arange(1, fills.rows_count + 1))
+    if len(bad):
+        first = int(bad[0])
+        order.fail(
+            f"creator shard {tables.shard}, frame {int(fills.frames[first])}: expected signal {first + 1}, found {int(fills.signals[first])}",
+            len(bad),
+        )
+    chain = np.lexsort((fills.instruments, fills.creators))
+    before, after = fills.positions_before[chain], fills.positions_after[chain]
+    starts = np.ones(len(chain), np.bool_)
+    starts[1:] = (np.diff(fills.creators[chain]) != 0) | (np.diff(fills.instruments[chain]) != 0)
+    wrong = before != np.where(starts, 0, np.roll(after, 1))
+    wrong |= after != before + (fills.sides * fills.quantities)[chain]
+    if wrong.any():
+        row = int(chain[wrong].min())
+        creator = tables.ids[int(fills.creators[row])]
+        check.fail(
+            f"creator {creator}, fill {fills.exec_ids[row]}: expected its position to go on from the fill before",
+            int(wrong.sum()),
+        )
+    _check_creator_cash(tables, check)
+    ends = chain[np.roll(starts, -1)] if len(chain) else chain
+    for row in ends.tolist():
+        found = tables.state.creators[int(fills.creators[row])].positions.get(int(fills.instruments[row]), 0)
+        if found != fills.positions_after[row]:
+            creator, symbol = (
+                tables.ids[int(fills.creators[row])],
+                tables.symbols[int(fills.instruments[row])],
+            )
+            check.fail(
+                f"creator {creator}: expected position in {symbol} {format_quantity(int(fills.positions_after[row]))}, found {format_quantity(found)}"
+            )
+
+
+def _check_creator_cash(tables: CreatorTables, check: Check) -> None:
+    fills = tables.fills()
+    cash = np.array(tables.initial_cash, np.int64)
+    values = notionals(fills.quantities, fills.prices)
+    np.add.at(cash, fills.creators, np.where(fills.sides > 0, -values.ceils, values.floors))
+    for creator, expected in zip(tables.state.creators, cash.tolist(), strict=True):
+        if creator.cash != expected:
+            check.fail(
+                f"creator {creator.creator_id}: expected cash {format_micros(expected)}, found {format_micros(creator.cash)}"
+            )

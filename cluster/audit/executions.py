@@ -1,0 +1,190 @@
+"""P8: every execution counts once. What the journal applied is what the broker did, id for id; what it did and is not applied is on its way."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cluster.audit.followers_at_brokers import BrokerView, ExecutionGroup
+from cluster.audit.intents import order_name
+from cluster.audit.placement import ledger_ids
+from cluster.audit.report import Check
+from cluster.journal_tables.gateways import Withdrawals
+from cluster.journal_tables.gather import Ints
+from cluster.journal_tables.outcomes import ENDED, Outcomes
+from engine.identity import format_order_id
+from engine.order_state import ExecType
+from gateways.paper_broker.ledger_reader import Executions as LedgerExecutions
+from gateways.paper_broker.ledger_reader import LedgerReader
+
+_COUNTED = (ExecType.TRADE, *ENDED)
+_NONE = ExecutionGroup(np.zeros(0, np.int64), np.zeros(0, np.int64))
+
+
+def check_applied(view: BrokerView, outcomes: Outcomes, check: Check) -> None:
+    """Check the journal's own side: known orders, no order beyond its quantity, no execution id twice."""
+    executions, orders = view.executions, view.orders
+    check.count("applied", executions.rows_count)
+    check.count("parked", len(view.tables.parked))
+    lost = np.flatnonzero(outcomes.order_rows < 0)
+    if len(lost):
+        check.fail(
+            f"{_applied_name(view, int(lost[0]))}: expected its order in the journal, found none", len(lost)
+        )
+    over = np.flatnonzero(outcomes.filled > orders.quantities)
+    if len(over):
+        check.fail(
+            f"{order_name(orders, int(over[0]))}: expected at most its quantity filled, found more", len(over)
+        )
+    for group in view.groups.values():
+        again = group.rows[1:][group.numbers[1:] == group.numbers[:-1]]
+        if len(again):
+            check.fail(
+                f"{_applied_name(view, int(again.min()))}: expected it applied once, found it again",
+                len(again),
+            )
+
+
+class ExecutionsAudit:
+    """All executions of one broker's ledger."""
+
+    def __init__(self, broker: str, views: dict[int, BrokerView], check: Check, *, is_drained: bool) -> None:
+        self._broker = broker
+        self._views = views
+        self._check = check
+        self._is_drained = is_drained
+        self._confirmed: dict[int, int] = {}
+
+    def run(self, ledger: LedgerReader) -> None:
+        """Compare every execution that the ledger holds. Raises: LedgerError."""
+        self._confirmed = ledger.confirmed()
+        for batch in ledger.executions():
+            for shard in np.unique(batch.follower_shards).tolist():
+                of_shard = (batch.follower_shards == shard) & np.isin(batch.exec_types, _COUNTED)
+                for number, prefix in enumerate(batch.prefixes):
+                    rows = np.flatnonzero(of_shard & (batch.prefix_of == number))
+                    if len(rows):
+                        self._compare(batch, shard, prefix, rows)
+
+    def _compare(self, batch: LedgerExecutions, shard: int, prefix: str, rows: Ints) -> None:
+        self._check.count("at_brokers", len(rows))
+        view = self._views.get(shard)
+        if view is None:
+            self._fail(batch, rows, "expected its follower shard to have a journal, found none")
+            return
+        group = view.groups.get((self._broker, prefix), _NONE)
+        found = group.find(batch.numbers[rows])
+        self._check_missing(batch, view, group, rows[found < 0])
+        rows, found = rows[found >= 0], found[found >= 0]
+        view.is_met[found] = True
+        for what, differs in _differences(batch, view, rows, found):
+            if differs.any():
+                self._fail(
+                    batch, rows[differs], f"expected the {what} of the ledger in the journal, found another"
+                )
+
+    def _check_missing(
+        self, batch: LedgerExecutions, view: BrokerView, group: ExecutionGroup, rows: Ints
+    ) -> None:
+        """Tell what is still on its way from what is lost: a shard takes the numbers of a prefix in order."""
+        if not len(rows):
+            return
+        numbers = batch.numbers[rows]
+        last_applied = int(group.numbers[-1]) if len(group.numbers) else -1
+        is_confirmed = numbers <= self._confirmed.get(view.tables.shard, -1)
+        lost = (numbers < last_applied) | (is_confirmed & (not view.has_unread))
+        if self._is_drained:
+            lost[:] = True
+        self._check.count("pending", int((~lost & is_confirmed).sum()))
+        self._check.count("unconfirmed", int((~lost & ~is_confirmed).sum()))
+        self._fail(batch, rows[lost], "expected it applied once, found it nowhere in the journal")
+
+    def _fail(self, batch: LedgerExecutions, rows: Ints, what: str) -> None:
+        if len(rows):
+            row = int(rows[0])
+            highs, lows = ledger_ids(batch, rows[:1])
+            name = f"{batch.prefixes[int(batch.prefix_of[row])]}{int(batch.numbers[row])}"
+            order = format_order_id(int(highs[0]), int(lows[0]))
+            shard = int(batch.follower_shards[row])
+            self._check.fail(
+                f"execution {name} of broker {self._broker} on order {order}, follower shard {shard}: {what}",
+                len(rows),
+            )
+
+
+def _differences(
+    batch: LedgerExecutions, view: BrokerView, rows: Ints, found: Ints
+) -> list[tuple[str, NDArray[np.bool_]]]:
+    executions = view.executions
+    sections = executions.sections[found]
+    highs, lows = ledger_ids(batch, rows)
+    tails = lows & np.uint64(0xFFFFFFFF)
+    is_other = (highs != executions.cause_highs[sections]) | (tails != executions.tails[sections])
+    is_other |= batch.subscriptions[rows] != executions.subscriptions[found]
+    return [
+        ("order", is_other),
+        ("type", batch.exec_types[rows] != executions.exec_types[found]),
+        ("quantity", batch.quantities[rows] != executions.quantities[found]),
+        ("price", batch.prices[rows] != executions.prices[found]),
+        ("fee", batch.fees[rows] != executions.fees[found]),
+    ]
+
+
+def check_withdrawn(
+    broker: str, withdrawals: Withdrawals, view: BrokerView, check: Check, *, is_drained: bool
+) -> None:
+    """Compare a gateway's own reports with its journal: each withdrawn order ended once, as it says."""
+    shard = view.tables.shard
+    group = view.groups.get((broker, f"{broker}-withdrawn-{shard}-"), _NONE)
+    rows = np.flatnonzero((withdrawals.follower_shards == shard)[withdrawals.sections])
+    found = group.find(withdrawals.numbers[rows])
+    missing = rows[found < 0]
+    last_applied = int(group.numbers[-1]) if len(group.numbers) else -1
+    lost = (withdrawals.numbers[missing] < last_applied) | (not view.has_unread) | is_drained
+    check.count("pending", int((~lost).sum()))
+    if lost.any():
+        row = int(missing[lost][0])
+        name = format_order_id(int(withdrawals.highs[row]), int(withdrawals.lows[row]))
+        check.fail(
+            f"order {name}, withdrawn from broker {broker}: expected the report applied, found none",
+            int(lost.sum()),
+        )
+    rows, found = rows[found >= 0], found[found >= 0]
+    view.is_met[found] = True
+    executions = view.executions
+    sections = executions.sections[found]
+    differs = withdrawals.highs[rows] != executions.cause_highs[sections]
+    differs |= withdrawals.lows[rows] != executions.lows[found]
+    differs |= withdrawals.exec_types[withdrawals.sections[rows]] != executions.exec_types[found]
+    if differs.any():
+        name = _applied_name(view, int(found[differs][0]))
+        check.fail(
+            f"{name}: expected what broker {broker}'s gateway journaled, found another", int(differs.sum())
+        )
+
+
+def check_unknown(view: BrokerView, ledgers: frozenset[str], check: Check) -> None:
+    """Check that every applied execution was met in a ledger or a gateway's journal; brokers without a ledger here cannot be asked."""
+    executions = view.executions
+    has_ledger = np.array([broker in ledgers for broker in executions.brokers], np.bool_)
+    of_ledger = (
+        has_ledger[executions.broker_of[executions.sections]] if len(has_ledger) else np.zeros(0, np.bool_)
+    )
+    unknown = np.flatnonzero(~view.is_met & of_ledger)
+    unchecked = int((~view.is_met & ~of_ledger).sum())
+    if unchecked:
+        check.count("unchecked", unchecked)
+    if len(unknown):
+        check.fail(
+            f"{_applied_name(view, int(unknown[0]))}: expected it in the broker's ledger, found none",
+            len(unknown),
+        )
+
+
+def _applied_name(view: BrokerView, row: int) -> str:
+    executions = view.executions
+    section = int(executions.sections[row])
+    low = int(executions.subscriptions[row]) << 32 | int(executions.tails[section])
+    order = format_order_id(int(executions.cause_highs[section]), low)
+    return (
+        f"execution {executions.exec_id(row)} of broker {executions.brokers[int(executions.broker_of[section])]} on order {order},"
+        f" follower shard {executions.shard}, frame {int(executions.frames[section])}"
+    )

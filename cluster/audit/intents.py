@@ -1,0 +1,129 @@
+"""P1: order ids stand once, every order has the cause it names, and attempts follow each other."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cluster.audit.fill_index import FillIndex
+from cluster.audit.report import Check
+from cluster.journal_tables.followers import FollowerTables
+from cluster.journal_tables.gather import Ints, U64s
+from cluster.journal_tables.orders import Orders
+from cluster.journal_tables.outcomes import OrderIndex
+from engine.identity import CauseKind, format_order_id
+
+_NUMBER_MASK = np.uint64((1 << 36) - 1)
+
+
+def order_name(orders: Orders, row: int) -> str:
+    """Name an order by its id and its frame."""
+    section = int(orders.sections[row])
+    high, tail = int(orders.cause_highs[section]), int(orders.tails[section])
+    low = int(orders.subscriptions[row]) << 32 | tail
+    return f"order {format_order_id(high, low)} of follower shard {orders.shard}, frame {int(orders.frames[section])}"
+
+
+class IntentsAudit:
+    """One follower shard's orders."""
+
+    def __init__(
+        self,
+        tables: FollowerTables,
+        orders: Orders,
+        index: OrderIndex,
+        fills: dict[int, FillIndex],
+        check: Check,
+    ) -> None:
+        self._tables = tables
+        self._orders = orders
+        self._index = index
+        self._fills = fills
+        self._check = check
+
+    def run(self, netted: tuple[U64s, U64s]) -> None:
+        """Check every order; `netted` are the ids that attempt 0 of netted signals would have had."""
+        orders, check = self._orders, self._check
+        check.count("orders", orders.rows_count)
+        check.count("causes", len(np.unique(orders.cause_highs)))
+        self._fail(self._index.repeated(), "expected its id once, found it again")
+        self._fail(np.flatnonzero(orders.quantities <= 0), "expected a quantity above zero, found none")
+        self._check_owners()
+        self._check_signals()
+        self._check_commands()
+        self._check_attempts(netted)
+
+    def _fail(self, rows: Ints, what: str) -> None:
+        if len(rows):
+            row = int(rows.min())
+            account = self._tables.account_of(int(self._orders.subscriptions[row]))
+            self._check.fail(f"{order_name(self._orders, row)}, account {account}: {what}", len(rows))
+
+    def _check_owners(self) -> None:
+        orders, pairs = self._orders, self._tables.pairs()
+        known = orders.subscriptions < len(pairs)
+        self._fail(np.flatnonzero(~known), "expected a subscription of the shard, found none of this number")
+        if len(pairs):
+            owners = pairs[np.where(known, orders.subscriptions, 0)]
+            creators = (orders.creator_shards << 32 | orders.creators)[orders.sections]
+            self._fail(
+                np.flatnonzero(known & (owners != creators)),
+                "expected its subscription's creator, found another",
+            )
+
+    def _kinds(self) -> tuple[Ints, Ints, Ints]:
+        """Take the causes apart, one a section: kind, creator shard, number."""
+        highs = self._orders.cause_highs
+        kinds = (highs >> np.uint64(48) & np.uint64(3)).astype(np.int64)
+        creator_shards = (highs >> np.uint64(36) & np.uint64(0xFFF)).astype(np.int64)
+        return kinds, creator_shards, (highs & _NUMBER_MASK).astype(np.int64)
+
+    def _check_signals(self) -> None:
+        """Check that orders of signals follow from a leg of a fill of their own creator and instrument."""
+        orders = self._orders
+        kinds, creator_shards, numbers = self._kinds()
+        is_known = np.zeros(len(kinds), np.bool_)
+        for creator_shard, index in self._fills.items():
+            here = np.flatnonzero((kinds == CauseKind.SIGNAL) & (creator_shards == creator_shard))
+            if not len(here) or not index.fills.rows_count:
+                continue
+            fills, rows = index.fills, index.rows_of(numbers[here])
+            same = (rows >= 0) & (orders.creator_shards[here] == creator_shard)
+            same &= (fills.creators[rows] == orders.creators[here]) & (
+                orders.legs[here] < fills.legs_counts[rows]
+            )
+            is_known[here] = same & (fills.instruments[rows] == orders.instruments[here])
+        is_known |= kinds == CauseKind.COMMAND
+        self._fail(np.flatnonzero(~is_known[orders.sections]), "expected the fill that caused it, found none")
+
+    def _check_commands(self) -> None:
+        """Check that orders of commands belong to subscriptions that these commands ended."""
+        orders = self._orders
+        kinds, _, numbers = self._kinds()
+        rows = np.flatnonzero((kinds == CauseKind.COMMAND)[orders.sections])
+        if len(rows):
+            causes = self._tables.subscriptions["ending_cause"][orders.subscriptions[rows]]
+            wrong = rows[causes != numbers[orders.sections[rows]]]
+            self._fail(wrong, "expected a command that ended its subscription, found none of this number")
+
+    def _check_attempts(self, netted: tuple[U64s, U64s]) -> None:
+        """Check that each attempt follows the one before it; the first after a cancel may follow from the netted signal or command."""
+        orders = self._orders
+        rows = np.flatnonzero((orders.attempts > 0)[orders.sections])
+        self._check.count("further_attempts", len(rows))
+        if not len(rows):
+            return
+        highs, lows = orders.highs[rows], orders.lows[rows]
+        is_first = (orders.attempts == 1)[orders.sections[rows]]
+        has_cause = self._index.find(highs, lows - np.uint64(1)) >= 0
+        kinds, _, _ = self._kinds()
+        has_cause |= is_first & (kinds == CauseKind.COMMAND)[orders.sections[rows]]
+        has_cause |= is_first & _are_in(highs, lows - np.uint64(1), netted)
+        self._fail(rows[~has_cause], "expected the attempt before it, or a netted signal, found neither")
+
+
+def _are_in(highs: U64s, lows: U64s, among: tuple[U64s, U64s]) -> NDArray[np.bool_]:
+    """Say which ids are among others."""
+    count = len(highs)
+    pairs = np.stack((np.concatenate((highs, among[0])), np.concatenate((lows, among[1]))), axis=1)
+    _, numbers = np.unique(pairs, axis=0, return_inverse=True)
+    found: NDArray[np.bool_] = np.isin(numbers.reshape(-1)[:count], numbers.reshape(-1)[count:])
+    return found

@@ -1,0 +1,47 @@
+"""Naming the first signal that a subscription did not answer once: a second, slow look at one shard's journal, only after a fault."""
+
+from actors.ports import Journal
+from cluster.audit.shards import FollowerSide
+from cluster.journal_tables.reader import FrameReader
+from engine.chain import ChainBrokenError
+from engine.disposition import Disposition
+from engine.events import SignalDecided
+from engine.frame import FrameError, ShardKey, ShardKind
+
+
+async def name_missing(journal: Journal, follower: FollowerSide, subscription: int) -> str:
+    """Name the first signal with no or several dispositions for a subscription; empty when none is found."""
+    answered = await _answered(journal, follower.shard, subscription)
+    table = follower.tables.subscriptions
+    creator_shard, creator = int(table["creator_shard"][subscription]), int(table["creator"][subscription])
+    index = follower.fills.get(creator_shard)
+    if index is None:
+        return ""
+    frames, positions = index.legs_of(creator)
+    active = (frames >= table["from_frame"][subscription]) & (frames < table["until_frame"][subscription])
+    for position in positions[active].tolist():
+        times = answered.count(position)
+        if times != 1:
+            row = int(index.rows_of(positions[positions == position] >> 1)[0])
+            what = "no disposition" if times == 0 else f"{times} dispositions"
+            return (
+                f"follower shard {follower.shard}, account {follower.tables.account_of(subscription)}, subscription {subscription}: expected one"
+                f" disposition of signal {position >> 1}, leg {position & 1} (fill {index.fills.exec_ids[row]}), found {what}"
+            )
+    return ""
+
+
+async def _answered(journal: Journal, shard: int, subscription: int) -> list[int]:
+    """List the positions (signal << 1 | leg) that a subscription has dispositions of."""
+    positions = []
+    try:
+        async for frame in FrameReader(journal, ShardKey(ShardKind.FOLLOWER, shard)).frames():
+            for event in frame.events:
+                if isinstance(event, SignalDecided):
+                    mine = (event.subscriptions == subscription) & (
+                        event.dispositions != Disposition.INACTIVE
+                    )
+                    positions += [event.signal << 1 | event.leg] * int(mine.sum())
+    except (ChainBrokenError, FrameError):
+        return positions
+    return positions

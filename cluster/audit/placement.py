@@ -1,0 +1,150 @@
+"""P3: what the brokers took is what frames say, row for row; what frames say is at the broker, withdrawn, or still on its way."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cluster.audit.followers_at_brokers import BrokerView
+from cluster.audit.intents import order_name
+from cluster.audit.report import Check
+from cluster.journal_tables.gateways import Withdrawals
+from cluster.journal_tables.gather import Ints, Names, U64s
+from engine.identity import format_order_id
+from gateways.paper_broker.ledger_reader import Executions as LedgerExecutions
+from gateways.paper_broker.ledger_reader import LedgerReader
+from gateways.paper_broker.ledger_reader import Orders as LedgerOrders
+
+
+def ledger_ids(batch: LedgerOrders | LedgerExecutions, rows: Ints) -> tuple[U64s, U64s]:
+    """Pack the order ids of some rows of a ledger's batch."""
+    highs = batch.follower_shards[rows] << 50 | batch.cause_kinds[rows] << 48
+    highs |= batch.creator_shards[rows] << 36 | batch.cause_numbers[rows]
+    lows = batch.subscriptions[rows] << 32 | batch.legs[rows] << 20 | batch.attempts[rows]
+    return highs.view(np.uint64), lows.view(np.uint64)
+
+
+class PlacementAudit:
+    """All orders of one broker's ledger."""
+
+    def __init__(
+        self, broker: str, views: dict[int, BrokerView], names: Names, check: Check, *, is_running: bool
+    ) -> None:
+        self._broker = broker
+        self._views = views
+        self._names = names
+        self._check = check
+        self._is_running = is_running
+
+    def run(self, ledger: LedgerReader) -> None:
+        """Compare every account and order that the ledger holds. Raises: LedgerError."""
+        for accounts in ledger.accounts():
+            self._compare_accounts(accounts.follower_shard, accounts.first, accounts.ids)
+        for batch in ledger.orders():
+            for shard in np.unique(batch.follower_shards).tolist():
+                self._compare(batch, shard, np.flatnonzero(batch.follower_shards == shard))
+
+    def _compare_accounts(self, shard: int, first: int, ids: list[str]) -> None:
+        view = self._views.get(shard)
+        known = view.tables.accounts[first : first + len(ids)] if view is not None else []
+        if known == ids or (self._is_running and known == ids[: len(known)]):
+            return
+        wrong = next(index for index, name in enumerate(ids) if index >= len(known) or known[index] != name)
+        found = known[wrong] if wrong < len(known) else "none"
+        self._check.fail(
+            f"account {ids[wrong]} at broker {self._broker}: expected it as number {first + wrong} of shard {shard}, found {found}"
+        )
+
+    def _compare(self, batch: LedgerOrders, shard: int, rows: Ints) -> None:
+        self._check.count("at_brokers", len(rows))
+        view = self._views.get(shard)
+        if view is None:
+            self._fail(batch, rows, "expected its follower shard to have a journal, found none")
+            return
+        highs, lows = ledger_ids(batch, rows)
+        found = view.index.find(highs, lows)
+        missing = found < 0
+        if missing.any():
+            newer = missing & (batch.frames[rows] > view.last_number) & self._is_running
+            self._check.count("newer", int(newer.sum()))
+            self._fail(
+                batch, rows[missing & ~newer], "expected its frame in the journal, found none that holds it"
+            )
+            rows, found = rows[~missing], found[~missing]
+        counts = np.bincount(found, minlength=len(view.taken))
+        view.taken = np.minimum(view.taken + counts, 255).astype(np.uint8)
+        self._fail(batch, rows[view.taken[found] > 1], "expected it once in the ledger, found it again")
+        for what, differs in self._differences(batch, view, rows, found):
+            if differs.any():
+                self._fail(batch, rows[differs], f"expected the {what} of its frame, found another")
+
+    def _differences(
+        self, batch: LedgerOrders, view: BrokerView, rows: Ints, found: Ints
+    ) -> list[tuple[str, NDArray[np.bool_]]]:
+        orders = view.orders
+        sections = orders.sections[found]
+        subscriptions = orders.subscriptions[found].astype(np.int64)
+        symbols = np.array([self._names.number(symbol) for symbol in batch.symbols], np.int64)
+        return [
+            ("account", batch.accounts[rows] != view.tables.subscriptions["account"][subscriptions]),
+            ("broker", view.brokers_of(subscriptions) != view.brokers.get(self._broker, -1)),
+            ("symbol", symbols[batch.symbol_of[rows]] != view.section_symbols[sections]),
+            ("side", batch.sides[rows] != orders.sides[sections]),
+            ("quantity", batch.quantities[rows] != orders.quantities[found]),
+            ("limit price", batch.limit_prices[rows] != orders.limit_prices[sections]),
+            ("price", batch.prices[rows] != orders.prices[sections]),
+            ("expiry", batch.expire_times[rows] != orders.expire_times[sections]),
+            ("frame number", batch.frames[rows] != orders.frames[sections]),
+        ]
+
+    def _fail(self, batch: LedgerOrders, rows: Ints, what: str) -> None:
+        if len(rows):
+            highs, lows = ledger_ids(batch, rows[:1])
+            name = format_order_id(int(highs[0]), int(lows[0]))
+            shard, frame = int(batch.follower_shards[rows[0]]), int(batch.frames[rows[0]])
+            view = self._views.get(shard)
+            account = (
+                view.tables.account_of(int(batch.subscriptions[rows[0]]))
+                if view
+                else f"number {int(batch.accounts[rows[0]])}"
+            )
+            text = f"order {name} at broker {self._broker}, account {account}, told of frame {frame} of follower shard {shard}: {what}"
+            self._check.fail(text, len(rows))
+
+
+def mark_withdrawn(broker: str, withdrawals: Withdrawals, views: dict[int, BrokerView], check: Check) -> None:
+    """Note which orders their gateway withdrew; none of them may be at the broker."""
+    shards = withdrawals.follower_shards[withdrawals.sections]
+    for shard in np.unique(shards).tolist():
+        rows = np.flatnonzero(shards == shard)
+        view = views.get(shard)
+        found = (
+            view.index.find(withdrawals.highs[rows], withdrawals.lows[rows])
+            if view
+            else np.full(len(rows), -1)
+        )
+        check.count("withdrawn", len(rows))
+        lost = rows[found < 0]
+        if len(lost):
+            name = format_order_id(int(withdrawals.highs[lost[0]]), int(withdrawals.lows[lost[0]]))
+            check.fail(
+                f"order {name}, withdrawn from broker {broker}: expected its frame in the journal, found none",
+                len(lost),
+            )
+        if view is not None:
+            found = found[found >= 0]
+            view.is_withdrawn[found] = True
+            both = found[view.taken[found] > 0]
+            if len(both):
+                what = f"expected it withdrawn or at broker {broker}, found it in both"
+                check.fail(f"{order_name(view.orders, int(both[0]))}: {what}", len(both))
+
+
+def count_unsent(broker: str, view: BrokerView, check: Check, *, is_drained: bool) -> None:
+    """Count the orders that are neither at their broker nor withdrawn; in a drained cluster there is none."""
+    rows = view.orders_at(broker)
+    unsent = rows[(view.taken[rows] == 0) & ~view.is_withdrawn[rows]]
+    check.count("not_yet_sent", len(unsent))
+    if is_drained and len(unsent):
+        check.fail(
+            f"{order_name(view.orders, int(unsent[0]))}: expected it at broker {broker}, found it neither there nor withdrawn",
+            len(unsent),
+        )

@@ -1,0 +1,123 @@
+"""P5 and P6: chains that hold, and states that come out the same however they are reached.
+
+A shard's whole journal is replayed; where a snapshot was taken the replayed state must hash as it did, and a state restored from it must reach
+the same end. On a running cluster the live state is asked for its hash at the very frame that was read.
+"""
+
+from collections.abc import Callable
+
+import msgspec
+
+from actors.errors import OperatingError
+from actors.ports import Bus, Snapshot, Snapshots
+from actors.recovery import ShardState
+from cluster.audit.report import Checks
+from cluster.journal_tables.reader import JournalFrame
+from engine.columns import ColumnError
+from engine.frame import ShardKey
+from engine.tables import decode_state, state_hash
+
+INSPECT_S_MAX = 2.0
+
+REPLAY_ERRORS = (AssertionError, LookupError, ValueError, TypeError, OverflowError)
+"""What a frame that no shard would have written may raise when it is applied."""
+
+
+class Inspected(msgspec.Struct, frozen=True):
+    """A live shard's answer about its state."""
+
+    epoch: int
+    number: int
+    state_hash: str
+    settled: bool
+
+
+class Replay:
+    """One shard's states: replayed from the beginning, and restored from its older snapshot."""
+
+    def __init__(
+        self, key: ShardKey, make: Callable[[], ShardState], snapshots: list[Snapshot], checks: Checks
+    ) -> None:
+        self.key = key
+        self.state = make()
+        self.is_broken = False
+        self._make = make
+        self._check = checks["P6"]
+        self._waiting = sorted(snapshots, key=lambda snapshot: snapshot.number)
+        self._restored: ShardState | None = None
+        self._restored_from = 0
+
+    def take(self, frame: JournalFrame) -> None:
+        """Apply a frame to every state, and meet the snapshot taken there."""
+        if self.is_broken:
+            return
+        try:
+            self.state.apply(frame.head, frame.events)
+            if self._restored is not None:
+                self._restored.apply(frame.head, frame.events)
+        except REPLAY_ERRORS as error:
+            self.is_broken = True
+            self._check.fail(
+                f"{self.key}, frame {frame.head.number}: cannot be replayed: {type(error).__name__}: {error}"
+            )
+            return
+        while self._waiting and self._waiting[0].number <= frame.head.number:
+            self._meet(self._waiting.pop(0), frame)
+
+    def _meet(self, snapshot: Snapshot, frame: JournalFrame) -> None:
+        self._check.count("snapshots")
+        where = f"{self.key}, snapshot at frame {snapshot.number}"
+        if (snapshot.epoch, snapshot.number, snapshot.hash) != (
+            frame.head.epoch,
+            frame.head.number,
+            frame.hash,
+        ):
+            self._check.fail(f"{where}: expected the frame it was taken at in the journal, found another")
+            return
+        try:
+            columns = decode_state(b"".join(snapshot.chunks))
+        except (ColumnError, ValueError) as error:
+            self._check.fail(f"{where}: cannot be read: {error}")
+            return
+        if state_hash(columns) != snapshot.state_hash:
+            self._check.fail(f"{where}: expected the hash it was stored with, found its bytes changed")
+            return
+        if state_hash(self.state.state()) != snapshot.state_hash:
+            self._check.fail(f"{where}: expected the replayed state, found another")
+        if self._restored is None:
+            self._restored, self._restored_from = self._make(), snapshot.number
+            self._restored.restore(columns)
+
+    def digest(self) -> bytes:
+        """Hash the replayed state, empty when it could not be replayed."""
+        return b"" if self.is_broken else state_hash(self.state.state())
+
+    def finish(self, *, is_whole: bool) -> None:
+        """Compare the ends; a journal that was not read whole need not reach its snapshots."""
+        if self.is_broken:
+            return
+        for snapshot in self._waiting if is_whole else ():
+            self._check.fail(
+                f"{self.key}: expected the journal to reach frame {snapshot.number} of a snapshot, found it end before"
+            )
+        if self._restored is not None and state_hash(self._restored.state()) != self.digest():
+            self._check.fail(
+                f"{self.key}: expected the snapshot at frame {self._restored_from} and the frames after it to lead to the replayed state,"
+                " found another"
+            )
+        self._check.count("states")
+
+
+async def newest_snapshots(snapshots: Snapshots | None, key: ShardKey) -> list[Snapshot]:
+    """Read a shard's snapshots, none where there is no place for them."""
+    return [] if snapshots is None else await snapshots.newest(key)
+
+
+async def inspect(bus: Bus, key: ShardKey) -> Inspected | None:
+    """Ask a live shard for the hash of its state; None when it does not answer."""
+    subject = f"shards.{key.kind.name.lower()}.{key.shard}.inspect"
+    try:
+        answer = await bus.request(subject, b"", timeout_s=INSPECT_S_MAX)
+    except OperatingError:
+        return None
+    return msgspec.json.decode(answer, type=Inspected)

@@ -1,0 +1,200 @@
+"""Reading one shard for the audit: to its journal's end, and on to the frame at which its live owner can be compared."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+from actors.ports import Bus
+from cluster.audit.fill_index import FillIndex
+from cluster.audit.replaying import Replay, inspect, newest_snapshots
+from cluster.audit.report import Checks
+from cluster.audit.signals import SignalsAudit
+from cluster.journal_tables.creators import CreatorTables
+from cluster.journal_tables.followers import FollowerTables
+from cluster.journal_tables.gateways import GatewayTables
+from cluster.journal_tables.reader import FrameReader, JournalFrame
+from cluster.journal_tables.store import JournalStore
+from engine.chain import ChainBrokenError
+from engine.creator import CreatorShard, InstrumentTerms
+from engine.follower import FollowerShard
+from engine.frame import FrameError, ShardKey, ShardKind, Source
+
+SETTLE_TRIES_MAX = 100
+SETTLE_PAUSE_S = 0.05
+BATCH_ROWS = 1 << 20
+
+
+class ShardReading:
+    """One shard's journal on its way through the checks. `replay` is None for shards whose state is not in their own journal."""
+
+    def __init__(
+        self,
+        store: JournalStore,
+        key: ShardKey,
+        take: Callable[[JournalFrame], None],
+        replay: Replay | None,
+        checks: Checks,
+    ) -> None:
+        self.key = key
+        self.number = 0
+        self.epoch = 0
+        self.frames = 0
+        self.replay = replay
+        self.is_broken = False
+        self._reader = FrameReader(store.journal, key)
+        self._take = take
+        self._checks = checks
+
+    async def read_on(self, paged: Callable[[], Awaitable[None]] | None = None) -> None:
+        """Read to the journal's end; `paged` is awaited now and then. A broken chain ends the reading and is a fault."""
+        try:
+            while page := await self._reader.page():
+                for frame in page:
+                    self._accept(frame)
+                if paged is not None:
+                    await paged()
+        except (ChainBrokenError, FrameError) as error:
+            if not self.is_broken:
+                self._checks["P5"].fail(str(error))
+            self.is_broken = True
+
+    def _accept(self, frame: JournalFrame) -> None:
+        if self.replay is not None:
+            self.replay.take(frame)
+        self._take(frame)
+        self.number, self.epoch = frame.head.number, frame.head.epoch
+        self.frames += 1
+
+    async def meet_live(self, bus: Bus, paged: Callable[[], Awaitable[None]] | None = None) -> str:
+        """Read on until the live shard stands at the frame read last, and compare the states. Returns: why it could not be, or nothing."""
+        for _ in range(SETTLE_TRIES_MAX):
+            await self.read_on(paged)
+            live = None if self.is_broken else await inspect(bus, self.key)
+            if live is None:
+                return f"{self.key} did not answer: its live state was not compared"
+            if live.settled and (live.epoch, live.number) == (self.epoch, self.number):
+                self._compare(live.state_hash)
+                return ""
+            await asyncio.sleep(SETTLE_PAUSE_S)
+        return f"{self.key} never stood still at a frame that was read: its live state was not compared"
+
+    def _compare(self, live_hash: str) -> None:
+        assert self.replay is not None
+        self._checks["P6"].count("live_states")
+        if self.replay.digest().hex() != live_hash and not self.replay.is_broken:
+            self._checks["P6"].fail(
+                f"{self.key}, frame {self.number}: expected the live state to be the replayed one, found another"
+            )
+
+    def finish(self) -> None:
+        """Count what was read, and compare the ends of the replays."""
+        check = self._checks["P5"]
+        check.count("shards")
+        check.count("frames", self.frames)
+        check.count("dropped", self._reader.dropped)
+        if self.replay is not None:
+            self.replay.finish(is_whole=not self.is_broken)
+
+
+class CreatorSide:
+    """One creator shard: read before the followers, and again whenever these are ahead."""
+
+    def __init__(self, shard: int, reading: ShardReading, tables: CreatorTables) -> None:
+        self.shard = shard
+        self.reading = reading
+        self.tables = tables
+        self.index = FillIndex(tables)
+
+    async def read_on(self) -> None:
+        """Read to the journal's end."""
+        await self.reading.read_on()
+        self._index()
+
+    async def meet_live(self, bus: Bus) -> str:
+        """Read to where the live shard stands, and compare. Returns: a note, or nothing."""
+        note = await self.reading.meet_live(bus)
+        self._index()
+        return note
+
+    def _index(self) -> None:
+        if self.tables.fills_count != self.index.fills.rows_count:
+            self.index = FillIndex(self.tables)
+
+
+async def creator_side(store: JournalStore, shard: int, checks: Checks) -> CreatorSide:
+    """Make a creator shard's side, nothing read yet."""
+    key, tables = ShardKey(ShardKind.CREATOR, shard), CreatorTables(shard)
+    snapshots = await newest_snapshots(store.snapshots, key)
+    replay = Replay(key, lambda: CreatorShard({}, InstrumentTerms(1, 0)), snapshots, checks)
+    reading = ShardReading(store, key, lambda frame: tables.add(frame, replays=False), replay, checks)
+    return CreatorSide(shard, reading, tables)
+
+
+class FollowerSide:
+    """One follower shard: dispositions are checked batch by batch while it is read."""
+
+    def __init__(
+        self,
+        shard: int,
+        reading: ShardReading,
+        tables: FollowerTables,
+        creators: dict[int, CreatorSide],
+        checks: Checks,
+    ) -> None:
+        self.shard = shard
+        self.reading = reading
+        self.tables = tables
+        self.fills: dict[int, FillIndex] = {}
+        self.signals = SignalsAudit(tables, self.fills, checks)
+        self._creators = creators
+
+    async def read(self, bus: Bus | None) -> str:
+        """Read to the journal's end, and to the live shard where there is one. Returns: a note, or nothing."""
+        note = ""
+        if bus is None:
+            await self.reading.read_on(self._paged)
+        else:
+            note = await self.reading.meet_live(bus, self._paged)
+        await self._flush()
+        return note
+
+    async def _paged(self) -> None:
+        if self.tables.dispositions.count >= BATCH_ROWS:
+            await self._flush()
+
+    async def _flush(self) -> None:
+        for creator in self._creators.values():
+            cursor = self.tables.cursors.get((Source.CREATOR_JOURNAL, creator.shard))
+            if cursor is not None and cursor.number > creator.reading.number:
+                await creator.read_on()
+            self.fills[creator.shard] = creator.index
+        self.signals.take(self.tables.dispositions.take())
+
+    @property
+    def state(self) -> FollowerShard | None:
+        """The replayed state, None when the journal could not be replayed."""
+        replay = self.reading.replay
+        assert replay is not None
+        if replay.is_broken:
+            return None
+        assert isinstance(replay.state, FollowerShard)
+        return replay.state
+
+
+async def follower_side(
+    store: JournalStore, shard: int, creators: dict[int, CreatorSide], checks: Checks
+) -> FollowerSide:
+    """Make a follower shard's side, nothing read yet."""
+    key, tables = ShardKey(ShardKind.FOLLOWER, shard), FollowerTables(shard, replays=False)
+    snapshots = await newest_snapshots(store.snapshots, key)
+    replay = Replay(key, lambda: FollowerShard(shard), snapshots, checks)
+    reading = ShardReading(store, key, tables.add, replay, checks)
+    return FollowerSide(shard, reading, tables, creators, checks)
+
+
+async def read_gateway(store: JournalStore, shard: int, checks: Checks) -> GatewayTables:
+    """Read a gateway's journal to its end. Its state is made from other journals too, so it is not replayed here."""
+    tables = GatewayTables(shard)
+    reading = ShardReading(store, ShardKey(ShardKind.GATEWAY, shard), tables.add, None, checks)
+    await reading.read_on()
+    reading.finish()
+    return tables
