@@ -68,13 +68,19 @@ class HostKeeper:
         self._connected_s = time.monotonic()
         self._tasks: list[asyncio.Task[None]] = []
         self._changed = asyncio.Event()
+        self._is_suspended = False
+        self._never_heard = ""
         self.slots: list[Slot] = []
 
     def add(self, kind: str, shards: tuple[int, ...]) -> None:
         """Have a host run from now on."""
         slot = Slot(kind, shards)
         self.slots.append(slot)
-        self._tasks.append(asyncio.create_task(self._keep(slot), name=f"keep {kind} {shards}"))
+        if not self._is_suspended:
+            self._begin(slot)
+
+    def _begin(self, slot: Slot) -> None:
+        self._tasks.append(asyncio.create_task(self._keep(slot), name=f"keep {slot.kind} {slot.shards}"))
 
     # What is heard.
 
@@ -100,7 +106,34 @@ class HostKeeper:
             self._changed.clear()
             await self._changed.wait()
 
+    @property
+    def pids(self) -> set[int]:
+        """The process ids of the hosts that were heard."""
+        return {slot.pid for slot in self.slots if slot.pid}
+
+    def stalled(self) -> str:
+        """Name a host that was started and never heard of, which is its starter's fault rather than its own; empty when there is none."""
+        return self._never_heard
+
     # Keeping.
+
+    async def suspend(self) -> None:
+        """Start nothing until `resume`, and forget the present hosts: their starter is broken and they are being ended."""
+        self._is_suspended = True
+        tasks, self._tasks = self._tasks, []
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        for slot in self.slots:
+            slot.incarnation, slot.handle, slot.pid, slot.phases = "", None, 0, {}
+
+    def resume(self) -> None:
+        """Fill every slot again, under new incarnations."""
+        self._is_suspended = False
+        self._never_heard = ""
+        for slot in self.slots:
+            slot.restarts += 1
+            self._begin(slot)
 
     async def _keep(self, slot: Slot) -> None:
         pause_s = self._options.restart_ms_min / 1000
@@ -124,13 +157,20 @@ class HostKeeper:
         slot.incarnation = f"{slot.kind}-{slot.shards[0]}-{self._token}-{next(self._numbers)}"
         slot.pid = 0
         slot.started_s = slot.heard_s = time.monotonic()
-        handle = await asyncio.to_thread(self._start, self._spec(slot.kind, slot.shards, slot.incarnation))
-        slot.handle = handle
+        spec = self._spec(slot.kind, slot.shards, slot.incarnation)
+        try:
+            async with asyncio.timeout(self._options.start_s_max):
+                slot.handle = handle = await asyncio.to_thread(self._start, spec)
+        except TimeoutError:
+            self._never_heard = slot.incarnation
+            raise
         ended = asyncio.create_task(handle.ended(), name=f"end of {slot.incarnation}")
         try:
             while not ended.done():
                 await asyncio.wait([ended], timeout=CHECK_S)
                 if not ended.done() and self._is_silent(slot):
+                    if not slot.pid:
+                        self._never_heard = slot.incarnation
                     await asyncio.to_thread(handle.kill)
                     return f"no heartbeat for {time.monotonic() - slot.heard_s:.1f} s"
             return ended.result()

@@ -23,6 +23,8 @@ from cluster.run_file import RunFile
 ROLE = "ray"
 LOGICAL_CPUS = 16
 """Actors ask for no CPU; Ray's own bookkeeping wants some number that is not the machine's."""
+ESSENTIAL = ("gcs_server", "raylet")
+"""Without these no host can be started; Ray itself starts neither again."""
 SOCKET_PATH_BYTES_MAX = 107
 SESSION_PATH_BYTES = len("/session_2026-01-01_00-00-00_000000_4194304/sockets/plasma_store.123456")
 SYSTEM_CONFIG = {"worker_niceness": 0, "task_events_report_interval_ms": 0}
@@ -41,6 +43,27 @@ class RayCluster:
         if self._is_ours:
             await asyncio.to_thread(record_descendants, self._run_file, role=ROLE)
 
+    def lacking(self) -> str:
+        """Name what this Ray cannot do without and has lost; empty when it is whole, or is not ours."""
+        if not self._is_ours:
+            return ""
+        alive = {
+            record.name.rpartition("-")[0]
+            for record in self._run_file.run.processes
+            if record.role == ROLE and record.is_alive()
+        }
+        return ", ".join(name for name in ESSENTIAL if name not in alive)
+
+    async def abandon(self) -> None:
+        """End every process of a broken Ray at once, then disconnect: in the other order, disconnecting would wait for them."""
+        import ray
+
+        if self._is_ours:
+            processes = await asyncio.to_thread(_processes, self._run_file)
+            await asyncio.to_thread(stop_processes, processes, stop_s_max=0)
+        await asyncio.to_thread(ray.shutdown)
+        self._clear_scratch()
+
     async def stop(self, *, stop_s_max: float) -> None:
         """Disconnect, and end every process of a Ray that was started here. Raises: TimeoutError when one survives SIGKILL."""
         import ray
@@ -48,6 +71,9 @@ class RayCluster:
         processes = await asyncio.to_thread(_processes, self._run_file) if self._is_ours else []
         await asyncio.to_thread(ray.shutdown)
         await asyncio.to_thread(stop_processes, processes, stop_s_max=stop_s_max)
+        self._clear_scratch()
+
+    def _clear_scratch(self) -> None:
         for scratch in self._run_file.run.scratch:
             shutil.rmtree(scratch, ignore_errors=True)
 
@@ -68,6 +94,9 @@ async def start_ray(
         "RAY_USAGE_STATS_ENABLED": "0",
         # Otherwise every SIGTERM prints a stack trace.
         "RAY_DISABLE_FAILURE_SIGNAL_HANDLER": "1",
+        # Ray ends a process whose raylet is gone, as it sees it: the process named here, else its parent once that is process 1. This
+        # process outlives its raylet and starts another. Workers are given their raylet's id.
+        "RAY_RAYLET_PID": str(os.getpid()),
         "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
         "RAY_AUTH_MODE": "token",
         "RAY_AUTH_TOKEN_PATH": str(token.resolve()),

@@ -23,12 +23,13 @@ SERVER_ROLE = "server"
 
 
 class ProcessRecord(msgspec.Struct, frozen=True, kw_only=True):
-    """One process. `started` is its start mark: with the id it names a process for good."""
+    """One process. `started` is its start mark: with the id it names a process for good. `restarts` counts its forerunners in this run."""
 
     role: str
     name: str
     pid: int
     started: str
+    restarts: int = 0
 
     def is_alive(self) -> bool:
         """Say whether this very process still runs; a zombie does not."""
@@ -135,7 +136,7 @@ class RunFile:
     ) -> None:
         """Write down the processes of a role; those of it not named are dropped unless `keep_others` or still alive."""
         found = [record_of(pid, role=role, name=name) for name, pid in named_pids]
-        new = [record for record in found if record is not None]
+        new = [self._counted(record) for record in found if record is not None]
         taken = {(record.role, record.name) for record in new} | {record.pid for record in new}
         old = [
             record
@@ -145,6 +146,13 @@ class RunFile:
             and (record.role != role or keep_others or record.is_alive())
         ]
         self._write(msgspec.structs.replace(self.run, processes=(*old, *new)))
+
+    def _counted(self, record: ProcessRecord) -> ProcessRecord:
+        for old in self.run.processes:
+            if (old.role, old.name) == (record.role, record.name):
+                is_other = (old.pid, old.started) != (record.pid, record.started)
+                return msgspec.structs.replace(record, restarts=old.restarts + is_other)
+        return record
 
     def set_address(self, name: str, address: str) -> None:
         """Write down where a server listens."""

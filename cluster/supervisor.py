@@ -26,6 +26,7 @@ from cluster.embedded.servers import Servers, start_servers
 from cluster.hosts import HostKeeper
 from cluster.processes import ChildProgram, Program
 from cluster.ray_cluster import start_ray
+from cluster.ray_keeper import RayKeeper
 from cluster.run_file import RunFile
 from cluster.wiring import (
     broker_directory,
@@ -80,8 +81,11 @@ async def running_cluster(data: Path, config: Config) -> AsyncIterator[Cluster]:
             stack.push_async_callback(connection.close)
             for settings in stream_settings(config):
                 await ensure_stream(connection, settings)
-            ray = await start_ray(data, config, servers.credentials, secrets, run_file)
-            stack.push_async_callback(functools.partial(ray.stop, stop_s_max=config.supervision.stop_s_max))
+            ray = RayKeeper(
+                lambda: start_ray(data, config, servers.credentials, secrets, run_file), config.supervision
+            )
+            await ray.start()
+            stack.push_async_callback(ray.stop)
             brokers = [
                 await _start_broker(data, config, servers, run_file, name) for name in broker_names(config)
             ]
@@ -90,8 +94,9 @@ async def running_cluster(data: Path, config: Config) -> AsyncIterator[Cluster]:
                 stack.push_async_callback(broker.stop)
             keeper = await _start_hosts(config, servers, connection)
             stack.push_async_callback(keeper.stop)
+            ray.watch(keeper)
+            stack.push_async_callback(ray.stop_watching)
             await keeper.wait_live()
-            await ray.record_processes()
             yield Cluster(data, config, servers, keeper, (*servers.programs, *started))
 
 
