@@ -1,0 +1,117 @@
+"""`lockstep bench`: one command a benchmark, and `compare`.
+
+Every command prints each run, the summary, the goals and the audit, writes the JSON and draws a chart next to it. Exit codes: 0 measured, 1 the audit
+failed or something broke, 2 the request is wrong. Goals that are not met do not change the exit code: they are figures.
+"""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import click
+import typer
+import uvloop
+
+from actors.logging import set_up_logging
+from benchmarks import fanout, latency, memory, recovery, sustained
+from benchmarks.benchmark import Benchmark, run_benchmark, with_changes
+from benchmarks.printing import print_comparison, print_report
+from benchmarks.progress import Reporter
+from benchmarks.report import Report, compared, read_report, write_report
+
+CANONICAL = "fanout"
+BENCHMARKS: dict[str, Benchmark] = {
+    one.name: one
+    for one in (fanout.BENCHMARK, latency.BENCHMARK, sustained.BENCHMARK, memory.BENCHMARK, recovery.BENCHMARK)
+}
+
+app = typer.Typer(
+    name="lockstep bench",
+    help=f"Measure the engine on the real path. Benchmarks: {', '.join(BENCHMARKS)}; without a name: {CANONICAL}.",
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    no_args_is_help=False,
+)
+
+JsonOption = Annotated[Path | None, typer.Option("--json", metavar="F", help="Where the report goes; the chart goes next to it.")]
+SizeOption = Annotated[str, typer.Option(help="tiny (seconds), small (minutes) or full (the issue's figures).")]
+SetOption = Annotated[list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="Change one of the size's settings.")]
+DataOption = Annotated[Path | None, typer.Option("--data", metavar="DIR", help="Data directory to use and keep; else a temporary one.")]
+KeepOption = Annotated[bool, typer.Option("--keep", help="Keep the temporary data directory, for `lockstep audit`.")]
+
+
+def _measure(name: str, json: Path | None, size: str, changes: list[str] | None, data: Path | None, keep: bool) -> None:
+    benchmark = BENCHMARKS[name]
+    if size not in benchmark.sizes:
+        raise typer.BadParameter(f"--size: expected one of {', '.join(benchmark.sizes)}, found {size!r}")
+    try:
+        settings = with_changes(benchmark.sizes[size], changes or [])
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from None
+    set_up_logging("bench")
+    command = " ".join(["lockstep bench", name, f"--size {size}", *(f"--set {change}" for change in changes or [])])
+    reporter = Reporter()
+    report = uvloop.run(run_benchmark(benchmark, settings, command=command, data=data, keep=keep, reporter=reporter))
+    print_report(report)
+    _store(benchmark, report, json or Path("build/bench") / f"{name}-{size}.json")
+    if report.audit.get("passed") is not True:
+        raise typer.Exit(1)
+
+
+def _store(benchmark: Benchmark, report: Report, path: Path) -> None:
+    write_report(report, path)
+    print(f"report: {path}")
+    if report.runs:
+        chart = path.with_suffix(".png")
+        benchmark.draw(report, chart)
+        print(f"chart:  {chart}")
+
+
+def _add(name: str, text: str) -> None:
+    def command(
+        json: JsonOption = None,
+        size: SizeOption = "full",
+        changes: SetOption = None,
+        data: DataOption = None,
+        keep: KeepOption = False,
+    ) -> None:
+        _measure(name, json, size, changes, data, keep)
+
+    app.command(name, help=text)(command)
+
+
+_add("fanout", "One fill to 1k ... 1M accounts: when intents, orders and positions are there; with the baselines beside it.")
+_add("latency", "200 fills/s over 200 creators of 100 accounts, open loop; with the bare skeleton beside it.")
+_add("sustained", "The highest rate of executed copy orders held without growing backlog.")
+_add("memory", "Resident bytes per subscription that holds 5 instruments.")
+_add("recovery", "kill -9 of a follower actor under load; latency while snapshots are taken.")
+
+
+@app.command()
+def compare(before: Path, after: Path) -> None:
+    """Set two reports' figures side by side."""
+    try:
+        first, second = read_report(before), read_report(after)
+    except (OSError, ValueError) as error:
+        raise typer.BadParameter(f"expected two reports, found {error}") from None
+    if first.bench != second.bench:
+        raise typer.BadParameter(f"expected two reports of one benchmark, found {first.bench} and {second.bench}")
+    print_comparison(first, second, compared(first, second))
+
+
+def run(args: list[str]) -> int:
+    """Run the command line of the harness. Returns: the exit code."""
+    try:
+        code = typer.main.get_command(app).main(args=_named(args), prog_name="lockstep bench", standalone_mode=False)
+    except click.exceptions.Exit as ending:
+        return int(ending.exit_code)
+    except click.ClickException as error:
+        error.show(sys.stderr)
+        return 2
+    return code if isinstance(code, int) else 0
+
+
+def _named(args: list[str]) -> list[str]:
+    """Without a benchmark's name the canonical one is meant."""
+    return args if args and (not args[0].startswith("-") or args[0] == "--help") else [CANONICAL, *args]

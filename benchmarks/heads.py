@@ -1,0 +1,85 @@
+"""What the shards tell on core NATS, kept with the time at which it was heard.
+
+A head comes right after its frame's acknowledgement, so the first head that names a frame bounds from above when that frame was durable.
+"""
+
+import time
+from typing import Any, NamedTuple
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from actors.heads import HostHead, ShardHead
+from cluster.replay.heads import HeadsBarrier
+
+Shard = tuple[str, int]
+Times = NDArray[np.int64]
+
+_decode_head = msgspec.json.Decoder(ShardHead).decode
+_decode_host = msgspec.json.Decoder(HostHead).decode
+
+
+class Heard(NamedTuple):
+    """A head and when it was heard."""
+
+    time_ns: int
+    head: ShardHead
+
+
+class HeadsLog:
+    """Keeps the heads of a run as they come, and passes them to a barrier."""
+
+    def __init__(self, barrier: HeadsBarrier) -> None:
+        self._barrier = barrier
+        self._kept: list[tuple[int, bytes]] = []
+        self.hosts: dict[str, HostHead] = {}
+
+    def hear(self, subject: str, reply: str, data: bytes, headers: dict[str, str] | None) -> None:
+        """Take one message of `heads.>`; runs in the connection's read loop."""
+        self._kept.append((time.time_ns(), data))
+        self._barrier.hear(subject, reply, data, headers)
+
+    def hear_host(self, subject: str, reply: str, data: bytes, headers: dict[str, str] | None) -> None:
+        """Take one message of `hosts.>`."""
+        head = _decode_host(data)
+        # A new incarnation takes its predecessor's place.
+        for name in [name for name, host in self.hosts.items() if host.shards.keys() == head.shards.keys() and host.kind == head.kind]:
+            del self.hosts[name]
+        self.hosts[head.incarnation] = head
+
+    def clear(self) -> None:
+        """Forget what was heard so far."""
+        self._kept.clear()
+
+    def heard(self) -> list[Heard]:
+        """List everything heard, in order."""
+        return [Heard(time_ns, _decode_head(data)) for time_ns, data in self._kept]
+
+
+class Acknowledgements:
+    """When each frame of each shard was known to be durable."""
+
+    def __init__(self, heard: list[Heard]) -> None:
+        columns: dict[Shard, list[tuple[int, int]]] = {}
+        for time_ns, head in heard:
+            rows = columns.setdefault((head.kind, head.shard), [])
+            if not rows or head.number > rows[-1][0]:
+                rows.append((head.number, time_ns))
+        self._columns: dict[Shard, tuple[Times, Times]] = {
+            shard: _columns(rows) for shard, rows in columns.items()
+        }
+
+    def time_ns(self, kind: str, shard: int, number: int) -> int | None:
+        """Tell when a frame was first covered by a head; None when none was heard."""
+        columns = self._columns.get((kind, shard))
+        if columns is None:
+            return None
+        numbers, times = columns
+        index = int(np.searchsorted(numbers, number))
+        return int(times[index]) if index < len(numbers) else None
+
+
+def _columns(rows: list[tuple[int, int]]) -> tuple[Times, Times]:
+    table: Any = np.array(rows, np.int64).reshape(-1, 2)
+    return np.ascontiguousarray(table[:, 0]), np.ascontiguousarray(table[:, 1])

@@ -1,0 +1,52 @@
+"""Progress of long runs: a bar on a terminal, a line a step elsewhere."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Protocol
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+
+class Step(Protocol):
+    """One step under way."""
+
+    def advance(self, by: int = 1) -> None:
+        """Note that so much more is done."""
+        ...
+
+
+class _Bar:
+    def __init__(self, progress: Progress, text: str, total: int) -> None:
+        self._progress = progress
+        self._task = progress.add_task(text, total=total)
+
+    def advance(self, by: int = 1) -> None:
+        self._progress.advance(self._task, by)
+
+
+class _Line:
+    def advance(self, by: int = 1) -> None:
+        pass
+
+
+class Reporter:
+    """Says what a benchmark is doing, on stderr."""
+
+    def __init__(self) -> None:
+        self._console = Console(stderr=True)
+
+    def say(self, text: str) -> None:
+        """Print one line."""
+        self._console.print(text, highlight=False)
+
+    @contextmanager
+    def step(self, text: str, total: int) -> Iterator[Step]:
+        """Show a step of so many units."""
+        if not self._console.is_terminal:
+            self.say(text)
+            yield _Line()
+            return
+        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
+        with Progress(*columns, console=self._console, transient=True) as progress:
+            yield _Bar(progress, text, total)

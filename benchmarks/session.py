@@ -1,0 +1,162 @@
+"""A cluster under measurement: started as `lockstep up` would, spoken to as other programs would, observed from outside.
+
+The harness logs in as `admin` (commands, heads, reading streams) and as the paper broker's gateway program (fills).
+"""
+
+import asyncio
+import sys
+import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import msgspec
+
+from actors.heads import HostHead
+from benchmarks.fills import Plan, Published, publish, publish_on_schedule
+from benchmarks.gathering import Gatherer
+from benchmarks.heads import Acknowledgements, HeadsLog, Heard
+from benchmarks.hops import FillHops
+from benchmarks.population import Group, load
+from benchmarks.processes import Usage, roles_of, spent, usage
+from benchmarks.progress import Reporter
+from cluster.config import Config
+from cluster.credentials import ADMIN, ENGINE, User, broker_role
+from cluster.replay.heads import HeadsBarrier
+from cluster.supervisor import Cluster, running_cluster
+from cluster.wiring import broker_directory
+from gateways.nats_connection import NatsConnection, NatsOptions, connect_nats
+
+BROKER = "paper"
+
+
+class Run(NamedTuple):
+    """One measured stretch of fills. `heard` are the heads meanwhile, `processes` what each role spent."""
+
+    published: list[Published]
+    hops: FillHops
+    heard: list[Heard]
+    seconds: float
+    processes: dict[str, dict[str, float]]
+
+
+class Session:
+    """A running cluster and the connections of the harness; made by `opened_session`."""
+
+    def __init__(self, cluster: Cluster, admin: NatsConnection, broker: NatsConnection, reporter: Reporter) -> None:
+        config = cluster.config.cluster
+        self.cluster = cluster
+        self.admin = admin
+        self.broker = broker
+        self.reporter = reporter
+        self.barrier = HeadsBarrier(creator_shards=config.creator_shards, follower_shards=config.follower_shards, gateways=1)
+        self.heads = HeadsLog(self.barrier)
+        self.gatherer = Gatherer(admin, broker_directory(cluster.data, BROKER))
+        self._sequence = 0
+
+    async def start(self) -> None:
+        """Listen to heads and heartbeats."""
+        await self.admin.subscribe("heads.>", self.heads.hear)
+        await self.admin.subscribe("hosts.>", self.heads.hear_host)
+
+    async def load(self, groups: list[Group], *, seed: int) -> dict[str, Any]:
+        """Load a population and wait until all is quiet. Returns: counts, seconds, rate."""
+        loaded = await load(self.admin, groups, seed=seed, reporter=self.reporter)
+        await self.settled()
+        return loaded
+
+    async def settled(self) -> None:
+        """Wait until everything published is applied, nothing is open, and no gateway holds anything."""
+        await self.barrier.wait_drained(self._sequence)
+
+    async def one_by_one(self, plans: Iterator[Plan], count: int) -> Run:
+        """Publish fills, each after the one before is applied everywhere."""
+
+        async def publish_all() -> list[Published]:
+            published = []
+            for _ in range(count):
+                published.append(await publish(self.broker, next(plans)))
+                self._sequence = published[-1].sequence
+                await self.settled()
+            return published
+
+        return await self._run(publish_all())
+
+    async def on_schedule(self, plans: Iterator[Plan], *, per_s: float, seconds: float) -> Run:
+        """Publish fills open loop, then wait until all are applied."""
+        return await self._run(publish_on_schedule(self.broker, plans, per_s=per_s, seconds=seconds))
+
+    async def _run(self, publishing: Any) -> Run:
+        window = await self.gatherer.window()
+        self.heads.clear()
+        before, began = self.usage(), time.monotonic()
+        published: list[Published] = await publishing
+        self._sequence = max((fill.sequence for fill in published), default=self._sequence)
+        await self.settled()
+        seconds, after = time.monotonic() - began, self.usage()
+        # Whatever is still to be told of the last frames comes with the next heartbeat.
+        await asyncio.sleep(0.3)
+        heard = self.heads.heard()
+        hops = await self.gatherer.hops(published, window, Acknowledgements(heard))
+        return Run(published, hops, heard, seconds, spent(before, after))
+
+    def usage(self) -> dict[str, Usage]:
+        """Read what every role has used so far."""
+        return usage(roles_of(self.cluster.data, self.heads.hosts))
+
+    def host_of(self, kind: str, shard: int) -> HostHead:
+        """Name the host that runs a shard now."""
+        return next(host for host in self.heads.hosts.values() if host.kind == kind and str(shard) in host.shards)
+
+    def user(self, role: str) -> User:
+        """Say how to log in as a role."""
+        return self.cluster.credentials.users[role]
+
+    async def connect(self, role: str) -> NatsConnection:
+        """Connect as a role; whoever asks closes it."""
+        return await _connect(self.cluster, role)
+
+    @property
+    def engine_role(self) -> str:
+        """The role that may make streams."""
+        return ENGINE
+
+
+async def audited(data: Path) -> dict[str, Any]:
+    """Audit a data directory with `lockstep audit`, in a process of its own. Returns: its report, `passed` and each check."""
+    program = "from cluster.cli import main; main()"
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", program, "audit", "--json", "--data", str(data), stdout=asyncio.subprocess.PIPE
+    )
+    output, _ = await process.communicate()
+    try:
+        report: dict[str, Any] = msgspec.json.decode(output)
+    except msgspec.DecodeError:
+        return {"passed": False, "error": f"lockstep audit ended with {process.returncode} and no report"}
+    return {**report, "passed": report.get("passed") is True and process.returncode == 0}
+
+
+async def _connect(cluster: Cluster, role: str) -> NatsConnection:
+    user = cluster.credentials.users[role]
+    return await connect_nats(
+        NatsOptions(
+            url=cluster.nats_url, user=user.user, password=user.password, inbox_prefix=user.inbox_prefix, name=f"bench-{role}"
+        )
+    )
+
+
+@asynccontextmanager
+async def opened_session(data: Path, config: Config, reporter: Reporter) -> AsyncIterator[Session]:
+    """Start a cluster for measuring and stop it afterwards."""
+    reporter.say(f"starting a cluster in {data}")
+    async with AsyncExitStack() as stack:
+        cluster = await stack.enter_async_context(running_cluster(data, config))
+        connections = []
+        for role in (ADMIN, broker_role(BROKER)):
+            connections.append(await _connect(cluster, role))
+            stack.push_async_callback(connections[-1].close)
+        session = Session(cluster, *connections, reporter)
+        await session.start()
+        await session.settled()
+        yield session
