@@ -16,7 +16,6 @@ import structlog
 from actors.errors import OperatingError
 from actors.journal_writer import Frame, JournalWriter
 from actors.ports import Snapshot, Snapshots
-from actors.recovery import ShardState
 from engine.frame import NO_HASH, Cursor
 from engine.tables import State, encode_state, state_hash
 
@@ -34,12 +33,14 @@ class Committer:
         self.durable_number = 0
         self.durable_hash = NO_HASH
         self.durable_sequence = 0
+        self.durable_cursors: tuple[Cursor, ...] = ()
         self._in_flight: asyncio.Task[None] | None = None
 
-    def live(self) -> None:
+    def live(self, cursors: tuple[Cursor, ...]) -> None:
         """Note that the writer's fence is durable and its state complete."""
         self.durable_number, self.durable_hash = self.writer.number, self.writer.hash
         self.durable_sequence = self.writer.sequence
+        self.durable_cursors = cursors
 
     @property
     def is_idle(self) -> bool:
@@ -87,6 +88,7 @@ class Committer:
     async def _append(self, frame: Frame, outputs: Sequence[Output]) -> None:
         self.durable_sequence = await self.writer.append(frame)
         self.durable_number, self.durable_hash = frame.head.number, frame.hash
+        self.durable_cursors = frame.head.cursors
         await asyncio.gather(*(self._release(output) for output in outputs))
 
     async def _release(self, output: Output) -> None:
@@ -101,7 +103,7 @@ class Snapshotter:
     """Saves a shard's state every so many frames or seconds, away from the hot path, one at a time."""
 
     def __init__(
-        self, snapshots: Snapshots, state: ShardState, *, frames_every: int, seconds_every: float
+        self, snapshots: Snapshots, state: Callable[[], State], *, frames_every: int, seconds_every: float
     ) -> None:
         self._snapshots = snapshots
         self._state = state
@@ -125,8 +127,7 @@ class Snapshotter:
         assert committer.is_idle
         # What the state made for this is its own; what is still a view of live columns must be copied before the next turn.
         columns = {
-            name: column if column.flags.owndata else column.copy()
-            for name, column in self._state.state().items()
+            name: column if column.flags.owndata else column.copy() for name, column in self._state().items()
         }
         self._last_number, self._last_s = committer.durable_number, now_s
         writer = committer.writer

@@ -22,10 +22,11 @@ from actors.ports import Bus, Clock, Feed, Journal, Request, Snapshots, Streams,
 from actors.recovery import Phase, ShardState, recover
 from actors.settings import ShardSettings
 from engine.chain import ChainBrokenError
+from engine.creator import cursors_column
 from engine.events import InputsRefused
 from engine.frame import Cursor, FrameError, FrameHead, ShardKey, Source
 from engine.sections import SectionError
-from engine.tables import state_hash
+from engine.tables import State, state_hash
 
 _log = structlog.get_logger()
 
@@ -90,12 +91,11 @@ class ShardCore:
         self.committer = Committer(self.writer)
         self._snapshotter = Snapshotter(
             ports.snapshots,
-            state,
+            self.durable_state,
             frames_every=settings.snapshot_frames_every,
             seconds_every=settings.snapshot_seconds_every,
         )
         self.is_deciding = False
-        self._durable_cursors: dict[tuple[Source, int], Cursor] = {}
         self._told_cursors: dict[tuple[Source, int], Cursor] = {}
         self._undelivered: list[Output] = []
         self._subscriptions: list[Subscription] = []
@@ -125,8 +125,7 @@ class ShardCore:
             entered=self.enter,
             replayed=self._replayed,
         )
-        self.committer.live()
-        self._durable_cursors = dict(self.state.cursors)
+        self.committer.live(self._cursors())
         await self.subscribe(f"shards.{self.key.kind.name.lower()}.{self.key.shard}.inspect", self._inspect)
 
     def _replayed(self, sequence: int, head: FrameHead, events: list[Any]) -> None:
@@ -182,16 +181,22 @@ class ShardCore:
         for event in events:
             if isinstance(event, InputsRefused):
                 released += self.dead_letters(event)
-        cursors = dict(self.state.cursors)
 
         async def told() -> None:
-            self._durable_cursors = cursors
             await self.tell()
             self.arrived.set()
 
-        await self.committer.commit(
-            events, tuple(cursors[key] for key in sorted(cursors)), event_time_ns, [*released, told]
-        )
+        await self.committer.commit(events, self._cursors(), event_time_ns, [*released, told])
+
+    def _cursors(self) -> tuple[Cursor, ...]:
+        return tuple(self.state.cursors[key] for key in sorted(self.state.cursors))
+
+    def durable_state(self) -> State:
+        """Name the state at the last durable frame, which it must be asked for only when settled: inputs that led to no frame have moved
+        the cursors since, and a replay of the journal does not know of them (P6).
+        """
+        durable = {(cursor.source, cursor.shard): cursor for cursor in self.committer.durable_cursors}
+        return {**self.state.state(), "cursors": cursors_column(durable)}
 
     async def rest(self) -> None:
         """Do what there is to do between frames: settle a finished append, tell of silent progress, take a
@@ -254,7 +259,7 @@ class ShardCore:
     def head(self) -> ShardHead:
         """Show how the shard stands."""
         settled = self.is_settled
-        cursors = self.state.cursors if settled else self._durable_cursors
+        cursors = self._cursors() if settled else self.committer.durable_cursors
         return ShardHead(
             kind=self.key.kind.name.lower(),
             shard=self.key.shard,
@@ -265,7 +270,7 @@ class ShardCore:
             sequence=self.committer.durable_sequence,
             event_time_ns=self.writer.event_time_ns,
             is_settled=settled,
-            cursors=cursor_heads([cursors[key] for key in sorted(cursors)]),
+            cursors=cursor_heads(list(cursors)),
             counts={**self.counts, **self.counted()} if self.phase is Phase.LIVE else {},
             dedicated=self.dedicated() if self.phase is Phase.LIVE else (),
         )
@@ -283,7 +288,7 @@ class ShardCore:
     def _inspect(self, request: Request) -> None:
         """Answer with the hash of the state, which is asked for while nothing moves."""
         settled = self.is_settled and self.phase is Phase.LIVE
-        digest = state_hash(self.state.state()).hex() if settled else ""
+        digest = state_hash(self.durable_state()).hex() if settled else ""
         answer = {
             "epoch": self.writer.epoch,
             "number": self.committer.durable_number,
