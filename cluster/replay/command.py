@@ -5,7 +5,7 @@ from pathlib import Path
 
 import uvloop
 
-from cluster.audit import audit
+from cluster.audit import AuditReport, audit_data
 from cluster.config import Config
 from cluster.journal_tables import opened_store
 from cluster.replay.broker_csv import write_broker
@@ -41,22 +41,22 @@ async def _replay(inputs: Inputs, out: Path, data: Path, config: Config) -> int:
         tell(f"publishing {len(inputs.fills)} fills and {len(inputs.prices)} prices")
         published = await publish(session, inputs)
         tell("drained; auditing")
-        report = await audit(data)
+        report = await audit_data(data)
         tell(f"writing the results to {out}")
         async with opened_store(data) as store:
             outcome = await read_outcome(store, inputs, published)
-        _write(out, outcome, report.summary)
+        _write(out, outcome, report)
         tell("stopping the cluster")
     return 0 if report.passed else 1
 
 
-def _write(out: Path, outcome: Outcome, audit_result: str) -> None:
+def _write(out: Path, outcome: Outcome, report: AuditReport) -> None:
     write_orders(out / "orders.csv", outcome)
     write_dispositions(out / "dispositions.csv", outcome)
     write_positions(out / "positions.csv", outcome)
     write_subscriptions(out / "subscriptions.csv", outcome)
     broker = write_broker(out / "broker.csv", outcome)
     print()
-    for name, text in lines_of(outcome, counts_of(outcome), broker, audit_result):
+    for name, text in lines_of(outcome, counts_of(outcome), broker, report):
         print(f"  {name:<{_NAME_WIDTH}}{text}")
     print(flush=True)

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from cluster.audit.report import AuditReport
 from cluster.journal_tables.gather import Ints
 from cluster.replay.broker_csv import BrokerTotals
 from cluster.replay.outcome import Outcome
@@ -41,7 +42,9 @@ def counts_of(outcome: Outcome) -> Counts:
     )
 
 
-def lines_of(outcome: Outcome, counts: Counts, broker: BrokerTotals, audit: str) -> Iterator[tuple[str, str]]:
+def lines_of(
+    outcome: Outcome, counts: Counts, broker: BrokerTotals, report: AuditReport
+) -> Iterator[tuple[str, str]]:
     """Name and show each row of the table."""
     inputs, published = outcome.inputs, outcome.published
     accounts = {row.account_id for row in inputs.followers}
@@ -58,7 +61,8 @@ def lines_of(outcome: Outcome, counts: Counts, broker: BrokerTotals, audit: str)
         yield "  skipped", f"{_many(count)} {reason}"
     yield "executions", f"{_many(broker.trades_count)} of {_many(broker.orders_count)} orders at the broker"
     yield "fill to broker", _latency(broker.latencies_ns)
-    yield "audit", audit
+    for number, line in enumerate(_audit(report)):
+        yield "" if number else "audit", line
 
 
 def _fills(outcome: Outcome, counts: Counts) -> str:
@@ -70,6 +74,16 @@ def _fills(outcome: Outcome, counts: Counts) -> str:
     if repeated:
         notes.append(f"{_many(repeated)} dropped, their creator had used the fill_id before")
     return f"{_many(len(published))} ({', '.join(notes)})"
+
+
+def _audit(report: AuditReport) -> list[str]:
+    """Show the audit's last line; all of them when it failed."""
+    lines = "\n".join(report.lines()).splitlines()
+    return (
+        [lines[-1].removeprefix("audit ")]
+        if report.passed
+        else [lines[-1].removeprefix("audit "), *lines[:-1]]
+    )
 
 
 def _latency(latencies_ns: Ints) -> str:

@@ -2,7 +2,7 @@
 
     python -m tests.replay.make_followers CREATORS.csv FOLLOWERS.csv [accounts] [seed]
 
-Two in a thousand accounts are dedicated, at most `DEDICATED_MAX`; one in six follows a second creator, so there are more rows than accounts.
+Every 500th account is dedicated, at most `DEDICATED_MAX`; one in six accounts follows a second creator.
 """
 
 import csv
