@@ -1,0 +1,325 @@
+"""`lockstep status`: the servers and actors of a running cluster, from run.json and from what shards and hosts say on NATS.
+
+JSON, keys stable, a field that is not known null:
+
+    data         the data directory
+    supervisor   {pid, state}
+    servers      [{name, pid, address, restarts, state}]     state: running or down
+    actors       [{kind, incarnation, pid, state, error, shards: [{shard, epoch, frame, state, lag, counts}]}]
+
+A shard's state is its phase (starting, fencing, replaying, live, lost, failed, stopped), or silent when nothing was heard of it; an actor's
+is that of its shard furthest from live. `lag` says how far a shard is behind each input: `ingress` and `executions` in messages, `creator`
+in frames of the creator journals, `orders` in orders not answered by the broker yet.
+"""
+
+import asyncio
+import time
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from actors.errors import OperatingError
+from actors.heads import HostHead, ShardHead
+from actors.ports import EXECUTIONS, INGRESS
+from cluster.credentials import ADMIN, Credentials, read_credentials
+from cluster.data_directory import read_identity
+from cluster.errors import ClusterError
+from cluster.run_file import Run, read_run
+from engine.frame import Source
+from gateways.nats_connection import JetStreamError, NatsConnection, NatsOptions, connect_nats
+
+LISTEN_S = 0.5
+"""Two heartbeats and a half: every live shard and host has spoken by then."""
+CONNECT_S_MAX = 2.0
+KINDS = ("creator", "follower", "gateway")
+STATES = ("failed", "lost", "silent", "stopped", "starting", "fencing", "replaying", "live")
+"""From the worst to the best."""
+
+_decode_shard = msgspec.json.Decoder(ShardHead).decode
+_decode_host = msgspec.json.Decoder(HostHead).decode
+
+
+class Heard:
+    """What was heard of shards and hosts, and when (monotonic seconds). A superseded owner's heads are ignored."""
+
+    def __init__(self) -> None:
+        self.shards: dict[tuple[str, int], ShardHead] = {}
+        self.hosts: dict[str, HostHead] = {}
+        self.heard_s: dict[tuple[str, int] | str, float] = {}
+
+    async def listen(self, connection: NatsConnection) -> None:
+        """Hear everything from now on. Raises: OperatingError."""
+        await connection.subscribe("heads.>", self._hear_shard)
+        await connection.subscribe("hosts.*", self._hear_host)
+
+    def _hear_shard(self, subject: str, reply: str, data: bytes, headers: dict[str, str] | None) -> None:
+        head = _decode_shard(data)
+        key = (head.kind, head.shard)
+        known = self.shards.get(key)
+        if known is None or head.epoch >= known.epoch:
+            self.shards[key] = head
+            self.heard_s[key] = time.monotonic()
+
+    def _hear_host(self, subject: str, reply: str, data: bytes, headers: dict[str, str] | None) -> None:
+        head = _decode_host(data)
+        self.hosts[head.incarnation] = head
+        self.heard_s[head.incarnation] = time.monotonic()
+
+
+class Server(msgspec.Struct, frozen=True, kw_only=True):
+    """A program that the supervisor keeps running."""
+
+    name: str
+    pid: int
+    address: str | None
+    restarts: int
+    state: str
+
+
+class Shard(msgspec.Struct, frozen=True, kw_only=True):
+    """One shard as it told of itself."""
+
+    shard: int
+    epoch: int | None
+    frame: int | None
+    state: str
+    lag: dict[str, int]
+    counts: dict[str, int]
+
+
+class Actor(msgspec.Struct, frozen=True, kw_only=True):
+    """One host process; a shard that nobody was heard to host has one without a process."""
+
+    kind: str
+    incarnation: str | None
+    pid: int | None
+    state: str
+    error: str
+    shards: list[Shard]
+
+
+class Status(msgspec.Struct, frozen=True, kw_only=True):
+    """What `lockstep status --json` prints."""
+
+    data: str
+    supervisor: dict[str, Any]
+    servers: list[Server]
+    actors: list[Actor]
+
+
+def run(data: Path, *, as_json: bool) -> int:
+    """Show a running cluster. Returns: the exit code. Raises: ClusterError when none runs there."""
+    status = asyncio.run(read_status(data))
+    if as_json:
+        print(msgspec.json.format(msgspec.json.encode(status)).decode())
+    else:
+        _print(status)
+    return 0
+
+
+async def read_status(data: Path) -> Status:
+    """Find out how a cluster stands. Raises: ClusterError when none runs there. Cost: half a second of listening."""
+    found = read_run(data)
+    if found is None:
+        raise ClusterError(
+            f"{data}: expected a running cluster, found none; start it with: lockstep up --data {data}"
+        )
+    if not found.supervisor.is_alive():
+        raise ClusterError(
+            f"{data}: expected a running cluster, found what a killed one left; lockstep up or lockstep down clears it"
+        )
+    credentials = read_credentials(data)
+    heard, last = await _hear(found, credentials)
+    return Status(
+        data=str(data),
+        supervisor={"pid": found.supervisor.pid, "state": "running"},
+        servers=_servers(found),
+        actors=_actors(heard, last, _expected(data, credentials, heard)),
+    )
+
+
+async def _hear(found: Run, credentials: Credentials) -> tuple[Heard, dict[str, int]]:
+    """Listen. Returns: what was heard, and the last sequences of what shards read; nothing while NATS is away."""
+    heard, user = Heard(), credentials.users[ADMIN]
+    options = NatsOptions(
+        url=credentials.nats_url,
+        user=user.user,
+        password=user.password,
+        name="status",
+        inbox_prefix=user.inbox_prefix,
+        connect_deadline_s=CONNECT_S_MAX,
+        request_deadline_s=CONNECT_S_MAX,
+    )
+    try:
+        connection = await connect_nats(options)
+    except OperatingError:
+        return heard, {}
+    try:
+        await heard.listen(connection)
+        await asyncio.sleep(LISTEN_S)
+        followers = [shard for kind, shard in heard.shards if kind == "follower"]
+        return heard, await _last_sequences(connection, followers)
+    except OperatingError:
+        return heard, {}
+    finally:
+        await connection.close()
+
+
+async def _last_sequences(connection: NatsConnection, followers: list[int]) -> dict[str, int]:
+    last = {"fills.>": await _last_sequence(connection, INGRESS, ">")}
+    for shard in followers:
+        subject = f"executions.*.{shard}"
+        last[subject] = await _last_sequence(connection, EXECUTIONS, subject)
+    return last
+
+
+async def _last_sequence(connection: NatsConnection, stream: str, subject: str) -> int:
+    answer = await connection.api(f"STREAM.MSG.GET.{stream}", {"last_by_subj": subject})
+    if isinstance(answer, JetStreamError):
+        # The subject has no message yet.
+        return 0
+    return int(msgspec.json.decode(answer)["message"]["seq"])
+
+
+def _servers(found: Run) -> list[Server]:
+    records = [record for record in found.processes if record.role == "server"]
+    records += [
+        record for record in found.processes if record.name.rpartition("-")[0] in ("gcs_server", "raylet")
+    ]
+    return [
+        Server(
+            name=_server_name(record.name),
+            pid=record.pid,
+            address=found.addresses.get("ray" if record.role == "ray" else record.name),
+            restarts=record.restarts,
+            state="running" if record.is_alive() else "down",
+        )
+        for record in records
+    ]
+
+
+def _server_name(name: str) -> str:
+    return (
+        f"ray-{name.partition('-')[0].removesuffix('_server')}"
+        if name.startswith(("gcs", "raylet"))
+        else name
+    )
+
+
+def _expected(data: Path, credentials: Credentials, heard: Heard) -> list[tuple[str, int]]:
+    """Name the shards that should be there: the hashed ones, the brokers' gateways, the dedicated accounts' as their homes tell."""
+    identity = read_identity(data)
+    assert identity is not None
+    dedicated = sorted({shard for head in heard.shards.values() for shard in head.dedicated})
+    gateways = sum(role.startswith("broker_") for role in credentials.users)
+    return [
+        *(("creator", shard) for shard in range(identity.creator_shards)),
+        *(("follower", shard) for shard in [*range(identity.follower_shards), *dedicated]),
+        *(("gateway", shard) for shard in range(gateways)),
+    ]
+
+
+def _actors(heard: Heard, last: dict[str, int], expected: list[tuple[str, int]]) -> list[Actor]:
+    actors: list[Actor] = []
+    missing = set(expected)
+    for host in heard.hosts.values():
+        keys = [(host.kind, int(shard)) for shard in host.shards]
+        # A superseded host may still be heard: it is shown with what it says of itself.
+        missing -= {key for key in keys if key in heard.shards}
+        shards = [_shard(key, host.shards[str(key[1])], heard, last) for key in keys]
+        actors.append(
+            Actor(
+                kind=host.kind,
+                incarnation=host.incarnation,
+                pid=host.pid,
+                state=_worst([shard.state for shard in shards]),
+                error=host.error,
+                shards=shards,
+            )
+        )
+    for kind, shard in sorted(missing):
+        silent = Shard(shard=shard, epoch=None, frame=None, state="silent", lag={}, counts={})
+        actors.append(Actor(kind=kind, incarnation=None, pid=None, state="silent", error="", shards=[silent]))
+    return sorted(
+        actors, key=lambda actor: (KINDS.index(actor.kind), [shard.shard for shard in actor.shards])
+    )
+
+
+def _worst(states: list[str]) -> str:
+    return min(states, key=STATES.index, default="starting")
+
+
+def _shard(key: tuple[str, int], phase: str, heard: Heard, last: dict[str, int]) -> Shard:
+    head = heard.shards.get(key)
+    if head is None:
+        return Shard(shard=key[1], epoch=None, frame=None, state=phase, lag={}, counts={})
+    return Shard(
+        shard=key[1],
+        epoch=head.epoch,
+        frame=head.number,
+        state=phase,
+        lag=_lag(head, heard, last),
+        counts=head.counts,
+    )
+
+
+def _lag(head: ShardHead, heard: Heard, last: dict[str, int]) -> dict[str, int]:
+    if head.kind == "gateway":
+        return {"orders": head.counts.get("queued_orders", 0)}
+    sequences = {(cursor.source, cursor.shard): cursor for cursor in head.cursors}
+
+    def behind(source: Source, subject: str) -> int:
+        cursor = sequences.get((source.name.lower(), 0))
+        return max(0, last.get(subject, 0) - (cursor.sequence if cursor else 0))
+
+    if head.kind == "creator":
+        return {"ingress": behind(Source.INGRESS, "fills.>")}
+    frames = 0
+    for kind, shard in heard.shards:
+        if kind == "creator":
+            cursor = sequences.get((Source.CREATOR_JOURNAL.name.lower(), shard))
+            frames += max(0, heard.shards[kind, shard].number - (cursor.number if cursor else 0))
+    return {"creator": frames, "executions": behind(Source.EXECUTIONS, f"executions.*.{head.shard}")}
+
+
+def _print(status: Status) -> None:
+    console = Console(highlight=False)
+    console.print(f"cluster in {status.data}, supervisor {status.supervisor['pid']}", soft_wrap=True)
+    servers = _table("server", "process", "state", "restarts", "address")
+    for server in status.servers:
+        servers.add_row(
+            server.name, str(server.pid), server.state, str(server.restarts), server.address or ""
+        )
+    console.print(servers)
+    actors = _table("actor", "process", "shard", "state", "epoch", "frame", "lag")
+    for actor in status.actors:
+        for shard in actor.shards:
+            actors.add_row(
+                actor.kind,
+                _shown(actor.pid),
+                str(shard.shard),
+                shard.state,
+                _shown(shard.epoch),
+                _shown(shard.frame),
+                ", ".join(f"{name} {count}" for name, count in shard.lag.items()),
+            )
+    console.print(actors)
+    for actor in status.actors:
+        if actor.error:
+            console.print(f"{actor.incarnation}: {actor.error}", soft_wrap=True, markup=False)
+
+
+def _table(*columns: str) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for column in columns:
+        is_number = column in ("process", "restarts", "epoch", "frame", "shard")
+        table.add_column(column, justify="right" if is_number else "left", no_wrap=True)
+    return table
+
+
+def _shown(value: int | None) -> str:
+    return "-" if value is None else str(value)
