@@ -176,11 +176,11 @@ def _queued(
 def cancel_open(
     shard: FollowerShard, book: Book, slot: Slot, rows: NDArray[np.int64]
 ) -> Iterator[CancelsRequested]:
-    """Ask for the cancel of every open order of some rows in one instrument. Asking twice does no harm."""
+    """Ask for the cancel of every open order of some rows in one instrument, once each."""
     for side in (1, -1):
         for block in shard.orders.of_slot(slot, side):
             at, there = block.find(rows)
-            open_at = at[there & block.is_open[at]]
+            open_at = at[there & block.is_open[at] & ~block.is_cancelling[at]]
             if len(open_at):
                 subscriptions = book.subscriptions["subscription"][block.rows[open_at]].astype(np.int64)
                 ones = np.ones(len(open_at), np.int64)

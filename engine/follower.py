@@ -34,7 +34,7 @@ from engine.execution_ids import ExecutionIds
 from engine.frame import Cursor, FrameHead, Source
 from engine.identity import CauseKind
 from engine.order_state import ExecType
-from engine.orders import ENDS, OpenOrders, OrderBlock, end, trade
+from engine.orders import ENDS, OpenOrders, OrderBlock, end, is_any, trade
 from engine.tables import IdIndex, State, Table
 
 NOTHING = np.uint32(0xFFFFFFFF)
@@ -106,7 +106,9 @@ class FollowerShard:
                     self.creators[event.creator_shard, creator_id] = number
             case InstrumentsLearned():
                 self._apply_instruments(event)
-            case OwnerFenced() | CancelsRequested() | InputsRefused():
+            case CancelsRequested():
+                self._apply_cancels(event)
+            case OwnerFenced() | InputsRefused():
                 pass
             case _:
                 raise AssertionError(f"a follower shard cannot apply {type(event).__name__}")
@@ -268,6 +270,7 @@ class FollowerShard:
                 quantity=quantity,
                 filled=np.zeros(len(rows), np.int64),
                 is_open=np.ones(len(rows), np.bool_),
+                is_cancelling=np.zeros(len(rows), np.bool_),
             )
         )
 
@@ -292,6 +295,16 @@ class FollowerShard:
         )
         slot.follow_ups.append(FollowUp(key, event.price, event.transact_time, event.due, rows))
         self._busy_slots[book.index, slot.index] = book, slot
+
+    def _apply_cancels(self, event: CancelsRequested) -> None:
+        columns = (event.cause_kinds, event.creator_shards, event.cause_numbers, event.legs, event.attempts)
+        keys, which = np.unique(np.stack(columns, axis=1), axis=0, return_inverse=True)
+        for index, key in enumerate(keys.tolist()):
+            for book, rows, _ in self.by_book(event.subscriptions[which == index]):
+                for block in self.orders.blocks(OrderKey(*key)):
+                    if block.book is book:
+                        at, there = block.find(rows)
+                        block.is_cancelling[at[there]] = True
 
     def _apply_executions(self, event: ExecutionsApplied) -> None:
         self.execution_ids.add(event.broker, event.prefix, event.numbers)
@@ -364,12 +377,14 @@ def _report(
 ) -> None:
     """Apply reports to the orders of one block; rows that are not in it belong to another part's."""
     at, there = block.find(rows)
+    if not there.any():
+        return
     trades = there & (exec_types == ExecType.TRADE)
     if trades.all():
         trade(block, at, quantities, prices, fees)
         return
     if trades.any():
         trade(block, at[trades], quantities[trades], prices[trades], fees[trades])
-    ended = there & np.isin(exec_types, ENDS)
+    ended = there & is_any(exec_types, ENDS)
     if ended.any():
         end(block, at[ended])

@@ -15,7 +15,7 @@ from engine.arithmetic import Int64s, fee_ceil, mul_div, notional_ceil, notional
 from engine.book import Book, OrderKey, Slot
 from engine.events import ExecutionsApplied
 from engine.order_state import ExecType
-from engine.tables import State
+from engine.tables import State, as_run
 
 
 @dataclass(slots=True)
@@ -36,15 +36,24 @@ class OrderBlock:
     quantity: Int64s
     filled: Int64s
     is_open: NDArray[np.bool_]
+    is_cancelling: NDArray[np.bool_]
 
     def find(self, rows: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
         """Find rows of the book in the block. Returns: positions in the block, and which rows are there at
         all.
         """
-        if len(rows) == len(self.rows) and np.array_equal(rows, self.rows):
-            return np.arange(len(rows)), np.ones(len(rows), np.bool_)
+        count = len(self.rows)
+        if len(rows) == count and np.array_equal(rows, self.rows):
+            return np.arange(count), np.ones(count, np.bool_)
+        if not len(rows) or int(rows.max()) < self.rows[0] or int(rows.min()) > self.rows[-1]:
+            return np.zeros(len(rows), np.int64), np.zeros(len(rows), np.bool_)
+        if int(self.rows[-1] - self.rows[0]) == count - 1:
+            at = rows - self.rows[0]
+            there = (at >= 0) & (at < count)
+            at[~there] = 0
+            return at, there
         at = np.searchsorted(self.rows, rows)
-        at[at == len(self.rows)] = 0
+        at[at == count] = 0
         return at, self.rows[at] == rows
 
     def reservation(self, leaves: Int64s) -> Int64s:
@@ -61,35 +70,42 @@ class OrderBlock:
 
 def place(block: OrderBlock) -> None:
     """Enter new orders: they are open and reserve cash."""
-    block.slot.open[block.rows] += block.side * block.quantity
+    rows = as_run(block.rows)
+    block.slot.open[rows] += block.side * block.quantity
     if not block.is_exit:
-        block.book.subscriptions["reserved"][block.rows] += block.reservation(block.quantity)
+        block.book.subscriptions["reserved"][rows] += block.reservation(block.quantity)
 
 
 def trade(block: OrderBlock, at: NDArray[np.int64], quantity: Int64s, price: Int64s, fee: Int64s) -> None:
     """Apply trades of distinct orders, each within its order's open quantity."""
-    leaves = block.quantity[at] - block.filled[at]
+    where = as_run(at)
+    leaves = block.quantity[where] - block.filled[where]
     assert bool((quantity <= leaves).all()) and bool((quantity > 0).all()), (
         "an overfill is parked, not applied"
     )
-    rows, table, slot = block.rows[at], block.book.subscriptions, block.slot
+    rows, table, slot = as_run(block.rows[where]), block.book.subscriptions, block.slot
     notional = (notional_ceil if block.side > 0 else notional_floor)(quantity, price)
     table["cash"][rows] -= block.side * notional + fee
+    after = leaves - quantity
     if not block.is_exit:
-        table["reserved"][rows] -= block.reservation(leaves) - block.reservation(leaves - quantity)
+        table["reserved"][rows] -= block.reservation(leaves) - block.reservation(after)
     _move_position(block, rows, quantity, price, notional)
     slot.open[rows] -= block.side * quantity
-    block.filled[at] += quantity
-    block.is_open[at] = leaves > quantity
+    block.filled[where] += quantity
+    block.is_open[where] = after > 0
 
 
 def _move_position(
-    block: OrderBlock, rows: NDArray[np.int64], quantity: Int64s, price: Int64s, notional: Int64s
+    block: OrderBlock,
+    rows: slice | NDArray[np.int64],
+    quantity: Int64s,
+    price: Int64s,
+    notional: Int64s,
 ) -> None:
     slot, table = block.slot, block.book.subscriptions
     held, cost = slot.position[rows], slot.cost[rows]
     after = held + block.side * quantity
-    closing = np.minimum(np.where(held * block.side < 0, np.abs(held), 0), quantity)
+    closing = np.minimum(np.maximum(-block.side * held, 0), quantity)
     if not closing.any():
         changed = cost + block.side * notional
     else:
@@ -99,7 +115,7 @@ def _move_position(
         changed = np.where(after == 0, 0, cost - released + block.side * opening)
     slot.position[rows] = after
     slot.cost[rows] = changed
-    if block.side < 0 or bool((cost < 0).any()):
+    if bool((cost < 0).any()) or bool((changed < 0).any()):
         table["short_proceeds"][rows] += np.maximum(-changed, 0) - np.maximum(-cost, 0)
 
 
@@ -120,6 +136,14 @@ def end(block: OrderBlock, at: NDArray[np.int64]) -> None:
 
 
 ENDS = (ExecType.CANCELED, ExecType.REJECTED, ExecType.EXPIRED)
+
+
+def is_any(exec_types: NDArray[np.int64], kinds: tuple[ExecType, ...]) -> NDArray[np.bool_]:
+    """Say which reports are of one of some kinds."""
+    found = exec_types == kinds[0]
+    for kind in kinds[1:]:
+        found |= exec_types == kind
+    return found
 
 
 class OpenOrders:
@@ -188,7 +212,12 @@ class OpenOrders:
             )
             for b in blocks
         ]
-        joined = [np.concatenate((b.rows, b.quantity, b.filled, b.is_open.astype(np.int64))) for b in blocks]
+        joined = [
+            np.concatenate(
+                (b.rows, b.quantity, b.filled, b.is_open.astype(np.int64), b.is_cancelling.astype(np.int64))
+            )
+            for b in blocks
+        ]
         return {
             "order.head": np.array(heads, np.int64).reshape(-1),
             "order.columns": np.concatenate(joined) if joined else np.zeros(0, np.int64),
@@ -213,11 +242,11 @@ class OpenOrders:
                 OrderKey(*rest[:5]),
                 rest[5:],
             )
-            columns = np.array(state["order.columns"][start : start + 4 * count]).reshape(4, count)
-            start += 4 * count
+            columns = np.array(state["order.columns"][start : start + 5 * count]).reshape(5, count)
+            start += 5 * count
             owner = books[book]
             block = OrderBlock(
                 key, owner, owner.slots[slot], side, bool(is_exit), price, limit_price, expire_time, fee_rate, transact_time,
-                columns[0], columns[1], columns[2], columns[3] != 0,
+                columns[0], columns[1], columns[2], columns[3] != 0, columns[4] != 0,
             )  # fmt: skip
             self._blocks.setdefault(key, []).append(block)

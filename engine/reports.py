@@ -18,7 +18,7 @@ from engine.decide import after_reports
 from engine.events import ExecutionsApplied
 from engine.follower import FollowerShard
 from engine.order_state import ExecType
-from engine.orders import ENDS, OrderBlock
+from engine.orders import ENDS, OrderBlock, is_any
 from engine.sizing import Terms
 from engine.units import MONEY_MAX, PRICE_MAX
 
@@ -56,12 +56,12 @@ def decide_reports(
     park.
     """
     key = OrderKey(report.cause_kind, report.creator_shard, report.cause_number, report.leg, report.attempt)
-    fresh = np.isin(report.exec_types, _APPLIED) & ~shard.execution_ids.seen(
+    fresh = is_any(report.exec_types, _APPLIED) & ~shard.execution_ids.seen(
         broker, report.prefix, report.numbers
     )
-    fresh &= _first_of_each(report.numbers)
+    fresh &= _first_of_each(report.numbers) | (report.numbers < 0)
     rest = _select(report, np.flatnonzero(fresh & _is_of(shard, broker, report.subscriptions)))
-    strange = np.isin(report.exec_types, _NOT_APPLIED)
+    strange = is_any(report.exec_types, _NOT_APPLIED)
     if strange.any():
         left = _select(report, np.flatnonzero(strange))
         yield Unmatched(
@@ -72,8 +72,7 @@ def decide_reports(
         left = _select(report, np.flatnonzero(foreign))
         yield Unmatched(left, "wrong_broker", f"expected the account's own broker, found {broker}")
     while len(rest.subscriptions):
-        distinct = np.zeros(len(rest.subscriptions), np.bool_)
-        distinct[np.unique(rest.subscriptions, return_index=True)[1]] = True
+        distinct = _first_of_each(rest.subscriptions)
         now, rest = _select(rest, np.flatnonzero(distinct)), _select(rest, np.flatnonzero(~distinct))
         yield from _decide_distinct(shard, broker, key, now, sequence, terms, event_time_ns)
 
@@ -92,11 +91,11 @@ def _is_of(shard: FollowerShard, broker: str, subscriptions: NDArray[np.int64]) 
 
 
 def _first_of_each(numbers: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Say where each number stands first."""
     first = np.ones(len(numbers), np.bool_)
     if len(numbers) > 1 and not (np.diff(numbers) > 0).all():
         first[:] = False
         first[np.unique(numbers, return_index=True)[1]] = True
-        first |= numbers < 0
     return first
 
 
@@ -132,24 +131,20 @@ def _decide_distinct(
     event_time_ns: int,
 ) -> Iterator[Any]:
     matched = np.zeros(len(report.subscriptions), np.bool_)
+    taken = np.zeros(len(report.subscriptions), np.bool_)
     touched: list[tuple[OrderBlock, NDArray[np.int64], NDArray[np.int64]]] = []
     known = (report.subscriptions >= 0) & (report.subscriptions < shard.places.count)
-    for block, rows, which in _open_orders(shard, key, report.subscriptions, known):
-        leaves, ended = _leaves(block, rows), np.isin(report.exec_types[which], ENDS)
-        fits = ended | (
-            (report.quantities[which] > 0) & (report.quantities[which] <= leaves) & _in_range(report, which)
-        )
+    for block, rows, which, leaves in _open_orders(shard, key, report.subscriptions, known):
+        ended, quantities = is_any(report.exec_types[which], ENDS), report.quantities[which]
+        fits = ended | ((quantities > 0) & (quantities <= leaves) & _in_range(report, which))
         if report.numbers[which[0]] < 0 and shard.orders.has_unnumbered(
             key, int(report.subscriptions[which[0]]), report.prefix
         ):
             matched[which] = True
             continue
         matched[which[fits]] = True
+        taken[which[fits]] = True
         touched.append((block, rows[fits], rows[fits & ended]))
-    taken = np.zeros(len(matched), np.bool_)
-    for block, rows, _ in touched:
-        taken |= np.isin(report.subscriptions, block.book.subscriptions["subscription"][rows])
-    taken &= matched
     if taken.any():
         yield _applied(broker, key, _select(report, np.flatnonzero(taken)), sequence)
         for block, rows, ended_rows in touched:
@@ -161,9 +156,9 @@ def _decide_distinct(
 
 def _open_orders(
     shard: FollowerShard, key: OrderKey, subscriptions: NDArray[np.int64], known: NDArray[np.bool_]
-) -> Iterator[tuple[OrderBlock, NDArray[np.int64], NDArray[np.int64]]]:
-    """Find the open orders of a key. Yields: a block, rows of its book, and which of the subscriptions
-    these are.
+) -> Iterator[tuple[OrderBlock, NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]]:
+    """Find the open orders of a key. Yields: a block, rows of its book, which of the subscriptions these
+    are, and the quantity that is left of each.
     """
     positions = np.flatnonzero(known)
     blocks = shard.orders.blocks(key)
@@ -177,12 +172,8 @@ def _open_orders(
             at, there = block.find(rows)
             there &= block.is_open[at]
             if there.any():
-                yield block, rows[there], chosen[there]
-
-
-def _leaves(block: OrderBlock, rows: NDArray[np.int64]) -> NDArray[np.int64]:
-    at, _ = block.find(rows)
-    return block.quantity[at] - block.filled[at]
+                at = at[there]
+                yield block, rows[there], chosen[there], block.quantity[at] - block.filled[at]
 
 
 def _in_range(report: ExecutionsReported, which: NDArray[np.int64]) -> NDArray[np.bool_]:

@@ -35,6 +35,14 @@ def grown(column: AnyColumn, capacity: int) -> AnyColumn:
     return larger
 
 
+def as_run(rows: NDArray[np.int64]) -> slice | NDArray[np.int64]:
+    """Name rows as a slice where they follow one another: what is read and written through it is not gathered row by row."""
+    count = len(rows)
+    if count > 1 and rows[-1] - rows[0] == count - 1 and bool((rows[1:] - rows[:-1] == 1).all()):
+        return slice(int(rows[0]), int(rows[-1]) + 1)
+    return rows
+
+
 class Table:
     """Named columns; `table[name]` is a view of the rows in use."""
 
