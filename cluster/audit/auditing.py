@@ -1,7 +1,8 @@
 """The whole audit, in the order in which it can be run against a cluster that goes on working.
 
-Creator journals come first, then follower journals (creators are read on where a follower is ahead), then gateways', then the brokers' ledgers: so
-whatever a journal has applied is in what is read after it. What a ledger holds beyond the frames read is counted as newer.
+Creator journals come first, then follower journals (creators are read on where a follower is ahead), then gateways', then the
+brokers' ledgers: so whatever a journal has applied is in what is read after it. What a ledger holds beyond the frames read is counted as
+newer.
 """
 
 import time

@@ -1,7 +1,7 @@
 """P7: cash, reservations, positions and open quantities, worked out again from the journal's events and compared to the last unit.
 
-cash = initial cash - buys (rounded up) + sells (rounded down) - fees; position = signed sum of executions; open = signed remainders of open orders;
-reserved = what open entries may still cost: a buy's remainder at its limit, a short's at its price, rounded up, and the fee on it.
+cash = initial cash - buys (rounded up) + sells (rounded down) - fees; position = signed sum of executions; open = signed remainders of open
+orders; reserved = what open entries may still cost: a buy's remainder at its limit, a short's at its price, rounded up, and the fee on it.
 """
 
 import numpy as np
@@ -59,7 +59,7 @@ class ConservationAudit:
         self._compare_positions(state)
 
     def _cash(self) -> Ints:
-        cash = self._tables.subscriptions["cash"].copy()
+        cash = np.array(self._tables.subscriptions["cash"], np.int64)
         np.add.at(cash, self._orders.subscriptions, self._outcomes.cash - self._outcomes.fees)
         return cash
 
@@ -80,18 +80,19 @@ class ConservationAudit:
         if len(wrong):
             first = int(wrong[0])
             self._check.fail(
-                f"follower shard {self._tables.shard}, account {self._tables.account_of(first)}, subscription {first}: expected {what}"
-                f" {format_micros(int(expected[first]))}, found {format_micros(int(found[first]))}",
+                f"{self._name(first)}: expected {what} {format_micros(int(expected[first]))},"
+                f" found {format_micros(int(found[first]))}",
                 len(wrong),
             )
 
     def _compare_totals(self, found_cash: Ints) -> None:
         """Compare the sums, in integers of any size: what came in, less what left, is there."""
-        given = total(self._tables.subscriptions["cash"])
+        given = total(np.array(self._tables.subscriptions["cash"], np.int64))
         expected = given + total(self._outcomes.cash) - total(self._outcomes.fees)
         if total(found_cash) != expected:
+            found = format_micros(total(found_cash))
             self._check.fail(
-                f"follower shard {self._tables.shard}: expected {format_micros(expected)} of cash in total, found {format_micros(total(found_cash))}"
+                f"follower shard {self._tables.shard}: expected {format_micros(expected)} of cash in total, found {found}"
             )
         self._check.count("fees_micros", total(self._outcomes.fees))
         self._check.count("cash_micros", expected)
@@ -130,7 +131,7 @@ class ConservationAudit:
             for slot in book.slots:
                 start = offsets[book.creator_shard, book.creator, slot.instrument]
                 here = slice(start, start + book.count)
-                numbers = book.subscriptions["subscription"]
+                numbers = book.subscriptions["subscription"].astype(np.int64)
                 symbol = self._tables.symbols[book.creator_shard, slot.instrument]
                 self._compare_slot(f"position in {symbol}", held[here], slot.position[: book.count], numbers)
                 self._compare_slot(f"open orders in {symbol}", open_[here], slot.open[: book.count], numbers)
@@ -148,12 +149,16 @@ class ConservationAudit:
     def _compare_slot(self, what: str, expected: Ints, found: Ints, numbers: Ints) -> None:
         wrong = np.flatnonzero(expected != found)
         if len(wrong):
-            first, subscription = int(wrong[0]), int(numbers[wrong[0]])
+            first = int(wrong[0])
             self._check.fail(
-                f"follower shard {self._tables.shard}, account {self._tables.account_of(subscription)}, subscription {subscription}: expected"
-                f" {what} {format_quantity(int(expected[first]))}, found {format_quantity(int(found[first]))}",
+                f"{self._name(int(numbers[first]))}: expected {what} {format_quantity(int(expected[first]))},"
+                f" found {format_quantity(int(found[first]))}",
                 len(wrong),
             )
+
+    def _name(self, subscription: int) -> str:
+        account = self._tables.account_of(subscription)
+        return f"follower shard {self._tables.shard}, account {account}, subscription {subscription}"
 
 
 def total(column: Ints) -> int:
@@ -170,10 +175,8 @@ def check_creators(tables: CreatorTables, check: Check, order: Check) -> None:
     bad = np.flatnonzero(fills.signals != np.arange(1, fills.rows_count + 1))
     if len(bad):
         first = int(bad[0])
-        order.fail(
-            f"creator shard {tables.shard}, frame {int(fills.frames[first])}: expected signal {first + 1}, found {int(fills.signals[first])}",
-            len(bad),
-        )
+        where = f"creator shard {tables.shard}, frame {int(fills.frames[first])}"
+        order.fail(f"{where}: expected signal {first + 1}, found {int(fills.signals[first])}", len(bad))
     chain = np.lexsort((fills.instruments, fills.creators))
     before, after = fills.positions_before[chain], fills.positions_after[chain]
     starts = np.ones(len(chain), np.bool_)
@@ -196,8 +199,9 @@ def check_creators(tables: CreatorTables, check: Check, order: Check) -> None:
                 tables.ids[int(fills.creators[row])],
                 tables.symbols[int(fills.instruments[row])],
             )
+            expected = format_quantity(int(fills.positions_after[row]))
             check.fail(
-                f"creator {creator}: expected position in {symbol} {format_quantity(int(fills.positions_after[row]))}, found {format_quantity(found)}"
+                f"creator {creator}: expected position in {symbol} {expected}, found {format_quantity(found)}"
             )
 
 

@@ -1,4 +1,4 @@
-"""P8: every execution counts once. What the journal applied is what the broker did, id for id; what it did and is not applied is on its way."""
+"""P8: every execution counts once: what the journal applied is what the broker did, id for id, and what is missing is on its way."""
 
 import numpy as np
 from numpy.typing import NDArray

@@ -1,5 +1,6 @@
 """One follower shard as the ledgers are compared with it: its orders by id, its executions by execution id, and what was met there."""
 
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -89,7 +90,7 @@ def grouped(executions: Executions) -> dict[tuple[str, str], ExecutionGroup]:
     ordered = groups[order]
     bounds = [0, *(np.flatnonzero(ordered[1:] != ordered[:-1]) + 1).tolist(), len(order)]
     found = {}
-    for start, stop in zip(bounds[:-1], bounds[1:], strict=True):
+    for start, stop in pairwise(bounds):
         group, rows = int(ordered[start]), order[start:stop]
         name = executions.brokers[group >> 32], executions.prefixes[group & 0xFFFFFFFF]
         found[name] = ExecutionGroup(executions.numbers[rows], rows)

@@ -24,9 +24,10 @@ async def name_missing(journal: Journal, follower: FollowerSide, subscription: i
         if times != 1:
             row = int(index.rows_of(positions[positions == position] >> 1)[0])
             what = "no disposition" if times == 0 else f"{times} dispositions"
+            who = f"account {follower.tables.account_of(subscription)}, subscription {subscription}"
+            signal = f"signal {position >> 1}, leg {position & 1} (fill {index.fills.exec_ids[row]})"
             return (
-                f"follower shard {follower.shard}, account {follower.tables.account_of(subscription)}, subscription {subscription}: expected one"
-                f" disposition of signal {position >> 1}, leg {position & 1} (fill {index.fills.exec_ids[row]}), found {what}"
+                f"follower shard {follower.shard}, {who}: expected one disposition of {signal}, found {what}"
             )
     return ""
 

@@ -49,8 +49,9 @@ class PlacementAudit:
             return
         wrong = next(index for index, name in enumerate(ids) if index >= len(known) or known[index] != name)
         found = known[wrong] if wrong < len(known) else "none"
+        number = f"number {first + wrong} of follower shard {shard}"
         self._check.fail(
-            f"account {ids[wrong]} at broker {self._broker}: expected it as number {first + wrong} of shard {shard}, found {found}"
+            f"account {ids[wrong]} at broker {self._broker}: expected it as {number}, found {found}"
         )
 
     def _compare(self, batch: LedgerOrders, shard: int, rows: Ints) -> None:
@@ -144,7 +145,5 @@ def count_unsent(broker: str, view: BrokerView, check: Check, *, is_drained: boo
     unsent = rows[(view.taken[rows] == 0) & ~view.is_withdrawn[rows]]
     check.count("not_yet_sent", len(unsent))
     if is_drained and len(unsent):
-        check.fail(
-            f"{order_name(view.orders, int(unsent[0]))}: expected it at broker {broker}, found it neither there nor withdrawn",
-            len(unsent),
-        )
+        what = f"expected it at broker {broker}, found it neither there nor withdrawn"
+        check.fail(f"{order_name(view.orders, int(unsent[0]))}: {what}", len(unsent))

@@ -1,7 +1,7 @@
 """P5 and P6: chains that hold, and states that come out the same however they are reached.
 
-A shard's whole journal is replayed; where a snapshot was taken the replayed state must hash as it did, and a state restored from it must reach
-the same end. On a running cluster the live state is asked for its hash at the very frame that was read.
+A shard's whole journal is replayed; where a snapshot was taken the replayed state must hash as it did, and a state restored from it must
+reach the same end. On a running cluster the live state is asked for its hash at the very frame that was read.
 """
 
 from collections.abc import Callable

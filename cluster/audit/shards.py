@@ -16,11 +16,12 @@ from cluster.journal_tables.store import JournalStore
 from engine.chain import ChainBrokenError
 from engine.creator import CreatorShard, InstrumentTerms
 from engine.follower import FollowerShard
-from engine.frame import FrameError, ShardKey, ShardKind, Source
+from engine.frame import HASH_BYTES, Cursor, FrameError, ShardKey, ShardKind, Source
 
 SETTLE_TRIES_MAX = 100
 SETTLE_PAUSE_S = 0.05
 BATCH_ROWS = 1 << 20
+BATCH_CURSORS = 1 << 14
 
 
 class ShardReading:
@@ -40,6 +41,7 @@ class ShardReading:
         self.frames = 0
         self.replay = replay
         self.is_broken = False
+        self.hashes = bytearray()
         self._reader = FrameReader(store.journal, key)
         self._take = take
         self._checks = checks
@@ -63,6 +65,11 @@ class ShardReading:
         self._take(frame)
         self.number, self.epoch = frame.head.number, frame.head.epoch
         self.frames += 1
+        self.hashes += frame.hash
+
+    def hash_of(self, number: int) -> bytes:
+        """Name the hash of a frame that was read, empty for others."""
+        return bytes(self.hashes[(number - 1) * HASH_BYTES : number * HASH_BYTES]) if number > 0 else b""
 
     async def meet_live(self, bus: Bus, paged: Callable[[], Awaitable[None]] | None = None) -> str:
         """Read on until the live shard stands at the frame read last, and compare the states. Returns: why it could not be, or nothing."""
@@ -133,19 +140,23 @@ class FollowerSide:
     """One follower shard: dispositions are checked batch by batch while it is read."""
 
     def __init__(
-        self,
-        shard: int,
-        reading: ShardReading,
-        tables: FollowerTables,
-        creators: dict[int, CreatorSide],
-        checks: Checks,
+        self, store: JournalStore, replay: Replay, creators: dict[int, CreatorSide], checks: Checks
     ) -> None:
-        self.shard = shard
-        self.reading = reading
-        self.tables = tables
+        self.shard = replay.key.shard
+        self.reading = ShardReading(store, replay.key, self.take, replay, checks)
+        self.tables = FollowerTables(self.shard, replays=False)
         self.fills: dict[int, FillIndex] = {}
-        self.signals = SignalsAudit(tables, self.fills, checks)
+        self.signals = SignalsAudit(self.tables, self.fills, checks)
         self._creators = creators
+        self._chains = checks["P5"]
+        self._seen: dict[Cursor, int] = {}
+
+    def take(self, frame: JournalFrame) -> None:
+        """Take a frame, and note which creator frames it says it has seen."""
+        self.tables.take(frame)
+        for cursor in frame.head.cursors:
+            if cursor.source is Source.CREATOR_JOURNAL:
+                self._seen.setdefault(cursor, frame.head.number)
 
     async def read(self, bus: Bus | None) -> str:
         """Read to the journal's end, and to the live shard where there is one. Returns: a note, or nothing."""
@@ -158,7 +169,7 @@ class FollowerSide:
         return note
 
     async def _paged(self) -> None:
-        if self.tables.dispositions.count >= BATCH_ROWS:
+        if self.tables.dispositions.count >= BATCH_ROWS or len(self._seen) >= BATCH_CURSORS:
             await self._flush()
 
     async def _flush(self) -> None:
@@ -167,7 +178,19 @@ class FollowerSide:
             if cursor is not None and cursor.number > creator.reading.number:
                 await creator.read_on()
             self.fills[creator.shard] = creator.index
+        self._check_seen()
         self.signals.take(self.tables.dispositions.take())
+
+    def _check_seen(self) -> None:
+        """Check that the creator frames that were decided are those in the creators' journals."""
+        for cursor, number in self._seen.items():
+            creator = self._creators.get(cursor.shard)
+            if creator is None or creator.reading.hash_of(cursor.number) != cursor.hash:
+                self._chains.fail(
+                    f"{self.reading.key}, frame {number}: expected frame {cursor.number} of creator shard {cursor.shard}"
+                    " as it was read, found another in the journal, or none"
+                )
+        self._seen.clear()
 
     @property
     def state(self) -> FollowerShard | None:
@@ -184,11 +207,9 @@ async def follower_side(
     store: JournalStore, shard: int, creators: dict[int, CreatorSide], checks: Checks
 ) -> FollowerSide:
     """Make a follower shard's side, nothing read yet."""
-    key, tables = ShardKey(ShardKind.FOLLOWER, shard), FollowerTables(shard, replays=False)
+    key = ShardKey(ShardKind.FOLLOWER, shard)
     snapshots = await newest_snapshots(store.snapshots, key)
-    replay = Replay(key, lambda: FollowerShard(shard), snapshots, checks)
-    reading = ShardReading(store, key, tables.add, replay, checks)
-    return FollowerSide(shard, reading, tables, creators, checks)
+    return FollowerSide(store, Replay(key, lambda: FollowerShard(shard), snapshots, checks), creators, checks)
 
 
 async def read_gateway(store: JournalStore, shard: int, checks: Checks) -> GatewayTables:

@@ -1,7 +1,7 @@
 """P2 and P4: each subscription answered each of its creator's signals once, in order, none too many, none left out.
 
-A book's rows are a creator's subscriptions in order of creation, so a part is a run of rows, and disjoint runs cannot answer twice. What must be
-there is counted from the fills and from when each subscription counts: active = the signal's frame lies in [from, until).
+A book's rows are a creator's subscriptions in order of creation, so a part is a run of rows, and disjoint runs cannot answer twice. What
+must be there is counted from the fills and from when each subscription counts: active = the signal's frame lies in [from, until).
 """
 
 import numpy as np
@@ -204,10 +204,10 @@ class SignalsAudit:
         return decided, cursor.position if is_part else None, cursor.row
 
     def _part(self, batch: Dispositions, section: int) -> str:
-        return (
-            f"follower shard {self._tables.shard}, frame {int(batch.frames[section])}: signal {int(batch.signals[section])} of creator shard"
-            f" {int(batch.creator_shards[section])}, leg {int(batch.legs[section])}, rows from {int(batch.first_rows[section])}"
-        )
+        signal, leg = int(batch.signals[section]), int(batch.legs[section])
+        place = f"follower shard {self._tables.shard}, frame {int(batch.frames[section])}"
+        of_creator = f"of creator shard {int(batch.creator_shards[section])}"
+        return f"{place}: signal {signal} {of_creator}, leg {leg}, rows from {int(batch.first_rows[section])}"
 
     def _fault(self, batch: Dispositions, where: NDArray[np.bool_], what: str) -> None:
         row = int(np.flatnonzero(where)[0])

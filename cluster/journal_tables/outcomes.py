@@ -70,7 +70,8 @@ class OrderIndex:
 
     def repeated(self) -> Ints:
         """Name the rows whose order id stands in an earlier row too."""
-        return self.rows[1:][self.keys[1:] == self.keys[:-1]]
+        again: Ints = self.rows[1:][self.keys[1:] == self.keys[:-1]]
+        return again
 
     def find_sections(self, cause_highs: U64s, tails: U64s, sections: U32s, subscriptions: U32s) -> Ints:
         """Find orders whose cause, leg and attempt stand in sections. Returns: rows, -1 where there is no such order."""

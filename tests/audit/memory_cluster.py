@@ -1,0 +1,199 @@
+"""A whole cluster in memory: the real actors, a paper broker, no process and no server; and its journals as an audit reads them."""
+
+import asyncio
+import itertools
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from actors.host import Connected, Host, HostSpec
+from actors.settings import ShardSettings
+from actors.shard import Ports
+from cluster.journal_tables.store import JournalStore, LastExecution
+from engine.frame import ShardKey, ShardKind
+from gateways.json_wire import JsonWire
+from gateways.memory import MemoryBus, MemoryJournal, MemoryServer, MemorySnapshots, MemoryStreams
+from gateways.paper_broker.ledger import FILE_NAME
+from gateways.paper_broker.memory import MemoryPaperBroker
+from gateways.paper_broker.settings import FillSettings
+
+START_NS = 1_700_000_000 * 10**9
+FOLLOWER_SHARDS = 2
+STREAMS = {
+    "INGRESS": ("fills.>", "marks.>"),
+    "EXECUTIONS": ("executions.>",),
+    "JOURNAL_CREATOR": ("journal.creator.*",),
+    "JOURNAL_FOLLOWER": ("journal.follower.*",),
+    "JOURNAL_GATEWAY": ("journal.gateway.*",),
+    "DEADLETTER": ("deadletter.>",),
+}
+SETTINGS = ShardSettings(
+    creator_shards=1,
+    follower_shards=FOLLOWER_SHARDS,
+    part_rows=4,
+    snapshot_frames_every=7,
+    snapshot_seconds_every=600.0,
+)
+
+
+class ManualClock:
+    """Time that moves when told to, and by a little with each question."""
+
+    def __init__(self) -> None:
+        self.time_ns = START_NS
+
+    def now_ns(self) -> int:
+        self.time_ns += 1000
+        return self.time_ns
+
+
+class MemoryCluster:
+    """One creator shard, two follower shards, one gateway, one paper broker."""
+
+    def __init__(self, server: MemoryServer, broker: MemoryPaperBroker, clock: ManualClock) -> None:
+        self.server = server
+        self.broker = broker
+        self.clock = clock
+        self._bus = MemoryBus(server)
+        self._streams = MemoryStreams(server)
+        self._ids = itertools.count(1)
+
+    async def command(self, subject: str, kind: str, **fields: Any) -> dict[str, Any]:
+        """Send a command and wait for its answer."""
+        body = {"command_id": f"command-{next(self._ids)}", "type": kind, **fields}
+        answer = await self._bus.request(subject, msgspec.json.encode(body), timeout_s=5.0)
+        decoded: dict[str, Any] = msgspec.json.decode(answer)
+        assert decoded["ok"], decoded
+        return decoded
+
+    async def follow(self, account: str, creator: str, cash: str, **fields: Any) -> None:
+        """Subscribe an account."""
+        await self.command(f"commands.account.{account}", "follow", creator_id=creator, cash=cash, **fields)
+
+    async def fill(self, creator: str, symbol: str, side: str, quantity: str, price: str) -> None:
+        """Publish a fill, and wait until nothing is under way."""
+        number = next(self._ids)
+        body = {
+            "exec_id": f"fill-{number}", "creator_id": creator, "symbol": symbol, "side": side, "last_qty": quantity,
+            "last_px": price, "transact_time": "2023-11-14T22:13:20Z",
+        }  # fmt: skip
+        subject = f"fills.paper.{creator}"
+        await self._streams.publish(subject, msgspec.json.encode(body), message_id=f"fill-{number}")
+        await self.drained()
+
+    async def drained(self) -> None:
+        """Wait until nothing moves: no journal grows, nothing is open."""
+        still, before = 0, -1
+        while still < 8:
+            await asyncio.sleep(0.01)
+            now = sum(len(stream.messages) for stream in self.server.streams.values())
+            still = still + 1 if now == before else 0
+            before = now
+
+
+@asynccontextmanager
+async def memory_cluster(fills: FillSettings | None = None) -> AsyncIterator[MemoryCluster]:
+    """Run a cluster; at the end every shard stops and takes its last snapshot."""
+    server, clock = MemoryServer(), ManualClock()
+    for name, subjects in STREAMS.items():
+        server.add_stream(name, *subjects)
+    executions = server.stream("EXECUTIONS")
+
+    def report(subject: str, data: bytes, *, message_id: str) -> None:
+        if message_id not in executions.sequence_of_id:
+            executions.store(subject, data, message_id)
+
+    broker = MemoryPaperBroker(fills or FillSettings(), clock, report, ledger_id="test")
+    ports = Ports(
+        MemoryJournal(server),
+        MemoryStreams(server),
+        MemoryBus(server),
+        MemorySnapshots(server),
+        JsonWire(),
+        clock,
+    )
+    hosts = [
+        Host(HostSpec(kind, (shard,), f"{kind}-{shard}", SETTINGS), _connect(ports, broker))
+        for kind, shard in (("creator", 0), ("follower", 0), ("follower", 1), ("gateway", 0))
+    ]
+    runs = [asyncio.create_task(host.run()) for host in hosts]
+    cluster = MemoryCluster(server, broker, clock)
+    try:
+        await cluster.drained()
+        yield cluster
+        await cluster.drained()
+    finally:
+        for host in hosts:
+            host.stop()
+        ended = await asyncio.gather(*runs)
+    assert not [why for why in ended if "failed" in why], ended
+
+
+def _connect(ports: Ports, broker: MemoryPaperBroker) -> Callable[[], Awaitable[Connected]]:
+    async def close() -> None:
+        return None
+
+    async def connect() -> Connected:
+        return Connected(ports, {0: ("paper", broker)}, close)
+
+    return connect
+
+
+class _LastInMemory(LastExecution):
+    def __init__(self, server: MemoryServer) -> None:
+        self._server = server
+
+    async def sequence(self, shard: int) -> int:
+        return self._server.stream("EXECUTIONS").last_of_subject.get(f"executions.paper.{shard}", 0)
+
+
+def memory_store(
+    server: MemoryServer, ledger: bytes, directory: Path, *, is_running: bool = False
+) -> JournalStore:
+    """Show journals and a ledger to an audit; the ledger is written below a directory."""
+    path = directory / "paper"
+    path.mkdir(parents=True, exist_ok=True)
+    (path / FILE_NAME).write_bytes(ledger)
+    shards = [
+        ShardKey(kind, int(subject.rpartition(".")[2]))
+        for kind in ShardKind
+        for subject in server.stream(f"JOURNAL_{kind.name}").last_of_subject
+    ]
+    return JournalStore(
+        journal=MemoryJournal(server),
+        snapshots=MemorySnapshots(server),
+        bus=MemoryBus(server) if is_running else None,
+        shards=tuple(sorted(shards)),
+        ledgers={"paper": path},
+        brokers=("paper",),
+        last_execution=_LastInMemory(server),
+    )
+
+
+async def story(cluster: MemoryCluster) -> None:
+    """Let twelve accounts follow two creators through buys, sells, shorts, a flat exit, an unfollow and a second follow."""
+    for creator in ("anna", "bert"):
+        await cluster.command(f"commands.creator.{creator}", "open_creator", cash="100000")
+    for number in range(12):
+        account = f"account-{number}"
+        await cluster.command(f"commands.account.{account}", "open_account")
+        limits: dict[str, Any] = {"allow_short": number % 2 == 0}
+        if number % 4 == 3:
+            limits["max_order_notional"] = "250"
+        mode = {"mode": "multiplier", "ratio": "0.05"} if number % 3 == 2 else {}
+        await cluster.follow(account, "anna", f"{500 + 137 * number}.000001", limits=limits, **mode)
+        if number % 2:
+            await cluster.follow(account, "bert", "900")
+    await cluster.fill("anna", "AAA", "buy", "200", "101.25")
+    await cluster.fill("bert", "BBB", "buy", "70", "33.333333")
+    await cluster.fill("anna", "AAA", "sell", "50", "99.999999")
+    await cluster.fill("anna", "CCC", "buy", "1000", "7.77")
+    await cluster.command("commands.account.account-4", "unfollow", creator_id="anna")
+    await cluster.fill("anna", "AAA", "sell", "400", "98.5")
+    await cluster.follow("account-4", "anna", "777.7")
+    await cluster.fill("anna", "CCC", "sell", "1000", "7.9")
+    await cluster.fill("bert", "BBB", "sell", "70", "30.1")
+    await cluster.fill("anna", "AAA", "buy", "10", "97")
