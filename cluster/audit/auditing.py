@@ -90,12 +90,12 @@ class _Audit:
 
     async def _audit_follower(self, follower: FollowerSide) -> None:
         checks, tables = self._checks, follower.tables
+        is_first = not checks["P2"].offender
         self._note(await follower.read(self._store.bus))
         unanswered = follower.signals.finish()
-        if unanswered is not None:
-            checks["P2"].offender = (
-                await name_missing(self._store.journal, follower, unanswered) or checks["P2"].offender
-            )
+        if unanswered is not None and is_first:
+            named = await name_missing(self._store.journal, follower, unanswered)
+            checks["P2"].offender = named or checks["P2"].offender
         follower.reading.finish()
         orders, executions = tables.orders.table(), tables.executions.table()
         index = OrderIndex(orders)

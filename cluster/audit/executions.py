@@ -29,11 +29,6 @@ def check_applied(view: BrokerView, outcomes: Outcomes, check: Check) -> None:
         check.fail(
             f"{_applied_name(view, int(lost[0]))}: expected its order in the journal, found none", len(lost)
         )
-    over = np.flatnonzero(outcomes.filled > orders.quantities)
-    if len(over):
-        check.fail(
-            f"{order_name(orders, int(over[0]))}: expected at most its quantity filled, found more", len(over)
-        )
     for group in view.groups.values():
         again = group.rows[1:][group.numbers[1:] == group.numbers[:-1]]
         if len(again):
@@ -41,6 +36,11 @@ def check_applied(view: BrokerView, outcomes: Outcomes, check: Check) -> None:
                 f"{_applied_name(view, int(again.min()))}: expected it applied once, found it again",
                 len(again),
             )
+    over = np.flatnonzero(outcomes.filled > orders.quantities)
+    if len(over):
+        check.fail(
+            f"{order_name(orders, int(over[0]))}: expected at most its quantity filled, found more", len(over)
+        )
 
 
 class ExecutionsAudit:

@@ -1,0 +1,245 @@
+"""The audit names planted faults in orders and dispositions: P1, P2, P3, P4."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from engine.blocks import GatewayEpoch, OrdersSubmitted, encode_block
+from engine.disposition import Disposition
+from engine.events import OrdersPlaced, OrdersWithdrawn, SignalDecided
+from engine.frame import FrameHead, decode_frame
+from engine.identity import CauseKind, cause_high, format_order_id
+from engine.order_state import ExecType
+from gateways.paper_broker.ledger import MemoryLedger
+from gateways.paper_broker.memory import MemoryPaperBroker
+from gateways.paper_broker.records import OrdersTaken
+from gateways.paper_broker.settings import FillSettings
+from tests.audit.memory_cluster import ManualClock
+from tests.audit.planting import FOLLOWERS, GATEWAY, Recording, with_value
+
+
+def has_orders(event: SignalDecided) -> bool:
+    return bool((event.units > 0).sum() > 1)
+
+
+def has_skips(event: SignalDecided) -> bool:
+    return bool((event.dispositions > Disposition.NETTED).any())
+
+
+def order_of(shard: int, event: SignalDecided, row: int) -> str:
+    high = cause_high(shard, CauseKind.SIGNAL, event.creator_shard, event.signal)
+    return format_order_id(high, int(event.subscriptions[row]) << 32 | event.leg << 20)
+
+
+async def test_an_untouched_run_passes(recording: Recording, tmp_path: Path) -> None:
+    report = await recording.audit(tmp_path)
+    assert report.passed, "\n".join(report.lines())
+    for check in report.checks:
+        assert check.counts, check.promise
+    assert report["P2"].counts["ordered"] > 50
+    assert report["P2"].counts["skipped"] > 5
+    assert report["P6"].counts["snapshots"] >= 5
+    assert report["P8"].counts["applied"] == report["P8"].counts["at_brokers"] > 100
+
+
+async def test_p1_an_order_placed_twice_is_named(recording: Recording, tmp_path: Path) -> None:
+    def placed_again(event: SignalDecided) -> list[object]:
+        row = int(np.flatnonzero(event.units)[0])
+        again = OrdersPlaced(
+            event.creator_shard, event.creator, event.instrument, CauseKind.SIGNAL, event.creator_shard, event.signal,
+            event.leg, 0, event.side, event.price, event.limit_price, event.expire_time, event.is_exit, event.fee_rate,
+            event.transact_time, event.subscriptions[row : row + 1], event.units[row : row + 1] * event.unit,
+            np.zeros(1, np.int64),
+        )  # fmt: skip
+        return [event, again]
+
+    key, number, event = recording.change_event(SignalDecided, placed_again, has_orders)
+    report = await recording.audit(tmp_path)
+    row = int(np.flatnonzero(event.units)[0])
+    assert not report["P1"].passed
+    assert order_of(key.shard, event, row) in report["P1"].offender
+    assert f"frame {number}" in report["P1"].offender
+
+
+async def test_p1_an_attempt_without_the_one_before_it_is_named(recording: Recording, tmp_path: Path) -> None:
+    def is_command(event: OrdersPlaced) -> bool:
+        return bool(event.cause_kind == CauseKind.COMMAND and event.quantities.any())
+
+    recording.change_event(OrdersPlaced, lambda event: [replace(event, attempt=5)], is_command)
+    report = await recording.audit(tmp_path)
+    assert "expected the attempt before it" in report["P1"].offender
+    assert "account account-4" in report["P1"].offender
+
+
+async def test_p1_an_order_without_its_cause_is_named(recording: Recording, tmp_path: Path) -> None:
+    def is_command(event: OrdersPlaced) -> bool:
+        return bool(event.cause_kind == CauseKind.COMMAND and event.quantities.any())
+
+    recording.change_event(OrdersPlaced, lambda event: [replace(event, cause_number=77)], is_command)
+    report = await recording.audit(tmp_path)
+    assert "expected a command that ended its subscription" in report["P1"].offender
+
+
+async def test_p2_a_missing_disposition_is_named(recording: Recording, tmp_path: Path) -> None:
+    def forgotten(event: SignalDecided) -> list[object]:
+        row = int(np.flatnonzero(event.dispositions > Disposition.NETTED)[0])
+        return [with_value(event, "dispositions", row, Disposition.INACTIVE)]
+
+    key, _, event = recording.change_event(SignalDecided, forgotten, has_skips)
+    report = await recording.audit(tmp_path)
+    row = int(np.flatnonzero(event.dispositions > Disposition.NETTED)[0])
+    assert [check.promise for check in report.checks if not check.passed] == ["P2"]
+    offender = report["P2"].offender
+    assert f"follower shard {key.shard}" in offender
+    assert f"subscription {event.subscriptions[row]}:" in offender
+    assert f"signal {event.signal}, leg {event.leg}" in offender
+    assert "found no disposition" in offender
+
+
+async def test_p2_two_dispositions_are_named(recording: Recording, tmp_path: Path) -> None:
+    def twice(event: SignalDecided) -> list[object]:
+        skipped = np.where(event.dispositions > 0, int(Disposition.BELOW_LOT), 0)
+        second = replace(
+            event, dispositions=skipped, units=np.zeros_like(event.units), residuals=event.residuals
+        )
+        return [event, second]
+
+    _, _, event = recording.change_event(SignalDecided, twice, has_skips)
+    report = await recording.audit(tmp_path)
+    assert f"signal {event.signal}, leg {event.leg}" in report["P2"].offender
+    assert "found 2 dispositions" in report["P2"].offender
+    assert not report["P4"].passed
+
+
+async def test_p2_an_account_twice_in_one_part_is_named(recording: Recording, tmp_path: Path) -> None:
+    def doubled(event: SignalDecided) -> list[object]:
+        return [with_value(event, "subscriptions", 1, int(event.subscriptions[0]))]
+
+    _, _, event = recording.change_event(SignalDecided, doubled, has_orders)
+    report = await recording.audit(tmp_path)
+    assert f"subscription {event.subscriptions[0]}:" in report["P2"].offender
+    assert "found 2 dispositions" in report["P2"].offender
+
+
+async def test_p2_ordered_without_an_order_is_named(recording: Recording, tmp_path: Path) -> None:
+    def ordered(event: SignalDecided) -> list[object]:
+        row = int(np.flatnonzero(event.dispositions > Disposition.NETTED)[0])
+        return [with_value(event, "dispositions", row, Disposition.ORDERED)]
+
+    recording.change_event(SignalDecided, ordered, has_skips)
+    report = await recording.audit(tmp_path)
+    assert "is ordered without an order" in report["P2"].offender
+
+
+async def test_p2_a_signal_that_no_fill_caused_is_named(recording: Recording, tmp_path: Path) -> None:
+    recording.change_event(SignalDecided, lambda event: [replace(event, signal=999)], has_skips)
+    report = await recording.audit(tmp_path)
+    assert "signal 999" in report["P2"].offender
+    assert "expected a leg of a fill, found none" in report["P2"].offender
+
+
+async def test_p3_an_order_in_the_ledger_without_a_frame_is_named(
+    recording: Recording, tmp_path: Path
+) -> None:
+    ledger = MemoryLedger(recording.ledger)
+    broker = MemoryPaperBroker(
+        FillSettings(), ManualClock(), lambda subject, data, *, message_id: None, ledger=ledger
+    )
+    one = np.zeros(1, np.int64)
+    forged = OrdersSubmitted(0, 3, 0, 0, 12345, 0, 0, "AAA", 1, 10**8, 0, 0, one, one, one + 10**8)
+    await broker.submit(encode_block(GatewayEpoch(99, 0), forged))
+    recording.ledger = bytes(ledger.data)
+    report = await recording.audit(tmp_path)
+    assert format_order_id(cause_high(0, 0, 0, 12345), 0) in report["P3"].offender
+    assert "expected its frame in the journal" in report["P3"].offender
+
+
+async def test_p3_a_changed_quantity_is_named(recording: Recording, tmp_path: Path) -> None:
+    def more(event: SignalDecided) -> list[object]:
+        row = int(np.flatnonzero(event.units)[0])
+        return [with_value(event, "units", row, int(event.units[row]) + 1)]
+
+    key, _, event = recording.change_event(SignalDecided, more, has_orders)
+    report = await recording.audit(tmp_path)
+    assert order_of(key.shard, event, int(np.flatnonzero(event.units)[0])) in report["P3"].offender
+    assert "expected the quantity of its frame" in report["P3"].offender
+
+
+async def test_p3_an_order_with_the_wrong_account_is_named(recording: Recording, tmp_path: Path) -> None:
+    recording.change_ledger(
+        OrdersTaken, lambda taken: [with_value(taken, "accounts", -1, int(taken.accounts[-1]) + 1)]
+    )
+    report = await recording.audit(tmp_path)
+    assert [check.promise for check in report.checks if not check.passed] == ["P3"]
+    assert "expected the account of its frame" in report["P3"].offender
+
+
+async def test_p3_a_wrong_frame_number_side_or_symbol_is_named(recorded: Recording, tmp_path: Path) -> None:
+    for field, value, what in (
+        ("frame", 2, "frame number"),
+        ("side", -1, "side"),
+        ("symbol", "ZZZ", "symbol"),
+    ):
+        recording = recorded.copy()
+        recording.change_ledger(OrdersTaken, lambda taken, f=field, v=value: [replace(taken, **{f: v})])  # type: ignore[misc]
+        report = await recording.audit(tmp_path)
+        assert f"expected the {what} of its frame" in report["P3"].offender
+
+
+async def test_p3_an_order_lost_on_its_way_is_named_when_nothing_is_under_way(
+    recording: Recording, tmp_path: Path
+) -> None:
+    recording.change_ledger(OrdersTaken, lambda taken: [])
+    lenient = await recording.audit(tmp_path, is_drained=False)
+    assert lenient["P3"].passed
+    assert lenient["P3"].counts["not_yet_sent"] > 0
+    report = await recording.audit(tmp_path)
+    assert "found it neither there nor withdrawn" in report["P3"].offender
+
+
+async def test_p3_an_order_withdrawn_although_the_broker_has_it_is_named(
+    recording: Recording, tmp_path: Path
+) -> None:
+    key, _, event = recording.find(SignalDecided, has_orders)
+    row = int(np.flatnonzero(event.units)[0])
+    withdrawn = OrdersWithdrawn(
+        key.shard, CauseKind.SIGNAL, event.creator_shard, event.signal, event.leg, 0, ExecType.EXPIRED, 0, 0, 1,
+        event.subscriptions[row : row + 1],
+    )  # fmt: skip
+    last = decode_frame(recording.frames(GATEWAY)[-1].data)[0].number
+
+    def withdraw(head: FrameHead, events: list[object]) -> list[object]:
+        return [*events, withdrawn] if head.number == last else events
+
+    recording.rewrite(GATEWAY, withdraw)
+    report = await recording.audit(tmp_path)
+    assert order_of(key.shard, event, row) in report["P3"].offender
+    assert "found it in both" in report["P3"].offender
+    assert "expected the report applied" in report["P8"].offender
+
+
+async def test_p4_signals_out_of_order_are_named(recording: Recording, tmp_path: Path) -> None:
+    key = FOLLOWERS[0]
+    places = [
+        (head.number, events.index(event), event)
+        for head, events in (decode_frame(message.data) for message in recording.frames(key))
+        for event in events
+        if isinstance(event, SignalDecided)
+        and event.creator == 0
+        and event.first_row == 0
+        and not event.is_last_part
+    ]
+    (first, at, one), (second, other_at, other) = places[0], places[1]
+
+    def swapped(head: FrameHead, events: list[object]) -> list[object]:
+        if head.number == first:
+            return [*events[:at], other, *events[at + 1 :]]
+        if head.number == second:
+            return [*events[:other_at], one, *events[other_at + 1 :]]
+        return events
+
+    recording.rewrite(key, swapped)
+    report = await recording.audit(tmp_path)
+    assert f"signal {one.signal}" in report["P4"].offender
+    assert "expected it before what was decided already" in report["P4"].offender
