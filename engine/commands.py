@@ -343,7 +343,8 @@ class CommandBatch:
         self, book: Book, slot: Slot, rows: NDArray[np.int64], cause: int, terms: Terms, event_time_ns: int
     ) -> Iterator[Any]:
         key, row = OrderKey(CauseKind.COMMAND, 0, cause, slot.index, 0), int(rows[0])
-        is_passing_flat = (slot.position[row] + slot.open[row]) * slot.open[row] > 0
+        open_ = int(slot.open[row])
+        is_passing_flat = (int(slot.position[row]) + open_) * open_ > 0
         if (
             is_passing_flat
             or slot.waiting(row, row + 1) is not None
