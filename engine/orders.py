@@ -113,10 +113,11 @@ def _move_position(
         # A trade that goes through zero builds the new side with the notional of the part beyond zero.
         opening = (notional_ceil if block.side > 0 else notional_floor)(quantity - closing, price)
         changed = np.where(after == 0, 0, cost - released + block.side * opening)
-    slot.position[rows] = after
-    slot.cost[rows] = changed
+    # `held` and `cost` may be views: they are written last.
     if bool((cost < 0).any()) or bool((changed < 0).any()):
         table["short_proceeds"][rows] += np.maximum(-changed, 0) - np.maximum(-cost, 0)
+    slot.position[rows] = after
+    slot.cost[rows] = changed
 
 
 def end(block: OrderBlock, at: NDArray[np.int64]) -> None:
