@@ -33,10 +33,13 @@ _decode_head = msgspec.json.Decoder(ShardHead).decode
 class HeadsBarrier:
     """The newest head of every shard, and the wait until they say that all is done."""
 
-    def __init__(self, *, creator_shards: int, follower_shards: int, gateways: int) -> None:
+    def __init__(
+        self, *, creator_shards: int, follower_shards: int, gateways: int, stuck_s_max: float = STUCK_S_MAX
+    ) -> None:
         self._creator_shards = creator_shards
         self._follower_shards = follower_shards
         self._gateways = gateways
+        self._stuck_s_max = stuck_s_max
         self._heads: dict[tuple[str, int], ShardHead] = {}
         self._changed = asyncio.Event()
 
@@ -63,7 +66,7 @@ class HeadsBarrier:
         while lacking := missing():
             now_s = time.monotonic()
             stuck_s = (stuck_s or now_s) if lacking.startswith(_STUCK) else None
-            if stuck_s is not None and now_s - stuck_s > STUCK_S_MAX:
+            if stuck_s is not None and now_s - stuck_s > self._stuck_s_max:
                 raise ReplayError(
                     f"replay: {lacking}; a broker that refuses or lets exits expire cannot be replayed"
                 )

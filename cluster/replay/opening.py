@@ -47,18 +47,20 @@ _decode_answer = msgspec.json.Decoder(_Answer).decode
 _decode_answers = msgspec.json.Decoder(list[_Answer]).decode
 
 
-async def open_all(request: Request, inputs: Inputs, *, broker: str) -> None:
+async def open_all(
+    request: Request, inputs: Inputs, *, broker: str, opening_s_max: float = OPENING_S_MAX
+) -> None:
     """Open creators, accounts and subscriptions. Raises: ReplayError when one is refused or stays unanswered."""
     for first in range(0, len(inputs.creators), CREATORS_AT_ONCE):
         creators = inputs.creators[first : first + CREATORS_AT_ONCE]
-        await asyncio.gather(*(_open_creator(request, row, broker) for row in creators))
+        await asyncio.gather(*(_open_creator(request, row, broker, opening_s_max) for row in creators))
     dedicated = inputs.dedicated_accounts
     packed = [row for row in inputs.followers if row.account_id not in dedicated]
     apart = [row for row in inputs.followers if row.account_id in dedicated]
     for rows, is_dedicated in ((packed, False), (apart, True)):
         commands = list(account_commands(rows, broker=broker, is_dedicated=is_dedicated))
         for first in range(0, len(commands), BATCH_COMMANDS):
-            await _send_bulk(request, commands[first : first + BATCH_COMMANDS])
+            await _send_bulk(request, commands[first : first + BATCH_COMMANDS], opening_s_max)
 
 
 def account_commands(rows: Sequence[FollowerRow], *, broker: str, is_dedicated: bool) -> Iterator[Command]:
@@ -100,7 +102,7 @@ def _follow(row: FollowerRow) -> dict[str, Any]:
     return {**body, "limits": limits} if limits else body
 
 
-async def _open_creator(request: Request, row: CreatorRow, broker: str) -> None:
+async def _open_creator(request: Request, row: CreatorRow, broker: str, opening_s_max: float) -> None:
     subject = f"commands.creator.{row.creator_id}"
     body = {
         "type": "open_creator",
@@ -114,14 +116,14 @@ async def _open_creator(request: Request, row: CreatorRow, broker: str) -> None:
         answer = _decode_answer(await request(subject, data))
         return None if answer.reason == "busy" else answer
 
-    answer = await _until_answered(subject, ask)
+    answer = await _until_answered(subject, ask, opening_s_max)
     if not answer.ok:
         raise ReplayError(
             f"creators.csv:{row.line}: creator {row.creator_id} was refused: {answer.reason}: {answer.error}"
         )
 
 
-async def _send_bulk(request: Request, commands: Sequence[Command]) -> None:
+async def _send_bulk(request: Request, commands: Sequence[Command], opening_s_max: float) -> None:
     """Send commands until each is answered; those that found an inbox full go again, in their order."""
     left = list(commands)
 
@@ -141,7 +143,7 @@ async def _send_bulk(request: Request, commands: Sequence[Command]) -> None:
         left = busy
         return None if busy else answers
 
-    await _until_answered("commands.bulk", ask)
+    await _until_answered("commands.bulk", ask, opening_s_max)
 
 
 def _refused(command: Command, answer: _Answer) -> str:
@@ -150,12 +152,12 @@ def _refused(command: Command, answer: _Answer) -> str:
     return f"followers.csv:{command.line}: {what} was refused: {answer.reason}: {answer.error}"
 
 
-async def _until_answered(what: str, ask: Callable[[], Awaitable[T | None]]) -> T:
+async def _until_answered(what: str, ask: Callable[[], Awaitable[T | None]], opening_s_max: float) -> T:
     """Repeat a request until it is answered. Raises: ReplayError when it never is."""
     pause_s = PAUSE_S_MIN
     failure = "no answer"
     try:
-        async with asyncio.timeout(OPENING_S_MAX):
+        async with asyncio.timeout(opening_s_max):
             while True:
                 try:
                     answer = await ask()
@@ -168,5 +170,5 @@ async def _until_answered(what: str, ask: Callable[[], Awaitable[T | None]]) -> 
                 pause_s = min(2 * pause_s, PAUSE_S_MAX)
     except TimeoutError:
         raise ReplayError(
-            f"{what}: expected an answer within {OPENING_S_MAX:.0f} s, found: {failure}"
+            f"{what}: expected an answer within {opening_s_max:g} s, found: {failure}"
         ) from None
