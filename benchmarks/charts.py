@@ -20,7 +20,12 @@ def draw_percentiles(axes: Any, curves: dict[str, dict[str, float]], title: str)
     """Draw percentile tables (`p50_ms` and so on) as curves."""
     names = ("p50_ms", "p90_ms", "p99_ms", "p99_9_ms", "max_ms")
     for label, figures in curves.items():
-        axes.plot([name.removesuffix("_ms").replace("_", ".") for name in names], [figures[name] for name in names], "o-", label=label)
+        axes.plot(
+            [name.removesuffix("_ms").replace("_", ".") for name in names],
+            [figures[name] for name in names],
+            "o-",
+            label=label,
+        )
     axes.set(title=title, ylabel="ms", yscale="log")
     axes.grid(alpha=0.3)
     axes.legend(fontsize=8)
@@ -39,7 +44,14 @@ def draw_stages(axes: Any, bars: dict[str, dict[str, float]], title: str) -> Non
     axes.legend(fontsize=8, ncols=4, loc="upper center", bbox_to_anchor=(0.5, -0.15))
 
 
-def draw_lines(axes: Any, lines: dict[str, list[tuple[float, float]]], title: str, labels: tuple[str, str], *, is_log: bool) -> None:
+def draw_lines(
+    axes: Any,
+    lines: dict[str, list[tuple[float, float]]],
+    title: str,
+    labels: tuple[str, str],
+    *,
+    is_log: bool,
+) -> None:
     """Draw lines of points."""
     for label, points in lines.items():
         axes.plot([x for x, _ in points], [y for _, y in points], "o-", label=label, markersize=3)

@@ -1,14 +1,13 @@
 """`lockstep bench`: one command a benchmark, and `compare`.
 
-Every command prints each run, the summary, the goals and the audit, writes the JSON and draws a chart next to it. Exit codes: 0 measured, 1 the audit
-failed or something broke, 2 the request is wrong. Goals that are not met do not change the exit code: they are figures.
+Every command prints each run, the summary, the goals and the audit, writes the JSON and draws a chart next to it. Exit codes: 0
+measured, 1 the audit failed or something broke, 2 the request is wrong. Goals that are not met do not change the exit code: they are
+figures.
 """
 
-import sys
 from pathlib import Path
 from typing import Annotated
 
-import click
 import typer
 import uvloop
 
@@ -22,7 +21,13 @@ from benchmarks.report import Report, compared, read_report, write_report
 CANONICAL = "fanout"
 BENCHMARKS: dict[str, Benchmark] = {
     one.name: one
-    for one in (fanout.BENCHMARK, latency.BENCHMARK, sustained.BENCHMARK, memory.BENCHMARK, recovery.BENCHMARK)
+    for one in (
+        fanout.BENCHMARK,
+        latency.BENCHMARK,
+        sustained.BENCHMARK,
+        memory.BENCHMARK,
+        recovery.BENCHMARK,
+    )
 }
 
 app = typer.Typer(
@@ -34,14 +39,27 @@ app = typer.Typer(
     no_args_is_help=False,
 )
 
-JsonOption = Annotated[Path | None, typer.Option("--json", metavar="F", help="Where the report goes; the chart goes next to it.")]
-SizeOption = Annotated[str, typer.Option(help="tiny (seconds), small (minutes) or full (the issue's figures).")]
-SetOption = Annotated[list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="Change one of the size's settings.")]
-DataOption = Annotated[Path | None, typer.Option("--data", metavar="DIR", help="Data directory to use and keep; else a temporary one.")]
-KeepOption = Annotated[bool, typer.Option("--keep", help="Keep the temporary data directory, for `lockstep audit`.")]
+JsonOption = Annotated[
+    Path | None, typer.Option("--json", metavar="F", help="Where the report goes; the chart goes next to it.")
+]
+SizeOption = Annotated[
+    str, typer.Option(help="tiny (seconds), small (minutes) or full (the issue's figures).")
+]
+SetOption = Annotated[
+    list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="Change one of the size's settings.")
+]
+DataOption = Annotated[
+    Path | None,
+    typer.Option("--data", metavar="DIR", help="Data directory to use and keep; else a temporary one."),
+]
+KeepOption = Annotated[
+    bool, typer.Option("--keep", help="Keep the temporary data directory, for `lockstep audit`.")
+]
 
 
-def _measure(name: str, json: Path | None, size: str, changes: list[str] | None, data: Path | None, keep: bool) -> None:
+def _measure(
+    name: str, json: Path | None, size: str, changes: list[str] | None, data: Path | None, keep: bool
+) -> None:
     benchmark = BENCHMARKS[name]
     if size not in benchmark.sizes:
         raise typer.BadParameter(f"--size: expected one of {', '.join(benchmark.sizes)}, found {size!r}")
@@ -50,9 +68,13 @@ def _measure(name: str, json: Path | None, size: str, changes: list[str] | None,
     except ValueError as error:
         raise typer.BadParameter(str(error)) from None
     set_up_logging("bench")
-    command = " ".join(["lockstep bench", name, f"--size {size}", *(f"--set {change}" for change in changes or [])])
+    command = " ".join(
+        ["lockstep bench", name, f"--size {size}", *(f"--set {change}" for change in changes or [])]
+    )
     reporter = Reporter()
-    report = uvloop.run(run_benchmark(benchmark, settings, command=command, data=data, keep=keep, reporter=reporter))
+    report = uvloop.run(
+        run_benchmark(benchmark, settings, command=command, data=data, keep=keep, reporter=reporter)
+    )
     print_report(report)
     _store(benchmark, report, json or Path("build/bench") / f"{name}-{size}.json")
     if report.audit.get("passed") is not True:
@@ -81,7 +103,10 @@ def _add(name: str, text: str) -> None:
     app.command(name, help=text)(command)
 
 
-_add("fanout", "One fill to 1k ... 1M accounts: when intents, orders and positions are there; with the baselines beside it.")
+_add(
+    "fanout",
+    "One fill to 1k ... 1M accounts: when intents, orders and positions are there; with the baselines beside it.",
+)
 _add("latency", "200 fills/s over 200 creators of 100 accounts, open loop; with the bare skeleton beside it.")
 _add("sustained", "The highest rate of executed copy orders held without growing backlog.")
 _add("memory", "Resident bytes per subscription that holds 5 instruments.")
@@ -96,20 +121,19 @@ def compare(before: Path, after: Path) -> None:
     except (OSError, ValueError) as error:
         raise typer.BadParameter(f"expected two reports, found {error}") from None
     if first.bench != second.bench:
-        raise typer.BadParameter(f"expected two reports of one benchmark, found {first.bench} and {second.bench}")
+        raise typer.BadParameter(
+            f"expected two reports of one benchmark, found {first.bench} and {second.bench}"
+        )
     print_comparison(first, second, compared(first, second))
 
 
 def run(args: list[str]) -> int:
     """Run the command line of the harness. Returns: the exit code."""
     try:
-        code = typer.main.get_command(app).main(args=_named(args), prog_name="lockstep bench", standalone_mode=False)
-    except click.exceptions.Exit as ending:
-        return int(ending.exit_code)
-    except click.ClickException as error:
-        error.show(sys.stderr)
-        return 2
-    return code if isinstance(code, int) else 0
+        app(args=_named(args), prog_name="lockstep bench")
+    except SystemExit as ending:
+        return ending.code if isinstance(ending.code, int) else 0
+    return 0
 
 
 def _named(args: list[str]) -> list[str]:

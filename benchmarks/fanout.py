@@ -4,19 +4,19 @@
        |                                                    ^                                              |
        +--- clock starts here (publish)                     +------------- executions (JetStream) ---------+
 
-Figures from the fill's publish, each the p50 of a run's fills, which buy and sell in turn so that state moves: first and last intent durable,
-first and last order accepted, last position updated. The baselines run in the same run, while the cluster is idle.
+Figures from the fill's publish, each the p50 of a run's fills, which buy and sell in turn so that state moves: first and last intent
+durable, first and last order accepted, last position updated. The baselines run in the same run, while the cluster is idle.
 """
 
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 from statistics import median
 from typing import Any
 
-import msgspec
 import numpy as np
 
-from benchmarks.baselines.comparison import compare_with_baselines
+from benchmarks.baselines.comparison import Sizes, compare_with_baselines
 from benchmarks.benchmark import Benchmark, default_config, result_hash
 from benchmarks.charts import draw_bars, draw_lines, draw_stages, new_figure, save
 from benchmarks.fills import Plan, alternating
@@ -46,7 +46,10 @@ GOALS = (
 )
 
 
-class Settings(msgspec.Struct, frozen=True):
+FULL_FOLLOWERS = 1_000_000
+
+
+class Settings(Sizes, frozen=True):
     """What fanout can be told."""
 
     followers: tuple[int, ...] = (1_000, 10_000, 100_000, 1_000_000)
@@ -55,13 +58,12 @@ class Settings(msgspec.Struct, frozen=True):
     runs: int = 3
     seed: int = 1
     baselines: bool = True
-    ray_actors: int = 16
-    service_orders: int = 50_000
-    plain_objects: int = 1_000_000
 
 
 SIZES = {
-    "tiny": Settings(followers=(50, 200), warm_up=1, baselines=True, ray_actors=2, service_orders=300, plain_objects=1_000),
+    "tiny": Settings(
+        followers=(50, 200), warm_up=1, baselines=True, ray_actors=2, service_orders=300, plain_objects=1_000
+    ),
     "small": Settings(followers=(1_000, 10_000, 100_000), ray_actors=8, service_orders=20_000),
     "full": Settings(),
 }
@@ -88,16 +90,28 @@ async def measure(session: Session, settings: Settings) -> Measured:
     summary = _summary(runs, result_hash(all_hops))
     if settings.baselines:
         largest = str(settings.followers[-1])
-        compared = await compare_with_baselines(session, settings, last.hops, summary["by_followers"][largest])
+        compared = await compare_with_baselines(
+            session, settings, last.hops, summary["by_followers"][largest]
+        )
         summary = {**summary, **compared}
-    return Measured(runs=runs, summary=summary, loading=loading, goals=GOALS)
+    return Measured(
+        runs=runs,
+        summary=summary,
+        loading=loading,
+        goals=GOALS if FULL_FOLLOWERS in settings.followers else (),
+    )
 
 
 def figures_of(run: Run, number: int, followers: int) -> dict[str, Any]:
     """Make one run's figures for one N."""
     hops = run.hops
-    durations = {name: (hops.to_first(hop) if which == "first" else hops.to_last(hop)) for name, (which, hop) in FIGURES.items()}
-    figures = {name: float(np.median(values)) / 1e6 if len(values) else 0.0 for name, values in durations.items()}
+    durations = {
+        name: (hops.to_first(hop) if which == "first" else hops.to_last(hop))
+        for name, (which, hop) in FIGURES.items()
+    }
+    figures = {
+        name: float(np.median(values)) / 1e6 if len(values) else 0.0 for name, values in durations.items()
+    }
     fills = len(run.published)
     return {
         "run": number,
@@ -123,8 +137,8 @@ def _rate(hops: FillHops, milliseconds: float) -> float:
 def journal_wait_ms(hops: FillHops) -> float:
     """Tell how long a follower shard waits for acknowledgements for one fill: the slower shard's, p50 over the fills.
 
-    A frame's wait lasts from when it was made, or the one before it was acknowledged, until its own acknowledgement was heard: an upper bound
-    that includes encoding the frame and telling the head.
+    A frame's wait lasts from when it was made, or the one before it was acknowledged, until its own acknowledgement was heard: an upper
+    bound that includes encoding the frame and telling the head.
     """
     waits: dict[tuple[int, int], int] = {}
     before: dict[int, int] = {}
@@ -143,10 +157,14 @@ def _summary(runs: list[dict[str, Any]], digest: str) -> dict[str, Any]:
     sizes = sorted({run["followers"] for run in runs})
     by_followers = {str(size): medians([run for run in runs if run["followers"] == size]) for size in sizes}
     cost: dict[str, float] = {}
-    for small, large in zip(sizes, sizes[1:], strict=False):
+    for small, large in pairwise(sizes):
         first, second = by_followers[str(small)], by_followers[str(large)]
-        cost[f"time_{large}_to_{small}"] = second["last_position_updated_ms"] / max(first["last_position_updated_ms"], 1e-9)
-        cost[f"cpu_{large}_to_{small}"] = sum(second["cpu_s_per_fill"].values()) / max(sum(first["cpu_s_per_fill"].values()), 1e-9)
+        cost[f"time_{large}_to_{small}"] = second["last_position_updated_ms"] / max(
+            first["last_position_updated_ms"], 1e-9
+        )
+        cost[f"cpu_{large}_to_{small}"] = sum(second["cpu_s_per_fill"].values()) / max(
+            sum(first["cpu_s_per_fill"].values()), 1e-9
+        )
     return {"by_followers": by_followers, "cost_ratio": cost, "result_hash": digest}
 
 
@@ -156,15 +174,24 @@ def draw(report: Report, path: Path) -> None:
     ratios = report.summary.get("baselines")
     figure, axes = new_figure(3 if ratios else 2, "fanout: one fill to N accounts")
     lines = {
-        name.removesuffix("_ms").replace("_", " "): [(float(size), figures[name]) for size, figures in by_followers.items()]
+        name.removesuffix("_ms").replace("_", " "): [
+            (float(size), figures[name]) for size, figures in by_followers.items()
+        ]
         for name in FIGURES
     }
     draw_lines(axes[0], lines, "time from publish, p50", ("followers", "ms"), is_log=True)
-    draw_stages(axes[1], {f"{int(size):,}": figures["stages"] for size, figures in by_followers.items()}, "stages")
+    draw_stages(
+        axes[1], {f"{int(size):,}": figures["stages"] for size, figures in by_followers.items()}, "stages"
+    )
     if ratios:
-        rates = {name: figures["orders_per_s"] for name, figures in ratios.items() if "orders_per_s" in figures}
+        rates = {
+            name: figures["orders_per_s"] for name, figures in ratios.items() if "orders_per_s" in figures
+        }
         largest = by_followers[max(by_followers, key=int)]
-        rates |= {"lockstep, durable": largest["durable_intents_per_s"], "lockstep, accepted": largest["accepted_orders_per_s"]}
+        rates |= {
+            "lockstep, durable": largest["durable_intents_per_s"],
+            "lockstep, accepted": largest["accepted_orders_per_s"],
+        }
         draw_bars(axes[2], rates, "orders per second", "orders/s", is_log=True)
     save(figure, path)
 

@@ -58,7 +58,9 @@ async def publish(connection: NatsConnection, plan: Plan, intended_ns: int | Non
     return Published(plan, intended_ns or sent_ns, sent_ns, time.time_ns(), sequence)
 
 
-async def publish_on_schedule(connection: NatsConnection, plans: Iterator[Plan], *, per_s: float, seconds: float) -> list[Published]:
+async def publish_on_schedule(
+    connection: NatsConnection, plans: Iterator[Plan], *, per_s: float, seconds: float
+) -> list[Published]:
     """Publish open loop: each fill at its time whatever became of those before; late ones at once, measured from their intended time."""
     tasks: list[asyncio.Task[Published]] = []
     began_ns = time.time_ns() + 20_000_000

@@ -1,4 +1,4 @@
-"""Reading a run's hops back: creator and follower journals, the executions stream, the paper broker's ledger, and the heads that were heard."""
+"""Reading a run's hops back: from journals, the executions stream, the paper broker's ledger, and the heads that were heard."""
 
 import os
 from pathlib import Path
@@ -55,8 +55,10 @@ class Gatherer:
     async def window(self) -> Window:
         """Remember where everything stands. Call while nothing moves."""
         self._ledger = self._ledger_end()
-        sequences = [await last_sequence(self._connection, stream) for stream in (CREATORS, FOLLOWERS, EXECUTIONS)]
-        return Window(*sequences, *self._ledger)
+        creators, followers, executions = [
+            await last_sequence(self._connection, stream) for stream in (CREATORS, FOLLOWERS, EXECUTIONS)
+        ]
+        return Window(creators, followers, executions, *self._ledger)
 
     def _ledger_end(self) -> tuple[int, int]:
         offset, number = self._ledger
@@ -68,7 +70,9 @@ class Gatherer:
             source.close()
         return offset, number
 
-    async def hops(self, published: list[Published], window: Window, acknowledgements: Acknowledgements) -> FillHops:
+    async def hops(
+        self, published: list[Published], window: Window, acknowledgements: Acknowledgements
+    ) -> FillHops:
         """Put the hop times of some fills together."""
         run = _Run(FillHops(published), acknowledgements)
         async for stored in read_stream(self._connection, CREATORS, after_sequence=window.creator_sequence):
@@ -77,7 +81,9 @@ class Gatherer:
             run.take_follower_frame(stored.time_ns, len(stored.data), *decode_frame(stored.data))
         commits = self._read_ledger(run, window)
         accepted: dict[int, int] = {}
-        async for stored in read_stream(self._connection, EXECUTIONS, after_sequence=window.executions_sequence):
+        async for stored in read_stream(
+            self._connection, EXECUTIONS, after_sequence=window.executions_sequence
+        ):
             run.take_executions(stored.time_ns, stored.data, commits, accepted)
         run.close_commits(accepted)
         return run.hops
@@ -167,7 +173,9 @@ class _Run:
             self.hops.see(fill, "sent", taken.event_time)
             self._taken.setdefault(ledger_frame, set()).add(fill)
 
-    def take_executions(self, time_ns: int, data: bytes, commits: dict[tuple[int, int], int], accepted: dict[int, int]) -> None:
+    def take_executions(
+        self, time_ns: int, data: bytes, commits: dict[tuple[int, int], int], accepted: dict[int, int]
+    ) -> None:
         if not is_block(data):
             return
         for report in decode_block(data):

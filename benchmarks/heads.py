@@ -44,7 +44,11 @@ class HeadsLog:
         """Take one message of `hosts.>`."""
         head = _decode_host(data)
         # A new incarnation takes its predecessor's place.
-        for name in [name for name, host in self.hosts.items() if host.shards.keys() == head.shards.keys() and host.kind == head.kind]:
+        for name in [
+            name
+            for name, host in self.hosts.items()
+            if host.shards.keys() == head.shards.keys() and host.kind == head.kind
+        ]:
             del self.hosts[name]
         self.hosts[head.incarnation] = head
 

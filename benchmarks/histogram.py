@@ -18,14 +18,17 @@ def percentiles(durations_ns: Iterable[int]) -> dict[str, Any]:
         histogram.record_value(min(max(1, duration // 1000), _US_MAX))
         longest = max(longest, duration)
         count += 1
-    found = {name: histogram.get_value_at_percentile(share) / 1000 if count else 0.0 for name, share in PERCENTILES.items()}
+    found = {
+        name: histogram.get_value_at_percentile(share) / 1000 if count else 0.0
+        for name, share in PERCENTILES.items()
+    }
     return {"count": count, **found, "max_ms": longest / 1e6}
 
 
 def medians(rows: list[dict[str, Any]]) -> dict[str, Any]:
-    """Take the median of every number that all rows have under the same key; nested dictionaries likewise."""
+    """Take the median of every number that all rows have under the same key, but `run`; nested dictionaries likewise."""
     result: dict[str, Any] = {}
-    for name in rows[0] if rows else ():
+    for name in (name for name in (rows[0] if rows else ()) if name != "run"):
         values = [row.get(name) for row in rows]
         if all(isinstance(value, dict) for value in values):
             result[name] = medians([value for value in values if isinstance(value, dict)])

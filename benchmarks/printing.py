@@ -7,13 +7,17 @@ from rich.table import Table
 
 from benchmarks.report import Report, flat
 
+UNSHOWN = ("processes", "lag")
+"""Keys of a run that are told elsewhere: in a table of their own, in the chart."""
+
 
 def print_report(report: Report) -> None:
     """Print every run, the summary, goals and audit."""
     console = Console(width=140)
     machine = report.machine
     console.print(
-        f"[bold]{report.bench}[/bold]  {machine.get('processor')} x{machine.get('cores')}, load {machine.get('load_1m')}", highlight=False
+        f"[bold]{report.bench}[/bold]  {machine.get('processor')} x{machine.get('cores')}, load {machine.get('load_1m')}",
+        highlight=False,
     )
     console.print(f"reproduce: {report.command}", highlight=False)
     _print_audit(console, report)
@@ -27,10 +31,16 @@ def print_report(report: Report) -> None:
         )
     for group in _groups(report.runs):
         console.print(_runs_table(group))
+    if "processes" in report.runs[-1]:
+        console.print(_processes_table(report.runs[-1]["processes"]))
     console.print(_summary_table(report.summary))
     for goal in report.goals:
         limit = f"<= {goal.at_most:,g}" if goal.at_most is not None else f">= {goal.at_least:,g}"
-        found = "not measured at this size" if goal.found is None else f"{goal.found:,.4g}  {'met' if goal.met else 'NOT MET'}"
+        found = (
+            "not measured at this size"
+            if goal.found is None
+            else f"{goal.found:,.4g}  {'met' if goal.met else 'NOT MET'}"
+        )
         console.print(f"goal {goal.figure} {limit}: {found}", highlight=False)
 
 
@@ -39,7 +49,9 @@ def _print_audit(console: Console, report: Report) -> None:
         console.print("audit passed", highlight=False)
         return
     failed = [check for check in report.audit.get("checks", []) if not check.get("passed")]
-    texts = [f"{check.get('promise')}: {check.get('offender')}" for check in failed] or [str(report.audit.get("error", ""))]
+    texts = [f"{check.get('promise')}: {check.get('offender')}" for check in failed] or [
+        str(report.audit.get("error", ""))
+    ]
     console.print(f"audit FAILED, so no figure: {'; '.join(texts)}", highlight=False)
 
 
@@ -52,13 +64,15 @@ def _groups(runs: list[dict[str, Any]]) -> list[list[dict[str, Any]]]:
 
 
 def _row(run: dict[str, Any]) -> dict[str, Any]:
-    shown = {name: value for name, value in run.items() if name not in ("processes", "fills", "settings")}
+    shown = {name: value for name, value in run.items() if name not in UNSHOWN}
     names = {name: value for name, value in shown.items() if isinstance(value, str)}
     return {**names, **flat(shown)}
 
 
 def _runs_table(runs: list[dict[str, Any]]) -> Table:
-    table = Table("figure", *(f"run {number}" for number in range(1, len(runs) + 1)), title="runs", title_justify="left")
+    table = Table(
+        "figure", *(f"run {number}" for number in range(1, len(runs) + 1)), title="runs", title_justify="left"
+    )
     rows = [_row(run) for run in runs]
     for name in rows[0]:
         table.add_row(name, *(_text(row[name]) for row in rows))
@@ -67,8 +81,25 @@ def _runs_table(runs: list[dict[str, Any]]) -> Table:
 
 def _summary_table(summary: dict[str, Any]) -> Table:
     table = Table("summary", "", title_justify="left")
-    for name, value in flat(summary).items():
+    for name, value in flat(_shown(summary)).items():
         table.add_row(name, _text(value))
+    return table
+
+
+def _shown(summary: dict[str, Any]) -> dict[str, Any]:
+    """Leave out what only the JSON shows, at any depth."""
+    return {
+        name: _shown(value) if isinstance(value, dict) else value
+        for name, value in summary.items()
+        if name not in UNSHOWN
+    }
+
+
+def _processes_table(processes: dict[str, dict[str, float]]) -> Table:
+    table = Table("processes of the last run", "CPU s", "resident MB", "peak MB", "count")
+    for role, spent in processes.items():
+        sizes = (f"{spent[name] / 1e6:,.0f}" for name in ("resident_bytes", "peak_bytes"))
+        table.add_row(role, f"{spent['cpu_s']:,.2f}", *sizes, f"{spent['processes']:.0f}")
     return table
 
 
@@ -78,7 +109,9 @@ def _text(value: Any) -> str:
     return f"{value:,}" if isinstance(value, int) else str(value)
 
 
-def print_comparison(before: Report, after: Report, rows: list[tuple[str, float, float, float | None]]) -> None:
+def print_comparison(
+    before: Report, after: Report, rows: list[tuple[str, float, float, float | None]]
+) -> None:
     """Print two reports' figures side by side."""
     console = Console(width=140)
     console.print(f"before: {before.command}\nafter:  {after.command}", highlight=False)

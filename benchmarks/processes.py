@@ -1,7 +1,8 @@
 """CPU seconds and memory of a cluster's processes, by role, read from the operating system before and after a run.
 
-Roles: `client` (the harness and the supervisor, one process), `nats`, `postgres`, `broker-<name>`, `creator`, `follower`, `gateway` (hosts), `ray` (the
-rest of Ray). Peaks are the kernel's high-water marks, so nothing is sampled; those of postgres count its shared memory in each process.
+Roles: `client` (the harness and the supervisor, one process), `nats`, `postgres`, `broker-<name>`, `creator`, `follower`, `gateway`
+(hosts), `ray` (the rest of Ray). Peaks are the kernel's high-water marks, so nothing is sampled; those of postgres count its shared
+memory in each process.
 """
 
 import os

@@ -1,9 +1,9 @@
 """What a benchmark hands back: one JSON document with stable keys, and how two of them compare.
 
-Keys: `format` (1), `bench`, `command` (reproduces it), `settings` (the benchmark's, and the cluster's), `machine`, `loading` (accounts through
-`commands.bulk`), `runs` (every run whole), `summary` (figures over the runs, medians unless the key says otherwise; units last in the key),
-`goals` (the issue's figures: found, limit, met), `audit` (`passed`, and each check's counts). A run whose audit failed has empty `runs`,
-`summary` and `goals`: it measured nothing.
+Keys: `format` (1), `bench`, `command` (reproduces it), `settings` (the benchmark's, and the cluster's), `machine`, `loading` (accounts
+through `commands.bulk`), `runs` (every run whole), `summary` (figures over the runs, medians unless the key says otherwise; units last
+in the key), `goals` (the issue's figures: found, limit, met), `audit` (`passed`, and each check's counts). A run whose audit failed has
+empty `runs`, `summary` and `goals`: it measured nothing.
 """
 
 from pathlib import Path
@@ -57,7 +57,9 @@ def judged(goals: tuple[Goal, ...], summary: dict[str, Any]) -> list[Goal]:
 def _judged(goal: Goal, found: Any) -> Goal:
     if not isinstance(found, int | float):
         return goal
-    met = (goal.at_most is None or found <= goal.at_most) and (goal.at_least is None or found >= goal.at_least)
+    met = (goal.at_most is None or found <= goal.at_most) and (
+        goal.at_least is None or found >= goal.at_least
+    )
     return msgspec.structs.replace(goal, found=found, met=met)
 
 

@@ -44,13 +44,17 @@ class Run(NamedTuple):
 class Session:
     """A running cluster and the connections of the harness; made by `opened_session`."""
 
-    def __init__(self, cluster: Cluster, admin: NatsConnection, broker: NatsConnection, reporter: Reporter) -> None:
+    def __init__(
+        self, cluster: Cluster, admin: NatsConnection, broker: NatsConnection, reporter: Reporter
+    ) -> None:
         config = cluster.config.cluster
         self.cluster = cluster
         self.admin = admin
         self.broker = broker
         self.reporter = reporter
-        self.barrier = HeadsBarrier(creator_shards=config.creator_shards, follower_shards=config.follower_shards, gateways=1)
+        self.barrier = HeadsBarrier(
+            creator_shards=config.creator_shards, follower_shards=config.follower_shards, gateways=1
+        )
         self.heads = HeadsLog(self.barrier)
         self.gatherer = Gatherer(admin, broker_directory(cluster.data, BROKER))
         self._sequence = 0
@@ -107,7 +111,9 @@ class Session:
 
     def host_of(self, kind: str, shard: int) -> HostHead:
         """Name the host that runs a shard now."""
-        return next(host for host in self.heads.hosts.values() if host.kind == kind and str(shard) in host.shards)
+        return next(
+            host for host in self.heads.hosts.values() if host.kind == kind and str(shard) in host.shards
+        )
 
     def user(self, role: str) -> User:
         """Say how to log in as a role."""
@@ -141,7 +147,11 @@ async def _connect(cluster: Cluster, role: str) -> NatsConnection:
     user = cluster.credentials.users[role]
     return await connect_nats(
         NatsOptions(
-            url=cluster.nats_url, user=user.user, password=user.password, inbox_prefix=user.inbox_prefix, name=f"bench-{role}"
+            url=cluster.nats_url,
+            user=user.user,
+            password=user.password,
+            inbox_prefix=user.inbox_prefix,
+            name=f"bench-{role}",
         )
     )
 
@@ -152,11 +162,11 @@ async def opened_session(data: Path, config: Config, reporter: Reporter) -> Asyn
     reporter.say(f"starting a cluster in {data}")
     async with AsyncExitStack() as stack:
         cluster = await stack.enter_async_context(running_cluster(data, config))
-        connections = []
-        for role in (ADMIN, broker_role(BROKER)):
-            connections.append(await _connect(cluster, role))
-            stack.push_async_callback(connections[-1].close)
-        session = Session(cluster, *connections, reporter)
+        admin = await _connect(cluster, ADMIN)
+        stack.push_async_callback(admin.close)
+        broker = await _connect(cluster, broker_role(BROKER))
+        stack.push_async_callback(broker.close)
+        session = Session(cluster, admin, broker, reporter)
         await session.start()
         await session.settled()
         yield session

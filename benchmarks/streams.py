@@ -39,7 +39,9 @@ async def last_sequence(connection: NatsConnection, stream: str) -> int:
     return msgspec.json.decode(answer, type=_Info).state.last_seq
 
 
-async def read_stream(connection: NatsConnection, stream: str, *, after_sequence: int, subject: str = ">") -> AsyncIterator[Stored]:
+async def read_stream(
+    connection: NatsConnection, stream: str, *, after_sequence: int, subject: str = ">"
+) -> AsyncIterator[Stored]:
     """Yield the messages after a sequence up to the stream's end as it is when reached."""
     while True:
         batch = await _batch(connection, stream, subject, after_sequence)
@@ -56,11 +58,25 @@ async def _batch(connection: NatsConnection, stream: str, subject: str, after_se
     def take(data: bytes, headers: dict[str, str] | None) -> bool:
         if headers is None or "Nats-Sequence" not in headers:
             return True
-        found.append(Stored(int(headers["Nats-Sequence"]), headers["Nats-Subject"], _time_ns(headers["Nats-Time-Stamp"]), data))
+        found.append(
+            Stored(
+                int(headers["Nats-Sequence"]),
+                headers["Nats-Subject"],
+                _time_ns(headers["Nats-Time-Stamp"]),
+                data,
+            )
+        )
         return False
 
-    wanted = {"batch": BATCH_MESSAGES, "max_bytes": BATCH_BYTES, "seq": after_sequence + 1, "next_by_subj": subject}
-    await connection.request_many(f"$JS.API.DIRECT.GET.{stream}", msgspec.json.encode(wanted), take, deadline_s=60.0)
+    wanted = {
+        "batch": BATCH_MESSAGES,
+        "max_bytes": BATCH_BYTES,
+        "seq": after_sequence + 1,
+        "next_by_subj": subject,
+    }
+    await connection.request_many(
+        f"$JS.API.DIRECT.GET.{stream}", msgspec.json.encode(wanted), take, deadline_s=60.0
+    )
     return found
 
 

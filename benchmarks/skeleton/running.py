@@ -1,0 +1,119 @@
+"""Running the skeleton beside the engine: the same schedule of fills, the same NATS server, while the cluster is idle."""
+
+import asyncio
+import sys
+import tempfile
+import time
+from asyncio.subprocess import Process
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from benchmarks.baselines.servers import delete_stream, make_stream
+from benchmarks.histogram import percentiles
+from benchmarks.session import Session
+from benchmarks.skeleton.__main__ import SHARDS, Options
+from benchmarks.skeleton.messages import FILL_BYTES, SIGNALS, Part, encode
+from gateways.nats_connection import NatsConnection, NatsOptions
+from gateways.nats_streams import NatsStreams
+
+STREAMS = {
+    "SKELETON_FILLS": "skeleton.fills",
+    "SKELETON_CREATOR": "skeleton.creator",
+    "SKELETON_FOLLOWER": "skeleton.follower.*",
+    "SKELETON_EXECUTIONS": "skeleton.executions.*",
+}
+ROLES = (("broker", 0), ("gateway", 0), *(("follower", shard) for shard in range(SHARDS)), ("creator", 0))
+DRAIN_S_MAX = 60.0
+
+
+async def run_skeleton(
+    session: Session, *, fills_per_s: float, seconds: float, followers: int
+) -> dict[str, Any]:
+    """Hold the schedule through the skeleton. Returns: percentiles from the intended time to accepted and to updated."""
+    fills = max(1, round(fills_per_s * seconds))
+    connection = await session.connect(session.engine_role)
+    try:
+        await _make_streams(connection)
+        with tempfile.TemporaryDirectory(prefix="lockstep-bench-skeleton-") as directory:
+            user = session.user(session.engine_role)
+            nats = NatsOptions(
+                url=session.cluster.nats_url,
+                user=user.user,
+                password=user.password,
+                inbox_prefix=user.inbox_prefix,
+                name="bench-skeleton",
+            )
+            options = Options("", 0, nats, fills, followers, str(Path(directory) / "ledger"))
+            processes = [
+                await _start(msgspec.structs.replace(options, role=role, shard=shard))
+                for role, shard in ROLES
+            ]
+            try:
+                intended = await _publish(connection, fills, fills_per_s)
+                passed = await asyncio.wait_for(asyncio.gather(*map(_result, processes)), DRAIN_S_MAX)
+            finally:
+                for process in processes:
+                    if process.returncode is None:
+                        process.kill()
+                        await process.wait()
+    finally:
+        for name in STREAMS:
+            await delete_stream(connection, name)
+        await connection.close()
+    return _figures(intended, dict(zip(ROLES, passed, strict=True)))
+
+
+async def _make_streams(connection: NatsConnection) -> None:
+    for name, subject in STREAMS.items():
+        await delete_stream(connection, name)
+        await make_stream(connection, name, (subject,), bytes_max=1 << 30)
+
+
+async def _start(options: Options) -> Process:
+    pipe = asyncio.subprocess.PIPE
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "benchmarks.skeleton", stdin=pipe, stdout=pipe, limit=64 << 20
+    )
+    assert process.stdin is not None and process.stdout is not None
+    process.stdin.write(msgspec.json.encode(options))
+    process.stdin.write_eof()
+    line = await process.stdout.readline()
+    if line != b"ready\n":
+        raise RuntimeError(f"skeleton {options.role}: expected it ready, found {line!r}")
+    return process
+
+
+async def _publish(connection: NatsConnection, fills: int, per_s: float) -> list[int]:
+    """Publish on schedule. Returns: the intended times, ns."""
+    streams, tasks, intended = NatsStreams(connection), [], []
+    began_ns = time.time_ns() + 20_000_000
+    for fill in range(fills):
+        intended.append(began_ns + int(fill * 1e9 / per_s))
+        await asyncio.sleep(max(0.0, (intended[-1] - time.time_ns()) / 1e9))
+        data = encode([Part(SIGNALS, (fill,))], FILL_BYTES)
+        tasks.append(asyncio.create_task(streams.publish("skeleton.fills", data, message_id=str(fill))))
+    await asyncio.gather(*tasks)
+    return intended
+
+
+async def _result(process: Process) -> dict[str, int]:
+    assert process.stdout is not None
+    output = await process.stdout.read()
+    await process.wait()
+    return msgspec.json.decode(output, type=dict[str, int])
+
+
+def _figures(intended: list[int], passed: dict[tuple[str, int], dict[str, int]]) -> dict[str, Any]:
+    accepted, shards = passed["broker", 0], [passed["follower", shard] for shard in range(SHARDS)]
+    # The first tenth warms the processes up.
+    counted = range(len(intended) // 10, len(intended))
+    return {
+        "fills": len(counted),
+        "to_signaled": percentiles(passed["creator", 0][str(fill)] - intended[fill] for fill in counted),
+        "to_accepted": percentiles(accepted[str(fill)] - intended[fill] for fill in counted),
+        "to_updated": percentiles(
+            max(times[str(fill)] for times in shards) - intended[fill] for fill in counted
+        ),
+    }

@@ -1,0 +1,209 @@
+"""`sustained`: the highest rate of executed copy orders that is held without a growing backlog.
+
+    (a) 10 creators x 100,000 accounts    (b) 1,000 x 1,000    (c) 10,000 x 100
+
+Open loop at a fixed rate of fills. A rate is held when the lag (from a fill's intended time to its last position updated) of the last
+third of the fills is not above that of the middle third by more than half and a quarter of a second. The search raises the rate by a
+quarter while short trials hold, lowers it while they do not, and the best is then held for the whole time; each of these is a run and
+is reported.
+"""
+
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import msgspec
+import numpy as np
+
+from benchmarks.benchmark import Benchmark, default_config, result_hash
+from benchmarks.charts import draw_bars, draw_percentiles, new_figure, save
+from benchmarks.fills import alternating
+from benchmarks.histogram import percentiles
+from benchmarks.population import Group
+from benchmarks.report import Goal, Measured, Report
+from benchmarks.session import Run, Session
+
+STEP = 1.25
+TRIALS_MAX = 8
+HOLDS_MAX = 4
+LOWER = 0.9
+LAG_GROWTH_MAX = 1.5
+LAG_SLACK_S = 0.25
+
+
+class Shape(NamedTuple):
+    """How the subscriptions are spread over creators, and the executed orders a second wanted of it."""
+
+    creators: int
+    followers: int
+    orders_per_s_wanted: float
+
+
+SHAPES = {
+    "a": Shape(10, 100_000, 700_000),
+    "b": Shape(1_000, 1_000, 400_000),
+    "c": Shape(10_000, 100, 100_000),
+}
+GOALS = tuple(
+    Goal(figure=f"{name}.executed_orders_per_s", at_least=shape.orders_per_s_wanted)
+    for name, shape in SHAPES.items()
+)
+
+
+class Settings(msgspec.Struct, frozen=True):
+    """What sustained can be told."""
+
+    shapes: tuple[str, ...] = ("a", "b", "c")
+    scale: float = 1.0
+    """Share of each shape's creators (at least one) and followers that is loaded."""
+    trial_s: float = 10.0
+    hold_s: float = 60.0
+    start_share: float = 0.3
+    """Where the search begins, as a share of the wanted rate."""
+    trials_max: int = TRIALS_MAX
+    holds: int = 1
+    """How often the best rate is held; the least of them counts."""
+    seed: int = 1
+
+
+SIZES = {
+    "tiny": Settings(shapes=("c",), scale=0.01, trial_s=0.4, hold_s=0.6, start_share=0.0005, trials_max=2),
+    "small": Settings(scale=0.1, trial_s=5, hold_s=10),
+    "full": Settings(),
+}
+
+
+async def measure(session: Session, settings: Settings) -> Measured:
+    """Search and hold, shape by shape."""
+    runs: list[dict[str, Any]] = []
+    summary: dict[str, Any] = {}
+    loading: dict[str, Any] = {}
+    for name in settings.shapes:
+        shape = SHAPES[name]
+        group = Group(
+            f"sus{name}",
+            max(1, round(shape.creators * settings.scale)),
+            max(1, round(shape.followers * settings.scale)),
+        )
+        loaded = await session.load([group], seed=settings.seed)
+        loading = (
+            loaded
+            if not loading
+            else {key: loading[key] + loaded[key] for key in ("subscriptions", "creators", "seconds")}
+        )
+        loading["subscriptions_per_s"] = round(loading["subscriptions"] / max(loading["seconds"], 1e-9), 1)
+        search = _Search(session, settings, name, group)
+        summary[name] = await search.best(shape.orders_per_s_wanted * settings.start_share)
+        runs += search.runs
+    return Measured(runs=runs, summary=summary, loading=loading, goals=GOALS if settings.scale == 1.0 else ())
+
+
+class _Search:
+    def __init__(self, session: Session, settings: Settings, name: str, group: Group) -> None:
+        self._session = session
+        self._settings = settings
+        self._name = name
+        self._followers = group.followers
+        self._plans = alternating(
+            [group.creator_id(number) for number in range(group.creators)], f"sus{settings.seed}"
+        )
+        self.runs: list[dict[str, Any]] = []
+
+    async def best(self, orders_per_s: float) -> dict[str, Any]:
+        """Find the best rate, then hold it. Returns: the figures of the hold, `held` false when none was held."""
+        settings = self._settings
+        rate = await self._bracket(orders_per_s)
+        figures: dict[str, Any] = {}
+        for _ in range(HOLDS_MAX):
+            holds = [await self._try(rate, settings.hold_s, "hold") for _ in range(settings.holds)]
+            figures = min(holds, key=lambda hold: hold["executed_orders_per_s"])
+            if all(hold["held"] for hold in holds):
+                return {**figures, "trials": len(self.runs)}
+            rate *= LOWER
+        return {**figures, "trials": len(self.runs)}
+
+    async def _bracket(self, rate: float) -> float:
+        """Raise or lower the rate until one holds and the next does not. Returns: the highest that held."""
+        held: float | None = None
+        failed: float | None = None
+        with self._session.reporter.step(
+            f"sustained {self._name}: searching", self._settings.trials_max
+        ) as step:
+            for _ in range(self._settings.trials_max):
+                figures = await self._try(rate, self._settings.trial_s, "trial")
+                step.advance()
+                if figures["held"]:
+                    held = rate
+                    if failed is not None:
+                        break
+                    rate *= STEP
+                else:
+                    failed = rate
+                    if held is not None:
+                        break
+                    rate /= STEP
+        return held if held is not None else rate
+
+    async def _try(self, orders_per_s: float, seconds: float, kind: str) -> dict[str, Any]:
+        fills_per_s = max(orders_per_s / self._followers, 1.0 / seconds)
+        run = await self._session.on_schedule(self._plans, per_s=fills_per_s, seconds=seconds)
+        figures = {
+            "shape": self._name,
+            "kind": kind,
+            "offered_orders_per_s": fills_per_s * self._followers,
+            **sustained_figures(run),
+        }
+        self.runs.append(figures)
+        offered, executed = figures["offered_orders_per_s"], figures["executed_orders_per_s"]
+        told = f"offered {offered:,.0f}/s, executed {executed:,.0f}/s, {'held' if figures['held'] else 'not held'}"
+        self._session.reporter.say(f"  {self._name} {kind}: {told}")
+        return figures
+
+
+def sustained_figures(run: Run) -> dict[str, Any]:
+    """Make the figures of one stretch at a rate."""
+    hops = run.hops
+    lag = (hops.last["updated"] - hops.intended)[hops.orders > 0]
+    third = max(1, len(lag) // 3)
+    middle_s, last_s = (
+        float(np.median(part)) / 1e9 if len(part) else 0.0 for part in (lag[third : 2 * third], lag[-third:])
+    )
+    began_ns, ended_ns = int(hops.intended[0]), int(hops.last["updated"].max())
+    return {
+        "executed_orders_per_s": float(hops.executions.sum()) / ((ended_ns - began_ns) / 1e9)
+        if ended_ns > began_ns
+        else 0.0,
+        "held": last_s <= LAG_GROWTH_MAX * middle_s + LAG_SLACK_S,
+        "lag_middle_third_s": middle_s,
+        "lag_last_third_s": last_s,
+        "orders": int(hops.orders.sum()),
+        "orders_count_per_fill": float(hops.orders.mean()),
+        "fills_incomplete": hops.missing(),
+        "to_last_accepted": percentiles(hops.to_last("accepted").tolist()),
+        "to_last_updated": percentiles(lag.tolist()),
+        "stages": hops.shares(),
+        "result_hash": result_hash([hops]),
+        "processes": run.processes,
+    }
+
+
+def draw(report: Report, path: Path) -> None:
+    """Draw the rates held, and the lag while they were."""
+    figure, axes = new_figure(2, "sustained: executed copy orders a second")
+    shapes = {
+        name: f"({name}) {SHAPES[name].creators:,} x {SHAPES[name].followers:,}" for name in report.summary
+    }
+    draw_bars(
+        axes[0],
+        {text: report.summary[name]["executed_orders_per_s"] for name, text in shapes.items()},
+        "held",
+        "orders/s",
+    )
+    draw_percentiles(
+        axes[1],
+        {text: report.summary[name]["to_last_updated"] for name, text in shapes.items()},
+        "to last position updated",
+    )
+    save(figure, path)
+
+
+BENCHMARK = Benchmark("sustained", SIZES, measure, draw, default_config)

@@ -1,0 +1,153 @@
+"""The harness's own arithmetic: settings, percentiles, comparison, and no figure without a passed audit."""
+
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import pytest
+
+from actors.heads import ShardHead
+from benchmarks import fanout, latency
+from benchmarks.benchmark import report_of, result_hash, with_changes
+from benchmarks.cli import run
+from benchmarks.fills import Plan, Published, alternating
+from benchmarks.heads import Acknowledgements, Heard
+from benchmarks.histogram import medians, percentiles
+from benchmarks.hops import STAGES, FillHops, SeenFrame
+from benchmarks.report import Goal, Measured, Report, compared, judged, read_report, write_report
+from cluster.config import Config
+
+
+def published(*intended_ns: int) -> list[Published]:
+    return [
+        Published(Plan("c", f"e{number}", "S", "buy", "1"), time_ns, time_ns, time_ns, number)
+        for number, time_ns in enumerate(intended_ns)
+    ]
+
+
+def report(passed: bool, **summary: object) -> Report:
+    measured = Measured(runs=[{"run": 1}], summary=dict(summary), goals=(Goal(figure="p50", at_most=5),))
+    settings = latency.SIZES["tiny"]
+    return report_of(
+        latency.BENCHMARK, settings, Config(), measured, {"passed": passed}, command="x", machine={}
+    )
+
+
+def test_a_failed_audit_leaves_no_figure() -> None:
+    failed = report(False, p50=1.0)
+    assert (failed.runs, failed.summary, failed.goals) == ([], {}, [])
+    assert failed.audit == {"passed": False}
+    assert report(True, p50=1.0).summary == {"p50": 1.0}
+
+
+def test_goals_are_held_against_figures_by_path() -> None:
+    goals = (Goal(figure="a.b", at_most=5), Goal(figure="a.c", at_least=5), Goal(figure="missing", at_most=1))
+    assert [goal.met for goal in judged(goals, {"a": {"b": 5, "c": 4.9}})] == [True, False, None]
+
+
+def test_settings_are_changed_by_name_and_refused_otherwise() -> None:
+    changed = with_changes(fanout.SIZES["tiny"], ["followers=10,20", "fills=3", "baselines=false"])
+    assert (changed.followers, changed.fills, changed.baselines) == ((10, 20), 3, False)
+    with pytest.raises(ValueError, match="expected one of"):
+        with_changes(fanout.SIZES["tiny"], ["unknown=1"])
+    with pytest.raises(ValueError, match="--set"):
+        with_changes(fanout.SIZES["tiny"], ["fills=many"])
+
+
+def test_percentiles_keep_three_digits_and_the_exact_maximum() -> None:
+    found = percentiles([number * 1_000_000 for number in range(1, 1001)])
+    assert found["count"] == 1000
+    assert found["p50_ms"] == pytest.approx(500, rel=0.002)
+    assert found["p99_ms"] == pytest.approx(990, rel=0.002)
+    assert found["max_ms"] == 1000.0
+    assert percentiles([])["p50_ms"] == 0.0
+
+
+def test_medians_go_figure_by_figure() -> None:
+    rows = [
+        {"run": 1, "a": 1, "b": {"c": 9}},
+        {"run": 2, "a": 3, "b": {"c": 5}},
+        {"run": 3, "a": 2, "b": {"c": 7}},
+    ]
+    assert medians(rows) == {"a": 2, "b": {"c": 7}}
+
+
+def test_reports_are_read_back_and_compared(tmp_path: Path) -> None:
+    path = tmp_path / "a.json"
+    write_report(report(True, p50=2.0, nested={"p99": 4.0}), path)
+    before = read_report(path)
+    after = msgspec.structs.replace(before, summary={"p50": 1.0, "nested": {"p99": 6.0}})
+    assert compared(before, after) == [("p50", 2.0, 1.0, 0.5), ("nested.p99", 4.0, 6.0, 1.5)]
+
+
+def test_compare_refuses_what_is_no_report_or_another_benchmark(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path, other = tmp_path / "a.json", tmp_path / "b.json"
+    write_report(report(True, p50=2.0), path)
+    write_report(msgspec.structs.replace(report(True, p50=2.0), bench="other"), other)
+    assert run(["compare", str(path), str(path)]) == 0
+    assert run(["compare", str(path), str(tmp_path / "missing.json")]) == 2
+    assert run(["compare", str(path), str(other)]) == 2
+    assert "one benchmark" in capsys.readouterr().err
+
+
+def test_an_unknown_size_or_setting_is_refused_before_anything_starts() -> None:
+    assert run(["latency", "--size", "huge"]) == 2
+    assert run(["latency", "--set", "unknown=1"]) == 2
+
+
+def test_stages_are_shares_of_the_way_from_intended_to_updated() -> None:
+    hops = FillHops(published(0))
+    hops.orders[0] = 1
+    for index, (_, hop) in enumerate(STAGES.values(), 1):
+        hops.see(0, hop, index * 100)
+    shares = hops.shares()
+    assert list(shares) == list(STAGES)
+    assert all(share == pytest.approx(1 / len(STAGES), abs=1e-3) for share in shares.values())
+
+
+def test_a_stage_over_before_the_one_in_front_takes_no_time() -> None:
+    hops = FillHops(published(0))
+    hops.orders[0] = 1
+    for hop, time_ns in zip(
+        ("signaled", "sized", "durable", "sent", "accepted"), (10, 20, 50, 40, 60), strict=True
+    ):
+        hops.see(0, hop, time_ns)
+    hops.see(0, "executed", 60)
+    hops.see(0, "updated", 100)
+    assert hops.shares()["sent"] == 0.0
+    assert hops.shares()["applied"] == pytest.approx(0.4)
+
+
+def test_the_result_hash_does_not_depend_on_speed() -> None:
+    slow, fast = FillHops(published(0, 10)), FillHops(published(5, 6))
+    for hops in (slow, fast):
+        hops.orders[:] = (3, 4)
+    fast.see(0, "durable", 99)
+    assert result_hash([slow]) == result_hash([fast])
+    fast.orders[1] = 5
+    assert result_hash([slow]) != result_hash([fast])
+
+
+def test_a_frame_is_known_durable_from_the_first_head_that_covers_it() -> None:
+    def head(number: int) -> ShardHead:
+        return ShardHead("follower", 1, "x", "live", 1, number, number, 0, True, (), {})
+
+    known = Acknowledgements([Heard(10, head(3)), Heard(20, head(3)), Heard(30, head(7))])
+    assert [known.time_ns("follower", 1, number) for number in (1, 3, 4, 7, 8)] == [10, 10, 30, 30, None]
+    assert known.time_ns("follower", 0, 1) is None
+
+
+def test_fills_buy_and_sell_in_turn_for_each_creator() -> None:
+    plans = alternating(["x", "y"], "p")
+    sides = [(plan.creator_id, plan.side) for plan, _ in zip(plans, range(6), strict=False)]
+    assert sides == [("x", "buy"), ("y", "buy"), ("x", "sell"), ("y", "sell"), ("x", "buy"), ("y", "buy")]
+
+
+def test_journal_wait_counts_no_time_twice() -> None:
+    hops = FillHops(published(0))
+    # The second frame was made while the first was on its way: it waits from the first one's acknowledgement only.
+    hops.frames = [SeenFrame(0, 100, 0, 4_000_000, (0,)), SeenFrame(0, 100, 1_000_000, 7_000_000, (0,))]
+    assert fanout.journal_wait_ms(hops) == pytest.approx(7.0)
+    assert np.all(hops.orders == 0)
