@@ -141,7 +141,7 @@ ENDS = (ExecType.CANCELED, ExecType.REJECTED, ExecType.EXPIRED)
 
 def is_any(exec_types: NDArray[np.int64], kinds: tuple[ExecType, ...]) -> NDArray[np.bool_]:
     """Say which reports are of one of some kinds."""
-    found = exec_types == kinds[0]
+    found: NDArray[np.bool_] = exec_types == kinds[0]
     for kind in kinds[1:]:
         found |= exec_types == kind
     return found
