@@ -5,14 +5,23 @@ bytes. `check` demands that both states, and every snapshot with its tail, hash 
 """
 
 from collections.abc import Callable, Iterable
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
-from engine.creator import CreatorShard
-from engine.follower import FollowerShard
 from engine.frame import NO_HASH, Cursor, FrameHead, ShardKey, decode_frame, encode_frame, frame_hash
-from engine.tables import decode_state, encode_state, state_hash
+from engine.tables import State, decode_state, encode_state, state_hash
 
-S = TypeVar("S", CreatorShard, FollowerShard)
+
+class Shard(Protocol):
+    """What both kinds of shards offer to a journal."""
+
+    def apply(self, head: FrameHead, events: list[Any]) -> None: ...
+
+    def state(self) -> State: ...
+
+    def restore(self, state: State) -> None: ...
+
+
+S = TypeVar("S", bound=Shard)
 
 
 class Journaled(Generic[S]):

@@ -109,7 +109,15 @@ class Pair:
         account, creator, *rest = sleeve
         pair = f"a{account}", f"c{creator % len(self._setting.creators)}"
         if self._status(pair) == "ended":
-            names = ("cash", "mode", "ratio", "amount", "max_order_notional", "max_position_weight", "allow_short")
+            names = (
+                "cash",
+                "mode",
+                "ratio",
+                "amount",
+                "max_order_notional",
+                "max_position_weight",
+                "allow_short",
+            )
             self._both("follow", *pair, **dict(zip(names, rest, strict=True)))
             self._followed.append(pair)
 
@@ -143,7 +151,9 @@ class Pair:
             "fill", creator, symbol, side, quantity, price, age=age, order_quantity=order_quantity
         )
         assert _decided(decided) == _decided(expected)
-        active = [pair for pair in set(self._followed) if pair[1] == creator and self._status(pair) == "active"]
+        active = [
+            pair for pair in set(self._followed) if pair[1] == creator and self._status(pair) == "active"
+        ]
         legs = {decision.leg for decision in decided}
         assert len(decided) == len(active) * max(len(legs), 1 if active else 0), "P2: one disposition each"
 
@@ -212,7 +222,9 @@ class Pair:
         if not is_numbered:
             report = replace(report, prefix=f"{report.prefix}{report.numbers[0]}", numbers=np.array([-1]))
         assert not self.engine.report(report)
-        self.reference.book.execution(picked[1].key, _WORDS[exec_type], quantity=quantity, price=price, fee=fee)
+        self.reference.book.execution(
+            picked[1].key, _WORDS[exec_type], quantity=quantity, price=price, fee=fee
+        )
         self._reports.append(report)
 
     def _trade_many(self, step: Step) -> None:

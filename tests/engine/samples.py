@@ -43,12 +43,20 @@ def head(kind: ShardKind, number: int = 9) -> FrameHead:
         Cursor(Source.INGRESS, 0, 2**40, 2**40),
         Cursor(Source.CREATOR_JOURNAL, 3, 17, 2**33, 35, 65_536, bytes(range(32))),
     )
-    return FrameHead(ShardKey(kind, 5), 4, number, 1_700_000_000_000_000_001, bytes(range(32, 64)), cursors, 2)
+    return FrameHead(
+        ShardKey(kind, 5), 4, number, 1_700_000_000_000_000_001, bytes(range(32, 64)), cursors, 2
+    )
 
 
 _NAMES = {
     ShardKind.CREATOR: ("OwnerFenced", "InstrumentsListed", "CreatorsOpened", "MarksUpdated", "FillApplied"),
-    ShardKind.FOLLOWER: ("SignalDecided", "OrdersPlaced", "CancelsRequested", "FollowUpsQueued", "ExecutionsApplied"),
+    ShardKind.FOLLOWER: (
+        "SignalDecided",
+        "OrdersPlaced",
+        "CancelsRequested",
+        "FollowUpsQueued",
+        "ExecutionsApplied",
+    ),
     ShardKind.GATEWAY: ("BlocksAnswered", "OrdersWithdrawn"),
 }
 SECTIONS = {**EVENT_TYPES, **BLOCK_TYPES}
@@ -60,7 +68,9 @@ FRAMES = {
     for kind, names in _NAMES.items()
 }
 BLOCKS = {
-    "block_orders": encode_block(*(sample(_BY_NAME[n]) for n in ("GatewayEpoch", "AccountsRegistered", "OrdersSubmitted"))),
+    "block_orders": encode_block(
+        *(sample(_BY_NAME[n]) for n in ("GatewayEpoch", "AccountsRegistered", "OrdersSubmitted"))
+    ),
     "block_cancels": encode_block(*(sample(_BY_NAME[n]) for n in ("GatewayEpoch", "CancelsSubmitted"))),
     "block_answer": encode_block(sample(_BY_NAME["BlockAnswered"])),
     "block_executions": encode_block(sample(_BY_NAME["ExecutionsReported"])),

@@ -50,7 +50,7 @@ def test_mul_div_is_exact(a: int, b: int, c: int) -> None:
 @given(quotient=st.integers(-_LIMIT, _LIMIT), b=_divisors, off=st.integers(-2, 2))
 def test_mul_div_is_exact_next_to_whole_numbers(quotient: int, b: int, off: int) -> None:
     """a * b / c is chosen to lie just below, at and just above a whole number, where an estimate would slip."""
-    c = b - off if 0 < b - off else b
+    c = b - off if b - off > 0 else b
     a = quotient * c // b
     for near in (a - 1, a, a + 1):
         exact = near * b // c
@@ -61,7 +61,9 @@ def test_mul_div_is_exact_next_to_whole_numbers(quotient: int, b: int, off: int)
 @settings(max_examples=500)
 @given(
     leg=st.integers(1, QUANTITY_MAX),
-    rows=st.lists(st.tuples(_factors, st.one_of(st.integers(1, RATIO_MAX), st.just(MICROS))), min_size=1, max_size=5),
+    rows=st.lists(
+        st.tuples(_factors, st.one_of(st.integers(1, RATIO_MAX), st.just(MICROS))), min_size=1, max_size=5
+    ),
     equity=_divisors,
 )
 def test_a_proportion_is_floored_once(leg: int, rows: list[tuple[int, int]], equity: int) -> None:

@@ -28,7 +28,8 @@ class Shard:
 
     def __init__(self) -> None:
         self.journaled = Journaled(
-            ShardKey(ShardKind.CREATOR, 0), lambda: CreatorShard({"ACME": InstrumentTerms(100, 1)}, InstrumentTerms(7, 2))
+            ShardKey(ShardKind.CREATOR, 0),
+            lambda: CreatorShard({"ACME": InstrumentTerms(100, 1)}, InstrumentTerms(7, 2)),
         )
         self.now = NOW
         self.apply(self.live.decide_open("ann", "paper", 1_000_000_000, "open-ann"))
@@ -139,7 +140,11 @@ def test_a_signal_carries_equity_before_the_fill_at_the_fills_price() -> None:
 
 def test_older_marks_say_nothing_new() -> None:
     shard = Shard()
-    shard.apply(shard.live.decide_marks([MarkInput("ACME", 5, NOW), MarkInput("ACME", 4, NOW - 1), MarkInput("BETA", 9, 1)]))
+    shard.apply(
+        shard.live.decide_marks(
+            [MarkInput("ACME", 5, NOW), MarkInput("ACME", 4, NOW - 1), MarkInput("BETA", 9, 1)]
+        )
+    )
     assert [shard.mark_of(0), shard.mark_of(1)] == [5, 9]
     assert shard.live.decide_marks([MarkInput("ACME", 3, NOW - 1)]) is None
     shard.apply(shard.live.decide_marks([MarkInput("ACME", 6, NOW), MarkInput("ACME", 7, NOW)]))

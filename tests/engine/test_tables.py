@@ -12,7 +12,8 @@ from engine.tables import IdIndex, Table, capacity_for, decode_state, encode_sta
 
 @given(st.lists(st.integers(0, 3000), max_size=8))
 def test_tables_grow_and_keep_their_rows(sizes: list[int]) -> None:
-    table, expected = Table({"a": np.int64, "b": np.uint8}), []
+    table = Table({"a": np.int64, "b": np.uint8})
+    expected: list[int] = []
     for size in sizes:
         rows = np.arange(size, dtype=np.int64) + len(expected)
         assert table.append({"a": rows}) == slice(len(expected), len(expected) + size)

@@ -74,7 +74,20 @@ def test_money_is_read_exactly(text: str | int, value: int) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["1e-7", "0.0000001", "1.0000001", "100000000000.000001", "1e999999999", "1e-999999999", "-1e12", "NaN", "inf", "", "x", "1,5"],
+    [
+        "1e-7",
+        "0.0000001",
+        "1.0000001",
+        "100000000000.000001",
+        "1e999999999",
+        "1e-999999999",
+        "-1e12",
+        "NaN",
+        "inf",
+        "",
+        "x",
+        "1,5",
+    ],
 )
 def test_money_that_is_not_exact_or_out_of_range_is_refused(text: str) -> None:
     with pytest.raises(UnitError, match="money: expected"):
@@ -91,7 +104,12 @@ def test_the_ends_of_the_ranges_are_allowed() -> None:
     assert price_micros(format_micros(PRICE_MAX)) == PRICE_MAX
     assert quantity_e8(format_quantity(QUANTITY_MAX)) == QUANTITY_MAX
     assert ratio_micros(format_micros(RATIO_MAX)) == RATIO_MAX
-    for read, text in ((quantity_e8, "0"), (quantity_e8, "0.000000001"), (ratio_micros, "1000.000001"), (ratio_micros, "0")):
+    for read, text in (
+        (quantity_e8, "0"),
+        (quantity_e8, "0.000000001"),
+        (ratio_micros, "1000.000001"),
+        (ratio_micros, "0"),
+    ):
         with pytest.raises(UnitError):
             read(text)
 
@@ -155,7 +173,9 @@ def test_order_ids_sort_as_their_coordinates(one: OrderId, other: OrderId) -> No
     assert (one < other) == (str(one) < str(other))
 
 
-@pytest.mark.parametrize("text", ["", "0" * 25, "0" * 27, "Z" * 26, "8" + "0" * 25, "I" + "0" * 25, "0" * 25 + "u"])
+@pytest.mark.parametrize(
+    "text", ["", "0" * 25, "0" * 27, "Z" * 26, "8" + "0" * 25, "I" + "0" * 25, "0" * 25 + "u"]
+)
 def test_a_text_that_is_no_order_id_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="order id: expected"):
         parse_order_id(text)
@@ -165,7 +185,9 @@ def test_the_largest_order_id_has_128_bits() -> None:
     assert format_order_id(2**64 - 1, 2**64 - 1) == "7" + "Z" * 25
 
 
-@pytest.mark.parametrize(("text", "value"), [("", 0x811C9DC5), ("a", 0xE40C292C), ("foobar", 0xBF9CF968), ("b", 0xE70C2DE5)])
+@pytest.mark.parametrize(
+    ("text", "value"), [("", 0x811C9DC5), ("a", 0xE40C292C), ("foobar", 0xBF9CF968), ("b", 0xE70C2DE5)]
+)
 def test_fnv1a_known_values(text: str, value: int) -> None:
     assert fnv1a_32(text) == value
     assert shard_of(text, 4) == value % 4

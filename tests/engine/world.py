@@ -1,7 +1,7 @@
 """The real engine as a `World`: one creator shard and one follower shard, joined by nothing but frames and blocks.
 
-What the follower shard learns of fills it reads from the creator shard's encoded frames; reports reach it as encoded blocks; every part of a
-signal is a frame of its own, as in a running cluster.
+What the follower shard learns of fills it reads from the creator shard's encoded frames; reports reach it as
+encoded blocks; every part of a signal is a frame of its own, as in a running cluster.
 """
 
 from collections.abc import Callable, Iterator
@@ -138,7 +138,8 @@ class EngineWorld:
 
     def _decide_fill(self, fill: FillApplied) -> list[Decision]:
         """Decide every part, each in a frame whose cursor is all that the next part starts from."""
-        decisions, position, row = [], 0, 0
+        decisions: list[Decision] = []
+        position, row = 0, 0
         while True:
             shard, part_rows = self.followers.live, self._part_rows()
             part = next(parts_of(shard, 0, fill, part_rows, position=position, row=row), None)
@@ -226,7 +227,7 @@ class EngineWorld:
     ) -> ExecutionsReported:
         """Make a report with the next execution id."""
         self._executions += 1
-        book, slot, block, at = self._find(order)
+        book, _slot, block, at = self._find(order)
         subscription = int(book.subscriptions["subscription"][block.rows[at]])
         return ExecutionsReported(
             0, "x-", *block.key, self.time, _one(self._executions), _one(subscription), _one(exec_type),
@@ -245,7 +246,9 @@ class EngineWorld:
     def report_all(self, reports: list[ExecutionsReported]) -> None:
         """Let reports on orders of one cause, leg and attempt arrive as one message."""
         names = ("numbers", "subscriptions", "exec_types", "quantities", "prices", "fees")
-        columns = {name: np.concatenate([getattr(report, name) for report in reports]) for name in names}
+        columns: dict[str, Any] = {
+            name: np.concatenate([getattr(report, name) for report in reports]) for name in names
+        }
         assert not self.report(replace(reports[0], **columns))
 
     def is_order_of(self, order: Order, report: ExecutionsReported) -> bool:

@@ -1,0 +1,116 @@
+"""Stories in which the engine once differed from the auditor, shortened; each names what went wrong (P1, P2, P7)."""
+
+import pytest
+
+from tests.engine.pair import Setting, Sleeving, Step, tell
+
+_MICRO = 10**6
+
+
+def _sleeve(account: int, cash: int, **changes: object) -> Sleeving:
+    plain = Sleeving(account, 0, cash, "proportional", _MICRO, 1, 0, 0, True)
+    return plain._replace(**changes)  # type: ignore[arg-type]
+
+
+def _setting(*sleeves: Sleeving, **changes: object) -> Setting:
+    plain = Setting([(1, 0)], [10**11], list(sleeves), 0, [1000], 100 * _MICRO, 10**8)
+    return plain._replace(**changes)  # type: ignore[arg-type]
+
+
+STORIES = {
+    "a small ratio brings a share back in range": (
+        _setting(
+            _sleeve(3, 3 * 10**14, ratio=333_333, max_order_notional=10**8),
+            creators=[1_000_000_001],
+            quantity=10**10,
+        ),
+        [Step("fill", 8911, 8234, 9132)],
+    ),
+    "a trade across zero costs the notional of the part beyond": (
+        _setting(
+            _sleeve(6, 10**10 + 7, mode="multiplier", ratio=2_500_000, max_position_weight=30_000),
+            instruments=[(10**8, 10**6)],
+            creators=[10**13],
+        ),
+        [
+            Step("mark", 3120, 4093, 5457),
+            Step("mark", 6703, 3988, 8141),
+            Step("fill", 6386, 3402, 9659),
+            Step("fill", 8994, 5485, 3527),
+            Step("trade", 5815, 4088, 5416),
+            Step("end", 4323, 8287, 5614),
+            Step("fill", 7036, 6753, 1998),
+            Step("trade", 1719, 216, 1863),
+        ],
+    ),
+    "unfollow between a close and an opposite entry": (
+        _setting(
+            _sleeve(3, 3 * 10**14, ratio=30 * _MICRO, max_order_notional=1, max_position_weight=500_001),
+            instruments=[(100, 50 * _MICRO), (1, 1), (1, 0)],
+            price=1_234_567,
+        ),
+        [
+            Step("fill", 1677, 6138, 308),
+            Step("trade_many", 6440, 2501, 2877),
+            Step("fill", 8585, 3244, 2891),
+            Step("unfollow", 4318, 5353, 4783),
+        ],
+    ),
+    "unfollow with an exit larger than what is left to close": (
+        _setting(
+            _sleeve(
+                4, 10**10, mode="multiplier", ratio=770_000, max_position_weight=2 * _MICRO, allow_short=False
+            ),
+            _sleeve(6, 999_999_999, ratio=770_000, max_order_notional=10**9 + 3, max_position_weight=500_001),
+            _sleeve(5, 3 * 10**14, max_position_weight=30_000, allow_short=False),
+            _sleeve(
+                0,
+                3 * 10**14,
+                mode="multiplier",
+                ratio=30 * _MICRO,
+                max_order_notional=1,
+                max_position_weight=30_000,
+            ),
+            instruments=[(100, 50 * _MICRO), (10**8, 0)],
+            part_rows=[3],
+            price=54_321_000_001,
+        ),
+        [
+            Step("follow_new", 8712, 296, 4817),
+            Step("fill", 4912, 5817, 1730),
+            Step("trade_many", 1340, 9095, 6658),
+            Step("mark", 2736, 2446, 8317),
+            Step("unfollow", 5180, 569, 7494),
+            Step("fill", 2741, 3774, 519),
+            Step("fill", 5426, 242, 3506),
+            Step("end", 3723, 4278, 4118),
+            Step("fill", 9865, 6725, 258),
+            Step("fill", 2035, 8813, 5493),
+            Step("trade_many", 9791, 3626, 1622),
+            Step("follow_new", 5191, 4868, 339),
+            Step("end", 5148, 3014, 6723),
+            Step("unfollow", 1525, 8144, 8471),
+        ],
+    ),
+    "the proceeds of several shorts at once": (
+        _setting(
+            _sleeve(7, 10**10, mode="multiplier", ratio=770_000),
+            _sleeve(6, 999_999_999, ratio=30 * _MICRO, max_position_weight=2 * _MICRO),
+            instruments=[(1, 1)],
+            creators=[10**13],
+        ),
+        [
+            Step("fill", 695, 4102, 4749),
+            Step("fill", 8549, 3438, 4828),
+            Step("answer_cancels", 4855, 4981, 3078),
+            Step("fill", 7986, 390, 5833),
+            Step("trade_many", 3209, 6132, 5153),
+            Step("fill", 1552, 6923, 7527),
+        ],
+    ),
+}
+
+
+@pytest.mark.parametrize("name", STORIES)
+def test_engine_agrees_with_the_auditor_on(name: str) -> None:
+    tell(*STORIES[name])
