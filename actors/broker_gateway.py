@@ -17,6 +17,7 @@ import structlog
 from actors.committer import Output
 from actors.errors import OperatingError
 from actors.journal_writer import ShardLostError, persist
+from actors.order_rate import OrderRate
 from actors.ports import Broker, Feed, journal_stream
 from actors.settings import ShardSettings
 from actors.shard import Ports, ShardCore
@@ -83,6 +84,7 @@ class BrokerGatewayShardActor:
         self._inputs_ns = 0
         self._withdrawals: list[OrdersWithdrawn] = []
         self._expiry_ns = 0
+        self._rate = OrderRate(settings.orders_per_s_max.get(name, 0))
         self._unsent_after: int | None = None
         self._introduction: asyncio.Task[None] | None = None
 
@@ -184,12 +186,28 @@ class BrokerGatewayShardActor:
             chosen = self._next_to_send()
             if chosen is None:
                 return
-            self._queue.remove(chosen)
+            chosen = self._within_rate(chosen)
+            if chosen is None:
+                return
             self._queued_orders -= chosen.count
             if chosen.count:
                 task = asyncio.create_task(self._submit(chosen), name=f"block for {self._name}")
                 task.add_done_callback(lambda _: self.core.arrived.set())
                 self._sent.append(Sent(chosen, task))
+
+    def _within_rate(self, chosen: Outgoing) -> Outgoing | None:
+        """Take a block out of the queue, or as much of it as the broker's rate allows now; None when nothing may go."""
+        allowed = self._rate.allowed(self.core.ports.clock.now_ns())
+        if allowed is None or not isinstance(chosen.section, OrdersSubmitted) or chosen.count <= allowed:
+            self._queue.remove(chosen)
+        elif allowed == 0:
+            return None
+        else:
+            first = np.arange(chosen.count) < allowed
+            chosen.section, chosen = chosen.of_rows(~first).section, chosen.of_rows(first)
+        if isinstance(chosen.section, OrdersSubmitted):
+            self._rate.take(chosen.count)
+        return chosen
 
     def _next_to_send(self) -> Outgoing | None:
         earlier = [sent.outgoing for sent in self._sent]

@@ -15,6 +15,8 @@ class ShardSettings(msgspec.Struct, frozen=True):
     """How many hashed follower shards there are; fixed when the cluster is created."""
     brokers: tuple[str, ...] = ("paper",)
     """Names of the brokers that accounts may be opened at."""
+    orders_per_s_max: dict[str, int] = {}
+    """Most orders a second that a broker takes, by its name; one not named has no limit."""
     uses_event_clock: bool = False
     """Take the time from the inputs instead of the wall: for replays."""
     part_rows: int = 32_768

@@ -50,6 +50,11 @@ def shard_settings(config: Config) -> ShardSettings:
         creator_shards=config.cluster.creator_shards,
         follower_shards=config.cluster.follower_shards,
         brokers=broker_names(config),
+        orders_per_s_max={
+            name: broker.orders_per_s_max
+            for name, broker in config.brokers.items()
+            if broker.orders_per_s_max
+        },
         uses_event_clock=engine.clock == "event",
         part_rows=engine.part_rows,
         snapshot_frames_every=config.snapshot.frames_every,
