@@ -97,7 +97,7 @@ class _Audit:
             named = await name_missing(self._store.journal, follower, unanswered)
             checks["P2"].offender = named or checks["P2"].offender
         follower.reading.finish()
-        orders, executions = tables.orders.table(), tables.executions.table()
+        orders, executions = tables.orders.take(), tables.executions.take()
         index = OrderIndex(orders)
         IntentsAudit(tables, orders, index, follower.fills, checks["P1"]).run(follower.signals.netted())
         view = BrokerView(

@@ -1,14 +1,22 @@
 """`lockstep audit`: one line a promise, or JSON; exit code 1 when one does not hold."""
 
 import asyncio
+import logging
 import sys
 from pathlib import Path
+
+import structlog
 
 from cluster.audit.auditing import audit_data
 
 
 def run(data: Path, *, as_json: bool) -> int:
     """Audit a data directory, its cluster running or stopped. Returns: the exit code. Raises: UsageError, ClusterError, OperatingError."""
+    # What is printed is the result; servers that come and go for reading are no news.
+    structlog.configure(
+        wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+    )
     report = asyncio.run(audit_data(data))
     if as_json:
         sys.stdout.write(report.json().decode() + "\n")

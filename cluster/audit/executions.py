@@ -5,7 +5,7 @@ from numpy.typing import NDArray
 
 from cluster.audit.followers_at_brokers import BrokerView, ExecutionGroup
 from cluster.audit.intents import order_name
-from cluster.audit.placement import ledger_ids
+from cluster.audit.placement import BATCH_ROWS, distinct, ledger_ids
 from cluster.audit.report import Check
 from cluster.journal_tables.gateways import Withdrawals
 from cluster.journal_tables.gather import Ints
@@ -56,8 +56,8 @@ class ExecutionsAudit:
     def run(self, ledger: LedgerReader) -> None:
         """Compare every execution that the ledger holds. Raises: LedgerError."""
         self._confirmed = ledger.confirmed()
-        for batch in ledger.executions():
-            for shard in np.unique(batch.follower_shards).tolist():
+        for batch in ledger.executions(BATCH_ROWS):
+            for shard in distinct(batch.follower_shards):
                 of_shard = (batch.follower_shards == shard) & np.isin(batch.exec_types, _COUNTED)
                 for number, prefix in enumerate(batch.prefixes):
                     rows = np.flatnonzero(of_shard & (batch.prefix_of == number))

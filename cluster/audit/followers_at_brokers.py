@@ -9,7 +9,7 @@ from cluster.journal_tables.executions import Executions
 from cluster.journal_tables.followers import FollowerTables
 from cluster.journal_tables.gather import Ints, Names
 from cluster.journal_tables.orders import Orders
-from cluster.journal_tables.outcomes import OrderIndex
+from cluster.journal_tables.outcomes import OrderIndex, positions, sorted_order
 
 
 class ExecutionGroup(NamedTuple):
@@ -22,8 +22,7 @@ class ExecutionGroup(NamedTuple):
         """Find executions by number. Returns: rows, -1 where none was applied."""
         if not len(self.numbers):
             return np.full(len(numbers), -1, np.int64)
-        at = np.searchsorted(self.numbers, numbers)
-        at[at == len(self.numbers)] = 0
+        at = positions(self.numbers, numbers)
         found: Ints = np.where(self.numbers[at] == numbers, self.rows[at], -1)
         return found
 
@@ -47,7 +46,7 @@ class BrokerView:
         self.executions = executions
         self.has_unread = has_unread
         self.last_number = tables.last_number
-        self.taken = np.zeros(orders.rows_count, np.uint8)
+        self.taken = np.zeros(orders.rows_count, np.uint16)
         self.is_withdrawn = np.zeros(orders.rows_count, np.bool_)
         self.is_met = np.zeros(executions.rows_count, np.bool_)
         self.groups = grouped(executions)
@@ -82,11 +81,8 @@ def grouped(executions: Executions) -> dict[tuple[str, str], ExecutionGroup]:
     if not executions.rows_count:
         return {}
     groups = (executions.broker_of << 32 | executions.prefix_of)[executions.sections]
-    order = (
-        np.lexsort((executions.numbers, groups))
-        if len(np.unique(groups)) > 1
-        else _by_number(executions.numbers)
-    )
+    is_one = int(groups.min()) == int(groups.max())
+    order = sorted_order(executions.numbers) if is_one else np.lexsort((executions.numbers, groups))
     ordered = groups[order]
     bounds = [0, *(np.flatnonzero(ordered[1:] != ordered[:-1]) + 1).tolist(), len(order)]
     found = {}
@@ -95,7 +91,3 @@ def grouped(executions: Executions) -> dict[tuple[str, str], ExecutionGroup]:
         name = executions.brokers[group >> 32], executions.prefixes[group & 0xFFFFFFFF]
         found[name] = ExecutionGroup(executions.numbers[rows], rows)
     return found
-
-
-def _by_number(numbers: Ints) -> Ints:
-    return np.argsort(numbers, kind="stable")

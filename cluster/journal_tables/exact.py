@@ -29,13 +29,21 @@ class Notionals(NamedTuple):
 
 def notionals(quantities: Ints, prices: Ints) -> Notionals:
     """Value quantities (1e-8, not negative) at prices (micros). Raises: OverflowError when a value does not fit 64 bits."""
-    whole, part = np.divmod(quantities, _ONE)
+    if not len(quantities) or int(quantities.max()) * int(prices.max()) < _SAFE:
+        return Notionals(*_split(quantities * prices))
+    whole, part = _split(quantities)
     _check(whole, prices)
-    high, low = np.divmod(prices, _ONE)
-    floors, rests = np.divmod(part * low, _ONE)
+    high, low = _split(prices)
+    floors, rests = _split(part * low)
     floors += whole * prices
     floors += part * high
     return Notionals(floors, rests)
+
+
+def _split(values: Ints) -> tuple[Ints, Ints]:
+    """Divide by 10**8. Returns: quotients and remainders. Cost: a division by a constant, which divmod is not."""
+    quotients = values // _ONE
+    return quotients, values - quotients * _ONE
 
 
 def fees_ceil(amounts: Ints, rates: Ints) -> Ints:

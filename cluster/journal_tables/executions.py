@@ -98,3 +98,9 @@ class ExecutionsGatherer:
             highs.view(np.uint64), legs, attempts, brokers, prefixes, times, frames, sequences, event_times,
             list(self._brokers.texts), list(self._prefixes.texts),
         )  # fmt: skip
+
+    def take(self) -> Executions:
+        """Make the table of everything gathered, and forget it."""
+        table = self.table()
+        self._rows.clear()
+        return table

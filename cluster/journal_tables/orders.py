@@ -120,6 +120,12 @@ class OrdersGatherer:
             self._shard, subscriptions, quantities, self._rows.sections(), highs.view(np.uint64), *scalars
         )
 
+    def take(self) -> Orders:
+        """Make the table of everything gathered, and forget it."""
+        table = self.table()
+        self._rows.clear()
+        return table
+
 
 class CancelsGatherer:
     """Makes `Cancels` of one follower shard's events."""

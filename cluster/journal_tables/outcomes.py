@@ -32,6 +32,20 @@ def sorted_order(keys: U64s | Ints) -> Ints:
     return np.argsort(keys, kind="stable")
 
 
+def positions(have: U64s | Ints, wanted: U64s | Ints) -> Ints:
+    """Find values in an ascending column that is not empty. Returns: where each stands if it is there, else anywhere inside.
+
+    Cost: one comparison a value where the same run of values is asked for, else a binary search each.
+    """
+    if len(wanted):
+        first = int(np.searchsorted(have, wanted[0]))
+        if np.array_equal(have[first : first + len(wanted)], wanted):
+            return np.arange(first, first + len(wanted))
+    at = np.searchsorted(have, wanted)
+    at[at == len(have)] = 0
+    return at
+
+
 class CauseIndex:
     """Numbers (upper half, leg and attempt) pairs densely, in order."""
 
@@ -93,8 +107,7 @@ class OrderIndex:
         if not len(self.keys):
             return np.full(len(causes), -1, np.int64)
         keys = causes.astype(np.uint64) << _SUBSCRIPTION_BITS | subscriptions
-        at = np.searchsorted(self.keys, keys)
-        at[at == len(self.keys)] = 0
+        at = positions(self.keys, keys)
         is_there = (self.keys[at] == keys) & (causes >= 0)
         rows: Ints = np.where(is_there, self.rows[at], -1)
         return rows

@@ -84,6 +84,14 @@ class MemoryCluster:
         await self._streams.publish(subject, msgspec.json.encode(body), message_id=f"fill-{number}")
         await self.drained()
 
+    async def mark(self, symbol: str, price: str) -> None:
+        """Publish a mark, which no follower shard has anything to do about, and wait until nothing is under way."""
+        body = [{"symbol": symbol, "px": price, "time": "2023-11-14T22:13:20Z"}]
+        await self._streams.publish(
+            "marks.paper", msgspec.json.encode(body), message_id=f"mark-{next(self._ids)}"
+        )
+        await self.drained()
+
     async def drained(self) -> None:
         """Wait until nothing moves: no journal grows, nothing is open."""
         still, before = 0, -1
@@ -197,3 +205,4 @@ async def story(cluster: MemoryCluster) -> None:
     await cluster.fill("anna", "CCC", "sell", "1000", "7.9")
     await cluster.fill("bert", "BBB", "sell", "70", "30.1")
     await cluster.fill("anna", "AAA", "buy", "10", "97")
+    await cluster.mark("CCC", "7.95")

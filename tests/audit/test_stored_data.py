@@ -76,6 +76,7 @@ def test_a_data_directory_is_audited_while_its_servers_run_and_when_stopped(
             assert any("did not answer" in note for note in report.notes), "no actor runs here"
 
     asyncio.run(running())
+    capsys.readouterr()
     assert command.run(data, as_json=False) == 0
     lines = capsys.readouterr().out.splitlines()
     assert [line[:2] for line in lines[:8]] == [f"P{number}" for number in range(1, 9)]
@@ -101,6 +102,7 @@ def test_a_fault_in_a_stopped_data_directory_ends_with_exit_code_1(
             await store(recording, data, servers)
 
     asyncio.run(stored())
+    capsys.readouterr()
     assert command.run(data, as_json=False) == 1
     out = capsys.readouterr().out
     assert "P8 executions .......... FAIL" in out
