@@ -194,6 +194,8 @@ class BrokerGatewayShardActor:
                 task = asyncio.create_task(self._submit(chosen), name=f"block for {self._name}")
                 task.add_done_callback(lambda _: self.core.arrived.set())
                 self._sent.append(Sent(chosen, task))
+            else:
+                chosen.is_over = True
 
     def _within_rate(self, chosen: Outgoing) -> Outgoing | None:
         """Take a block out of the queue, or as much of it as the broker's rate allows now; None when nothing may go."""
@@ -215,7 +217,7 @@ class BrokerGatewayShardActor:
         for index, candidate in enumerate(self._queue):
             if index >= OVERTAKE_MAX:
                 break
-            may_go = not any(candidate.conflicts_with(other) for other in earlier)
+            may_go = not candidate.waits(earlier)
             if may_go and (candidate.is_exit or not isinstance(candidate.section, OrdersSubmitted)):
                 return candidate
             if may_go and first is None:
@@ -259,6 +261,7 @@ class BrokerGatewayShardActor:
                 if isinstance(sent.outgoing.section, OrdersSubmitted):
                     self._withdraw(sent.outgoing, ExecType.REJECTED)
             self._sent.remove(sent)
+            sent.outgoing.is_over = True
             if isinstance(sent.outgoing.section, OrdersSubmitted):
                 self._answered_orders += sent.outgoing.count
 
@@ -277,6 +280,7 @@ class BrokerGatewayShardActor:
         for outgoing in expired:
             self._queue.remove(outgoing)
             self._queued_orders -= outgoing.count
+            outgoing.is_over = True
             self._withdraw(outgoing, ExecType.EXPIRED)
 
     def _withdraw_cancelled(self, cancel: Outgoing, cancels: CancelsSubmitted) -> None:

@@ -6,7 +6,7 @@ belongs to and which broker that trades at, and makes blocks for its broker (`en
 the ORDERS cursor are answered; that cursor is all that its own journal must remember.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -47,6 +47,11 @@ class Outgoing:
     key: OrderKey | None = None
     creator: tuple[int, int] = (0, 0)
     is_exit: bool = False
+    blocker: "Outgoing | None" = None
+    """An earlier block that this must wait for; there may be others."""
+    is_over: bool = False
+    """Whether it is out of the gateway's hands: nothing need wait for it any more."""
+    _keys: frozenset[OrderKey] | None = None
 
     @property
     def count(self) -> int:
@@ -69,7 +74,12 @@ class Outgoing:
 
     @property
     def keys(self) -> frozenset[OrderKey]:
-        """Name the decisions whose orders it holds or cancels."""
+        """Name the decisions whose orders it holds or cancels. Cost: found once, asked for with every block that is weighed against it."""
+        if self._keys is None:
+            self._keys = self._find_keys()
+        return self._keys
+
+    def _find_keys(self) -> frozenset[OrderKey]:
         if self.key is not None:
             return frozenset((self.key,))
         if not isinstance(self.section, CancelsSubmitted):
@@ -98,6 +108,12 @@ class Outgoing:
         for column, value in zip(columns, self.key, strict=True):
             same &= column == value
         return np.isin(self.orders.subscriptions, cancels.subscriptions[same])
+
+    def waits(self, earlier: Iterable["Outgoing"]) -> bool:
+        """Say whether it must wait for any of the earlier blocks. Cost: one block is asked about once while it is not over."""
+        if self.blocker is None or self.blocker.is_over:
+            self.blocker = next((other for other in earlier if self.conflicts_with(other)), None)
+        return self.blocker is not None
 
     def conflicts_with(self, earlier: "Outgoing") -> bool:
         """Say whether this must wait until an earlier block is answered.
