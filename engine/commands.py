@@ -235,17 +235,17 @@ class CommandBatch:
         wanted = hash_64(command.command_id)
         key = (account, creator_shard, creator)
         pending = self._follows.get(key)
-        if pending is not None:
-            if pending[1] == wanted:
-                return Followed(shard.places.count + list(self._follows).index(key), pending[2])
-            return self._subscribed(command)
-        for book, row in self._subscriptions(account, creator_shard, creator):
+        if pending is not None and pending[1] == wanted:
+            return Followed(shard.places.count + list(self._follows).index(key), pending[2])
+        held = list(self._subscriptions(account, creator_shard, creator))
+        # A repeated command is answered as before, whatever followed upon it.
+        for book, row in held:
             if int(book.subscriptions["command"][row]) == wanted:
                 return Followed(
                     int(book.subscriptions["subscription"][row]), int(book.subscriptions["from_frame"][row])
                 )
-            if book.subscriptions["status"][row] != Status.ENDED:
-                return self._subscribed(command)
+        if pending is not None or any(book.subscriptions["status"][row] != Status.ENDED for book, row in held):
+            return self._subscribed(command)
         self._follows[key] = command, wanted, self._next_frame(creator_shard)
         return Followed(shard.places.count + len(self._follows) - 1, self._next_frame(creator_shard))
 
@@ -312,16 +312,18 @@ class CommandBatch:
         creator_shard = shard_of(command.creator_id, self._creator_shards)
         creator = shard.creators.get((creator_shard, command.creator_id), -1)
         wanted = hash_64(command.command_id)
-        for book, row in self._subscriptions(account, creator_shard, creator):
+        held = list(self._subscriptions(account, creator_shard, creator))
+        # A repeated command is answered as before; it does not end what was followed anew since.
+        for book, row in held:
             table = book.subscriptions
-            number = int(table["subscription"][row])
-            if table["status"][row] < Status.ENDING:
+            if table["status"][row] >= Status.ENDING and int(table["end_command"][row]) == wanted:
+                yield Unfollowed(int(table["subscription"][row]), int(table["until_frame"][row]))
+                return
+        for book, row in held:
+            if book.subscriptions["status"][row] < Status.ENDING:
                 until = self._next_frame(creator_shard)
                 yield from self._end(book, row, until, wanted, terms, event_time_ns)
-                yield Unfollowed(number, until)
-                return
-            if int(table["end_command"][row]) == wanted:
-                yield Unfollowed(number, int(table["until_frame"][row]))
+                yield Unfollowed(int(book.subscriptions["subscription"][row]), until)
                 return
         yield Refused(
             "unknown_subscription",
