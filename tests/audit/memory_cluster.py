@@ -14,6 +14,7 @@ from actors.settings import ShardSettings
 from actors.shard import Ports
 from cluster.journal_tables.store import JournalStore, LastExecution
 from engine.frame import ShardKey, ShardKind
+from engine.units import format_time
 from gateways.json_wire import JsonWire
 from gateways.memory import MemoryBus, MemoryJournal, MemoryServer, MemorySnapshots, MemoryStreams
 from gateways.paper_broker.ledger import FILE_NAME
@@ -78,7 +79,7 @@ class MemoryCluster:
         number = next(self._ids)
         body = {
             "exec_id": f"fill-{number}", "creator_id": creator, "symbol": symbol, "side": side, "last_qty": quantity,
-            "last_px": price, "transact_time": "2023-11-14T22:13:20Z",
+            "last_px": price, "transact_time": format_time(self.clock.time_ns),
         }  # fmt: skip
         subject = f"fills.paper.{creator}"
         await self._streams.publish(subject, msgspec.json.encode(body), message_id=f"fill-{number}")
@@ -86,11 +87,18 @@ class MemoryCluster:
 
     async def mark(self, symbol: str, price: str) -> None:
         """Publish a mark, which no follower shard has anything to do about, and wait until nothing is under way."""
-        body = [{"symbol": symbol, "px": price, "time": "2023-11-14T22:13:20Z"}]
+        body = [{"symbol": symbol, "px": price, "time": format_time(self.clock.time_ns)}]
         await self._streams.publish(
             "marks.paper", msgspec.json.encode(body), message_id=f"mark-{next(self._ids)}"
         )
         await self.drained()
+
+    async def pass_time(self, *, minutes: int) -> None:
+        """Let time pass, a little more than a minute each, and everything happen that it brings."""
+        for _ in range(minutes):
+            self.clock.time_ns += 61 * 10**9
+            self.broker.advance()
+            await self.drained()
 
     async def drained(self) -> None:
         """Wait until nothing moves: no journal grows, nothing is open."""
@@ -201,6 +209,7 @@ async def story(cluster: MemoryCluster) -> None:
     await cluster.fill("anna", "CCC", "buy", "1000", "7.77")
     await cluster.command("commands.account.account-4", "unfollow", creator_id="anna")
     await cluster.fill("anna", "AAA", "sell", "400", "98.5")
+    await cluster.pass_time(minutes=3)
     await cluster.follow("account-4", "anna", "777.7")
     await cluster.fill("anna", "CCC", "sell", "1000", "7.9")
     await cluster.fill("bert", "BBB", "sell", "70", "30.1")
