@@ -1,12 +1,16 @@
 """When each fill passed each hop, put together after the run from what the engine keeps anyway.
 
-    hop         read from published   the client's clock (intended time under open loop) signaled    first head that covers the
-    creator's frame sized       event time of the follower frame that decided it (stamped when the frame was made) journaled
-    JetStream's time of that frame (written, not yet synced) durable     first head that covers that frame (acknowledged): an upper
-    bound sent        event time of the block in the broker's ledger (stamped right before the write) accepted    JetStream's time of
-    the first execution message of the broker's group commit, which is published after its fsync: an upper bound executed    JetStream's
-    time of the execution message applied     event time of the follower frame that applied it updated     first head that covers that
-    frame: position durable, an upper bound
+    hop         read from
+    published   the client's clock (intended time under open loop)
+    signaled    first head that covers the creator's frame
+    sized       event time of the follower frame that decided it, stamped when the frame was made
+    journaled   JetStream's time of that frame: written, not yet synced
+    durable     first head that covers that frame: acknowledged; an upper bound
+    sent        event time of the block in the broker's ledger, stamped right before the write
+    accepted    JetStream's time of the first execution message of the broker's group commit, published after its fsync; an upper bound
+    executed    JetStream's time of the execution message
+    applied     event time of the follower frame that applied it
+    updated     first head that covers that frame: position durable; an upper bound
 
 One machine, one clock. Each hop has a first and a last time over a fill's orders.
 """

@@ -1,7 +1,6 @@
 """`memory`: resident bytes per subscription that holds five instruments.
 
-    empty cluster -> load -> every creator buys 5 instruments -> settled -> read resident sizes; again at each step's number of
-    subscriptions
+    empty cluster -> load -> every creator buys 5 instruments -> settled -> read resident sizes -> the next step
 
 Resident means the kernel's RSS of the engine's hosts (creator, follower, gateway), ids, indexes, Python and freed-but-kept memory
 included, less what the same hosts had while empty. The slope leaves the empty size out altogether.
@@ -18,7 +17,7 @@ from benchmarks.charts import draw_bars, draw_lines, new_figure, save
 from benchmarks.fills import Plan
 from benchmarks.hops import FillHops
 from benchmarks.population import Group
-from benchmarks.processes import Usage
+from benchmarks.processes import Usage, peak, resident
 from benchmarks.report import Goal, Measured, Report
 from benchmarks.session import Session
 
@@ -79,20 +78,18 @@ def _purchases(group: Group, settings: Settings) -> Iterator[Plan]:
             yield Plan(creator_id, f"mem{settings.seed}-{symbol}-{creator_id}", symbol, "buy", "100000")
 
 
-def _figures(subscriptions: int, empty: dict[str, Usage], now: dict[str, Usage]) -> dict[str, Any]:
-    grown = {
-        role: used.resident_bytes - (empty[role].resident_bytes if role in empty else 0)
-        for role, used in now.items()
-    }
+def _figures(subscriptions: int, empty: Usage, now: Usage) -> dict[str, Any]:
+    before, after = resident(empty), resident(now)
+    grown = {role: size - before.get(role, 0) for role, size in after.items()}
     engine = sum(grown.get(role, 0) for role in ENGINE)
     return {
         "subscriptions": subscriptions,
         "bytes_per_subscription": engine / subscriptions,
         "follower_bytes_per_subscription": grown.get("follower", 0) / subscriptions,
-        "engine_resident_bytes": sum(now[role].resident_bytes for role in ENGINE if role in now),
+        "engine_resident_bytes": sum(after.get(role, 0) for role in ENGINE),
         "grown_bytes": grown,
-        "resident_bytes": {role: used.resident_bytes for role, used in now.items()},
-        "peak_bytes": {role: used.peak_bytes for role, used in now.items()},
+        "resident_bytes": after,
+        "peak_bytes": peak(now),
     }
 
 

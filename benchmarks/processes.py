@@ -15,13 +15,17 @@ from actors.heads import HostHead
 from cluster.run_file import SERVER_ROLE, read_run
 
 
-class Usage(NamedTuple):
-    """One role's processes together: CPU since their start, resident bytes now and at their highest."""
+class Used(NamedTuple):
+    """One process: its role, CPU since its start, resident bytes now and at their highest."""
 
+    role: str
     cpu_s: float
     resident_bytes: int
     peak_bytes: int
-    processes: int
+
+
+Usage = dict[int, Used]
+"""What every process has used so far, by process id."""
 
 
 def roles_of(data: Path, hosts: dict[str, HostHead]) -> dict[int, str]:
@@ -39,38 +43,51 @@ def roles_of(data: Path, hosts: dict[str, HostHead]) -> dict[int, str]:
     return roles
 
 
-def usage(roles: dict[int, str]) -> dict[str, Usage]:
-    """Read what each role has used."""
-    found: dict[str, Usage] = {}
-    for pid, role in roles.items():
-        one = _usage_of(pid)
-        if one is not None:
-            sums = [ours + its for ours, its in zip(found.get(role, Usage(0.0, 0, 0, 0)), one, strict=True)]
-            found[role] = Usage(sums[0], int(sums[1]), int(sums[2]), int(sums[3]))
+def usage(roles: dict[int, str]) -> Usage:
+    """Read what each process has used."""
+    found = {pid: _used(pid, role) for pid, role in roles.items()}
+    return {pid: used for pid, used in found.items() if used is not None}
+
+
+def resident(used: Usage) -> dict[str, int]:
+    """Add up resident bytes by role."""
+    return _by_role(used, "resident_bytes")
+
+
+def peak(used: Usage) -> dict[str, int]:
+    """Add up the highest resident bytes by role."""
+    return _by_role(used, "peak_bytes")
+
+
+def spent(before: Usage, after: Usage) -> dict[str, dict[str, float]]:
+    """Say what each role spent between two readings; what a process spent that has ended meanwhile is not known."""
+    found: dict[str, dict[str, float]] = {}
+    for pid, now in sorted(after.items(), key=lambda item: item[1].role):
+        role = found.setdefault(
+            now.role, {"cpu_s": 0.0, "resident_bytes": 0, "peak_bytes": 0, "processes": 0}
+        )
+        role["cpu_s"] = round(role["cpu_s"] + now.cpu_s - (before[pid].cpu_s if pid in before else 0.0), 3)
+        role["resident_bytes"] += now.resident_bytes
+        role["peak_bytes"] += now.peak_bytes
+        role["processes"] += 1
     return found
 
 
-def spent(before: dict[str, Usage], after: dict[str, Usage]) -> dict[str, dict[str, float]]:
-    """Say what each role spent between two readings."""
-    return {
-        role: {
-            "cpu_s": round(now.cpu_s - (before[role].cpu_s if role in before else 0.0), 3),
-            "resident_bytes": now.resident_bytes,
-            "peak_bytes": now.peak_bytes,
-            "processes": now.processes,
-        }
-        for role, now in sorted(after.items())
-    }
+def _by_role(used: Usage, field: str) -> dict[str, int]:
+    found: dict[str, int] = {}
+    for one in used.values():
+        found[one.role] = found.get(one.role, 0) + int(getattr(one, field))
+    return found
 
 
-def _usage_of(pid: int) -> Usage | None:
+def _used(pid: int, role: str) -> Used | None:
     try:
         process = psutil.Process(pid)
         times = process.cpu_times()
-        resident = process.memory_info().rss
+        resident_bytes = process.memory_info().rss
     except psutil.Error:
         return None
-    return Usage(times.user + times.system, resident, max(resident, _peak_bytes(pid)), 1)
+    return Used(role, times.user + times.system, resident_bytes, max(resident_bytes, _peak_bytes(pid)))
 
 
 def _peak_bytes(pid: int) -> int:

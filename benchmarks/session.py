@@ -105,8 +105,8 @@ class Session:
         hops = await self.gatherer.hops(published, window, Acknowledgements(heard))
         return Run(published, hops, heard, seconds, spent(before, after))
 
-    def usage(self) -> dict[str, Usage]:
-        """Read what every role has used so far."""
+    def usage(self) -> Usage:
+        """Read what every process has used so far."""
         return usage(roles_of(self.cluster.data, self.heads.hosts))
 
     def host_of(self, kind: str, shard: int) -> HostHead:

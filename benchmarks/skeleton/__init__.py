@@ -1,10 +1,9 @@
 """The bare skeleton of the path: the same publishes in the same order and nothing between them.
 
-    client --fill--> FILLS --> creator --frame--> CREATOR --> follower 0, 1 --frames--> FOLLOWER --> gateway --blocks--> broker
-    (fdatasync)
-                                                                 ^                                                        |
-                                                                 +------------------- EXECUTIONS ------------------------+
+    client --fill--> creator --frame--> follower 0, 1 --frames--> gateway --blocks--> broker (fdatasync)
+                                           ^                                            |
+                                           +----------------- executions ---------------+
 
-Five processes and the cluster's own NATS server, streams apart from the engine's. Each takes whatever has come into one message, one in
+Every arrow but the blocks is a JetStream publish. Five processes and the cluster's own NATS server, streams apart from the engine's. Each takes whatever has come into one message, one in
 flight, as the engine does; messages carry fill numbers and as many padding bytes as the engine's carry columns.
 """
