@@ -4,6 +4,7 @@
                                            ^                                            |
                                            +----------------- executions ---------------+
 
-Every arrow but the blocks is a JetStream publish. Five processes and the cluster's own NATS server, streams apart from the engine's. Each takes whatever has come into one message, one in
-flight, as the engine does; messages carry fill numbers and as many padding bytes as the engine's carry columns.
+Every arrow but the blocks is a JetStream publish. Five processes and the cluster's own NATS server, streams apart from the engine's.
+Each takes whatever has come into one message, one in flight, as the engine does; messages carry fill numbers and as many padding bytes
+as the engine's carry columns.
 """
