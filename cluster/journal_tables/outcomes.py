@@ -16,6 +16,8 @@ from cluster.journal_tables.orders import Cancels, Orders
 from engine.order_state import ExecType, OrdStatus
 
 _ONE = 100_000_000
+_SMALL = 1 << 35
+"""Notionals (micros) whose products with 10**8 surely fit 64 bits, the remainders of all executions included."""
 _SUBSCRIPTION_BITS = np.uint64(32)
 _TAIL_MASK = np.uint64(0xFFFFFFFF)
 ENDED = {
@@ -161,8 +163,11 @@ def order_outcomes(
 
 def _average(filled: Ints, floors: Ints, rests: Ints, last_price: Ints, times: Ints) -> Ints:
     average = last_price
-    # Several executions may have several prices: (floors * 1e8 + rests) / filled has no 64-bit form, so one exact division each.
-    for row in np.flatnonzero(times > 1).tolist():
+    several = times > 1
+    small = several & (floors < _SMALL)
+    average[small] = (floors[small] * _ONE + rests[small]) // np.maximum(filled[small], 1)
+    # (floors * 1e8 + rests) / filled has no 64-bit form for large amounts, so one exact division each.
+    for row in np.flatnonzero(several & ~small).tolist():
         average[row] = (int(floors[row]) * _ONE + int(rests[row])) // max(int(filled[row]), 1)
     return average
 
