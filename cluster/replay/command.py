@@ -1,5 +1,8 @@
 """The work of `lockstep replay` after its input is checked: run the session, write the results, print the table."""
 
+import asyncio
+import signal
+import sys
 import time
 from pathlib import Path
 
@@ -25,7 +28,20 @@ def replay(inputs: Inputs, out: Path, config: Config) -> int:
     config = replay_config(config, inputs.instruments)
     data = prepare(out)
     log_to(data / "logs" / "replay.log")
-    return uvloop.run(_replay(inputs, out, data, config))
+    return uvloop.run(_until_stopped(inputs, out, data, config))
+
+
+async def _until_stopped(inputs: Inputs, out: Path, data: Path, config: Config) -> int:
+    """Replay, and stop everything that was started when this process is told to stop."""
+    task = asyncio.current_task()
+    assert task is not None
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, task.cancel)
+    try:
+        return await _replay(inputs, out, data, config)
+    except asyncio.CancelledError:
+        print("lockstep: the replay was stopped; its cluster is down", file=sys.stderr, flush=True)
+        return 1
 
 
 async def _replay(inputs: Inputs, out: Path, data: Path, config: Config) -> int:

@@ -16,8 +16,8 @@ def lockstep(*arguments: str | Path, limit_s: float = 180.0) -> "subprocess.Comp
     return subprocess.run(command, capture_output=True, text=True, timeout=limit_s, check=False)
 
 
-def replay(files: InputFiles, out: Path) -> "subprocess.CompletedProcess[str]":
-    """Run `lockstep replay`."""
+def arguments(files: InputFiles, out: Path) -> list[str]:
+    """Write the arguments of `lockstep replay`."""
     given = [
         ("--creators", files.creators),
         ("--followers", files.followers),
@@ -29,7 +29,12 @@ def replay(files: InputFiles, out: Path) -> "subprocess.CompletedProcess[str]":
         for name, path in (("--prices", files.prices), ("--instruments", files.instruments))
         if path
     ]
-    return lockstep("replay", *(part for pair in given for part in pair))
+    return ["replay", *(str(part) for pair in given for part in pair)]
+
+
+def replay(files: InputFiles, out: Path) -> "subprocess.CompletedProcess[str]":
+    """Run `lockstep replay`."""
+    return lockstep(*arguments(files, out))
 
 
 def check(files: InputFiles, out: Path) -> Expected:
