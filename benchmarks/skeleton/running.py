@@ -46,10 +46,10 @@ async def run_skeleton(
                 name="bench-skeleton",
             )
             options = Options("", 0, nats, fills, followers, str(Path(directory) / "ledger"))
-            processes = [
-                await _start(msgspec.structs.replace(options, role=role, shard=shard))
-                for role, shard in ROLES
-            ]
+            starting = (
+                _start(msgspec.structs.replace(options, role=role, shard=shard)) for role, shard in ROLES
+            )
+            processes = await asyncio.gather(*starting)
             try:
                 intended = await _publish(connection, fills, fills_per_s)
                 passed = await asyncio.wait_for(asyncio.gather(*map(_result, processes)), DRAIN_S_MAX)
