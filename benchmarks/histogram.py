@@ -26,12 +26,20 @@ def percentiles(durations_ns: Iterable[int]) -> dict[str, Any]:
 
 
 def medians(rows: list[dict[str, Any]]) -> dict[str, Any]:
-    """Take the median of every number that all rows have under the same key, but `run`; nested dictionaries likewise."""
+    """Take the median of every number that all rows have under the same key, but `run`; nested dictionaries likewise.
+
+    Shares (`stages`) are averaged instead, so that they still add up to 1.
+    """
     result: dict[str, Any] = {}
     for name in (name for name in (rows[0] if rows else ()) if name != "run"):
         values = [row.get(name) for row in rows]
         if all(isinstance(value, dict) for value in values):
-            result[name] = medians([value for value in values if isinstance(value, dict)])
+            rows_below = [value for value in values if isinstance(value, dict)]
+            result[name] = _averages(rows_below) if name == "stages" else medians(rows_below)
         elif all(isinstance(value, int | float) and not isinstance(value, bool) for value in values):
             result[name] = median(value for value in values if isinstance(value, int | float))
     return result
+
+
+def _averages(rows: list[dict[str, float]]) -> dict[str, float]:
+    return {name: round(sum(row[name] for row in rows) / len(rows), 4) for name in rows[0]}

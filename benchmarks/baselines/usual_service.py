@@ -18,9 +18,11 @@ import msgspec
 
 from benchmarks.baselines.servers import ScratchNats, make_stream, run_json, scratch_nats, scratch_valkey
 from benchmarks.baselines.usual_worker import Options
+from gateways.nats_connection import NatsConnection
 from gateways.nats_streams import NatsStreams
 
 FILLS = 2
+READY_S_MAX = 60.0
 TABLE = """
 CREATE TABLE bench_usual_orders (
     order_id text PRIMARY KEY, account text NOT NULL, symbol text NOT NULL, side integer NOT NULL, quantity bigint NOT NULL,
@@ -51,19 +53,22 @@ async def _prepare(nats: ScratchNats, postgres_url: str) -> None:
     try:
         await make_stream(connection, "USUAL_FILLS", ("usual.fills",))
         await make_stream(connection, "USUAL_ORDERS", ("usual.orders.*",))
-        streams = NatsStreams(connection)
-        for number in range(FILLS):
-            fill = {
-                "fill_id": f"f{number}",
-                "symbol": "ACME",
-                "side": 1,
-                "quantity": 1_000_000,
-                "equity": 10_000,
-                "price": 100_000_000,
-            }
-            await streams.publish("usual.fills", msgspec.json.encode(fill), message_id=f"f{number}")
     finally:
         await connection.close()
+
+
+async def _publish_fills(connection: NatsConnection) -> None:
+    streams = NatsStreams(connection)
+    for number in range(FILLS):
+        fill = {
+            "fill_id": f"f{number}",
+            "symbol": "ACME",
+            "side": 1,
+            "quantity": 1_000_000,
+            "equity": 10_000,
+            "price": 100_000_000,
+        }
+        await streams.publish("usual.fills", msgspec.json.encode(fill), message_id=f"f{number}")
 
 
 async def _execute(postgres_url: str, *statements: str) -> None:
@@ -80,7 +85,18 @@ async def _run(
 ) -> dict[str, float]:
     options = Options(nats.url, nats.user, nats.password, postgres_url, valkey_url, 0, accounts, FILLS)
     each = [msgspec.structs.replace(options, worker=worker) for worker in range(workers)]
-    found = await asyncio.gather(*(run_json("benchmarks.baselines.usual_worker", one) for one in each))
+    connection = await nats.connect()
+    ready = asyncio.Semaphore(0)
+    try:
+        await connection.subscribe("usual.ready", lambda *_: ready.release())
+        await connection.confirm()
+        running = asyncio.gather(*(run_json("benchmarks.baselines.usual_worker", one) for one in each))
+        for _ in each:
+            await asyncio.wait_for(ready.acquire(), READY_S_MAX)
+        await _publish_fills(connection)
+        found = await running
+    finally:
+        await connection.close()
     orders = sum(figures["orders"] for figures in found)
     seconds = max(figures["ended_s"] for figures in found) - min(figures["began_s"] for figures in found)
     return {"orders_per_s": orders / seconds, "orders": orders, "workers": float(workers)}

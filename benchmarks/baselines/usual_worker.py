@@ -49,6 +49,7 @@ async def work(options: Options) -> dict[str, float]:
     cache: Any = redis.asyncio.from_url(options.valkey_url)
     arrived = asyncio.Event()
     feed = await NatsStreams(nats).open_feed("USUAL_FILLS", "usual.fills", after_sequence=0, arrived=arrived)
+    await nats.publish("usual.ready", b"")
     taken, began = 0, 0.0
     try:
         while taken < options.fills:
