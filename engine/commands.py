@@ -244,7 +244,9 @@ class CommandBatch:
                 return Followed(
                     int(book.subscriptions["subscription"][row]), int(book.subscriptions["from_frame"][row])
                 )
-        if pending is not None or any(book.subscriptions["status"][row] != Status.ENDED for book, row in held):
+        if pending is not None or any(
+            book.subscriptions["status"][row] != Status.ENDED for book, row in held
+        ):
             return self._subscribed(command)
         self._follows[key] = command, wanted, self._next_frame(creator_shard)
         return Followed(shard.places.count + len(self._follows) - 1, self._next_frame(creator_shard))
