@@ -9,7 +9,18 @@ import struct
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, fields
 from functools import cache
-from typing import Annotated, Any, ClassVar, Protocol, TypeVar, cast, get_args, get_origin, get_type_hints
+from typing import (
+    Annotated,
+    Any,
+    ClassVar,
+    NamedTuple,
+    Protocol,
+    TypeVar,
+    cast,
+    get_args,
+    get_origin,
+    get_type_hints,
+)
 
 import numpy as np
 from numpy.typing import NDArray
@@ -80,41 +91,74 @@ _Writer = Callable[[Any], bytes]
 _Reader = Callable[[memoryview, int], tuple[Any, int]]
 
 
+class _Step(NamedTuple):
+    """Fields that are written and read in one go: a run of integers, or one field of another type."""
+
+    names: tuple[str, ...]
+    integers: struct.Struct | None
+    write: _Writer
+    read: _Reader
+
+
 @cache
-def _layout(section_type: type) -> tuple[tuple[str, _Writer, _Reader], ...]:
+def _layout(section_type: type) -> tuple[_Step, ...]:
     hints = get_type_hints(section_type, include_extras=True)
-    layout: list[tuple[str, _Writer, _Reader]] = []
+    steps: list[_Step] = []
+    run: list[str] = []
     for field in fields(section_type):
         hint = hints[field.name]
+        if hint is int:
+            run.append(field.name)
+            continue
+        if run:
+            steps.append(_integers(run))
+            run = []
         if get_origin(hint) is Annotated and "ascending" in get_args(hint):
-            layout.append((field.name, _write_ascending, _read_column))
-        elif hint is int:
-            layout.append((field.name, _I64.pack, _read_int))
+            steps.append(_Step((field.name,), None, _write_ascending, decode_column))
         elif hint is str:
-            layout.append((field.name, _write_text, _read_text))
+            steps.append(_Step((field.name,), None, _write_text, _read_text))
         elif hint == list[str]:
-            layout.append((field.name, encode_texts, _read_texts))
+            steps.append(_Step((field.name,), None, encode_texts, decode_texts))
         else:
             assert hint == Column, f"{section_type.__name__}.{field.name}: no encoding for {hint}"
-            layout.append((field.name, encode_column, _read_column))
-    return tuple(layout)
+            steps.append(_Step((field.name,), None, encode_column, decode_column))
+    return (*steps, _integers(run)) if run else tuple(steps)
+
+
+def _integers(names: list[str]) -> _Step:
+    return _Step(tuple(names), struct.Struct(f"<{len(names)}q"), _I64.pack, _read_int)
 
 
 def encode_section(section: Section) -> bytes:
     """Encode one section's body."""
-    return b"".join(write(getattr(section, name)) for name, write, _ in _layout(type(section)))
+    parts = []
+    for names, integers, write, _ in _layout(type(section)):
+        if integers is not None:
+            parts.append(integers.pack(*[getattr(section, name) for name in names]))
+        else:
+            parts.append(write(getattr(section, names[0])))
+    return b"".join(parts)
 
 
 def decode_section(section_type: type[S], body: memoryview) -> S:
     """Decode one section's body. Raises: SectionError when the bytes do not hold its fields."""
-    values: dict[str, Any] = {}
-    offset = 0
+    values: list[Any] = []
+    offset, size = 0, len(body)
     try:
-        for name, _, read in _layout(cast(type, section_type)):
-            if offset == len(body):
+        for names, integers, _, read in _layout(cast(type, section_type)):
+            if offset == size:
                 break
-            values[name], offset = read(body, offset)
-        return section_type(**values)
+            if integers is not None and offset + integers.size <= size:
+                values += integers.unpack_from(body, offset)
+                offset += integers.size
+                continue
+            # One by one: a body of older code may end between two integers.
+            for _ in names:
+                if offset == size:
+                    break
+                value, offset = read(body, offset)
+                values.append(value)
+        return section_type(*values)
     except (ColumnError, struct.error, UnicodeDecodeError, TypeError) as error:
         raise SectionError(f"section {section_type.__name__}: {error}") from error
 
