@@ -8,6 +8,7 @@ import contextlib
 import os
 import shutil
 import signal
+import time
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -24,6 +25,7 @@ from cluster.run_file import (
 )
 
 KILL_S_MAX = 10.0
+WAIT_STEP_S = 0.05
 
 
 def processes_of(run: Run) -> list[psutil.Process]:
@@ -64,14 +66,22 @@ def stop_processes(processes: Iterable[psutil.Process], *, stop_s_max: float) ->
         _signal(left, signal.SIGTERM)
         # A stopped process handles SIGTERM only once it goes on.
         _signal(left, signal.SIGCONT)
-        _, left = psutil.wait_procs(left, timeout=stop_s_max)
+        left = _left_after(left, stop_s_max)
     _signal(left, signal.SIGKILL)
-    _, left = psutil.wait_procs(left, timeout=KILL_S_MAX)
-    left = [process for process in left if start_mark(process.pid) is not None]
+    left = _left_after(left, KILL_S_MAX)
     if left:
         raise TimeoutError(
             f"processes {[process.pid for process in left]} survived SIGKILL for {KILL_S_MAX:g} s"
         )
+
+
+def _left_after(processes: list[psutil.Process], wait_s: float) -> list[psutil.Process]:
+    """Wait for processes to end. Returns: those that have not; one that ended but whose parent has not taken notice has."""
+    left, give_up_s = processes, time.monotonic() + wait_s
+    while left and time.monotonic() < give_up_s:
+        _, left = psutil.wait_procs(left, timeout=WAIT_STEP_S)
+        left = [process for process in left if start_mark(process.pid) is not None]
+    return left
 
 
 def clear_leftovers(data: Path, *, stop_s_max: float) -> int:
