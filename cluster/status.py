@@ -53,10 +53,11 @@ class Heard:
 
     async def listen(self, connection: NatsConnection) -> None:
         """Hear everything from now on. Raises: OperatingError."""
-        await connection.subscribe("heads.>", self._hear_shard)
-        await connection.subscribe("hosts.*", self._hear_host)
+        await connection.subscribe("heads.>", self.hear_shard)
+        await connection.subscribe("hosts.*", self.hear_host)
 
-    def _hear_shard(self, subject: str, reply: str, data: bytes, headers: dict[str, str] | None) -> None:
+    def hear_shard(self, subject: str, reply: str, data: bytes, headers: dict[str, str] | None) -> None:
+        """Take a message of `heads.>`."""
         head = _decode_shard(data)
         key = (head.kind, head.shard)
         known = self.shards.get(key)
@@ -64,7 +65,8 @@ class Heard:
             self.shards[key] = head
             self.heard_s[key] = time.monotonic()
 
-    def _hear_host(self, subject: str, reply: str, data: bytes, headers: dict[str, str] | None) -> None:
+    def hear_host(self, subject: str, reply: str, data: bytes, headers: dict[str, str] | None) -> None:
+        """Take a message of `hosts.*`."""
         head = _decode_host(data)
         self.hosts[head.incarnation] = head
         self.heard_s[head.incarnation] = time.monotonic()
@@ -138,7 +140,7 @@ async def read_status(data: Path) -> Status:
         data=str(data),
         supervisor={"pid": found.supervisor.pid, "state": "running"},
         servers=_servers(found),
-        actors=_actors(heard, last, _expected(data, credentials, heard)),
+        actors=actors_of(heard, last, _expected(data, credentials, heard)),
     )
 
 
@@ -170,7 +172,7 @@ async def _hear(found: Run, credentials: Credentials) -> tuple[Heard, dict[str, 
 
 
 async def _last_sequences(connection: NatsConnection, followers: list[int]) -> dict[str, int]:
-    last = {"fills.>": await _last_sequence(connection, INGRESS, ">")}
+    last = {"ingress": await _last_sequence(connection, INGRESS, ">")}
     for shard in followers:
         subject = f"executions.*.{shard}"
         last[subject] = await _last_sequence(connection, EXECUTIONS, subject)
@@ -223,7 +225,8 @@ def _expected(data: Path, credentials: Credentials, heard: Heard) -> list[tuple[
     ]
 
 
-def _actors(heard: Heard, last: dict[str, int], expected: list[tuple[str, int]]) -> list[Actor]:
+def actors_of(heard: Heard, last: dict[str, int], expected: list[tuple[str, int]]) -> list[Actor]:
+    """Tell the hosts heard, and the expected shards that no host was heard of. `last` are the inputs' last sequences."""
     actors: list[Actor] = []
     missing = set(expected)
     for host in heard.hosts.values():
@@ -277,7 +280,7 @@ def _lag(head: ShardHead, heard: Heard, last: dict[str, int]) -> dict[str, int]:
         return max(0, last.get(subject, 0) - (cursor.sequence if cursor else 0))
 
     if head.kind == "creator":
-        return {"ingress": behind(Source.INGRESS, "fills.>")}
+        return {"ingress": behind(Source.INGRESS, "ingress")}
     frames = 0
     for kind, shard in heard.shards:
         if kind == "creator":

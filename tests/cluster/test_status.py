@@ -1,0 +1,86 @@
+"""`lockstep status` without servers: what is refused, how shards and their lag are told. The real thing: tests/kill/test_status.py."""
+
+import asyncio
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from actors.heads import CursorHead, HostHead, ShardHead
+from cluster.cli import main
+from cluster.errors import ClusterError
+from cluster.run_file import RunFile
+from cluster.status import Heard, actors_of, read_status
+from engine.frame import NO_ROW
+
+
+def shard_head(
+    kind: str, shard: int, number: int, *cursors: CursorHead, epoch: int = 1, **counts: int
+) -> bytes:
+    head = ShardHead(kind, shard, "x", "live", epoch, number, number, 0, True, cursors, counts)
+    return msgspec.json.encode(head)
+
+
+def heard(*heads: bytes, hosts: tuple[HostHead, ...] = ()) -> Heard:
+    found = Heard()
+    for head in heads:
+        found.hear_shard("", "", head, None)
+    for host in hosts:
+        found.hear_host("", "", msgspec.json.encode(host), None)
+    return found
+
+
+def test_status_of_nothing_is_one_line_and_exit_code_1(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.argv", ["lockstep", "status", "--data", str(tmp_path)])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 1
+    error = capsys.readouterr().err
+    assert error.startswith(f"lockstep: {tmp_path}: expected a running cluster, found none")
+    assert error.count("\n") == 1
+
+
+def test_lag_counts_what_each_input_holds_beyond_the_cursor() -> None:
+    cursors = (CursorHead("creator_journal", 0, 7, 70, NO_ROW), CursorHead("executions", 0, 40, 40, NO_ROW))
+    found = heard(
+        shard_head("creator", 0, 10, CursorHead("ingress", 0, 90, 90, NO_ROW)),
+        shard_head("follower", 1, 5, *cursors),
+        shard_head("gateway", 0, 3, queued_orders=12),
+        hosts=(
+            HostHead("creator-0-t-1", "creator", 11, {"0": "live"}),
+            HostHead("follower-1-t-2", "follower", 12, {"1": "live"}),
+            HostHead("gateway-0-t-3", "gateway", 13, {"0": "live"}),
+        ),
+    )
+    actors = actors_of(found, {"ingress": 100, "executions.*.1": 42}, [])
+    assert [actor.shards[0].lag for actor in actors] == [
+        {"ingress": 10},
+        {"creator": 3, "executions": 2},
+        {"orders": 12},
+    ]
+
+
+def test_a_shard_that_is_not_heard_is_silent_and_a_superseded_head_is_ignored() -> None:
+    found = heard(
+        shard_head("creator", 0, 10, epoch=3),
+        shard_head("creator", 0, 9, epoch=2),
+        hosts=(HostHead("creator-0-t-1", "creator", 11, {"0": "replaying"}),),
+    )
+    actors = actors_of(found, {}, [("creator", 0), ("follower", 0)])
+    assert [(actor.kind, actor.pid, actor.state) for actor in actors] == [
+        ("creator", 11, "replaying"),
+        ("follower", None, "silent"),
+    ]
+    assert actors[0].shards[0].frame == 10
+
+
+def test_what_a_killed_supervisor_left_is_not_a_running_cluster(tmp_path: Path) -> None:
+    run_file = RunFile(tmp_path)
+    dead = msgspec.structs.replace(run_file.run.supervisor, started="another boot/1")
+    (tmp_path / "run.json").write_bytes(
+        msgspec.json.encode(msgspec.structs.replace(run_file.run, supervisor=dead))
+    )
+    with pytest.raises(ClusterError, match="found what a killed one left"):
+        asyncio.run(read_status(tmp_path))
