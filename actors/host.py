@@ -101,8 +101,9 @@ class Host:
     async def _until_over(self, shards: list[asyncio.Task[None]]) -> None:
         await asyncio.wait(shards, return_when=asyncio.FIRST_COMPLETED)
         while not all(shard.done() for shard in shards):
-            # A shard that crashed is taken up again by this host's successor, so the neighbours end too; they recover in no time.
-            if any(actor.core.phase is Phase.CRASHED for actor in self._actors.values()):
+            # A shard that crashed, or that a host long given up took over when it started late after all, is taken up again by this
+            # host's successor, so the neighbours end too; they recover in no time.
+            if any(actor.core.phase in (Phase.CRASHED, Phase.LOST) for actor in self._actors.values()):
                 self.stop()
             await asyncio.wait(
                 [shard for shard in shards if not shard.done()], return_when=asyncio.FIRST_COMPLETED
