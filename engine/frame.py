@@ -149,10 +149,12 @@ def decode_head(data: bytes | memoryview) -> tuple[FrameHead, int]:
     return FrameHead(key, epoch, number, time_ns, previous, tuple(cursors), settings, engine), start
 
 
-def decode_frame(data: bytes | memoryview) -> tuple[FrameHead, list[Any]]:
-    """Decode a whole frame. Raises: FrameError."""
+def decode_frame(
+    data: bytes | memoryview, *, skipped: frozenset[int] = frozenset()
+) -> tuple[FrameHead, list[Any]]:
+    """Decode a whole frame, but for sections of the skipped tags. Raises: FrameError."""
     head, start = decode_head(data)
     try:
-        return head, list(walk_sections(memoryview(data)[start:], EVENT_TYPES))
+        return head, list(walk_sections(memoryview(data)[start:], EVENT_TYPES, skipped=skipped))
     except SectionError as error:
         raise FrameError(f"frame {head.key} number {head.number}: {error}") from error

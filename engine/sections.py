@@ -178,8 +178,13 @@ class UnknownSection:
     tag: int
 
 
-def walk_sections(data: memoryview, types: dict[int, type]) -> Iterator[Any]:
-    """Yield the decoded sections in order; unknown optional ones as `UnknownSection`. Raises: SectionError."""
+def walk_sections(
+    data: memoryview, types: dict[int, type], *, skipped: frozenset[int] = frozenset()
+) -> Iterator[Any]:
+    """Yield the decoded sections in order; unknown optional ones as `UnknownSection`, those with a skipped tag not at all.
+
+    Raises: SectionError.
+    """
     if len(data) < _COUNT.size:
         raise SectionError(f"sections: expected a directory, found {len(data)} bytes")
     (count,) = _COUNT.unpack_from(data, 0)
@@ -191,7 +196,9 @@ def walk_sections(data: memoryview, types: dict[int, type]) -> Iterator[Any]:
         raise SectionError(f"sections: directory and length {len(data)} disagree")
     for tag, flags, length in entries:
         known = types.get(tag)
-        if known is not None:
+        if tag in skipped:
+            pass
+        elif known is not None:
             yield decode_section(known, data[start : start + length])
         elif flags & REQUIRED:
             raise SectionError(
