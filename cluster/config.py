@@ -169,6 +169,10 @@ class SupervisionOptions(msgspec.Struct, frozen=True, kw_only=True):
     heartbeat_missing_ms_max: Annotated[
         int, Meta(ge=100, le=600_000, description="Silence after which a host is replaced, ms.")
     ] = 3000
+    server_silent_s_max: Annotated[
+        int,
+        Meta(ge=1, le=3600, description="Silence after which a server is ended and started again, seconds."),
+    ] = 10
     start_s_max: Annotated[
         int, Meta(ge=1, le=3600, description="Time a server or a host has to become ready, seconds.")
     ] = 60

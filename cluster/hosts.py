@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 _log = structlog.get_logger()
 
 CHECK_S = 0.1
+AWAY_S = 1.0
+"""The longest pause between two checks after which silence still means anything."""
 
 
 @dataclass(slots=True)
@@ -65,7 +67,7 @@ class HostKeeper:
         self._is_connected = is_connected
         self._numbers = itertools.count(1)
         self._token = secrets.token_hex(3)
-        self._connected_s = time.monotonic()
+        self._connected_s = self._checked_s = time.monotonic()
         self._tasks: list[asyncio.Task[None]] = []
         self._changed = asyncio.Event()
         self._is_suspended = False
@@ -179,7 +181,10 @@ class HostKeeper:
 
     def _is_silent(self, slot: Slot) -> bool:
         now_s = time.monotonic()
-        if not self._is_connected():
+        # Whoever was stopped or starved itself has heard nobody meanwhile.
+        was_away = now_s - self._checked_s > AWAY_S
+        self._checked_s = now_s
+        if was_away or not self._is_connected():
             self._connected_s = now_s
             return False
         # A host that has not been heard yet is still being started; a new connection to NATS gives everyone time to speak again.

@@ -1,6 +1,6 @@
 """Child programs that are kept running.
 
-    STOPPED --start--> STARTING --ready--> RUNNING --exit--> STARTING (after a pause that doubles) --stop--> STOPPED
+    STOPPED --start--> STARTING --ready--> RUNNING --exit, or silence--> STARTING (after a pause that doubles) --stop--> STOPPED
 
 A program is started in a session of its own, so that Ctrl-C reaches the supervisor alone, writes to its own log file, and is written
 down in run.json before anything waits for it. Its preparation runs before every start: starting is always recovery.
@@ -16,6 +16,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import NamedTuple
 
+import psutil
 import structlog
 
 from cluster.config import SupervisionOptions
@@ -25,6 +26,8 @@ from cluster.run_file import SERVER_ROLE, RunFile
 log = structlog.get_logger()
 
 READY_POLL_S = 0.02
+READY_S_MAX = 2.0
+PROBE_S = 2.0
 LOG_TAIL_BYTES = 2000
 STEADY_S = 10.0
 """After running this long a program's next restart begins with the shortest pause again."""
@@ -123,7 +126,7 @@ class ChildProgram:
                     f"its log {self.program.log_path} ends with:\n{self._log_tail()}"
                 )
             try:
-                if await asyncio.wait_for(self.program.ready(), timeout=2.0):
+                if await asyncio.wait_for(self.program.ready(), timeout=READY_S_MAX):
                     return
             except (OSError, TimeoutError):
                 pass
@@ -139,7 +142,7 @@ class ChildProgram:
             process = self._process
             assert process is not None
             began = time.monotonic()
-            status = await process.wait()
+            status = await self._until_over(process)
             _kill_group(process.pid)
             self._ready.clear()
             self.state = ProgramState.STARTING
@@ -154,6 +157,30 @@ class ChildProgram:
             except (ServerError, OSError) as error:
                 log.error("program_start_failed", name=self.program.name, error=str(error))
                 await self._end()
+
+    async def _until_over(self, process: asyncio.subprocess.Process) -> int:
+        """Wait until the program ends; one that is stopped, or answers nothing, for too long is ended. Returns: its status."""
+        ended = asyncio.ensure_future(process.wait())
+        answered_s = time.monotonic()
+        try:
+            while not ended.done():
+                await asyncio.wait([ended], timeout=PROBE_S)
+                if ended.done() or await self._answers(process.pid):
+                    answered_s = time.monotonic()
+                elif time.monotonic() - answered_s > self._options.server_silent_s_max:
+                    log.warning("program_silent", name=self.program.name, pid=process.pid)
+                    _kill_group(process.pid)
+            return ended.result()
+        finally:
+            ended.cancel()
+
+    async def _answers(self, pid: int) -> bool:
+        try:
+            if psutil.Process(pid).status() == psutil.STATUS_STOPPED:
+                return False
+            return await asyncio.wait_for(self.program.ready(), timeout=READY_S_MAX)
+        except (OSError, TimeoutError, psutil.Error):
+            return False
 
     async def _end(self) -> None:
         """End the current incarnation and whatever is left of its process group."""

@@ -187,6 +187,9 @@ async def _answers(url: str) -> bool:
         connection = await asyncpg.connect(url, timeout=2.0)
     except (asyncpg.CannotConnectNowError, asyncpg.PostgresConnectionError):
         return False
+    except asyncpg.TooManyConnectionsError:
+        # It serves others.
+        return True
     await connection.close(timeout=2.0)
     return True
 

@@ -19,7 +19,9 @@ from cluster.run_file import RunFile, read_run, record_of, start_mark
 
 pytestmark = pytest.mark.real
 
-OPTIONS = SupervisionOptions(restart_ms_min=1, restart_ms_max=5, start_s_max=5, stop_s_max=1)
+OPTIONS = SupervisionOptions(
+    restart_ms_min=1, restart_ms_max=5, start_s_max=5, stop_s_max=1, server_silent_s_max=1
+)
 WAIT_S = 20.0
 
 
@@ -51,6 +53,19 @@ def make(tmp_path: Path, script: str, run_file: RunFile | None = None) -> ChildP
 
 
 SERVE = "import time; open(mark, 'w').close(); time.sleep(600)"
+
+
+async def test_program_that_is_stopped_is_ended_and_started_again(tmp_path: Path) -> None:
+    child = make(tmp_path, SERVE)
+    await child.start()
+    try:
+        stopped = child.pid
+        assert stopped is not None
+        os.kill(stopped, signal.SIGSTOP)
+        await until(lambda: child.state is ProgramState.RUNNING and child.pid not in (stopped, None))
+        assert start_mark(stopped) is None
+    finally:
+        await child.stop()
 
 
 async def test_program_that_is_killed_is_started_again_and_recorded_anew(tmp_path: Path) -> None:

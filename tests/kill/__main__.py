@@ -18,7 +18,7 @@ from pathlib import Path
 
 from tests.kill.checks import check
 from tests.kill.running import RunningCluster
-from tests.kill.strikes import HOSTS, PARTS, Victim, is_replaced, victims
+from tests.kill.strikes import HOSTS, PARTS, SERVERS, Victim, is_replaced, victims
 from tests.load import Load, LoadSettings
 
 REPLACED_S_MAX = 60.0
@@ -42,7 +42,7 @@ class Rounds:
         kind = self._random.choices(list(WEIGHTS), list(WEIGHTS.values()))[0]
         parts = self._random.choices(PARTS, PART_WEIGHTS, k=2)
         moments = [self._random.uniform(0.0, 1.5), self._random.uniform(0.0, 3.0)]
-        part_of_hosts, waits = self._random.choice(HOSTS), self._random.random() < 0.6
+        stopped_part, waits = self._random.choice((*HOSTS, *HOSTS, *SERVERS)), self._random.random() < 0.6
         await asyncio.sleep(moments[0])
         self._struck = []
         began_s = time.monotonic()
@@ -56,7 +56,7 @@ class Rounds:
                 await asyncio.sleep(moments[1])
                 struck += await self._strike(parts[1:])
             case "stop":
-                struck = await self._stop(part_of_hosts)
+                struck = await self._stop(stopped_part)
             case _:
                 struck = ["supervisor and everything"]
                 await asyncio.to_thread(self._cluster.kill)
@@ -80,7 +80,7 @@ class Rounds:
         return struck
 
     async def _stop(self, part: str) -> list[str]:
-        """Stop a host until it is replaced, then let it go on."""
+        """Stop a process until it is replaced, then let it go on."""
         found = victims(part, self._cluster.run, self._load.heard)
         if not found:
             return []
