@@ -24,6 +24,11 @@ class ExecutionIds:
             known |= (numbers >= first) & (numbers <= last)
         return known
 
+    def is_after_all(self, broker: str, prefix: str, number: int) -> bool:
+        """Say whether a number is above every one that was applied: neither it nor any later one was seen."""
+        runs = self._runs.get((broker, prefix))
+        return not runs or number > runs[-1][1]
+
     def add(self, broker: str, prefix: str, numbers: NDArray[np.int64]) -> None:
         """Note that numbers are applied; -1 stands for an id without a number."""
         numbered = np.sort(numbers[numbers >= 0])

@@ -20,6 +20,7 @@ from engine.follower import FollowerShard
 from engine.order_state import ExecType
 from engine.orders import ENDS, OrderBlock, is_any
 from engine.sizing import Terms
+from engine.tables import as_run
 from engine.units import MONEY_MAX, PRICE_MAX
 
 _APPLIED = (ExecType.TRADE, *ENDS)
@@ -56,6 +57,11 @@ def decide_reports(
     park.
     """
     key = OrderKey(report.cause_kind, report.creator_shard, report.cause_number, report.leg, report.attempt)
+    block = _block_filled_by(shard, broker, key, report)
+    if block is not None:
+        yield _applied(broker, key, report, sequence)
+        yield from after_reports(shard, block, block.rows, block.rows[:0], terms, event_time_ns)
+        return
     fresh = is_any(report.exec_types, _APPLIED) & ~shard.execution_ids.seen(
         broker, report.prefix, report.numbers
     )
@@ -75,6 +81,34 @@ def decide_reports(
         distinct = _first_of_each(rest.subscriptions)
         now, rest = _select(rest, np.flatnonzero(distinct)), _select(rest, np.flatnonzero(~distinct))
         yield from _decide_distinct(shard, broker, key, now, sequence, terms, event_time_ns)
+
+
+def _block_filled_by(
+    shard: FollowerShard, broker: str, key: OrderKey, report: ExecutionsReported
+) -> OrderBlock | None:
+    """Find the block whose orders these are, each traded once, all new and within what is left: what nearly every message says.
+
+    Returns: None when anything is otherwise; the rules for single rows then tell. Cost: `latency`, `sustained`.
+    """
+    subscriptions, numbers, count = report.subscriptions, report.numbers, len(report.subscriptions)
+    if shard.brokers != [broker] or int(numbers[0]) < 0 or not (report.exec_types == ExecType.TRADE).all():
+        return None
+    if (numbers[1:] <= numbers[:-1]).any() or not shard.execution_ids.is_after_all(
+        broker, report.prefix, int(numbers[0])
+    ):
+        return None
+    for block in shard.orders.blocks(key):
+        if len(block.rows) == count:
+            own = block.book.subscriptions["subscription"][as_run(block.rows)]
+            if own[0] == subscriptions[0] and np.array_equal(own, subscriptions):
+                return block if _fits_whole(block, report) else None
+    return None
+
+
+def _fits_whole(block: OrderBlock, report: ExecutionsReported) -> bool:
+    quantities = report.quantities
+    fits = (quantities > 0) & (quantities <= block.quantity - block.filled) & block.is_open
+    return bool(fits.all()) and bool(_in_range(report, slice(None)).all())
 
 
 def _is_of(shard: FollowerShard, broker: str, subscriptions: NDArray[np.int64]) -> NDArray[np.bool_]:
@@ -176,7 +210,7 @@ def _open_orders(
                 yield block, rows[there], chosen[there], block.quantity[at] - block.filled[at]
 
 
-def _in_range(report: ExecutionsReported, which: NDArray[np.int64]) -> NDArray[np.bool_]:
+def _in_range(report: ExecutionsReported, which: NDArray[np.int64] | slice) -> NDArray[np.bool_]:
     prices, fees = report.prices[which], report.fees[which]
     return (prices > 0) & (prices <= PRICE_MAX) & (fees >= -MONEY_MAX) & (fees <= MONEY_MAX)
 
