@@ -88,7 +88,10 @@ def trade(block: OrderBlock, at: NDArray[np.int64], quantity: Int64s, price: Int
     table["cash"][rows] -= block.side * notional + fee
     after = leaves - quantity
     if not block.is_exit:
-        table["reserved"][rows] -= block.reservation(leaves) - block.reservation(after)
+        released = block.reservation(leaves)
+        if after.any():
+            released -= block.reservation(after)
+        table["reserved"][rows] -= released
     _move_position(block, rows, quantity, price, notional)
     slot.open[rows] -= block.side * quantity
     block.filled[where] += quantity
