@@ -62,29 +62,31 @@ class Rounds:
                 await asyncio.to_thread(self._cluster.kill)
                 await asyncio.to_thread(self._cluster.up)
                 await self._load.connect()
-        names = ", ".join(struck) or "nobody: none of the part was there"
+        names = ", ".join(struck) or "nobody: it ended by itself just before"
         print(f"round {number:3}: {kind:15} {names}", flush=True)
         if waits:
             await self._until_live()
             print(f"           live again after {time.monotonic() - began_s:.1f} s", flush=True)
 
+    async def _victim(self, part: str) -> Victim:
+        """Choose a process of a part, waiting until there is one: it may just be recovering."""
+
+        def found() -> list[Victim]:
+            return victims(part, self._cluster.run, self._load.heard)
+
+        await _until(lambda: bool(found()), f"a live {part}")
+        return self._random.choice(found())
+
     async def _strike(self, parts: list[str]) -> list[str]:
-        struck: list[str] = []
-        for part in parts:
-            found = victims(part, self._cluster.run, self._load.heard)
-            if found:
-                victim = self._random.choice(found)
-                if victim.send(signal.SIGKILL):
-                    self._struck.append(victim)
-                    struck.append(str(victim))
-        return struck
+        """Kill one process of each part at once. Returns: whom."""
+        chosen = {victim.pid: victim for victim in [await self._victim(part) for part in parts]}
+        struck = [victim for victim in chosen.values() if victim.send(signal.SIGKILL)]
+        self._struck += struck
+        return [str(victim) for victim in struck]
 
     async def _stop(self, part: str) -> list[str]:
         """Stop a process until it is replaced, then let it go on."""
-        found = victims(part, self._cluster.run, self._load.heard)
-        if not found:
-            return []
-        victim = self._random.choice(found)
+        victim = await self._victim(part)
         if not victim.send(signal.SIGSTOP):
             return []
         await _until(lambda: is_replaced(victim, self._cluster.run, self._load.heard), f"{victim} replaced")

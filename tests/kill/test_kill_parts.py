@@ -54,17 +54,21 @@ async def test_a_killed_part_is_replaced_and_nothing_is_lost_or_doubled(
         await check(cluster, load)
 
 
-@pytest.mark.parametrize("part", HOSTS)
-async def test_a_stopped_host_is_replaced_and_no_longer_counts(cluster: RunningCluster, part: str) -> None:
-    async with Load(cluster.data, name=f"stop-{part}", seed=2, settings=SETTINGS) as load:
+async def test_stopped_hosts_are_replaced_and_no_longer_count(cluster: RunningCluster) -> None:
+    async with Load(cluster.data, name="stop", seed=2, settings=SETTINGS) as load:
         await load.open_all()
         load.start()
         await until_fills(load, FILLS_BEFORE)
-        victim = await victim_of(part, cluster, load)
-        assert victim.send(signal.SIGSTOP)
-        await until(lambda: is_replaced(victim, cluster.run, load.heard), f"{victim} replaced")
-        victim.send(signal.SIGCONT)
-        await until(lambda: not victim.is_alive(), f"{victim} to end once it went on")
+        stopped = [await victim_of(part, cluster, load) for part in HOSTS]
+        assert all(victim.send(signal.SIGSTOP) for victim in stopped)
+        for victim in stopped:
+            await until(lambda: is_replaced(victim, cluster.run, load.heard), f"{victim} replaced")  # noqa: B023
+        for victim in stopped:
+            victim.send(signal.SIGCONT)
+        await until(
+            lambda: not any(victim.is_alive() for victim in stopped),
+            "what was stopped to end once it went on",
+        )
         await until_fills(load, FILLS_AFTER)
         await load.stop()
         await check(cluster, load)

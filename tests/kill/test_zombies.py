@@ -44,20 +44,22 @@ async def outlive(cluster: RunningCluster, load: Load, kind: str) -> None:
     try:
         await until(lambda: of_zombie() and epoch() > 0, f"the zombie of {kind} to own its shard")
         mine = epoch()
-        pause.is_armed = True
+        pause.is_armed = zombie.append_pause.is_armed = True
         await asyncio.wait_for(pause.reached.wait(), 30)
         await until(lambda: not of_zombie() and epoch() > mine, f"a successor of the zombie of {kind}")
         written = await frames_of_epoch(zombie, kind, mine)
         pause.go.set()
+        if kind == "gateway":
+            await until(lambda: bool(pause.refusals), "the broker's answer to the zombie")
+            assert all(refusal.startswith("epoch") for refusal in pause.refusals)
+            zombie.append_pause.go.set()
         ended = await asyncio.wait_for(running, 30)
         assert "lost" in ended, f"expected the zombie to find its shard lost, found {ended!r}"
         assert pause.replies == []
         assert await frames_of_epoch(zombie, kind, mine) == written
-        if kind == "gateway":
-            assert pause.refusals
-            assert all(refusal.startswith("epoch") for refusal in pause.refusals)
     finally:
         pause.go.set()
+        zombie.append_pause.go.set()
         running.cancel()
         await asyncio.gather(running, return_exceptions=True)
 

@@ -39,10 +39,13 @@ class Pause:
 
 
 class Zombie:
-    """One host of one shard, paused in its appends (creator, follower) or in handing orders over (gateway)."""
+    """One host of one shard, paused in its appends, a gateway also in handing orders over: `append_pause` is then another one, for
+    what is refused to a gateway's journal must not keep it from trying its orders.
+    """
 
     def __init__(self, cluster: RunningCluster, kind: str, shard: int) -> None:
         self.pause = Pause()
+        self.append_pause = Pause() if kind == "gateway" else self.pause
         self._kind = kind
         self._credentials = read_credentials(cluster.data)
         settings = shard_settings(load(CONFIG))
@@ -70,10 +73,9 @@ class Zombie:
                 number: (name, _PausedBroker(broker, self.pause))
                 for number, (name, broker) in connected.brokers.items()
             }
-            return connected._replace(ports=ports, brokers=brokers)
-        return connected._replace(
-            ports=ports._replace(journal=_PausedJournal(connected.ports.journal, self.pause))
-        )
+            connected = connected._replace(brokers=brokers)
+        journal = _PausedJournal(connected.ports.journal, self.append_pause)
+        return connected._replace(ports=ports._replace(journal=journal))
 
 
 class _PausedJournal:
