@@ -71,11 +71,14 @@ class Rounds:
     async def _victim(self, part: str) -> Victim:
         """Choose a process of a part, waiting until there is one: it may just be recovering."""
 
-        def found() -> list[Victim]:
-            return victims(part, self._cluster.run, self._load.heard)
+        found: list[Victim] = []
 
-        await _until(lambda: bool(found()), f"a live {part}")
-        return self._random.choice(found())
+        def is_there() -> bool:
+            found[:] = victims(part, self._cluster.run, self._load.heard)
+            return bool(found)
+
+        await _until(is_there, f"a live {part}")
+        return self._random.choice(found)
 
     async def _strike(self, parts: list[str]) -> list[str]:
         """Kill one process of each part at once. Returns: whom."""
