@@ -5,6 +5,7 @@ shard, one cause, leg and attempt, one symbol and side, so that everything but s
 stands once. Order ids are the two halves of `engine.identity`.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -134,8 +135,13 @@ def is_block(data: bytes) -> bool:
     return data[:4] == _MAGIC
 
 
-def decode_block(data: bytes | memoryview) -> list[Any]:
-    """Decode one block's sections. Raises: SectionError."""
+def walk_block(data: bytes | memoryview) -> Iterator[Any]:
+    """Decode one block's sections, one after the other. Raises: SectionError."""
     if bytes(data[:4]) != _MAGIC:
         raise SectionError(f"block: expected {_MAGIC!r}, found {bytes(data[:4])!r}")
-    return list(walk_sections(memoryview(data)[4:], BLOCK_TYPES))
+    yield from walk_sections(memoryview(data)[4:], BLOCK_TYPES)
+
+
+def decode_block(data: bytes | memoryview) -> list[Any]:
+    """Decode one block's sections. Raises: SectionError."""
+    return list(walk_block(data))

@@ -21,8 +21,9 @@ from engine.order_state import ExecType
 from engine.orders import ENDS, OrderBlock, is_any
 from engine.sizing import Terms
 from engine.tables import as_run
-from engine.units import MONEY_MAX, PRICE_MAX
+from engine.units import MONEY_MAX, PRICE_MAX, QUANTITY_ONE
 
+_CASH_MAX = 1 << 60
 _APPLIED = (ExecType.TRADE, *ENDS)
 
 
@@ -108,7 +109,7 @@ def _block_filled_by(
 def _fits_whole(block: OrderBlock, report: ExecutionsReported) -> bool:
     quantities = report.quantities
     fits = (quantities > 0) & (quantities <= block.quantity - block.filled) & block.is_open
-    return bool(fits.all()) and bool(_in_range(report, slice(None)).all())
+    return bool(fits.all()) and bool((_in_range(report, slice(None)) & _has_room(block, block.rows)).all())
 
 
 def _is_of(shard: FollowerShard, broker: str, subscriptions: NDArray[np.int64]) -> NDArray[np.bool_]:
@@ -131,6 +132,12 @@ def _first_of_each(numbers: NDArray[np.int64]) -> NDArray[np.bool_]:
         first[:] = False
         first[np.unique(numbers, return_index=True)[1]] = True
     return first
+
+
+def in_slices(report: ExecutionsReported, rows_max: int) -> Iterator[ExecutionsReported]:
+    """Split a long report."""
+    for start in range(0, len(report.subscriptions), rows_max):
+        yield _select(report, np.arange(start, min(start + rows_max, len(report.subscriptions))))
 
 
 def _select(report: ExecutionsReported, which: NDArray[np.int64]) -> ExecutionsReported:
@@ -170,7 +177,8 @@ def _decide_distinct(
     known = (report.subscriptions >= 0) & (report.subscriptions < shard.places.count)
     for block, rows, which, leaves in _open_orders(shard, key, report.subscriptions, known):
         ended, quantities = is_any(report.exec_types[which], ENDS), report.quantities[which]
-        fits = ended | ((quantities > 0) & (quantities <= leaves) & _in_range(report, which))
+        fits = (quantities > 0) & (quantities <= leaves) & _in_range(report, which) & _has_room(block, rows)
+        fits |= ended
         if report.numbers[which[0]] < 0 and shard.orders.has_unnumbered(
             key, int(report.subscriptions[which[0]]), report.prefix
         ):
@@ -211,8 +219,16 @@ def _open_orders(
 
 
 def _in_range(report: ExecutionsReported, which: NDArray[np.int64] | slice) -> NDArray[np.bool_]:
-    prices, fees = report.prices[which], report.fees[which]
-    return (prices > 0) & (prices <= PRICE_MAX) & (fees >= -MONEY_MAX) & (fees <= MONEY_MAX)
+    quantities, prices, fees = report.quantities[which], report.prices[which], report.fees[which]
+    fits = (prices > 0) & (prices <= PRICE_MAX) & (fees >= -MONEY_MAX) & (fees <= MONEY_MAX)
+    # Far from exact, and far from where a product of two allowed numbers would exceed 64 bits.
+    return fits & (quantities.astype(np.float64) * prices <= float(MONEY_MAX) * QUANTITY_ONE)
+
+
+def _has_room(block: OrderBlock, rows: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Say whose cash stays within 64 bits whatever the next execution says: a broker may say anything, again and again."""
+    cash = block.book.subscriptions["cash"][as_run(rows)]
+    return (cash <= _CASH_MAX) & (cash >= -_CASH_MAX)
 
 
 def _applied(broker: str, key: OrderKey, report: ExecutionsReported, sequence: int) -> ExecutionsApplied:

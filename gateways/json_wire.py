@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 
 from actors.errors import BadInputError
-from engine.blocks import ExecutionsReported, decode_block, is_block
+from engine.blocks import ExecutionsReported, is_block, walk_block
 from engine.commands import (
     AccountCommand,
     AccountOpened,
@@ -15,9 +15,12 @@ from engine.commands import (
     Unfollowed,
 )
 from engine.creator import FillInput, MarkInput, Refused
-from engine.identity import unpack_order_id
+from engine.identity import ATTEMPT_MAX, LEG_MAX, SHARDS_MAX, CauseKind, unpack_order_id
 from engine.sections import SectionError, column_of
 from gateways import wire
+
+EXECUTIONS_MAX = 1 << 18
+"""Most executions in one block message."""
 
 
 class JsonWire:
@@ -51,18 +54,27 @@ class JsonWire:
         """Read a message on `executions.<broker>.<shard>`: a block, or JSON."""
         if not is_block(data):
             return [_report(execution) for execution in wire.decode_executions(subject, data)]
-        shard = subject.rpartition(".")[2]
+        shard = _shard(subject)
+        sections: list[ExecutionsReported] = []
+        rows = 0
         try:
-            sections = decode_block(data)
+            # One section after the other: a column of one value costs its reader memory, not its writer bytes.
+            for section in walk_block(data):
+                if not isinstance(section, ExecutionsReported) or section.follower_shard != shard:
+                    raise BadInputError(
+                        "malformed",
+                        f"block: expected executions of shard {shard}, found {type(section).__name__}",
+                    )
+                _check_lengths(section)
+                _check_ranges(section)
+                rows += len(section.subscriptions)
+                if rows > EXECUTIONS_MAX:
+                    raise BadInputError(
+                        "size", f"block: expected at most {EXECUTIONS_MAX} executions, found more"
+                    )
+                sections.append(section)
         except SectionError as error:
             raise BadInputError("malformed", str(error)) from error
-        for section in sections:
-            if not isinstance(section, ExecutionsReported) or str(section.follower_shard) != shard:
-                raise BadInputError(
-                    "malformed",
-                    f"block: expected executions of shard {shard}, found {type(section).__name__}",
-                )
-            _check_lengths(section)
         return sections
 
     def creator_command(self, subject: str, data: bytes) -> OpenCreator:
@@ -132,6 +144,15 @@ def _report(execution: wire.Execution) -> ExecutionsReported:
     )
 
 
+def _shard(subject: str) -> int:
+    shard = subject.rpartition(".")[2]
+    if not shard.isdecimal() or len(shard) > 5:
+        raise BadInputError(
+            "subject", f"subject: expected executions.<broker>.<shard number>, found {subject[:60]!r}"
+        )
+    return int(shard)
+
+
 def _check_lengths(report: ExecutionsReported) -> None:
     columns = (
         report.numbers,
@@ -146,3 +167,27 @@ def _check_lengths(report: ExecutionsReported) -> None:
         raise BadInputError(
             "malformed", f"block: expected columns of one length above zero, found {sorted(lengths)}"
         )
+
+
+def _check_ranges(report: ExecutionsReported) -> None:
+    """Check that every row names an order that could be, and that its execution has a number."""
+    for name, limit in (
+        ("cause_kind", len(CauseKind)),
+        ("creator_shard", SHARDS_MAX),
+        ("cause_number", 1 << 36),
+        ("leg", LEG_MAX + 1),
+        ("attempt", ATTEMPT_MAX + 1),
+    ):
+        if not 0 <= getattr(report, name) < limit:
+            raise BadInputError(
+                "order_id", f"block: expected a {name} below {limit}, found {getattr(report, name)}"
+            )
+    for name, column, limit in (
+        ("numbers", report.numbers, 1 << 62),
+        ("subscriptions", report.subscriptions, 1 << 32),
+    ):
+        least, most = int(column.min()), int(column.max())
+        if least < 0 or most >= limit:
+            raise BadInputError(
+                "malformed", f"block: expected {name} of 0 to {limit - 1}, found {least} to {most}"
+            )

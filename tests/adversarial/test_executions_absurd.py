@@ -1,0 +1,151 @@
+"""A broker may say anything about executions: what makes no sense is refused, the shard goes on, nothing counts twice or is lost (P8)."""
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from actors.creator import CreatorShardActor
+from actors.follower import FollowerShardActor
+from engine.blocks import ExecutionsReported, encode_block
+from engine.commands import Follow, OpenAccount
+from engine.events import ExecutionsApplied, InputsRefused, SignalDecided
+from engine.frame import ShardKey, ShardKind
+from engine.identity import OrderId
+from engine.order_state import ExecType
+from tests.adversarial.stage import START_NS, TIME, Stage, command, hash_of, turns
+
+FOLLOWER = ShardKey(ShardKind.FOLLOWER, 0)
+
+
+def ones(*values: int) -> Any:
+    return np.array(values, np.int64)
+
+
+def report(**changes: Any) -> ExecutionsReported:
+    """Make a report on the first order of signal 1."""
+    plain = ExecutionsReported(
+        0, "x-", 0, 0, 1, 0, 0, START_NS, ones(1), ones(0), ones(ExecType.TRADE), ones(10**7), ones(10**8), ones(0)
+    )  # fmt: skip
+    return replace(plain, **changes)
+
+
+async def started(
+    quantity: str = "10", price: str = "100", cash: int = 10**10
+) -> tuple[Stage, CreatorShardActor, FollowerShardActor]:
+    """Two accounts have an open entry each."""
+    stage = Stage()
+    creator, follower = await stage.creator(), await stage.follower()
+    await stage.open_creator(creator, "anna", "10000000000")
+    await turns(follower)
+    for account in ("a", "b"):
+        await command(follower, OpenAccount("open", account), Follow("follow", account, "anna", cash, mode=2))
+    await stage.publish("fills.paper.anna", [stage.fill("AAA", quantity=quantity, price=price)])
+    await turns(creator, follower)
+    assert follower.state.orders.count == 2
+    return stage, creator, follower
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"cause_kind": 9},
+        {"cause_kind": -1},
+        {"creator_shard": 1 << 40},
+        {"cause_number": -1},
+        {"cause_number": 1 << 40},
+        {"leg": 1 << 12},
+        {"attempt": -5},
+        {"subscriptions": ones(-1)},
+        {"subscriptions": ones(1 << 62)},
+        {"numbers": ones(-7)},
+        {"quantities": ones(-(1 << 62))},
+        {"prices": ones(1 << 62)},
+        {"fees": ones(-(1 << 63))},
+        {"exec_types": ones(300)},
+    ],
+)
+async def test_coordinates_out_of_range_stop_nothing(changes: dict[str, Any]) -> None:
+    stage, creator, follower = await started()
+    before = hash_of(follower)
+    await stage.publish("executions.paper.0", encode_block(report(**changes)))
+    await stage.publish("executions.paper.0", encode_block(report()))
+    await turns(creator, follower)
+    (applied,) = stage.events(FOLLOWER, ExecutionsApplied)
+    assert applied.numbers.tolist() == [1]
+    assert hash_of(follower) != before
+    again = await stage.follower()
+    assert hash_of(again) == hash_of(follower)
+
+
+async def test_an_execution_whose_value_exceeds_the_range_is_parked() -> None:
+    """Ten million dollars for each of a million units is no price but a mistake: it must not wrap around in the cash (P7)."""
+    stage, creator, follower = await started(quantity="1000000", price="0.01", cash=10**13)
+    cash = follower.state.books[0].subscriptions["cash"].tolist()
+    await stage.publish(
+        "executions.paper.0", encode_block(report(quantities=ones(10**14), prices=ones(10**13)))
+    )
+    await turns(creator, follower)
+    assert follower.state.books[0].subscriptions["cash"].tolist() == cash
+    (refused,) = stage.events(FOLLOWER, InputsRefused)
+    assert refused.reasons[0].startswith("unmatched_execution")
+
+
+async def test_an_executions_block_that_says_one_thing_four_million_times_stays_small() -> None:
+    stage, creator, follower = await started()
+    count = 1 << 20
+    columns = {
+        name: np.full(count, value, np.int64)
+        for name, value in {
+            "subscriptions": 77, "exec_types": int(ExecType.TRADE), "quantities": 1, "prices": 1, "fees": 0,
+        }.items()
+    }  # fmt: skip
+    await stage.publish(
+        "executions.paper.0", encode_block(report(numbers=np.arange(count), prefix="y-", **columns))
+    )
+    await turns(creator, follower, count=2)
+    refused = stage.events(FOLLOWER, InputsRefused)
+    assert 0 < len(refused) < 1000
+    assert len(stage.server.stream("DEADLETTER").messages) < 1000
+
+
+async def test_the_same_unnumbered_execution_in_one_message_twice_and_late_counts_once() -> None:
+    stage, creator, follower = await started()
+    (decided,) = stage.events(FOLLOWER, SignalDecided)
+    order = OrderId(0, 0, 0, decided.signal, 0, 0, 0)
+    one = {
+        "exec_id": "E1", "order_id": str(order), "exec_type": "trade", "transact_time": TIME,
+        "last_qty": "10", "last_px": "100",
+    }  # fmt: skip
+    await stage.publish("executions.paper.0", [one, one])
+    await turns(creator, follower)
+    await stage.publish("executions.paper.0", [one])
+    await turns(creator, follower)
+    assert len(stage.events(FOLLOWER, ExecutionsApplied)) == 1
+    assert not stage.events(FOLLOWER, InputsRefused)
+
+
+async def test_many_late_repeats_read_the_journal_once() -> None:
+    stage, creator, follower = await started()
+    (decided,) = stage.events(FOLLOWER, SignalDecided)
+    ones_ = [
+        {
+            "exec_id": "E1", "order_id": str(OrderId(0, 0, 0, decided.signal, number, 0, 0)), "exec_type": "trade",
+            "transact_time": TIME, "last_qty": "10", "last_px": "100",
+        }
+        for number in range(50)
+    ]  # fmt: skip
+    await stage.publish("executions.paper.0", ones_)
+    await turns(creator, follower)
+    reads, read = [0], stage.journal.read
+
+    async def counted(*args: Any, **options: Any) -> Any:
+        reads[0] += 1
+        return await read(*args, **options)
+
+    stage.journal.read = counted  # type: ignore[method-assign]
+    await stage.publish("executions.paper.0", ones_)
+    await turns(creator, follower)
+    assert reads[0] <= 4
+    assert len(stage.events(FOLLOWER, ExecutionsApplied)) == 2
