@@ -8,30 +8,45 @@ their journal's order, part by part, so each subscription sees its creator's sig
 
 import asyncio
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import msgspec
 import numpy as np
+from numpy.typing import NDArray
 
 from actors.command_inbox import CommandInbox, PendingCommands
 from actors.committer import Output
 from actors.errors import BadInputError
+from actors.frame_size import FrameSize
 from actors.heads import ShardHead
-from actors.known_executions import applied_in, was_applied
+from actors.known_executions import applied_in, were_applied
 from actors.ports import EXECUTIONS, Feed, Request, StoredMessage, journal_stream
 from actors.settings import ShardSettings
 from actors.shard import Ports, ShardCore, refused_input
 from actors.signal_reader import CreatorFrame, SignalReader, whole
+from engine.blocks import ExecutionsReported
 from engine.commands import Answer, CommandBatch
 from engine.decide import SignalPart, decide_due, decide_part, learn, parts_of, position_of
 from engine.follower import FollowerShard
 from engine.frame import NO_ROW, Cursor, ShardKey, ShardKind, Source
 from engine.identity import cause_high, format_order_id
-from engine.reports import Unmatched, decide_reports, exec_id
+from engine.reports import Unmatched, decide_reports, exec_id, in_slices
 
 REPORT_ROWS_MIN = 16
 REPORT_ROWS_MAX = 65_536
 FRAMES_MAX = 256
+UNMATCHED_MAX = 1_000
+PARKED_EACH_MAX = 16
+
+
+@dataclass(slots=True)
+class _Message:
+    """A message of reports being taken: `next` is the first not yet decided."""
+
+    message: StoredMessage
+    reports: list[ExecutionsReported]
+    next: int
 
 
 class FollowerShardActor:
@@ -52,6 +67,7 @@ class FollowerShardActor:
         self._shard = shard
         self._readers: list[SignalReader] = []
         self._reports: Feed | None = None
+        self._message: _Message | None = None
         self._under_way: Iterator[SignalPart] | None = None
         self._frame: CreatorFrame | None = None
         self._inputs_ns = 0
@@ -98,11 +114,16 @@ class FollowerShardActor:
         """Decide a batch of everything that has arrived; send one frame."""
         events: list[Any] = []
         outputs: list[Output] = []
-        await self._take_reports(events)
-        is_between_parts = self._take_signals(events)
+        # Half a frame each, so that neither a flood of reports nor one of signals keeps the other waiting.
+        half = self._settings.frame_bytes_max // 2
+        await self._take_reports(events, FrameSize(events, half))
+        is_between_parts = self._take_signals(events, FrameSize(events, half))
         if not is_between_parts:
             self._take_commands(events, outputs)
-        self._apply_all(decide_due(self.state, self._settings.terms, self._now()), events)
+        due = FrameSize(events, half)
+        self._apply_all(
+            decide_due(self.state, self._settings.terms, self._now(), is_full=lambda: due.is_full), events
+        )
         for reader in self._readers:
             reader.watch()
         if events or outputs:
@@ -120,18 +141,22 @@ class FollowerShardActor:
 
     # Signals.
 
-    def _take_signals(self, events: list[Any]) -> bool:
+    def _take_signals(self, events: list[Any], size: FrameSize) -> bool:
         """Decide parts until a frame's worth is gathered. Returns: whether a signal is decided in part
         only.
         """
         rows = frames = 0
-        while rows < self._settings.part_rows and frames < FRAMES_MAX:
+        while rows < self._settings.part_rows and frames < FRAMES_MAX and not size.is_full:
             if self._under_way is None and not self._next_frame(events):
                 break
             frames += 1
-            rows += self._decide_parts(events, self._settings.part_rows - rows)
+            rows += self._decide_parts(events, size, self._settings.part_rows - rows)
         # Told from the cursors: after a recovery the frame under way may not have been read again yet.
-        return any(cursor.row != NO_ROW for cursor in self.state.cursors.values())
+        return any(
+            cursor.row != NO_ROW
+            for (source, _), cursor in self.state.cursors.items()
+            if source is Source.CREATOR_JOURNAL
+        )
 
     def _next_frame(self, events: list[Any]) -> bool:
         for reader in self._readers:
@@ -157,12 +182,12 @@ class FollowerShardActor:
             )
         )
 
-    def _decide_parts(self, events: list[Any], rows_max: int) -> int:
+    def _decide_parts(self, events: list[Any], size: FrameSize, rows_max: int) -> int:
         """Decide parts of the frame under way, moving the cursor with each. Returns: rows decided."""
         frame, rows = self._frame, 0
         assert frame is not None and self._under_way is not None
         creator_shard = frame.head.key.shard
-        while rows < rows_max:
+        while rows < rows_max and not size.is_full:
             part = next(self._under_way, None)
             if part is None:
                 self._under_way = self._frame = None
@@ -182,29 +207,44 @@ class FollowerShardActor:
 
     # Reports.
 
-    async def _take_reports(self, events: list[Any]) -> None:
+    async def _take_reports(self, events: list[Any], size: FrameSize) -> None:
+        """Take reports until a frame's worth is gathered; a message that is too large for one frame is taken over
+        several, its cursor saying how many of its reports are taken.
+        """
         assert self._reports is not None
         rows = 0
-        while rows < REPORT_ROWS_MAX:
-            # One at a time: a message may hold a hundred thousand rows, and a frame must stay small.
-            messages = self._reports.take(1)
-            if not messages:
-                return
-            (message,) = messages
-            rows += max(await self._take_report(message, events), REPORT_ROWS_MIN)
-            self.state.cursors[Source.EXECUTIONS, 0] = Cursor(
-                Source.EXECUTIONS, 0, message.sequence, message.sequence
-            )
+        while rows < REPORT_ROWS_MAX and not size.is_full:
+            if self._message is None:
+                messages = self._reports.take(1)
+                if not messages:
+                    return
+                self._message = self._opened(messages[0], events)
+            rows += max(await self._take_message(self._message, events, size), REPORT_ROWS_MIN)
 
-    async def _take_report(self, message: StoredMessage, events: list[Any]) -> int:
-        broker = message.subject.split(".")[1]
+    def _opened(self, message: StoredMessage, events: list[Any]) -> "_Message":
         try:
-            reports = self.core.ports.wire.reports(message.subject, message.data)
+            read = self.core.ports.wire.reports(message.subject, message.data)
         except BadInputError as error:
             self._refuse(message, events, error.reason, str(error), message.data)
-            return 0
-        rows = 0
-        for report in reports:
+            return _Message(message, [], 0)
+        reports = [part for report in read for part in in_slices(report, REPORT_ROWS_MAX // 2)]
+        cursor = self.state.cursors.get((Source.EXECUTIONS, 0))
+        is_resumed = cursor is not None and cursor.row != NO_ROW
+        return _Message(message, reports, cursor.position if cursor is not None and is_resumed else 0)
+
+    async def _take_message(self, taking: "_Message", events: list[Any], size: FrameSize) -> int:
+        """Take reports of one message and move the cursor. Returns: how many rows they have."""
+        message, rows = taking.message, 0
+        broker = message.subject.split(".")[1]
+        unmatched: list[Unmatched] = []
+        while (
+            taking.next < len(taking.reports)
+            and rows < REPORT_ROWS_MAX
+            and len(unmatched) < UNMATCHED_MAX
+            and not size.is_full
+        ):
+            report = taking.reports[taking.next]
+            taking.next += 1
             rows += len(report.subscriptions)
             self._inputs_ns = max(self._inputs_ns, report.transact_time)
             decided = decide_reports(
@@ -212,36 +252,73 @@ class FollowerShardActor:
             )
             for event in decided:
                 if isinstance(event, Unmatched):
-                    await self._look_up(message, broker, event, events)
+                    unmatched.append(event)
                 else:
                     self.state.apply_event(event)
                     events.append(event)
+        if unmatched:
+            await self._look_up(message, broker, unmatched, events)
+        cursor = Cursor(Source.EXECUTIONS, 0, message.sequence, message.sequence)
+        if taking.next < len(taking.reports):
+            before = message.sequence - 1
+            cursor = Cursor(Source.EXECUTIONS, 0, before, before, position=taking.next, row=0)
+        else:
+            self._message = None
+        self.state.cursors[Source.EXECUTIONS, 0] = cursor
         return rows
 
     async def _look_up(
-        self, message: StoredMessage, broker: str, unmatched: Unmatched, events: list[Any]
+        self, message: StoredMessage, broker: str, unmatched: list[Unmatched], events: list[Any]
     ) -> None:
         """Look in the journal for executions of orders that are not open: known ones are dropped, others
         parked.
         """
-        report = unmatched.report
-        applied = np.zeros(len(report.subscriptions), np.bool_)
-        if unmatched.reason == "unmatched_execution":
-            # The state is between two frames here while others run: nobody may take it for the last frame's.
-            self.core.is_deciding = True
-            await self.core.committer.settle()
-            applied |= await was_applied(self.core.ports.journal, self.core.key, broker, report)
-            applied |= applied_in(events, broker, report)
-            self.core.is_deciding = False
-        for index in np.flatnonzero(~applied).tolist():
-            self.core.count("executions_parked")
-            subscription = int(report.subscriptions[index])
-            high = cause_high(self._shard, report.cause_kind, report.creator_shard, report.cause_number)
-            order = format_order_id(high, subscription << 32 | report.leg << 20 | report.attempt)
-            name = exec_id(report.prefix, int(report.numbers[index]))
-            text = f"execution {name} of order {order}: {unmatched.why}"
+        wanted = [each.report for each in unmatched if each.reason == "unmatched_execution"]
+        found = iter(await self._applied(broker, wanted, events))
+        for each in unmatched:
+            count = len(each.report.subscriptions)
+            known = next(found) if each.reason == "unmatched_execution" else np.zeros(count, np.bool_)
+            self._park(message, each, np.flatnonzero(~known), events)
+            self.core.count("executions_repeated", int(known.sum()))
+
+    async def _applied(
+        self, broker: str, reports: list[ExecutionsReported], events: list[Any]
+    ) -> list[NDArray[np.bool_]]:
+        if not reports:
+            return []
+        # The state is between two frames here while others run: nobody may take it for the last frame's.
+        self.core.is_deciding = True
+        await self.core.committer.settle()
+        known = await were_applied(self.core.ports.journal, self.core.key, broker, reports)
+        self.core.is_deciding = False
+        return [
+            rows | applied_in(events, broker, report) for rows, report in zip(known, reports, strict=True)
+        ]
+
+    def _park(
+        self, message: StoredMessage, unmatched: Unmatched, rows: NDArray[np.int64], events: list[Any]
+    ) -> None:
+        """Refuse executions of one order cause: a few each in its own words, many in one."""
+        if not len(rows):
+            return
+        self.core.count("executions_parked", len(rows))
+        report, why = unmatched.report, unmatched.why
+        names = [exec_id(report.prefix, int(report.numbers[row])) for row in rows[[0, -1]]]
+        if len(rows) > PARKED_EACH_MAX:
+            orders = [self._order_id(report, int(row)) for row in rows[[0, -1]]]
+            text = (
+                f"{len(rows)} executions {names[0]} to {names[1]} of orders {orders[0]} to {orders[1]}: {why}"
+            )
+            self._refuse(message, events, unmatched.reason, text, f"{names[0]} to {names[1]}")
+            return
+        for row in rows.tolist():
+            name = exec_id(report.prefix, int(report.numbers[row]))
+            text = f"execution {name} of order {self._order_id(report, row)}: {why}"
             self._refuse(message, events, unmatched.reason, text, name)
-        self.core.count("executions_repeated", int(applied.sum()))
+
+    def _order_id(self, report: ExecutionsReported, row: int) -> str:
+        high = cause_high(self._shard, report.cause_kind, report.creator_shard, report.cause_number)
+        return format_order_id(high, int(report.subscriptions[row]) << 32 | report.leg << 20 | report.attempt)
 
     def _refuse(
         self, message: StoredMessage, events: list[Any], reason: str, text: str, data: bytes | str

@@ -5,7 +5,7 @@ shard.apply_event(event)`), so a later decision of the same frame sees the earli
 decided in `engine.commands`.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -304,11 +304,15 @@ def placed(
     )
 
 
-def decide_due(shard: FollowerShard, terms: Terms, event_time_ns: int) -> Iterator[Any]:
-    """Try again the exits whose time has come."""
+def decide_due(
+    shard: FollowerShard, terms: Terms, event_time_ns: int, *, is_full: Callable[[], bool] = lambda: False
+) -> Iterator[Any]:
+    """Try again the exits whose time has come, until `is_full` says that the rest must wait."""
     for book, slot in shard.slots_with_follow_ups():
         for follow_up in list(slot.follow_ups):
             if 0 < follow_up.due <= event_time_ns:
+                if is_full():
+                    return
                 rows = np.sort(follow_up.rows)
                 yield from _follow_up(shard, book, slot, follow_up, rows, terms, event_time_ns)
                 yield from end_finished(shard, book, rows)

@@ -1,0 +1,121 @@
+"""No input makes a frame that the server refuses: it would be refused for ever, and its inputs read again for ever (P10)."""
+
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from engine.blocks import ExecutionsReported, encode_block
+from engine.chain import Chain
+from engine.commands import Follow, OpenAccount
+from engine.events import ExecutionsApplied, FillApplied, InputsRefused, SignalDecided
+from engine.frame import ShardKey, ShardKind
+from engine.identity import OrderId
+from engine.order_state import ExecType
+from tests.adversarial.stage import SETTINGS, START_NS, TIME, Stage, command, hash_of, turns
+
+CREATOR = ShardKey(ShardKind.CREATOR, 0)
+FOLLOWER = ShardKey(ShardKind.FOLLOWER, 0)
+CAP = 64 << 10
+SMALL = msgspec.structs.replace(SETTINGS, frame_bytes_max=CAP)
+
+
+def largest(stage: Stage, key: ShardKey) -> int:
+    messages = stage.server.stream(f"JOURNAL_{key.kind.name}").messages
+    return max(len(message.data) for message in messages if message.subject == key.subject)
+
+
+async def test_a_message_of_many_fills_is_taken_over_several_frames_and_resumed_after_a_crash() -> None:
+    stage = Stage(SMALL)
+    creator = await stage.creator()
+    await stage.open_creator(creator, "anna", "100000000")
+    fills = [stage.fill(f"S{number % 40}", quantity="1", price="1") for number in range(2000)]
+    fills[700]["side"], fills[700]["last_qty"] = "sell", "999999999"
+    await stage.publish("fills.paper.anna", fills)
+    await creator.turn()
+    again = await stage.creator()
+    await turns(again, count=60)
+    applied = [fill.exec_id for fill in stage.events(CREATOR, FillApplied)]
+    assert applied == [fill["exec_id"] for fill in fills]
+    assert len(stage.frames(CREATOR)) > 8
+    assert largest(stage, CREATOR) < 2 * CAP
+    assert hash_of(await stage.creator()) == hash_of(again)
+
+
+async def test_a_message_of_many_bad_fills_is_refused_over_several_frames_once_each() -> None:
+    stage = Stage(SMALL)
+    creator = await stage.creator()
+    fills = [stage.fill("AAA") for _ in range(2000)]
+    await stage.publish("fills.paper.nobody", fills)
+    await creator.turn()
+    await turns(await stage.creator(), count=60)
+    refused = [text for event in stage.events(CREATOR, InputsRefused) for text in event.excerpts]
+    assert refused == [fill["exec_id"] for fill in fills]
+    assert largest(stage, CREATOR) < 2 * CAP
+
+
+async def test_many_creators_signals_that_waited_are_decided_over_several_frames() -> None:
+    """A follower shard that was away finds more fills than a frame holds, few subscriptions each."""
+    stage = Stage(msgspec.structs.replace(SMALL, part_rows=32_768))
+    creator, follower = await stage.creator(), await stage.follower()
+    await stage.open_creator(creator, "anna", "100000000")
+    await turns(follower)
+    await command(follower, OpenAccount("open", "a"), Follow("follow", "a", "anna", 10**12))
+    fills = [stage.fill(f"S{number % 40}", quantity="1", price="1") for number in range(2000)]
+    for start in range(0, len(fills), 100):
+        await stage.publish("fills.paper.anna", fills[start : start + 100])
+    await turns(creator, count=60)
+    await turns(follower, count=80)
+    assert [event.signal for event in stage.events(FOLLOWER, SignalDecided)] == list(range(1, 2001))
+    assert largest(stage, FOLLOWER) < 2 * CAP
+
+
+async def test_a_message_of_many_executions_is_taken_over_several_frames_and_resumed_after_a_crash() -> None:
+    stage = Stage(SMALL)
+    creator, follower = await stage.creator(), await stage.follower()
+    await stage.open_creator(creator, "anna", "100000000")
+    await turns(follower)
+    count = 400
+    for number in range(count):
+        await command(
+            follower, OpenAccount("o", f"a{number}"), Follow("f", f"a{number}", "anna", 10**10, mode=2)
+        )
+    await stage.publish("fills.paper.anna", [stage.fill("AAA", quantity="1")])
+    await turns(creator, follower, count=20)
+    reports: list[dict[str, Any]] = [
+        {
+            "exec_id": f"E{slice_}-{number}", "order_id": str(OrderId(0, 0, 0, 1, number, 0, 0)),
+            "exec_type": "trade", "transact_time": TIME, "last_qty": "0.5", "last_px": "100",
+        }
+        for slice_ in range(2)
+        for number in range(count)
+    ]  # fmt: skip
+    reports.insert(100, {**reports[0], "exec_id": "late", "order_id": str(OrderId(0, 0, 0, 9, 0, 0, 0))})
+    await stage.publish("executions.paper.0", reports)
+    await follower.turn()
+    again = await stage.follower()
+    await turns(again, count=40)
+    applied = [event.prefix for event in stage.events(FOLLOWER, ExecutionsApplied)]
+    assert sorted(applied) == sorted(report["exec_id"] for report in reports if report["exec_id"] != "late")
+    assert len(stage.events(FOLLOWER, InputsRefused)) == 1
+    assert again.state.orders.count == 0
+    assert largest(stage, FOLLOWER) < 2 * CAP
+    assert hash_of(await stage.follower()) == hash_of(again)
+
+
+async def test_a_huge_block_of_executions_nobody_waits_for_is_parked_small() -> None:
+    stage = Stage(SMALL)
+    follower = await stage.follower()
+    count = 200_000
+    numbers = np.arange(count, dtype=np.int64)
+    block = ExecutionsReported(
+        0, "x-", 0, 0, 1, 0, 0, START_NS, numbers, numbers, np.full(count, int(ExecType.TRADE)),
+        np.full(count, 10**8), np.full(count, 10**8), np.zeros(count, np.int64),
+    )  # fmt: skip
+    await stage.publish("executions.paper.0", encode_block(block))
+    await turns(follower, count=20)
+    assert len(stage.events(FOLLOWER, InputsRefused)) < 100
+    assert follower.core.counts["executions_parked"] == count
+    chain = Chain(FOLLOWER)
+    for message in await stage.journal.read(FOLLOWER, after_sequence=0):
+        assert chain.accept(message.data) is not None
