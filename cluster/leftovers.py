@@ -102,15 +102,18 @@ def record_descendants(run_file: RunFile, *, role: str) -> list[ProcessRecord]:
 
     Ray starts its processes itself, and some overwrite their environment; this is how they come to be known by id.
     """
-    others = {record.pid for record in run_file.run.processes if record.role != role and record.is_alive()}
-    named: dict[int, str] = {}
-    for child in _children(os.getpid(), recursive=False):
-        if child.pid not in others and _token(child) == run_file.run.token:
-            for process in (child, *_children(child.pid)):
-                with contextlib.suppress(psutil.NoSuchProcess):
-                    named[process.pid] = f"{process.name()}-{process.pid}"
-    run_file.replace_role(role, [(name, pid) for pid, name in named.items()])
-    return [record for record in run_file.run.processes if record.role == role]
+    with run_file.lock:
+        others = {
+            record.pid for record in run_file.run.processes if record.role != role and record.is_alive()
+        }
+        named: dict[int, str] = {}
+        for child in _children(os.getpid(), recursive=False):
+            if child.pid not in others and _token(child) == run_file.run.token:
+                for process in (child, *_children(child.pid)):
+                    with contextlib.suppress(psutil.NoSuchProcess):
+                        named[process.pid] = f"{process.name()}-{process.pid}"
+        run_file.replace_role(role, [(name, pid) for pid, name in named.items()])
+        return [record for record in run_file.run.processes if record.role == role]
 
 
 def _token(process: psutil.Process) -> str | None:

@@ -8,6 +8,7 @@ others for this run (Ray's workers) after the file was last written.
 import fcntl
 import os
 import secrets
+import threading
 from collections.abc import Iterable
 from pathlib import Path
 from typing import IO
@@ -113,12 +114,16 @@ class DirectoryLock:
 
 
 class RunFile:
-    """The supervisor's hand on DIR/run.json: every change is on disk before the call returns."""
+    """The supervisor's hand on DIR/run.json: every change is on disk before the call returns. Usable from several threads; who changes
+    the run by what it read of it holds `lock` from before reading.
+    """
 
     def __init__(self, data: Path) -> None:
         supervisor = record_of(os.getpid(), role="supervisor", name="supervisor")
         assert supervisor is not None
         self._path = data / "run.json"
+        # Ray's processes are looked for on another thread, while programs are started again on this one.
+        self.lock = threading.RLock()
         self.run = Run(token=secrets.token_hex(16), supervisor=supervisor)
         self._write(self.run)
 
@@ -135,17 +140,18 @@ class RunFile:
         self, role: str, named_pids: Iterable[tuple[str, int]], *, keep_others: bool = False
     ) -> None:
         """Write down the processes of a role; those of it not named are dropped unless `keep_others` or still alive."""
-        found = [record_of(pid, role=role, name=name) for name, pid in named_pids]
-        new = [self._counted(record) for record in found if record is not None]
-        taken = {(record.role, record.name) for record in new} | {record.pid for record in new}
-        old = [
-            record
-            for record in self.run.processes
-            if (record.role, record.name) not in taken
-            and record.pid not in taken
-            and (record.role != role or keep_others or record.is_alive())
-        ]
-        self._write(msgspec.structs.replace(self.run, processes=(*old, *new)))
+        with self.lock:
+            found = [record_of(pid, role=role, name=name) for name, pid in named_pids]
+            new = [self._counted(record) for record in found if record is not None]
+            taken = {(record.role, record.name) for record in new} | {record.pid for record in new}
+            old = [
+                record
+                for record in self.run.processes
+                if (record.role, record.name) not in taken
+                and record.pid not in taken
+                and (record.role != role or keep_others or record.is_alive())
+            ]
+            self._write(msgspec.structs.replace(self.run, processes=(*old, *new)))
 
     def _counted(self, record: ProcessRecord) -> ProcessRecord:
         for old in self.run.processes:
@@ -156,11 +162,13 @@ class RunFile:
 
     def set_address(self, name: str, address: str) -> None:
         """Write down where a server listens."""
-        self._write(msgspec.structs.replace(self.run, addresses={**self.run.addresses, name: address}))
+        with self.lock:
+            self._write(msgspec.structs.replace(self.run, addresses={**self.run.addresses, name: address}))
 
     def add_scratch(self, path: Path) -> None:
         """Write down a path outside DIR that must go when the run ends."""
-        self._write(msgspec.structs.replace(self.run, scratch=(*self.run.scratch, str(path))))
+        with self.lock:
+            self._write(msgspec.structs.replace(self.run, scratch=(*self.run.scratch, str(path))))
 
     def remove(self) -> None:
         """Forget the run: everything of it has been stopped."""
