@@ -21,6 +21,8 @@ _log = structlog.get_logger()
 
 BACKOFF_S_MIN = 0.05
 BACKOFF_S_MAX = 2.0
+FENCE_WINDOW_MIN = 16
+"""How far back in the stream a takeover first looks for the frame before the tail."""
 
 
 class ShardLostError(Exception):
@@ -74,12 +76,14 @@ class JournalWriter:
         """
         while True:
             tail = await persist(f"tail of {self.key}", lambda: self._journal.tail(self.key))
-            frame = self._fence_frame(tail, now_ns)
+            last = await self._last_that_counts(tail) if tail else None
+            frame = self._fence_frame(last, now_ns)
             try:
                 self.sequence = await self._journal.append(
                     self.key,
                     frame.data,
-                    message_id=self._message_id(frame),
+                    # Two that fence at once make the same number: a cluster that looks at ids first must tell them apart.
+                    message_id=f"{self._message_id(frame)}/{self._incarnation}",
                     expected_sequence=tail.sequence if tail else 0,
                 )
             except OutcomeUnknownError:
@@ -94,6 +98,27 @@ class JournalWriter:
                 continue
             self._advance(frame)
             return
+
+    async def _last_that_counts(self, tail: StoredMessage) -> StoredMessage:
+        """Find the frame to follow: a superseded owner's may have slipped in behind it, and the chain does not go on from that."""
+        window = FENCE_WINDOW_MIN
+        while True:
+            after, frames = max(tail.sequence - 1 - window, 0), list[StoredMessage]()
+            start = after
+            while not frames or frames[-1].sequence < tail.sequence:
+                more = await persist(
+                    f"frames of {self.key}",
+                    lambda: self._journal.read(self.key, after_sequence=after),  # noqa: B023
+                )
+                if not more:
+                    break
+                frames += more
+                after = more[-1].sequence
+            frames = [frame for frame in frames if frame.sequence < tail.sequence]
+            if frames or start == 0:
+                # Of equal epochs the last: `max` names the first of equals.
+                return max((tail, *reversed(frames)), key=lambda frame: decode_head(frame.data)[0].epoch)
+            window *= 16
 
     def _fence_frame(self, tail: StoredMessage | None, now_ns: int) -> Frame:
         if tail is None:

@@ -23,7 +23,7 @@ from actors.recovery import Phase, ShardState, recover
 from actors.settings import ShardSettings
 from engine.chain import ChainBrokenError
 from engine.creator import cursors_column
-from engine.events import InputsRefused
+from engine.events import InputsRefused, OwnerFenced
 from engine.frame import Cursor, FrameError, FrameHead, ShardKey, Source
 from engine.sections import SectionError
 from engine.tables import State, state_hash
@@ -98,6 +98,7 @@ class ShardCore:
         self.is_deciding = False
         self._told_cursors: dict[tuple[Source, int], Cursor] = {}
         self._undelivered: list[Output] = []
+        self._owed: list[Output] = []
         self._subscriptions: list[Subscription] = []
         self._stopping = False
 
@@ -129,11 +130,15 @@ class ShardCore:
         await self.subscribe(f"shards.{self.key.kind.name.lower()}.{self.key.shard}.inspect", self._inspect)
 
     def _replayed(self, sequence: int, head: FrameHead, events: list[Any]) -> None:
+        if all(isinstance(event, OwnerFenced) for event in events) and events:
+            return
+        # The former owner may have died between its last frame and what that released, which is said again under the same
+        # message ids. Of earlier frames it was: a frame is sent only after the outputs of the one before.
+        self._owed = []
         for event in events:
             if isinstance(event, InputsRefused):
-                # The former owner may have died between its frame and its dead letters: say them again, under the same message ids.
-                self._undelivered += self.dead_letters(event)
-            self._undelivered += self.resumed(event)
+                self._owed += self.dead_letters(event)
+            self._owed += self.resumed(event)
 
     # Inputs.
 
@@ -176,6 +181,7 @@ class ShardCore:
 
     async def commit(self, events: Sequence[Any], event_time_ns: int, outputs: Sequence[Output]) -> None:
         """Send one frame of decided and applied events, with the cursors as they stand."""
+        await self._pay()
         released = [*self._undelivered, *outputs]
         self._undelivered = []
         for event in events:
@@ -187,6 +193,14 @@ class ShardCore:
             self.arrived.set()
 
         await self.committer.commit(events, self._cursors(), event_time_ns, [*released, told])
+
+    async def _pay(self) -> None:
+        """Say what the former owner may not have said, before there is a later frame than the one it belongs to."""
+        owed, self._owed = self._owed, []
+        if owed:
+            self.is_deciding = True
+            await asyncio.gather(*(output() for output in owed))
+            self.is_deciding = False
 
     def _cursors(self) -> tuple[Cursor, ...]:
         return tuple(self.state.cursors[key] for key in sorted(self.state.cursors))
@@ -205,13 +219,16 @@ class ShardCore:
         in_flight = self.committer.in_flight()
         if in_flight is not None and in_flight.done():
             await self.committer.settle()
+        await self._pay()
         if self._undelivered and self.committer.is_idle:
             outputs, self._undelivered = self._undelivered, []
             await asyncio.gather(*(output() for output in outputs), return_exceptions=True)
         if self.is_settled and self.state.cursors != self._told_cursors:
             # Inputs that led to no frame: whoever waits for them to be taken need not wait for the next heartbeat.
             await self.tell_quietly()
-        if self.wants_snapshot() and self.committer.is_idle and self.may_snapshot():
+        if self.wants_snapshot() and self.may_snapshot():
+            # Under load there is always a frame in flight: who waited for none would never come to it.
+            await self.committer.settle()
             self._snapshotter.take(self.committer, time.monotonic())
 
     def wants_snapshot(self) -> bool:

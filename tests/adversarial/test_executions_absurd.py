@@ -12,7 +12,7 @@ from engine.blocks import ExecutionsReported, encode_block
 from engine.commands import Follow, OpenAccount
 from engine.events import ExecutionsApplied, InputsRefused, SignalDecided
 from engine.frame import ShardKey, ShardKind
-from engine.identity import OrderId
+from engine.identity import CauseKind, OrderId
 from engine.order_state import ExecType
 from tests.adversarial.stage import START_NS, TIME, Stage, command, hash_of, turns
 
@@ -113,7 +113,7 @@ async def test_an_executions_block_that_says_one_thing_four_million_times_stays_
 async def test_the_same_unnumbered_execution_in_one_message_twice_and_late_counts_once() -> None:
     stage, creator, follower = await started()
     (decided,) = stage.events(FOLLOWER, SignalDecided)
-    order = OrderId(0, 0, 0, decided.signal, 0, 0, 0)
+    order = OrderId(0, CauseKind.SIGNAL, 0, decided.signal, 0, 0, 0)
     one = {
         "exec_id": "E1", "order_id": str(order), "exec_type": "trade", "transact_time": TIME,
         "last_qty": "10", "last_px": "100",
@@ -131,7 +131,7 @@ async def test_many_late_repeats_read_the_journal_once() -> None:
     (decided,) = stage.events(FOLLOWER, SignalDecided)
     ones_ = [
         {
-            "exec_id": "E1", "order_id": str(OrderId(0, 0, 0, decided.signal, number, 0, 0)), "exec_type": "trade",
+            "exec_id": "E1", "order_id": str(OrderId(0, CauseKind.SIGNAL, 0, decided.signal, number, 0, 0)), "exec_type": "trade",
             "transact_time": TIME, "last_qty": "10", "last_px": "100",
         }
         for number in range(50)

@@ -10,7 +10,7 @@ from engine.chain import Chain
 from engine.commands import Follow, OpenAccount
 from engine.events import ExecutionsApplied, FillApplied, InputsRefused, SignalDecided
 from engine.frame import ShardKey, ShardKind
-from engine.identity import OrderId
+from engine.identity import CauseKind, OrderId
 from engine.order_state import ExecType
 from tests.adversarial.stage import SETTINGS, START_NS, TIME, Stage, command, hash_of, turns
 
@@ -84,13 +84,15 @@ async def test_a_message_of_many_executions_is_taken_over_several_frames_and_res
     await turns(creator, follower, count=20)
     reports: list[dict[str, Any]] = [
         {
-            "exec_id": f"E{slice_}-{number}", "order_id": str(OrderId(0, 0, 0, 1, number, 0, 0)),
+            "exec_id": f"E{slice_}-{number}", "order_id": str(OrderId(0, CauseKind.SIGNAL, 0, 1, number, 0, 0)),
             "exec_type": "trade", "transact_time": TIME, "last_qty": "0.5", "last_px": "100",
         }
         for slice_ in range(2)
         for number in range(count)
     ]  # fmt: skip
-    reports.insert(100, {**reports[0], "exec_id": "late", "order_id": str(OrderId(0, 0, 0, 9, 0, 0, 0))})
+    reports.insert(
+        100, {**reports[0], "exec_id": "late", "order_id": str(OrderId(0, CauseKind.SIGNAL, 0, 9, 0, 0, 0))}
+    )
     await stage.publish("executions.paper.0", reports)
     await follower.turn()
     again = await stage.follower()
