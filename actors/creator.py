@@ -82,7 +82,7 @@ class CreatorShardActor:
         self._event_time_ns = self.core.event_time_ns()
         commands, self._commands = self._commands[:BATCH_MESSAGES], self._commands[BATCH_MESSAGES:]
         for request in commands:
-            outputs.append(self._command(request, events, self._event_time_ns))
+            outputs.append(self._command(request, events))
         taken = self._take_messages(events)
         if taken or commands:
             self.core.arrived.set()
@@ -115,11 +115,11 @@ class CreatorShardActor:
         held, self._held = self._held, None
         return held or next(iter(self._feed.take(1)), None)
 
-    def _apply(self, events: list[Any], event: Any, event_time_ns: int) -> None:
-        self.state.apply_event(event, event_time_ns)
+    def _apply(self, events: list[Any], event: Any) -> None:
+        self.state.apply_event(event)
         events.append(event)
 
-    def _command(self, request: Request, events: list[Any], event_time_ns: int) -> Output:
+    def _command(self, request: Request, events: list[Any]) -> Output:
         wire = self.core.ports.wire
         try:
             command = wire.creator_command(request.subject, request.data)
@@ -136,7 +136,7 @@ class CreatorShardActor:
             answer = wire.answer(command, decided)
         else:
             if not isinstance(decided, int):
-                self._apply(events, decided, event_time_ns)
+                self._apply(events, decided)
             answer = wire.answer(command, CreatorOpened(command.creator_id))
         return lambda: request.reply(answer)
 
@@ -181,7 +181,7 @@ class CreatorShardActor:
         elif decided is None:
             self.core.count("fills_repeated")
         else:
-            self._apply(events, decided, self._event_time_ns)
+            self._apply(events, decided)
 
     def _take_marks(self, message: StoredMessage, events: list[Any]) -> None:
         try:
@@ -196,7 +196,7 @@ class CreatorShardActor:
             self._list([mark.symbol for mark in marks], events)
             decided = self.state.decide_marks(marks)
             if decided is not None:
-                self._apply(events, decided, self._event_time_ns)
+                self._apply(events, decided)
 
     def _advance_time(self, input_ns: int) -> None:
         self._event_time_ns = max(self._event_time_ns, self.core.event_time_ns(input_ns))
@@ -204,10 +204,10 @@ class CreatorShardActor:
     def _list(self, symbols: Sequence[str], events: list[Any]) -> None:
         listed = self.state.decide_list(list(symbols))
         if listed is not None:
-            self._apply(events, listed, self._event_time_ns)
+            self._apply(events, listed)
 
     def _refuse(
         self, message: StoredMessage, events: list[Any], reason: str, text: str, data: bytes | str
     ) -> None:
         self.core.count("inputs_refused")
-        self._apply(events, refused_input(message.sequence, message.subject, reason, text, data), 0)
+        self._apply(events, refused_input(message.sequence, message.subject, reason, text, data))

@@ -22,6 +22,7 @@ from engine.events import (
     OwnerFenced,
 )
 from engine.frame import Cursor, FrameHead, Source
+from engine.identity import LEG_MAX
 from engine.tables import IdIndex, State, Table, hash_64
 from engine.units import MONEY_MAX, NS_PER_S, QUANTITY_MAX, format_quantity, format_time
 
@@ -193,6 +194,11 @@ class CreatorShard:
         held = [creator.positions.get(key, 0) for key in traded.tolist()]
         equity = creator.cash + sum(value_floor(*pair) for pair in zip(held, marks.tolist(), strict=True))
         cash = creator.cash + self._cash_change(fill.side, fill.quantity, fill.price)
+        if len(traded) > LEG_MAX + 1:
+            return Refused(
+                "out_of_range",
+                f"creator {creator.creator_id}: expected at most {LEG_MAX + 1} instruments ever traded, found one more",
+            )
         if abs(after) > QUANTITY_MAX or abs(equity) > MONEY_MAX or abs(cash) > MONEY_MAX:
             return Refused(
                 "out_of_range",
@@ -231,14 +237,14 @@ class CreatorShard:
     def apply(self, head: FrameHead, events: list[Any]) -> None:
         """Change the state by a frame's events and take over its cursors."""
         for event in events:
-            self.apply_event(event, head.event_time_ns)
+            self.apply_event(event)
         self.cursors.update({(cursor.source, cursor.shard): cursor for cursor in head.cursors})
 
-    def apply_event(self, event: Any, event_time_ns: int) -> None:
+    def apply_event(self, event: Any) -> None:
         """Change the state by one event."""
         match event:
             case FillApplied():
-                self._apply_fill(event, event_time_ns)
+                self._apply_fill(event)
             case MarksUpdated():
                 self._instruments["mark"][event.instruments] = event.prices
                 self._instruments["mark_time"][event.instruments] = event.times
@@ -266,7 +272,7 @@ class CreatorShard:
             self.creators.append(Creator(number, creator_id, broker, cash, command))
             self._ids[creator_id] = number
 
-    def _apply_fill(self, event: FillApplied, event_time_ns: int) -> None:
+    def _apply_fill(self, event: FillApplied) -> None:
         creator = self.creators[event.creator]
         creator.positions[event.instrument] = event.position_after
         creator.cash += self._cash_change(event.side, event.quantity, event.price)
@@ -275,7 +281,9 @@ class CreatorShard:
             self._instruments["mark_time"][event.instrument] = event.transact_time
         bucket = self._seen.setdefault(event.transact_time // _BUCKET_NS, set())
         bucket.add((event.creator, event.broker, event.exec_id))
-        oldest = (event_time_ns - FILL_HORIZON_NS) // _BUCKET_NS
+        # Told from the fill alone, for a frame's event time may be later than the time it was decided at (P6): a fill
+        # is at most so far ahead of that, so whatever is forgotten is refused for its age.
+        oldest = (event.transact_time - FILL_AHEAD_NS_MAX - FILL_HORIZON_NS) // _BUCKET_NS
         for day in [day for day in self._seen if day < oldest]:
             del self._seen[day]
         self.next_signal = event.signal + 1

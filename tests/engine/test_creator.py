@@ -42,7 +42,7 @@ class Shard:
     def apply(self, event: Any) -> Any:
         assert event is not None
         assert not isinstance(event, Refused), event
-        self.live.apply_event(event, self.now)
+        self.live.apply_event(event)
         self.journaled.commit([event], self.now)
         self.journaled.check()
         return event

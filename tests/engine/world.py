@@ -122,7 +122,7 @@ class EngineWorld:
         for event in events:
             assert event is not None
             assert not isinstance(event, Refused), event
-            self.creators.live.apply_event(event, self.time)
+            self.creators.live.apply_event(event)
         _, read = self.creators.commit(events, self.time)
         decisions = []
         for event in read:
