@@ -7,6 +7,7 @@ their journal's order, part by part, so each subscription sees its creator's sig
 """
 
 import asyncio
+import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -124,8 +125,9 @@ class FollowerShardActor:
         self._apply_all(
             decide_due(self.state, self._settings.terms, self._now(), is_full=lambda: due.is_full), events
         )
+        now_s = time.monotonic()
         for reader in self._readers:
-            reader.watch()
+            reader.watch(now_s)
         if events or outputs:
             self.core.arrived.set()
             await self.core.commit(events, self._now(), outputs)

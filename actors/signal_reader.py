@@ -13,7 +13,7 @@ from engine.chain import Chain
 from engine.events import FillApplied
 from engine.frame import NO_ROW, Cursor, FrameHead, ShardKey, ShardKind, Source, decode_frame
 
-BEHIND_TICKS_MAX = 10
+BEHIND_S_MAX = 2.0
 
 
 class CreatorFrame(NamedTuple):
@@ -40,7 +40,8 @@ class SignalReader:
         self._chain = Chain(self.key)
         self._frames: deque[CreatorFrame] = deque()
         self._feed: Feed | None = None
-        self._behind_ticks = 0
+        self._asked_in_vain = False
+        self._behind_since_s: float | None = None
         self.head_number = 0
         self._read_sequence = self.after_sequence
 
@@ -61,8 +62,11 @@ class SignalReader:
     def next_frame(self) -> CreatorFrame | None:
         """Take the next frame that counts and is not wholly decided. Raises: ChainBrokenError."""
         assert self._feed is not None
-        for message in self._feed.take(64) if not self._frames else ():
-            self._accept(message.sequence, message.data)
+        if not self._frames:
+            messages = self._feed.take(64)
+            self._asked_in_vain = not messages
+            for message in messages:
+                self._accept(message.sequence, message.data)
         return self._frames.popleft() if self._frames else None
 
     def _accept(self, sequence: int, data: bytes) -> None:
@@ -76,16 +80,19 @@ class SignalReader:
             return
         head, events = decode_frame(data)
         self._frames.append(CreatorFrame(head, sequence, self._chain.hash, events))
-        self._behind_ticks = 0
 
-    def watch(self) -> None:
-        """Open the feed again when it stays behind the creator shard's head."""
+    def watch(self, now_s: float) -> None:
+        """Open the feed again when it has given nothing for long although the creator shard's head is ahead.
+
+        Measured in time: a shard that takes a thousand turns a second must not throw away a feed that is on its way.
+        """
         assert self._feed is not None
-        self._behind_ticks = (
-            self._behind_ticks + 1 if self.head_number > self._chain.number and not self._frames else 0
-        )
-        if self._behind_ticks > BEHIND_TICKS_MAX:
-            self._behind_ticks = 0
+        if not self._asked_in_vain or self.head_number <= self._chain.number:
+            self._behind_since_s = None
+        elif self._behind_since_s is None:
+            self._behind_since_s = now_s
+        elif now_s - self._behind_since_s > BEHIND_S_MAX:
+            self._behind_since_s = None
             self._feed.reset(self._read_sequence)
 
     async def close(self) -> None:

@@ -10,6 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 
+def _first(run: list[int]) -> int:
+    return run[0]
+
+
 class ExecutionIds:
     """Sorted, disjoint runs [first, last] per (broker, prefix)."""
 
@@ -17,10 +21,14 @@ class ExecutionIds:
         self._runs: dict[tuple[str, str], list[list[int]]] = {}
 
     def seen(self, broker: str, prefix: str, numbers: NDArray[np.int64]) -> NDArray[np.bool_]:
-        """Say which numbers were applied before."""
+        """Say which numbers were applied before. Cost: the runs between the least number and the greatest; a broker may leave many gaps."""
         runs = self._runs.get((broker, prefix), [])
         known = np.zeros(len(numbers), np.bool_)
-        for first, last in runs:
+        if not len(numbers):
+            return known
+        start = max(bisect_right(runs, int(numbers.min()), key=_first) - 1, 0)
+        stop = bisect_right(runs, int(numbers.max()), key=_first)
+        for first, last in runs[start:stop]:
             known |= (numbers >= first) & (numbers <= last)
         return known
 
@@ -43,7 +51,7 @@ class ExecutionIds:
 
     @staticmethod
     def _add_run(runs: list[list[int]], first: int, last: int) -> None:
-        at = bisect_right(runs, first, key=lambda run: run[0])
+        at = bisect_right(runs, first, key=_first)
         if at and runs[at - 1][1] >= first - 1:
             at -= 1
             runs[at][1] = max(runs[at][1], last)

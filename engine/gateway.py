@@ -256,7 +256,7 @@ class GatewayShard:
         self.views: dict[int, FollowerView] = {}
         self.read_sequence = 0
         self.withdrawn: dict[int, int] = {}
-        self._gone: list[OrdersWithdrawn] = []
+        self._gone: dict[int, list[OrdersWithdrawn]] = {}
 
     @property
     def answered_sequence(self) -> int:
@@ -279,13 +279,14 @@ class GatewayShard:
         """Forget withdrawn orders of frames that the ORDERS cursor has passed: these are not read for
         sending again.
         """
-        self._gone = [event for event in self._gone if event.sequence > self.answered_sequence]
+        for sequence in [sequence for sequence in self._gone if sequence <= self.answered_sequence]:
+            del self._gone[sequence]
 
     def without_withdrawn(self, outgoing: Outgoing) -> Outgoing:
         """Leave out the orders that were withdrawn before: their frame is read again after a restart, they
         must not be sent.
         """
-        for event in self._gone:
+        for event in self._gone.get(outgoing.sequence, ()):
             key = OrderKey(
                 event.cause_kind, event.creator_shard, event.cause_number, event.leg, event.attempt
             )
@@ -298,7 +299,7 @@ class GatewayShard:
         match event:
             case OrdersWithdrawn():
                 self.withdrawn[event.follower_shard] = event.first_number + len(event.subscriptions)
-                self._gone.append(event)
+                self._gone.setdefault(event.sequence, []).append(event)
             case OwnerFenced() | BlocksAnswered():
                 pass
             case _:
