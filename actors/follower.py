@@ -115,9 +115,11 @@ class FollowerShardActor:
         """Decide a batch of everything that has arrived; send one frame."""
         events: list[Any] = []
         outputs: list[Output] = []
-        # Half a frame each, so that neither a flood of reports nor one of signals keeps the other waiting.
+        # Half a frame each, so that neither a flood of reports nor one of signals keeps the other waiting. A signal
+        # under way goes first: its later parts wait for nothing, and the reports are of its own earlier ones.
         half = self._settings.frame_bytes_max // 2
-        await self._take_reports(events, FrameSize(events, half))
+        if self._under_way is None:
+            await self._take_reports(events, FrameSize(events, half))
         is_between_parts = self._take_signals(events, FrameSize(events, half))
         if not is_between_parts:
             self._take_commands(events, outputs)
@@ -148,8 +150,10 @@ class FollowerShardActor:
         only.
         """
         rows = frames = 0
+        # After a signal that took several turns, the reports have theirs.
+        was_under_way = self._under_way is not None
         while rows < self._settings.part_rows and frames < FRAMES_MAX and not size.is_full:
-            if self._under_way is None and not self._next_frame(events):
+            if self._under_way is None and (was_under_way or not self._next_frame(events)):
                 break
             frames += 1
             rows += self._decide_parts(events, size, self._settings.part_rows - rows)
