@@ -72,6 +72,8 @@ class FollowerShardActor:
         self._under_way: Iterator[SignalPart] | None = None
         self._frame: CreatorFrame | None = None
         self._inputs_ns = 0
+        self._dedicated_seen = 0
+        self._dedicated_shards: tuple[int, ...] = ()
 
     # Starting and stopping.
 
@@ -375,5 +377,8 @@ class FollowerShardActor:
         }
 
     def _dedicated(self) -> tuple[int, ...]:
-        given = self.state.accounts["dedicated"]
-        return tuple(given[given >= 0].tolist())
+        # Asked for with every head: only the accounts opened since are looked at.
+        given = self.state.accounts["dedicated"][self._dedicated_seen :]
+        self._dedicated_seen += len(given)
+        self._dedicated_shards += tuple(given[given >= 0].tolist())
+        return self._dedicated_shards

@@ -190,11 +190,13 @@ def cancel_open(
 
 def has_open_entry(shard: FollowerShard, slot: Slot, row: int) -> bool:
     """Say whether a row has an order open that opens or adds."""
-    for side in (1, -1):
-        for block in shard.orders.of_slot(slot, side):
-            at, there = block.find(np.array([row], np.int64))
-            if not block.is_exit and there[0] and block.is_open[at[0]]:
-                return True
+    if not slot.open[row]:
+        # A row's open orders in one instrument are all on one side: none is open where nothing is left.
+        return False
+    for block in shard.orders.entries_of(slot):
+        at, there = block.find(np.array([row], np.int64))
+        if there[0] and block.is_open[at[0]]:
+            return True
     return False
 
 

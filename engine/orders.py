@@ -155,12 +155,26 @@ class OpenOrders:
 
     def __init__(self) -> None:
         self._blocks: dict[OrderKey, list[OrderBlock]] = {}
+        self._of_slot: dict[Slot, dict[int, OrderBlock]] = {}
+        self._open_of: dict[OrderKey, int] = {}
+        self._count = 0
         self._unnumbered: dict[OrderKey, set[tuple[int, str]]] = {}
 
     def add(self, block: OrderBlock) -> None:
         """Enter a block's orders."""
         place(block)
+        self._enter(block)
+
+    def _enter(self, block: OrderBlock) -> None:
         self._blocks.setdefault(block.key, []).append(block)
+        self._of_slot.setdefault(block.slot, {})[id(block)] = block
+        self._recount(block.key)
+
+    def _recount(self, key: OrderKey) -> None:
+        now = sum(int(block.is_open.sum()) for block in self._blocks.get(key, ()))
+        self._count += now - self._open_of.pop(key, 0)
+        if now:
+            self._open_of[key] = now
 
     def blocks(self, key: OrderKey) -> list[OrderBlock]:
         """Name the blocks of a key."""
@@ -168,12 +182,18 @@ class OpenOrders:
 
     def drop_closed(self, key: OrderKey) -> None:
         """Forget the blocks of a key that have no open order."""
-        left = [block for block in self._blocks.get(key, []) if block.is_open.any()]
+        left = []
+        for block in self._blocks.get(key, []):
+            if block.is_open.any():
+                left.append(block)
+            else:
+                del self._of_slot[block.slot][id(block)]
         if left:
             self._blocks[key] = left
         else:
             self._blocks.pop(key, None)
             self._unnumbered.pop(key, None)
+        self._recount(key)
 
     def note_unnumbered(self, key: OrderKey, event: ExecutionsApplied) -> None:
         """Keep the ids of executions without a number for as long as a block of their key is open."""
@@ -187,15 +207,17 @@ class OpenOrders:
         return (subscription, exec_id) in self._unnumbered.get(key, ())
 
     def of_slot(self, slot: Slot, side: int) -> list[OrderBlock]:
-        """Name the blocks of one instrument of a book on one side. Cost: all blocks; only for netting and
-        unfollowing.
-        """
-        return [b for blocks in self._blocks.values() for b in blocks if b.slot is slot and b.side == side]
+        """Name the blocks of one instrument of a book on one side."""
+        return [block for block in self._of_slot.get(slot, {}).values() if block.side == side]
+
+    def entries_of(self, slot: Slot) -> list[OrderBlock]:
+        """Name the blocks of one instrument of a book that open or add."""
+        return [block for block in self._of_slot.get(slot, {}).values() if not block.is_exit]
 
     @property
     def count(self) -> int:
         """How many orders are open."""
-        return sum(int(block.is_open.sum()) for blocks in self._blocks.values() for block in blocks)
+        return self._count
 
     def state(self) -> State:
         """Name the open orders as columns."""
@@ -253,4 +275,4 @@ class OpenOrders:
                 key, owner, owner.slots[slot], side, bool(is_exit), price, limit_price, expire_time, fee_rate, transact_time,
                 columns[0], columns[1], columns[2], columns[3] != 0, columns[4] != 0,
             )  # fmt: skip
-            self._blocks.setdefault(key, []).append(block)
+            self._enter(block)
