@@ -14,7 +14,7 @@ import msgspec
 import structlog
 
 from actors.command_inbox import PendingCommands
-from actors.errors import BadInputError, OperatingError, TransientError
+from actors.errors import BadInputError, OperatingError, OutcomeUnknownError, TransientError
 from actors.follower import FollowerShardActor
 from actors.ports import Bus, Request, Subscription, Wire
 from actors.settings import ShardSettings
@@ -153,6 +153,10 @@ class CommandRouter:
         if actor is None:
             data = msgspec.msgpack.encode(commands)
             return _decode_answers.decode(await self._forward(f"shards.follower.{shard}.commands", data))
+        if actor.core.phase.is_over:
+            raise TransientError(
+                f"{actor.core.key}: expected it to live here, found it {actor.core.phase.value}"
+            )
         decided: asyncio.Future[list[Answer]] = asyncio.get_running_loop().create_future()
 
         async def reply(answers: list[Answer]) -> None:
@@ -161,7 +165,14 @@ class CommandRouter:
 
         if not actor.commands.put(PendingCommands(commands, reply)):
             return [self._busy()] * len(commands)
-        answers = await decided
+        try:
+            # A shard that ends has no answer for what waits in it, and its neighbours need the room.
+            async with asyncio.timeout(FORWARD_S_MAX):
+                answers = await decided
+        except TimeoutError:
+            raise OutcomeUnknownError(
+                f"{actor.core.key}: expected an answer within {FORWARD_S_MAX:.0f} s, found none"
+            ) from None
         return [
             await self._written(command, answer) for command, answer in zip(commands, answers, strict=True)
         ]

@@ -37,6 +37,11 @@ class Phase(Enum):
     CRASHED = "crashed"
     STOPPED = "stopped"
 
+    @property
+    def is_over(self) -> bool:
+        """Whether an owner there decides nothing any more."""
+        return self in (Phase.LOST, Phase.FAILED, Phase.CRASHED, Phase.STOPPED)
+
 
 class ShardState(Protocol):
     """A state that frames change."""
