@@ -177,8 +177,13 @@ class BrokerGatewayShardActor:
     def _enqueue(self, outgoing: Outgoing) -> None:
         if isinstance(outgoing.section, CancelsSubmitted):
             self._withdraw_cancelled(outgoing, outgoing.section)
+        self.state.view(outgoing.follower_shard).take_in_hand(outgoing)
         self._queue.append(outgoing)
         self._queued_orders += outgoing.count
+
+    def _let_go(self, outgoing: Outgoing) -> None:
+        outgoing.is_over = True
+        self.state.view(outgoing.follower_shard).let_go(outgoing)
 
     # Sending.
 
@@ -197,7 +202,7 @@ class BrokerGatewayShardActor:
                 task.add_done_callback(lambda _: self.core.arrived.set())
                 self._sent.append(Sent(chosen, task))
             else:
-                chosen.is_over = True
+                self._let_go(chosen)
 
     def _within_rate(self, chosen: Outgoing) -> Outgoing | None:
         """Take a block out of the queue, or as much of it as the broker's rate allows now; None when nothing may go."""
@@ -263,7 +268,7 @@ class BrokerGatewayShardActor:
                 if isinstance(sent.outgoing.section, OrdersSubmitted):
                     self._withdraw(sent.outgoing, ExecType.REJECTED)
             self._sent.remove(sent)
-            sent.outgoing.is_over = True
+            self._let_go(sent.outgoing)
             if isinstance(sent.outgoing.section, OrdersSubmitted):
                 self._answered_orders += sent.outgoing.count
 
@@ -282,7 +287,7 @@ class BrokerGatewayShardActor:
         for outgoing in expired:
             self._queue.remove(outgoing)
             self._queued_orders -= outgoing.count
-            outgoing.is_over = True
+            self._let_go(outgoing)
             self._withdraw(outgoing, ExecType.EXPIRED)
 
     def _withdraw_cancelled(self, cancel: Outgoing, cancels: CancelsSubmitted) -> None:
@@ -293,7 +298,9 @@ class BrokerGatewayShardActor:
             if same and self._is_unsent(outgoing):
                 taken = outgoing.cancelled_by(cancels)
                 if taken.any():
-                    self._withdraw(outgoing.of_rows(taken), ExecType.CANCELED)
+                    withdrawn = outgoing.of_rows(taken)
+                    self._let_go(withdrawn)
+                    self._withdraw(withdrawn, ExecType.CANCELED)
                     self._queued_orders -= int(taken.sum())
                     outgoing.section = outgoing.of_rows(~taken).section
 

@@ -31,7 +31,7 @@ from engine.events import (
 )
 from engine.frame import Cursor, FrameHead, ShardKey, ShardKind, Source
 from engine.identity import CauseKind
-from engine.tables import State, Table
+from engine.tables import State, Table, grown
 
 
 @dataclass(slots=True, eq=False)
@@ -51,6 +51,8 @@ class Outgoing:
     """An earlier block that this must wait for; there may be others."""
     is_over: bool = False
     """Whether it is out of the gateway's hands: nothing need wait for it any more."""
+    is_free: bool = False
+    """Whether it has nothing to wait for: what comes later never changes that."""
     _keys: frozenset[OrderKey] | None = None
 
     @property
@@ -111,9 +113,12 @@ class Outgoing:
 
     def waits(self, earlier: Iterable["Outgoing"]) -> bool:
         """Say whether it must wait for any of the earlier blocks. Cost: one block is asked about once while it is not over."""
+        if self.is_free:
+            return False
         if self.blocker is None or self.blocker.is_over:
             self.blocker = next((other for other in earlier if self.conflicts_with(other)), None)
-        return self.blocker is not None
+            self.is_free = self.blocker is None
+        return not self.is_free
 
     def conflicts_with(self, earlier: "Outgoing") -> bool:
         """Say whether this must wait until an earlier block is answered.
@@ -146,6 +151,30 @@ class FollowerView:
         self.brokers: list[str] = []
         self.accounts = Table({"broker": np.uint8})
         self.subscriptions = Table({"account": np.uint32})
+        self._in_hand: NDArray[Any] = np.zeros(0, np.int32)
+        self._introductions = 0
+
+    def take_in_hand(self, outgoing: Outgoing) -> None:
+        """Count a block as in the gateway's hands; one whose accounts have no order there is free to go.
+
+        Cost: a look at the block's accounts, however many blocks are waiting (`latency`, `sustained`).
+        """
+        section = outgoing.section
+        if isinstance(section, AccountsRegistered):
+            self._introductions += 1
+        elif isinstance(section, OrdersSubmitted):
+            if len(self._in_hand) < self.accounts.count:
+                self._in_hand = grown(self._in_hand, self.accounts.capacity)
+            outgoing.is_free = not self._introductions and not self._in_hand[section.accounts].any()
+            _add(self._in_hand, section.accounts, 1)
+
+    def let_go(self, outgoing: Outgoing) -> None:
+        """Count a block, or the part of one, as out of the gateway's hands."""
+        section = outgoing.section
+        if isinstance(section, AccountsRegistered):
+            self._introductions -= 1
+        elif isinstance(section, OrdersSubmitted):
+            _add(self._in_hand, section.accounts, -1)
 
     def learn(self, event: Any) -> None:
         """Take over what an event introduces."""
@@ -246,6 +275,14 @@ class FollowerView:
         )
         creator = (event.creator_shard, event.creator)
         yield Outgoing(sequence, self.shard, section, key, creator, bool(event.is_exit))
+
+
+def _add(counts: NDArray[Any], accounts: NDArray[np.int64], by: int) -> None:
+    if (accounts[1:] > accounts[:-1]).all():
+        counts[accounts] += by
+    else:
+        # An account may have several subscriptions in a block.
+        np.add.at(counts, accounts, by)
 
 
 class GatewayShard:
