@@ -288,9 +288,13 @@ class ShardCore:
             event_time_ns=self.writer.event_time_ns,
             is_settled=settled,
             cursors=cursor_heads(list(cursors)),
-            counts={**self.counts, **self.counted()} if self.phase is Phase.LIVE else {},
+            counts={**self.counts, **self.counted(), **self._waits()} if self.phase is Phase.LIVE else {},
             dedicated=self.dedicated() if self.phase is Phase.LIVE else (),
         )
+
+    def _waits(self) -> dict[str, int]:
+        committer = self.committer
+        return {"append_us": committer.append_ns // 1000, "append_wait_us": committer.waited_ns // 1000}
 
     async def tell(self) -> None:
         """Publish the head."""
