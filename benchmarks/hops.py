@@ -74,12 +74,12 @@ class FillHops:
         last[fill] = max(last[fill], time_ns)
 
     def to_last(self, hop: str) -> Times:
-        """Durations from the intended time to the last of a hop, ns, of the fills that have orders."""
-        return (self.last[hop] - self.intended)[self.orders > 0]
+        """Durations from the intended time to the last of a hop, ns, of the fills that have orders and passed it."""
+        return (self.last[hop] - self.intended)[(self.orders > 0) & (self.last[hop] > 0)]
 
     def to_first(self, hop: str) -> Times:
-        """Durations from the intended time to the first of a hop, ns, of the fills that have orders."""
-        return (self.first[hop] - self.intended)[self.orders > 0]
+        """Durations from the intended time to the first of a hop, ns, of the fills that have orders and passed it."""
+        return (self.first[hop] - self.intended)[(self.orders > 0) & (self.last[hop] > 0)]
 
     def missing(self) -> int:
         """Count the fills that have orders and did not pass every hop, or not with every order."""
