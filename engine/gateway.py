@@ -19,6 +19,7 @@ from engine.book import OrderKey
 from engine.chain import Chain
 from engine.creator import cursors_column, cursors_from
 from engine.events import (
+    EVENT_TYPES,
     AccountsOpened,
     BlocksAnswered,
     CancelsRequested,
@@ -31,6 +32,7 @@ from engine.events import (
 )
 from engine.frame import Cursor, FrameHead, ShardKey, ShardKind, Source
 from engine.identity import CauseKind
+from engine.sections import encode_sections, walk_sections
 from engine.tables import State, Table, grown
 
 
@@ -343,8 +345,8 @@ class GatewayShard:
                 raise AssertionError(f"a gateway shard cannot apply {type(event).__name__}")
 
     def state(self) -> State:
-        """Name everything as columns. Taken only while everything read is answered: nothing withdrawn can
-        be read again.
+        """Name everything as columns. Taken only while everything read is answered: orders wait in no state, but frames
+        with withdrawn orders may still be ahead of an owner that reads again.
         """
         known = [
             (
@@ -361,6 +363,7 @@ class GatewayShard:
             "known": np.frombuffer(msgspec.msgpack.encode((known, sorted(self.withdrawn.items()))), np.uint8),
             "cursors": cursors_column(self.cursors),
             "read_sequence": np.array([self.read_sequence], np.int64),
+            "gone": np.frombuffer(encode_sections(self._gone_events()), np.uint8),
         }
         for shard, view in self.views.items():
             state |= view.accounts.state(f"{shard}.account") | view.subscriptions.state(
@@ -368,8 +371,14 @@ class GatewayShard:
             )
         return state
 
+    def _gone_events(self) -> list[OrdersWithdrawn]:
+        return [event for sequence in sorted(self._gone) for event in self._gone[sequence]]
+
     def restore(self, state: State) -> None:
         """Take a state back."""
+        gone = state.get("gone")
+        for event in walk_sections(memoryview(gone.tobytes()), EVENT_TYPES) if gone is not None else ():
+            self._gone.setdefault(event.sequence, []).append(event)
         known, withdrawn = msgspec.msgpack.decode(state["known"].tobytes())
         self.withdrawn = dict(withdrawn)
         self.cursors = cursors_from(state["cursors"])
