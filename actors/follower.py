@@ -70,6 +70,7 @@ class FollowerShardActor:
         self._reports: Feed | None = None
         self._message: _Message | None = None
         self._under_way: Iterator[SignalPart] | None = None
+        self._is_between_signals = False
         self._frame: CreatorFrame | None = None
         self._inputs_ns = 0
         self._dedicated_seen = 0
@@ -120,11 +121,11 @@ class FollowerShardActor:
         # Half a frame each, so that neither a flood of reports nor one of signals keeps the other waiting. A signal
         # under way goes first: its later parts wait for nothing, and the reports are of its own earlier ones.
         half = self._settings.frame_bytes_max // 2
-        if self._under_way is None:
+        if self._under_way is None or self._is_between_signals:
             await self._take_reports(events, FrameSize(events, half))
         is_between_parts = self._take_signals(events, FrameSize(events, half))
         if not is_between_parts:
-            self._take_commands(events, outputs)
+            await self._take_commands(events, outputs)
         due = FrameSize(events, half)
         self._apply_all(
             decide_due(self.state, self._settings.terms, self._now(), is_full=lambda: due.is_full), events
@@ -205,6 +206,7 @@ class FollowerShardActor:
                 decide_part(self.state, part, self._settings.terms, self._settings.part_rows, self._now()),
                 events,
             )
+            self._is_between_signals = part.is_last_part
             decided = min(self._settings.part_rows, part.book.count - part.first_row)
             rows += decided
             position = position_of(part.fill.signal, part.leg.leg)
@@ -337,7 +339,8 @@ class FollowerShardActor:
 
     # Commands.
 
-    def _take_commands(self, events: list[Any], outputs: list[Output]) -> None:
+    async def _take_commands(self, events: list[Any], outputs: list[Output]) -> None:
+        """Decide commands. What does not fit into one frame is sent in several, cut between two commands; answers go with the last."""
         for pending in self.commands.take(self._creator_cursor):
             batch = CommandBatch(
                 self.state,
@@ -346,12 +349,17 @@ class FollowerShardActor:
                 brokers=frozenset(self._settings.brokers),
             )
             answers: list[Answer] = []
+            size = FrameSize(events, self._settings.frame_bytes_max)
             for event in batch.decide(pending.commands, self._settings.terms, self._now()):
-                if isinstance(event, Answer):
-                    answers.append(event)
-                else:
+                if not isinstance(event, Answer):
                     self.state.apply_event(event)
                     events.append(event)
+                    continue
+                answers.append(event)
+                if size.is_full:
+                    await self.core.commit(events, self._now(), ())
+                    events.clear()
+                    size = FrameSize(events, self._settings.frame_bytes_max)
             outputs.append(self._answers(pending, answers))
 
     @staticmethod

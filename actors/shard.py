@@ -199,7 +199,7 @@ class ShardCore:
         owed, self._owed = self._owed, []
         if owed:
             self.is_deciding = True
-            await asyncio.gather(*(output() for output in owed))
+            await asyncio.gather(*(output() for output in owed), return_exceptions=True)
             self.is_deciding = False
 
     def _cursors(self) -> tuple[Cursor, ...]:

@@ -340,6 +340,8 @@ class CommandBatch:
         yield SubscriptionsEnding(cause, one, np.array([until], np.int64), np.array([wanted], np.int64))
         rows = np.array([row], np.int64)
         for slot in book.slots:
+            if not slot.position[row] and not slot.open[row] and not slot.follow_ups:
+                continue
             yield from self._close(book, slot, rows, cause, terms, event_time_ns)
         yield from end_finished(self._shard, book, rows)
 

@@ -7,7 +7,7 @@ import numpy as np
 
 from engine.blocks import ExecutionsReported, encode_block
 from engine.chain import Chain
-from engine.commands import Follow, OpenAccount
+from engine.commands import Follow, OpenAccount, Unfollow, Unfollowed
 from engine.events import ExecutionsApplied, FillApplied, InputsRefused, SignalDecided
 from engine.frame import ShardKey, ShardKind
 from engine.identity import CauseKind, OrderId
@@ -121,3 +121,19 @@ async def test_a_huge_block_of_executions_nobody_waits_for_is_parked_small() -> 
     chain = Chain(FOLLOWER)
     for message in await stage.journal.read(FOLLOWER, after_sequence=0):
         assert chain.accept(message.data) is not None
+
+
+async def test_unfollows_in_bulk_are_sent_in_several_frames_and_answered_once() -> None:
+    stage = Stage(SMALL)
+    creator, follower = await stage.creator(), await stage.follower()
+    await stage.open_creator(creator, "anna", "100000000")
+    await turns(follower)
+    names = [f"a{number}" for number in range(300)]
+    await command(follower, *(OpenAccount("o", name) for name in names))
+    await command(follower, *(Follow("f", name, "anna", 10**12, mode=2) for name in names))
+    await stage.publish("fills.paper.anna", [stage.fill(f"S{number}", quantity="1") for number in range(6)])
+    await turns(creator, follower, count=40)
+    answers = await command(follower, *(Unfollow("u", name, "anna") for name in names))
+    assert [answer.subscription for answer in answers if isinstance(answer, Unfollowed)] == list(range(300))
+    assert largest(stage, FOLLOWER) < 2 * CAP
+    assert hash_of(await stage.follower()) == hash_of(follower)
