@@ -16,6 +16,7 @@ import structlog
 
 from actors.committer import Output
 from actors.errors import OperatingError
+from actors.frame_size import FrameSize
 from actors.journal_writer import ShardLostError, persist
 from actors.order_rate import OrderRate
 from actors.ports import Broker, Feed, journal_stream
@@ -332,6 +333,7 @@ class BrokerGatewayShardActor:
         if not withdrawn and not (moved and now - self._committed_ns >= COMMIT_NS_EVERY):
             return
         self._committed_ns = now
+        withdrawn = await self._journal_withdrawn(withdrawn)
         self.state.cursors[Source.ORDERS, 0] = Cursor(Source.ORDERS, 0, answered, answered)
         self.state.forget_passed()
         events: list[Any] = [*withdrawn, BlocksAnswered(self._answered_orders)]
@@ -339,6 +341,21 @@ class BrokerGatewayShardActor:
         self._answered_orders = 0
         outputs = [self._report(event) for event in withdrawn]
         await self.core.commit(events, self.core.event_time_ns(self._inputs_ns), outputs)
+
+    async def _journal_withdrawn(self, withdrawn: list[OrdersWithdrawn]) -> list[OrdersWithdrawn]:
+        """Journal withdrawn orders beyond a frame's worth in frames of their own, under the cursor as it was: until the last
+        is durable nothing is passed. Returns: those left for the last frame.
+        """
+        events: list[Any] = []
+        size = FrameSize(events, self.core.settings.frame_bytes_max)
+        for event in withdrawn:
+            if size.is_full:
+                reports = [self._report(each) for each in events]
+                await self.core.commit(events, self.core.event_time_ns(self._inputs_ns), reports)
+                events = []
+                size = FrameSize(events, self.core.settings.frame_bytes_max)
+            events.append(event)
+        return events
 
     def _answered_up_to(self) -> int:
         """Name the last sequence before the first block that is not answered; the queue is in order of it."""

@@ -1,14 +1,18 @@
 """An order that the gateway has withdrawn is never sent, whoever takes the gateway over, from whatever snapshot (P3, P9)."""
 
+import msgspec
 import numpy as np
 
+from actors.broker_gateway import BrokerGatewayShardActor
+from actors.errors import TransientError
 from engine.blocks import OrdersSubmitted
 from engine.book import OrderKey
 from engine.events import OrdersWithdrawn
-from engine.frame import Cursor, FrameHead, ShardKey, ShardKind, Source
+from engine.frame import Cursor, FrameHead, ShardKey, ShardKind, Source, decode_head
 from engine.gateway import GatewayShard, Outgoing
 from engine.order_state import ExecType
 from engine.tables import decode_state, encode_state
+from tests.adversarial.stage import SETTINGS, Stage
 
 KEY = OrderKey(0, 0, 7, 0, 0)
 
@@ -28,3 +32,45 @@ def test_a_snapshot_taken_before_the_frames_are_read_again_knows_the_withdrawn_o
     left = successor.without_withdrawn(Outgoing(146, 0, section, KEY))
     assert left.orders.subscriptions.tolist() == [1]
     assert encode_state(successor.state()) == encode_state(owner.state())
+
+
+async def test_orders_that_expire_all_at_once_are_journaled_in_several_frames_and_passed_by_the_last() -> (
+    None
+):
+    """A broker was away, and a whole queue's time is over in one turn."""
+    stage = Stage(msgspec.structs.replace(SETTINGS, frame_bytes_max=4_000))
+    gateway = BrokerGatewayShardActor(
+        0, "gateway-1", stage.ports, stage.settings, name="paper", broker=Away()
+    )
+    await gateway.start()
+    for number in range(200):
+        one = np.array([number], np.int64)
+        section = OrdersSubmitted(0, 9, 0, 0, number, 0, 0, "AAA", 1, 100, 100, 1, one, one, one + 1)
+        gateway._withdraw(
+            Outgoing(number + 1, 0, section, KEY._replace(cause_number=number)), ExecType.EXPIRED
+        )
+    gateway.state.read_sequence = 200
+    await gateway._remember()
+    await gateway.core.committer.settle()
+    await gateway.close()
+    frames = [
+        (cursors_of(message.data), len(message.data))
+        for message in stage.server.stream("JOURNAL_GATEWAY").messages
+    ]
+    assert len(frames) > 5
+    assert max(size for _, size in frames) < 8_000
+    assert [sequence for sequence, _ in frames] == [0] * (len(frames) - 1) + [200]
+    assert len(stage.events(ShardKey(ShardKind.GATEWAY, 0), OrdersWithdrawn)) == 200
+    assert len(stage.server.stream("EXECUTIONS").messages) == 200
+
+
+class Away:
+    """A broker that does not answer."""
+
+    async def submit(self, block: bytes) -> bytes:
+        raise TransientError("broker paper: nobody listens")
+
+
+def cursors_of(data: bytes) -> int:
+    """Read how far a gateway's frame says that everything is answered."""
+    return max((cursor.sequence for cursor in decode_head(data)[0].cursors), default=0)
