@@ -1,5 +1,6 @@
 """A cluster that runs as an operator runs it: `lockstep up` in a process of its own, which can be killed with all that it started."""
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -60,7 +61,9 @@ class RunningCluster:
         assert self._process is not None
         victims = [psutil.Process(self._process.pid), *processes_of(self.run)]
         for victim in victims:
-            victim.kill()
+            # Some end by themselves once those before them are gone.
+            with contextlib.suppress(psutil.NoSuchProcess):
+                victim.kill()
         psutil.wait_procs(victims, timeout=30)
         self._process.wait(timeout=30)
 
