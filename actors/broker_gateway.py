@@ -74,6 +74,8 @@ class BrokerGatewayShardActor:
         self.state = GatewayShard()
         self.core = ShardCore(ShardKey(ShardKind.GATEWAY, shard), incarnation, ports, settings, self.state)
         self.core.counted = self._counted
+        # Its own journal is no part of an order's way.
+        self.core.overlaps = lambda: True
         self.core.may_snapshot = lambda: not self._queue and not self._sent
         self._name = name
         self._broker = broker

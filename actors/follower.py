@@ -57,6 +57,8 @@ class FollowerShardActor:
         self.state = FollowerShard(shard)
         self.core = ShardCore(ShardKey(ShardKind.FOLLOWER, shard), incarnation, ports, settings, self.state)
         self.core.counted = self._counted
+        # A large shard decides its next part while the last one is being stored.
+        self.core.overlaps = lambda: self._under_way is not None
         self.core.dedicated = self._dedicated
         self.commands = CommandInbox(
             ports.journal,

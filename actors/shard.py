@@ -84,6 +84,9 @@ class ShardCore:
         self.arrived = asyncio.Event()
         self.counts: dict[str, int] = {}
         self.counted: Callable[[], dict[str, int]] = lambda: {}
+        self.overlaps: Callable[[], bool] = lambda: False
+        """Whether to take a turn while a frame is on its way. Not for small ones: what comes meanwhile then shares the next frame, where a
+        frame made early would wait, and everything behind it would wait for two (`latency`)."""
         self.dedicated: Callable[[], tuple[int, ...]] = lambda: ()
         self.may_snapshot: Callable[[], bool] = lambda: True
         self.resumed: Callable[[Any], list[Output]] = lambda event: []
@@ -338,6 +341,8 @@ class ShardCore:
             await self.tell_quietly()
             while not self._stopping:
                 await self.arrivals()
+                if not self.overlaps():
+                    await self.committer.settle()
                 await actor.turn()
                 await self.rest()
             await self.committer.settle()
