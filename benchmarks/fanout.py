@@ -11,7 +11,6 @@ durable, first and last order accepted, last position updated. The baselines run
 from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
-from statistics import median
 from typing import Any
 
 import numpy as np
@@ -20,6 +19,7 @@ from benchmarks.baselines.comparison import Sizes, compare_with_baselines
 from benchmarks.benchmark import Benchmark, default_config, result_hash
 from benchmarks.charts import draw_bars, draw_lines, draw_stages, new_figure, save
 from benchmarks.fills import Plan, alternating
+from benchmarks.heads import Heard
 from benchmarks.histogram import medians, percentiles
 from benchmarks.hops import FillHops
 from benchmarks.population import Group
@@ -123,7 +123,7 @@ def figures_of(run: Run, number: int, followers: int) -> dict[str, Any]:
         "orders_per_fill": float(hops.orders.mean()),
         "fills_incomplete": hops.missing(),
         "journal_bytes_per_order": sum(frame.bytes for frame in hops.frames) / max(1, int(hops.orders.sum())),
-        "journal_wait_ms": journal_wait_ms(hops),
+        **journal_waits_ms(run.heard, fills),
         "stages": hops.shares(),
         "cpu_s_per_fill": {role: round(spent["cpu_s"] / fills, 5) for role, spent in run.processes.items()},
         "processes": run.processes,
@@ -134,23 +134,24 @@ def _rate(hops: FillHops, milliseconds: float) -> float:
     return float(np.median(hops.orders)) / milliseconds * 1e3 if milliseconds else 0.0
 
 
-def journal_wait_ms(hops: FillHops) -> float:
-    """Tell how long a follower shard waits for acknowledgements for one fill: the slower shard's, p50 over the fills.
+def journal_waits_ms(heard: list[Heard], fills: int) -> dict[str, float]:
+    """Tell a follower shard's time on acknowledgements for one fill, as the shards count it in their heads: the slower shard's.
 
-    A frame's wait lasts from when it was made, or the one before it was acknowledged, until its own acknowledgement was heard: an upper
-    bound that includes encoding the frame and telling the head.
+    `wait`: a frame ready to go waited for the one before. `append`: from handing a frame over until its acknowledgement was taken up,
+    deciding the next part included where that goes on meanwhile.
     """
-    waits: dict[tuple[int, int], int] = {}
-    before: dict[int, int] = {}
-    for frame in sorted(hops.frames, key=lambda frame: frame.durable_ns):
-        began = max(frame.made_ns, before.get(frame.shard, 0))
-        before[frame.shard] = frame.durable_ns
-        for fill in frame.fills:
-            waits[fill, frame.shard] = waits.get((fill, frame.shard), 0) + max(0, frame.durable_ns - began)
-    slowest: dict[int, int] = {}
-    for (fill, _), wait in waits.items():
-        slowest[fill] = max(slowest.get(fill, 0), wait)
-    return median(slowest.values()) / 1e6 if slowest else 0.0
+    spent: dict[int, list[tuple[int, int]]] = {}
+    for _, head in heard:
+        if head.kind == "follower" and "append_us" in head.counts:
+            spent.setdefault(head.shard, []).append((head.counts["append_wait_us"], head.counts["append_us"]))
+    most = [
+        max(
+            (last[which] - first[which] for first, last in ((rows[0], rows[-1]) for rows in spent.values())),
+            default=0,
+        )
+        for which in (0, 1)
+    ]
+    return {"journal_wait_ms": most[0] / 1e3 / fills, "journal_append_ms": most[1] / 1e3 / fills}
 
 
 def _summary(runs: list[dict[str, Any]], digest: str) -> dict[str, Any]:

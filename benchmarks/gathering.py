@@ -141,8 +141,7 @@ class _Run:
             elif isinstance(event, ExecutionsApplied) and event.cause_kind == CauseKind.SIGNAL:
                 self._take_applied(head, event)
         if decided:
-            durable_ns = self._acknowledgements.time_ns("follower", head.key.shard, head.number) or 0
-            seen = SeenFrame(head.key.shard, size, head.event_time_ns, durable_ns, tuple(sorted(decided)))
+            seen = SeenFrame(head.key.shard, size, tuple(sorted(decided)))
             self.hops.frames.append(seen)
 
     def _take_decided(self, time_ns: int, head: FrameHead, signal: Signal, quantities: Any) -> set[int]:

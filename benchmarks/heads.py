@@ -53,8 +53,13 @@ class HeadsLog:
         self.hosts[head.incarnation] = head
 
     def clear(self) -> None:
-        """Forget what was heard so far."""
-        self._kept.clear()
+        """Forget what was heard so far but for each shard's last head."""
+        last = {
+            (head.kind, head.shard): (time_ns, data)
+            for time_ns, data in self._kept
+            for head in (_decode_head(data),)
+        }
+        self._kept[:] = last.values()
 
     def heard(self) -> list[Heard]:
         """List everything heard, in order."""

@@ -40,12 +40,10 @@ STAGES = {
 
 
 class SeenFrame(NamedTuple):
-    """A follower frame that decided orders: its size, when it was made, and when it was known to be durable (0: not heard)."""
+    """A follower frame that decided orders: its shard, its size, and of which fills."""
 
     shard: int
     bytes: int
-    made_ns: int
-    durable_ns: int
     fills: tuple[int, ...]
 
 

@@ -72,4 +72,5 @@ def _ratios(found: dict[str, dict[str, float]], ours: dict[str, Any]) -> dict[st
         "accepted_to_usual_service": accepted / found["usual_service"]["orders_per_s"],
         "accepted_to_ray_actors": accepted / found["ray_actors"]["orders_per_s"],
         "journal_wait_to_raw_stream": ours["journal_wait_ms"] / found["raw_stream"]["milliseconds"],
+        "journal_append_to_raw_stream": ours["journal_append_ms"] / found["raw_stream"]["milliseconds"],
     }

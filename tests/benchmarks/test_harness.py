@@ -3,7 +3,6 @@
 from pathlib import Path
 
 import msgspec
-import numpy as np
 import pytest
 
 from actors.heads import ShardHead
@@ -13,7 +12,7 @@ from benchmarks.cli import run
 from benchmarks.fills import Plan, Published, alternating
 from benchmarks.heads import Acknowledgements, Heard
 from benchmarks.histogram import medians, percentiles
-from benchmarks.hops import STAGES, FillHops, SeenFrame
+from benchmarks.hops import STAGES, FillHops
 from benchmarks.report import Goal, Measured, Report, compared, judged, read_report, write_report
 from cluster.config import Config
 
@@ -145,9 +144,11 @@ def test_fills_buy_and_sell_in_turn_for_each_creator() -> None:
     assert sides == [("x", "buy"), ("y", "buy"), ("x", "sell"), ("y", "sell"), ("x", "buy"), ("y", "buy")]
 
 
-def test_journal_wait_counts_no_time_twice() -> None:
-    hops = FillHops(published(0))
-    # The second frame was made while the first was on its way: it waits from the first one's acknowledgement only.
-    hops.frames = [SeenFrame(0, 100, 0, 4_000_000, (0,)), SeenFrame(0, 100, 1_000_000, 7_000_000, (0,))]
-    assert fanout.journal_wait_ms(hops) == pytest.approx(7.0)
-    assert np.all(hops.orders == 0)
+def test_the_slower_shards_time_on_acknowledgements_counts_per_fill() -> None:
+    def head(shard: int, wait_us: int, append_us: int) -> Heard:
+        counts = {"append_wait_us": wait_us, "append_us": append_us}
+        return Heard(0, ShardHead("follower", shard, "x", "live", 1, 1, 1, 0, True, (), counts))
+
+    heard = [head(0, 1_000, 5_000), head(1, 0, 0), head(0, 9_000, 25_000), head(1, 2_000, 30_000)]
+    assert fanout.journal_waits_ms(heard, 2) == {"journal_wait_ms": 4.0, "journal_append_ms": 15.0}
+    assert fanout.journal_waits_ms([], 2) == {"journal_wait_ms": 0.0, "journal_append_ms": 0.0}
