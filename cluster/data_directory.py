@@ -32,7 +32,7 @@ class Identity(msgspec.Struct, frozen=True, kw_only=True):
 def opened(data: Path, config: Config) -> Iterator[RunFile]:
     """Hold a data directory for the length of a run: made or checked, locked, and cleared of a killed run's processes.
 
-    Leaving it removes run.json; everything recorded there must have been stopped by then.
+    Leaving it removes run.json; everything recorded there must have been stopped by then, or is stopped when an error ends the run.
     Raises: UsageError when it is in use, or was made with other shard counts.
     """
     try:
@@ -48,7 +48,12 @@ def opened(data: Path, config: Config) -> Iterator[RunFile]:
         ensure_identity(data, config)
         clear_leftovers(data, stop_s_max=config.supervision.stop_s_max)
         run_file = RunFile(data)
-        yield run_file
+        try:
+            yield run_file
+        except BaseException:
+            # A start or a stop that was broken off may have left what nobody holds any more.
+            clear_leftovers(data, stop_s_max=config.supervision.stop_s_max)
+            raise
         run_file.remove()
     finally:
         lock.release()

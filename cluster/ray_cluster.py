@@ -5,6 +5,7 @@ are found, because two of them outlive a killed driver and overwrite the environ
 """
 
 import asyncio
+import contextlib
 import logging
 import os
 import shutil
@@ -113,7 +114,10 @@ async def start_ray(
     os.environ.update(environment)
     options = _join(address) if address else _local(_session_root(data, run_file), config)
     try:
-        found = await asyncio.to_thread(_init, options, config.cluster.name)
+        found = await _initialised(options, config.cluster.name)
+    except asyncio.CancelledError:
+        await RayCluster("", run_file, is_ours=address is None).stop(stop_s_max=config.supervision.stop_s_max)
+        raise
     except (RuntimeError, ConnectionError, OSError) as error:
         await asyncio.to_thread(record_descendants, run_file, role=ROLE)
         raise ServerError(
@@ -123,6 +127,22 @@ async def start_ray(
     run_file.set_address("ray", found)
     await cluster.record_processes()
     return cluster
+
+
+async def _initialised(options: dict[str, Any], namespace: str) -> str:
+    """Start or join Ray. Returns: its address.
+
+    Ray cannot be told to give up, and without its servers it would wait a minute for them: one that is cancelled starts to the end first.
+    """
+    starting = asyncio.create_task(asyncio.to_thread(_init, options, namespace))
+    try:
+        return await asyncio.shield(starting)
+    except asyncio.CancelledError:
+        while not starting.done():
+            with contextlib.suppress(asyncio.CancelledError):
+                await asyncio.wait([starting])
+        starting.exception()
+        raise
 
 
 def _local(session_root: Path, config: Config) -> dict[str, Any]:

@@ -366,3 +366,29 @@ def test_chosen_port_is_free_and_below_the_outgoing_range() -> None:
         assert port < 32_768
         assert choose_port(preferred=port) != port
     assert choose_port(preferred=port) == port
+
+
+async def test_start_of_the_servers_that_is_cancelled_leaves_none_running(
+    data: Path, run_file: RunFile
+) -> None:
+    starting = asyncio.create_task(start_servers(data, CONFIG, read_secrets(), run_file))
+    await until(lambda: bool(run_file.run.processes))
+    starting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await starting
+    assert processes_of(run_file.run) == []
+
+
+def test_run_that_ends_in_an_error_leaves_nothing_running_and_no_record(data: Path) -> None:
+    started: list[RunFile] = []
+
+    def broken_off() -> None:
+        with opened(data, CONFIG) as run_file:
+            started.append(run_file)
+            subprocess.Popen(["sleep", "60"], env={**os.environ, **run_file.environment})
+            raise ClusterError("broken off")
+
+    with pytest.raises(ClusterError, match="broken off"):
+        broken_off()
+    assert processes_of(started[0].run) == []
+    assert read_run(data) is None
