@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -385,10 +386,14 @@ def test_run_that_ends_in_an_error_leaves_nothing_running_and_no_record(data: Pa
     def broken_off() -> None:
         with opened(data, CONFIG) as run_file:
             started.append(run_file)
-            subprocess.Popen(["sleep", "60"], env={**os.environ, **run_file.environment})
-            raise ClusterError("broken off")
+            child = subprocess.Popen(["sleep", "60"], env={**os.environ, **run_file.environment})
+            try:
+                raise ClusterError(f"{child.pid} was left")
+            finally:
+                # Somebody takes notice of its end, as its parent would.
+                threading.Thread(target=child.wait).start()
 
-    with pytest.raises(ClusterError, match="broken off"):
+    with pytest.raises(ClusterError, match="was left"):
         broken_off()
     assert processes_of(started[0].run) == []
     assert read_run(data) is None
