@@ -80,9 +80,11 @@ class FillHops:
         return (self.first[hop] - self.intended)[(self.orders > 0) & (self.last[hop] > 0)]
 
     def missing(self) -> int:
-        """Count the fills that have orders and did not pass every hop, or not with every order."""
-        passed = np.all([self.last[hop] > 0 for hop in HOPS], axis=0) & (self.executions >= self.orders)
-        return int(((self.orders > 0) & ~passed).sum())
+        """Count the fills with an order that nothing came of: no execution, no end.
+
+        Under overload an order may end without passing every hop: one that a later fill cancels unsent never reaches the broker.
+        """
+        return int((self.executions < self.orders).sum())
 
     def shares(self) -> dict[str, float]:
         """Each stage's share of the time from publish to the last position updated, summed over the fills; they add up to 1."""
