@@ -3,7 +3,8 @@
 Unlike in fills, a field that is not known is refused here: a misspelt limit must not pass for no limit.
 """
 
-from typing import Any
+import re
+from typing import Any, Literal, TypeVar
 
 import msgspec
 from msgspec import Raw
@@ -33,6 +34,7 @@ MODES = {mode.name.lower(): int(mode) for mode in Mode}
 BROKER_DEFAULT = "paper"
 
 
+T = TypeVar("T")
 Command = OpenCreator | OpenAccount | Follow | Unfollow
 
 
@@ -42,7 +44,8 @@ class _Limits(msgspec.Struct, forbid_unknown_fields=True):
     allow_short: bool | None = None
 
 
-class _OpenCreatorJson(msgspec.Struct, tag="open_creator", forbid_unknown_fields=True):
+class _OpenCreatorJson(msgspec.Struct, forbid_unknown_fields=True):
+    type: Literal["open_creator"]
     command_id: str
     cash: Raw
     creator_id: str | None = None
@@ -73,7 +76,9 @@ class _UnfollowJson(msgspec.Struct, tag="unfollow", forbid_unknown_fields=True):
     account_id: str | None = None
 
 
+ACCOUNT_TYPES = "one of open_account, follow, unfollow"
 _NO_LIMITS = _Limits()
+_WRONG_TYPE = re.compile(r"Invalid (?:enum )?value (.*) - at `\$\.type`\Z", re.DOTALL)
 _decode_creator_command = msgspec.json.Decoder(_OpenCreatorJson)
 _decode_account_command = msgspec.json.Decoder(_OpenAccountJson | _FollowJson | _UnfollowJson)
 
@@ -89,11 +94,12 @@ def decode_command(subject: str, data: bytes) -> Command:
     ):
         raise WireError(
             "subject",
-            f"subject: expected commands.creator.<id> or commands.account.<id>, found {shown(subject)}",
+            "subject: expected commands.creator.<id> or commands.account.<id>, an id being 1 to 64 of [A-Za-z0-9_-], "
+            f"found {shown(subject)}",
         )
     if tokens[1] == "creator":
-        return _open_creator(element_of(_decode_creator_command, Raw(data)), tokens[2])
-    return _account_command(element_of(_decode_account_command, Raw(data)), tokens[2])
+        return _open_creator(_read(_decode_creator_command, Raw(data), "open_creator"), tokens[2])
+    return _account_command(_read(_decode_account_command, Raw(data), ACCOUNT_TYPES), tokens[2])
 
 
 def decode_bulk(data: bytes) -> list[AccountCommand | WireError]:
@@ -108,10 +114,20 @@ def decode_bulk(data: bytes) -> list[AccountCommand | WireError]:
         )
     for element in elements(data):
         try:
-            commands.append(_account_command(element_of(_decode_account_command, element), None))
+            commands.append(_account_command(_read(_decode_account_command, element, ACCOUNT_TYPES), None))
         except WireError as error:
             commands.append(error)
     return commands
+
+
+def _read(decoder: msgspec.json.Decoder[T], element: Raw, types: str) -> T:
+    try:
+        return element_of(decoder, element)
+    except WireError as error:
+        wrong = _WRONG_TYPE.search(str(error))
+        if wrong is None:
+            raise
+        raise WireError("malformed", f"type: expected {types}, found {wrong[1]}") from None
 
 
 def _open_creator(found: _OpenCreatorJson, creator_id: str) -> OpenCreator:

@@ -65,6 +65,20 @@ def elements(data: bytes) -> list[Raw]:
     return found
 
 
+def read_each(data: bytes, read: Callable[[Raw], T]) -> list[T]:
+    """Read a message's objects, all or none; of several, an error names the place of the first that is wrong, from 0. Raises: WireError."""
+    found = elements(data)
+    taken: list[T] = []
+    try:
+        for element in found:
+            taken.append(read(element))
+    except WireError as error:
+        if len(found) == 1:
+            raise
+        raise WireError(error.reason, f"element {len(taken)}: {error}") from None
+    return taken
+
+
 def element_of(decoder: msgspec.json.Decoder[T], element: Raw) -> T:
     """Decode one object. Raises: WireError."""
     data = bytes(element)
@@ -90,7 +104,8 @@ def subject_ids(subject: str, first: str, tokens_count: int) -> list[str]:
     head, *rest = subject.split(".")
     if head != first or len(rest) != tokens_count - 1 or not all(map(is_id, rest)):
         raise WireError(
-            "subject", f"subject: expected {first} and {tokens_count - 1} ids, found {shown(subject)}"
+            "subject",
+            f"subject: expected {first} and {tokens_count - 1} ids of 1 to 64 of [A-Za-z0-9_-], found {shown(subject)}",
         )
     return rest
 

@@ -7,6 +7,7 @@ send more than we read.
 import msgspec
 from msgspec import Raw
 
+from engine import units
 from engine.identity import parse_order_id, unpack_order_id
 from engine.order_state import ExecType
 from gateways.wire_fields import (
@@ -20,9 +21,9 @@ from gateways.wire_fields import (
     checked_id,
     checked_symbol,
     element_of,
-    elements,
     number,
     number_or,
+    read_each,
     short_text,
     shown,
     subject_ids,
@@ -115,13 +116,13 @@ _decode_execution = msgspec.json.Decoder(_ExecutionJson)
 def decode_fills(subject: str, data: bytes) -> list[Fill]:
     """Read a message on `fills.<broker>.<creator_id>`: one fill or an array. Raises: WireError."""
     broker, creator_id = subject_ids(subject, "fills", 3)
-    return [_fill(broker, creator_id, element) for element in elements(data)]
+    return read_each(data, lambda element: _fill(broker, creator_id, element))
 
 
 def decode_marks(subject: str, data: bytes) -> list[Mark]:
     """Read a message on `marks.<broker>`: an array, or one mark. Raises: WireError."""
     subject_ids(subject, "marks", 2)
-    return [_mark(element) for element in elements(data)]
+    return read_each(data, _mark)
 
 
 def decode_executions(subject: str, data: bytes) -> list[Execution]:
@@ -131,7 +132,7 @@ def decode_executions(subject: str, data: bytes) -> list[Execution]:
         raise WireError(
             "subject", f"subject: expected executions.<broker>.<shard number>, found {shown(subject)}"
         )
-    return [_execution(broker, int(shard), element) for element in elements(data)]
+    return read_each(data, lambda element: _execution(broker, int(shard), element))
 
 
 def _fill(broker: str, creator_id: str, element: Raw) -> Fill:
@@ -144,6 +145,13 @@ def _fill(broker: str, creator_id: str, element: Raw) -> Fill:
     order_qty = number_or(found.order_qty, QUANTITY, "order_qty", 0)
     if order_qty and not order_id:
         raise WireError("missing", "order_qty: expected an order_id with it, found none")
+    last_qty = number(found.last_qty, QUANTITY, "last_qty")
+    if 0 < order_qty < last_qty:
+        raise WireError(
+            "number",
+            f"order_qty: expected the whole order's, at least last_qty = {units.format_quantity(last_qty)}, "
+            f"found {units.format_quantity(order_qty)}",
+        )
     has_position = bytes(found.position_after) != b"null"
     position_after = number(found.position_after, POSITION, "position_after") if has_position else None
     return Fill(
@@ -152,7 +160,7 @@ def _fill(broker: str, creator_id: str, element: Raw) -> Fill:
         exec_id=checked_id(found.exec_id, "exec_id"),
         symbol=checked_symbol(found.symbol),
         side=_side(found.side),
-        last_qty=number(found.last_qty, QUANTITY, "last_qty"),
+        last_qty=last_qty,
         last_px=number(found.last_px, PRICE, "last_px"),
         transact_time_ns=time(found.transact_time, "transact_time"),
         order_id=order_id,

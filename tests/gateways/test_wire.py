@@ -119,7 +119,8 @@ def test_exponents_and_trailing_zeros_are_the_same_number(text: str, quantity: i
         ({"transact_time": "2014-02-19T20:00:00"}, "zone"),
         ({"transact_time": "yesterday"}, "transact_time"),
         ({"transact_time": "2014-02-19T20:00:00." + "1" * 10_000 + "Z"}, "decimals"),
-        ({"order_qty": "5"}, "expected an order_id"),
+        ({"order_qty": "500"}, "expected an order_id"),
+        ({"order_id": "o1", "order_qty": "100"}, "order_qty: expected the whole order's"),
     ],
 )
 def test_bad_fill_is_refused_with_what_was_expected(changes: dict[str, object], expected: str) -> None:
@@ -222,6 +223,12 @@ def executions(subject: str = "executions.acme.7", **changes: object) -> list[Ex
     return decode_executions(subject, json.dumps({**EXECUTION, **changes}).encode())
 
 
+def test_bad_element_of_an_array_is_named_by_its_place() -> None:
+    good = {"symbol": "JPM", "px": "1", "time": "2014-02-19T20:00:00Z"}
+    with pytest.raises(WireError, match="element 2: px: expected a number above zero"):
+        decode_marks("marks.acme", json.dumps([good, good, {**good, "px": "0"}]).encode())
+
+
 def test_execution_is_read() -> None:
     (found,) = executions(text="ok")
     assert found == Execution(
@@ -292,7 +299,7 @@ def test_commands_are_read_with_their_defaults() -> None:
 @pytest.mark.parametrize(
     ("changes", "expected"),
     [
-        ({"type": "buy"}, "buy"),
+        ({"type": "buy"}, "type: expected one of open_account, follow, unfollow, found 'buy'"),
         ({"cash": 0}, "cash: expected a number above zero"),
         ({"cash": "-1"}, "cash: expected a number above zero"),
         ({"mode": "martingale"}, "mode: expected one of proportional"),
@@ -311,6 +318,15 @@ def test_bad_command_is_refused(changes: dict[str, object], expected: str) -> No
     with pytest.raises(WireError) as refused:
         account_command(**changes)
     assert expected in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("start", "expected"),
+    [("", "field `type`"), ('"type":"open",', "type: expected open_creator, found 'open'")],
+)
+def test_creator_command_says_its_type(start: str, expected: str) -> None:
+    with pytest.raises(WireError, match=expected):
+        decode_command("commands.creator.nancy", f'{{{start}"command_id":"c4","cash":1}}'.encode())
 
 
 def test_creator_command_does_not_stand_on_an_account() -> None:
