@@ -180,9 +180,14 @@ def _init(options: dict[str, Any], namespace: str) -> str:
 
 
 def _session_root(data: Path, run_file: RunFile) -> Path:
-    """Make DIR/ray empty and name it by a path short enough for the sockets Ray puts below it."""
-    root = (data / "ray").resolve()
-    shutil.rmtree(root, ignore_errors=True)
+    """Make DIR/ray empty, and in it a directory for Ray; name it by a path short enough for the sockets Ray puts below it.
+
+    Ray opens its own directory to every user of the machine, so it stands in one that is closed.
+    """
+    closed = (data / "ray").resolve()
+    shutil.rmtree(closed, ignore_errors=True)
+    closed.mkdir(mode=0o700)
+    root = closed / "r"
     root.mkdir(mode=0o700)
     if len(os.fsencode(root)) + SESSION_PATH_BYTES <= SOCKET_PATH_BYTES_MAX:
         return root

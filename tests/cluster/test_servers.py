@@ -14,6 +14,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
 import asyncpg
+import msgspec
 import nats
 import psutil
 import pytest
@@ -23,7 +24,15 @@ from nats.js.errors import Error as JetStreamError
 
 from cluster.config import Config, SupervisionOptions
 from cluster.config_file import parse, read_secrets
-from cluster.credentials import ADMIN, Credentials, User, broker_role, ensure_credentials, read_credentials
+from cluster.credentials import (
+    ADMIN,
+    Credentials,
+    User,
+    broker_role,
+    ensure_credentials,
+    read_credentials,
+    write_credentials,
+)
 from cluster.data_directory import opened
 from cluster.embedded.nats_server import start_nats
 from cluster.embedded.postgres_server import embedded_postgres_url, external_postgres_url, start_postgres
@@ -351,6 +360,20 @@ def test_directory_made_with_other_shard_counts_is_refused(data: Path) -> None:
         pass
     with opened(data, CONFIG):
         pass
+
+
+def test_directory_of_somebody_else_is_refused_and_left_as_it_is(tmp_path: Path) -> None:
+    (tmp_path / "thesis.txt").touch()
+    with pytest.raises(UsageError, match=r"expected an empty directory or a cluster's, found thesis\.txt"):
+        opened(tmp_path, CONFIG).__enter__()
+    assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
+
+
+def test_login_that_a_server_elsewhere_did_not_need_is_made_for_the_embedded_one(data: Path) -> None:
+    found = ensure_credentials(data, ["paper"])
+    nobody = User(user="", password="", inbox_prefix="_INBOX_engine")
+    write_credentials(data, msgspec.structs.replace(found, users={**found.users, "engine": nobody}))
+    assert ensure_credentials(data, ["paper"]).users["engine"].user == "engine"
 
 
 def test_configured_postgres_url_gets_its_password_from_the_environment() -> None:
