@@ -12,7 +12,7 @@ import secrets
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import structlog
 
@@ -25,7 +25,13 @@ if TYPE_CHECKING:
 
 _log = structlog.get_logger()
 
+T = TypeVar("T")
+
 CHECK_S = 0.1
+RECOVERY_PATIENCE = 5
+"""How many times longer a host may be silent while it recovers."""
+CALLS_S_MAX = 5.0
+"""How long suspending waits for calls into Ray that are under way."""
 AWAY_S = 1.0
 """The longest pause between two checks after which silence still means anything."""
 
@@ -69,6 +75,7 @@ class HostKeeper:
         self._token = secrets.token_hex(3)
         self._connected_s = self._checked_s = time.monotonic()
         self._tasks: list[asyncio.Task[None]] = []
+        self._calls: set[asyncio.Future[Any]] = set()
         self._changed = asyncio.Event()
         self._is_suspended = False
         self._never_heard = ""
@@ -126,6 +133,9 @@ class HostKeeper:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        if self._calls:
+            # One that still waits for a store that is being ended would, after a minute, have Ray end this process.
+            await asyncio.wait(self._calls, timeout=CALLS_S_MAX)
         for slot in self.slots:
             slot.incarnation, slot.handle, slot.pid, slot.phases = "", None, 0, {}
 
@@ -149,6 +159,9 @@ class HostKeeper:
             _log.warning("host_ended", incarnation=slot.incarnation, pid=slot.pid, reason=reason)
             slot.restarts += 1
             slot.phases = {}
+            if self._never_heard:
+                # Its starter is broken and about to be ended; `resume` fills the slot again.
+                return
             if time.monotonic() - began_s > 10.0:
                 pause_s = self._options.restart_ms_min / 1000
             await asyncio.sleep(pause_s)
@@ -162,7 +175,7 @@ class HostKeeper:
         spec = self._spec(slot.kind, slot.shards, slot.incarnation)
         try:
             async with asyncio.timeout(self._options.start_s_max):
-                slot.handle = handle = await asyncio.to_thread(self._start, spec)
+                slot.handle = handle = await self._call(self._start, spec)
         except TimeoutError:
             self._never_heard = slot.incarnation
             raise
@@ -173,11 +186,24 @@ class HostKeeper:
                 if not ended.done() and self._is_silent(slot):
                     if not slot.pid:
                         self._never_heard = slot.incarnation
-                    await asyncio.to_thread(handle.kill)
+                    await self._call(handle.kill)
                     return f"no heartbeat for {time.monotonic() - slot.heard_s:.1f} s"
             return ended.result()
         finally:
             ended.cancel()
+
+    async def _call(self, call: Callable[..., T], *arguments: object) -> T:
+        """Call into Ray on another thread; `suspend` waits for the call even when nobody else does any more."""
+        calling = asyncio.ensure_future(asyncio.to_thread(call, *arguments))
+        self._calls.add(calling)
+        calling.add_done_callback(self._called)
+        return await asyncio.shield(calling)
+
+    def _called(self, calling: asyncio.Future[Any]) -> None:
+        self._calls.discard(calling)
+        if not calling.cancelled():
+            # Taken notice of, for whoever was cancelled meanwhile.
+            calling.exception()
 
     def _is_silent(self, slot: Slot) -> bool:
         now_s = time.monotonic()
@@ -188,9 +214,12 @@ class HostKeeper:
             self._connected_s = now_s
             return False
         # A host that has not been heard yet is still being started; a new connection to NATS gives everyone time to speak again.
-        missing_s = (
-            self._options.heartbeat_missing_ms_max / 1000 if slot.pid else float(self._options.start_s_max)
-        )
+        missing_s = self._options.heartbeat_missing_ms_max / 1000
+        if not slot.pid:
+            missing_s = float(self._options.start_s_max)
+        elif not slot.is_live:
+            # Taking a large state back keeps a host busy in one piece.
+            missing_s *= RECOVERY_PATIENCE
         return now_s - max(slot.heard_s, self._connected_s) > missing_s
 
     async def stop(self) -> None:
