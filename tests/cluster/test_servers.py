@@ -410,6 +410,9 @@ def test_run_that_ends_in_an_error_leaves_nothing_running_and_no_record(data: Pa
         with opened(data, CONFIG) as run_file:
             started.append(run_file)
             child = subprocess.Popen(["sleep", "60"], env={**os.environ, **run_file.environment})
+            # Its environment, by which it is known, can be read a moment after it was started.
+            while not processes_of(run_file.run):
+                assert child.poll() is None
             try:
                 raise ClusterError(f"{child.pid} was left")
             finally:
