@@ -189,14 +189,6 @@ def _contradictions(config: Config) -> Iterator[str]:
             f"durability.profile: expected 'single' or 'dev' with an embedded NATS server, found {profile.value!r}; "
             "set nats.url to a NATS cluster of at least three servers"
         )
-    for url in config.nats.url.split(",") if config.nats.url is not None else ():
-        if urlsplit(url).scheme not in ("nats", "tls", "ws", "wss"):
-            yield f"nats.url: expected URLs like nats://host:4222, found {_masked(url)!r}"
-    if config.postgres.url is not None and urlsplit(config.postgres.url).scheme not in (
-        "postgresql",
-        "postgres",
-    ):
-        yield f"postgres.url: expected a URL like postgresql://user@host:5432/database, found {_masked(config.postgres.url)!r}"
     if not config.brokers:
         yield "brokers: expected at least one broker, found none"
     for broker in config.brokers:

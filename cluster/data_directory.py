@@ -18,9 +18,6 @@ from cluster.leftovers import clear_leftovers
 from cluster.run_file import DirectoryLock, RunFile
 
 FORMAT_VERSION = 1
-OWN_NAMES = frozenset(
-    {"nats", "postgres", "ray", "ray_token", "broker", "logs", "lock", "credentials.json", "run.json"}
-)
 
 
 class Identity(msgspec.Struct, frozen=True, kw_only=True):
@@ -35,10 +32,9 @@ class Identity(msgspec.Struct, frozen=True, kw_only=True):
 def opened(data: Path, config: Config) -> Iterator[RunFile]:
     """Hold a data directory for the length of a run: made or checked, locked, and cleared of a killed run's processes.
 
-    Leaving it removes run.json; everything recorded there must have been stopped by then, or is stopped when an error ends the run.
-    Raises: UsageError when it is in use, was made with other shard counts, or is somebody else's.
+    Leaving it removes run.json; everything recorded there must have been stopped by then.
+    Raises: UsageError when it is in use, or was made with other shard counts.
     """
-    _refuse_foreign(data)
     try:
         for folder in (data, data / "logs", data / "broker"):
             folder.mkdir(parents=True, exist_ok=True)
@@ -52,28 +48,10 @@ def opened(data: Path, config: Config) -> Iterator[RunFile]:
         ensure_identity(data, config)
         clear_leftovers(data, stop_s_max=config.supervision.stop_s_max)
         run_file = RunFile(data)
-        try:
-            yield run_file
-        except BaseException:
-            # A start or a stop that was broken off may have left what nobody holds any more.
-            clear_leftovers(data, stop_s_max=config.supervision.stop_s_max)
-            raise
+        yield run_file
         run_file.remove()
     finally:
         lock.release()
-
-
-def _refuse_foreign(data: Path) -> None:
-    """Leave a directory alone that holds other files and never held a cluster. Raises: UsageError."""
-    if not data.is_dir() or read_identity(data) is not None:
-        return
-    strange = sorted(
-        path.name for path in data.iterdir() if path.name not in OWN_NAMES and path.suffix != ".part"
-    )
-    if strange:
-        raise UsageError(
-            f"--data {data}: expected an empty directory or a cluster's, found {', '.join(strange[:3])} in it; name another"
-        )
 
 
 def ensure_identity(data: Path, config: Config) -> Identity:

@@ -12,7 +12,7 @@ import secrets
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING
 
 import structlog
 
@@ -25,13 +25,9 @@ if TYPE_CHECKING:
 
 _log = structlog.get_logger()
 
-T = TypeVar("T")
-
 CHECK_S = 0.1
 RECOVERY_PATIENCE = 5
 """How many times longer a host may be silent while it recovers."""
-CALLS_S_MAX = 5.0
-"""How long suspending waits for calls into Ray that are under way."""
 AWAY_S = 1.0
 """The longest pause between two checks after which silence still means anything."""
 
@@ -75,7 +71,6 @@ class HostKeeper:
         self._token = secrets.token_hex(3)
         self._connected_s = self._checked_s = time.monotonic()
         self._tasks: list[asyncio.Task[None]] = []
-        self._calls: set[asyncio.Future[Any]] = set()
         self._changed = asyncio.Event()
         self._is_suspended = False
         self._never_heard = ""
@@ -133,9 +128,6 @@ class HostKeeper:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        if self._calls:
-            # One that still waits for a store that is being ended would, after a minute, have Ray end this process.
-            await asyncio.wait(self._calls, timeout=CALLS_S_MAX)
         for slot in self.slots:
             slot.incarnation, slot.handle, slot.pid, slot.phases = "", None, 0, {}
 
@@ -159,9 +151,6 @@ class HostKeeper:
             _log.warning("host_ended", incarnation=slot.incarnation, pid=slot.pid, reason=reason)
             slot.restarts += 1
             slot.phases = {}
-            if self._never_heard:
-                # Its starter is broken and about to be ended; `resume` fills the slot again.
-                return
             if time.monotonic() - began_s > 10.0:
                 pause_s = self._options.restart_ms_min / 1000
             await asyncio.sleep(pause_s)
@@ -175,7 +164,7 @@ class HostKeeper:
         spec = self._spec(slot.kind, slot.shards, slot.incarnation)
         try:
             async with asyncio.timeout(self._options.start_s_max):
-                slot.handle = handle = await self._call(self._start, spec)
+                slot.handle = handle = await asyncio.to_thread(self._start, spec)
         except TimeoutError:
             self._never_heard = slot.incarnation
             raise
@@ -186,24 +175,11 @@ class HostKeeper:
                 if not ended.done() and self._is_silent(slot):
                     if not slot.pid:
                         self._never_heard = slot.incarnation
-                    await self._call(handle.kill)
+                    await asyncio.to_thread(handle.kill)
                     return f"no heartbeat for {time.monotonic() - slot.heard_s:.1f} s"
             return ended.result()
         finally:
             ended.cancel()
-
-    async def _call(self, call: Callable[..., T], *arguments: object) -> T:
-        """Call into Ray on another thread; `suspend` waits for the call even when nobody else does any more."""
-        calling = asyncio.ensure_future(asyncio.to_thread(call, *arguments))
-        self._calls.add(calling)
-        calling.add_done_callback(self._called)
-        return await asyncio.shield(calling)
-
-    def _called(self, calling: asyncio.Future[Any]) -> None:
-        self._calls.discard(calling)
-        if not calling.cancelled():
-            # Taken notice of, for whoever was cancelled meanwhile.
-            calling.exception()
 
     def _is_silent(self, slot: Slot) -> bool:
         now_s = time.monotonic()

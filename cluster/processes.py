@@ -14,7 +14,7 @@ import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import psutil
 import structlog
@@ -103,7 +103,7 @@ class ChildProgram:
         if program.prepare is not None:
             await program.prepare()
         with program.log_path.open("ab") as output:
-            self._process = await spawn(
+            self._process = await asyncio.create_subprocess_exec(
                 *program.argv,
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=output,
@@ -200,18 +200,6 @@ class ChildProgram:
         with contextlib.suppress(OSError):
             return self.program.log_path.read_bytes()[-LOG_TAIL_BYTES:].decode(errors="replace").strip()
         return ""
-
-
-async def spawn(*argv: str, **options: Any) -> asyncio.subprocess.Process:
-    """Start a child process; a caller that is cancelled meanwhile leaves none behind."""
-    starting = asyncio.ensure_future(asyncio.create_subprocess_exec(*argv, **options))
-    try:
-        return await asyncio.shield(starting)
-    except asyncio.CancelledError:
-        process = await starting
-        process.kill()
-        await process.wait()
-        raise
 
 
 def _kill_group(leader_pid: int) -> None:

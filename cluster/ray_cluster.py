@@ -5,7 +5,6 @@ are found, because two of them outlive a killed driver and overwrite the environ
 """
 
 import asyncio
-import contextlib
 import logging
 import os
 import shutil
@@ -114,10 +113,7 @@ async def start_ray(
     os.environ.update(environment)
     options = _join(address) if address else _local(_session_root(data, run_file), config)
     try:
-        found = await _initialised(options, config.cluster.name)
-    except asyncio.CancelledError:
-        await RayCluster("", run_file, is_ours=address is None).stop(stop_s_max=config.supervision.stop_s_max)
-        raise
+        found = await asyncio.to_thread(_init, options, config.cluster.name)
     except (RuntimeError, ConnectionError, OSError) as error:
         await asyncio.to_thread(record_descendants, run_file, role=ROLE)
         raise ServerError(
@@ -127,22 +123,6 @@ async def start_ray(
     run_file.set_address("ray", found)
     await cluster.record_processes()
     return cluster
-
-
-async def _initialised(options: dict[str, Any], namespace: str) -> str:
-    """Start or join Ray. Returns: its address.
-
-    Ray cannot be told to give up, and without its servers it would wait a minute for them: one that is cancelled starts to the end first.
-    """
-    starting = asyncio.create_task(asyncio.to_thread(_init, options, namespace))
-    try:
-        return await asyncio.shield(starting)
-    except asyncio.CancelledError:
-        while not starting.done():
-            with contextlib.suppress(asyncio.CancelledError):
-                await asyncio.wait([starting])
-        starting.exception()
-        raise
 
 
 def _local(session_root: Path, config: Config) -> dict[str, Any]:
@@ -180,14 +160,9 @@ def _init(options: dict[str, Any], namespace: str) -> str:
 
 
 def _session_root(data: Path, run_file: RunFile) -> Path:
-    """Make DIR/ray empty, and in it a directory for Ray; name it by a path short enough for the sockets Ray puts below it.
-
-    Ray opens its own directory to every user of the machine, so it stands in one that is closed.
-    """
-    closed = (data / "ray").resolve()
-    shutil.rmtree(closed, ignore_errors=True)
-    closed.mkdir(mode=0o700)
-    root = closed / "r"
+    """Make DIR/ray empty and name it by a path short enough for the sockets Ray puts below it."""
+    root = (data / "ray").resolve()
+    shutil.rmtree(root, ignore_errors=True)
     root.mkdir(mode=0o700)
     if len(os.fsencode(root)) + SESSION_PATH_BYTES <= SOCKET_PATH_BYTES_MAX:
         return root

@@ -70,7 +70,7 @@ class Cluster:
 async def running_cluster(data: Path, config: Config) -> AsyncIterator[Cluster]:
     """Start a cluster on a data directory, wait until every shard is live, and stop everything at the end.
 
-    Raises: UsageError, ServerError. Nothing of it runs when it fails or is cancelled, however far it had come.
+    Raises: UsageError, ServerError; then nothing of it runs.
     """
     secrets = read_secrets()
     with opened(data, config) as run_file:
@@ -86,18 +86,18 @@ async def running_cluster(data: Path, config: Config) -> AsyncIterator[Cluster]:
             )
             await ray.start()
             stack.push_async_callback(ray.stop)
-            brokers: list[ChildProgram] = []
-            for name in broker_names(config):
-                broker = await _start_broker(data, config, servers, run_file, name)
-                if broker is not None:
-                    brokers.append(broker)
-                    stack.push_async_callback(broker.stop)
+            brokers = [
+                await _start_broker(data, config, servers, run_file, name) for name in broker_names(config)
+            ]
+            started = tuple(broker for broker in brokers if broker is not None)
+            for broker in started:
+                stack.push_async_callback(broker.stop)
             keeper = await _start_hosts(config, servers, connection)
             stack.push_async_callback(keeper.stop)
             ray.watch(keeper)
             stack.push_async_callback(ray.stop_watching)
             await keeper.wait_live()
-            yield Cluster(data, config, servers, keeper, (*servers.programs, *brokers))
+            yield Cluster(data, config, servers, keeper, (*servers.programs, *started))
 
 
 async def _start_broker(

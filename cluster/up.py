@@ -25,8 +25,6 @@ async def _run(data: Path, config: Config) -> int:
     assert main is not None
 
     def stop() -> None:
-        if not stopping.is_set():
-            print("lockstep: stopping", flush=True)
         # Told again, or before the cluster was up: give up starting, which stops what runs by then.
         if stopping.is_set() or not started:
             main.cancel()
@@ -43,6 +41,7 @@ async def _run(data: Path, config: Config) -> int:
             print(f"lockstep: credentials for other programs are in {credentials_path(data)}", flush=True)
             print("lockstep: stop with Ctrl-C, or with: lockstep down --data", data, flush=True)
             await stopping.wait()
+            print("lockstep: stopping", flush=True)
     except asyncio.CancelledError:
         print("lockstep: stopped while starting", flush=True)
         return 1

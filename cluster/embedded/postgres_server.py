@@ -24,7 +24,7 @@ from cluster.credentials import Credentials
 from cluster.embedded.ports import choose_port
 from cluster.errors import ServerError
 from cluster.leftovers import stop_processes
-from cluster.processes import ChildProgram, Program, spawn
+from cluster.processes import ChildProgram, Program
 from cluster.run_file import RunFile
 
 USER = "lockstep"
@@ -130,7 +130,7 @@ async def _run_initdb(directory: Path, password: Path) -> None:
         str(postgres_binaries() / "initdb"), "-D", str(directory / "data"), "-U", USER, f"--pwfile={password}",
         "--auth=scram-sha-256", "--encoding=UTF8", "--locale=C", "--no-instructions",
     )  # fmt: skip
-    process = await spawn(
+    process = await asyncio.create_subprocess_exec(
         *_unprivileged(arguments, directory),
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.PIPE,

@@ -7,14 +7,12 @@ import signal
 import socket
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
 import asyncpg
-import msgspec
 import nats
 import psutil
 import pytest
@@ -24,15 +22,7 @@ from nats.js.errors import Error as JetStreamError
 
 from cluster.config import Config, SupervisionOptions
 from cluster.config_file import parse, read_secrets
-from cluster.credentials import (
-    ADMIN,
-    Credentials,
-    User,
-    broker_role,
-    ensure_credentials,
-    read_credentials,
-    write_credentials,
-)
+from cluster.credentials import ADMIN, Credentials, User, broker_role, ensure_credentials, read_credentials
 from cluster.data_directory import opened
 from cluster.embedded.nats_server import start_nats
 from cluster.embedded.postgres_server import embedded_postgres_url, external_postgres_url, start_postgres
@@ -362,20 +352,6 @@ def test_directory_made_with_other_shard_counts_is_refused(data: Path) -> None:
         pass
 
 
-def test_directory_of_somebody_else_is_refused_and_left_as_it_is(tmp_path: Path) -> None:
-    (tmp_path / "thesis.txt").touch()
-    with pytest.raises(UsageError, match=r"expected an empty directory or a cluster's, found thesis\.txt"):
-        opened(tmp_path, CONFIG).__enter__()
-    assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
-
-
-def test_login_that_a_server_elsewhere_did_not_need_is_made_for_the_embedded_one(data: Path) -> None:
-    found = ensure_credentials(data, ["paper"])
-    nobody = User(user="", password="", inbox_prefix="_INBOX_engine")
-    write_credentials(data, msgspec.structs.replace(found, users={**found.users, "engine": nobody}))
-    assert ensure_credentials(data, ["paper"]).users["engine"].user == "engine"
-
-
 def test_configured_postgres_url_gets_its_password_from_the_environment() -> None:
     assert external_postgres_url("postgresql://me@db:5/x", "p/w") == "postgresql://me:p%2Fw@db:5/x"
     assert external_postgres_url("postgresql://me:own@db/x", "p/w") == "postgresql://me:own@db/x"
@@ -390,36 +366,3 @@ def test_chosen_port_is_free_and_below_the_outgoing_range() -> None:
         assert port < 32_768
         assert choose_port(preferred=port) != port
     assert choose_port(preferred=port) == port
-
-
-async def test_start_of_the_servers_that_is_cancelled_leaves_none_running(
-    data: Path, run_file: RunFile
-) -> None:
-    starting = asyncio.create_task(start_servers(data, CONFIG, read_secrets(), run_file))
-    await until(lambda: bool(run_file.run.processes))
-    starting.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await starting
-    assert processes_of(run_file.run) == []
-
-
-def test_run_that_ends_in_an_error_leaves_nothing_running_and_no_record(data: Path) -> None:
-    started: list[RunFile] = []
-
-    def broken_off() -> None:
-        with opened(data, CONFIG) as run_file:
-            started.append(run_file)
-            child = subprocess.Popen(["sleep", "60"], env={**os.environ, **run_file.environment})
-            # Its environment, by which it is known, can be read a moment after it was started.
-            while not processes_of(run_file.run):
-                assert child.poll() is None
-            try:
-                raise ClusterError(f"{child.pid} was left")
-            finally:
-                # Somebody takes notice of its end, as its parent would.
-                threading.Thread(target=child.wait).start()
-
-    with pytest.raises(ClusterError, match="was left"):
-        broken_off()
-    assert processes_of(started[0].run) == []
-    assert read_run(data) is None
