@@ -8,6 +8,7 @@ below 2**63: the result is exact, floats never decide a digit. Rounding is alway
 import numpy as np
 from numpy.typing import NDArray
 
+from engine.masks import any_of, least, most, rows_of
 from engine.units import MICROS, QUANTITY_ONE
 
 Int64s = NDArray[np.int64]
@@ -25,12 +26,7 @@ def mul_div(a: Int64s, b: Operand, c: Operand) -> Int64s:
     estimate = a.astype(np.float64)
     estimate *= b
     estimate /= c
-    quotient = estimate.astype(np.int64)
-    remainder = a * b
-    remainder -= quotient * c
-    remainder //= c
-    quotient += remainder
-    return quotient
+    return _corrected(estimate, a, b, c)
 
 
 def mul_div_within(a: Int64s, b: Operand, c: Operand, limit: int) -> tuple[Int64s, NDArray[np.bool_] | None]:
@@ -38,23 +34,32 @@ def mul_div_within(a: Int64s, b: Operand, c: Operand, limit: int) -> tuple[Int64
     estimate = a.astype(np.float64)
     estimate *= b
     estimate /= c
-    beyond: NDArray[np.bool_] | None = None
-    near = len(estimate) > 0 and max(float(estimate.max()), -float(estimate.min())) > limit * _NEARLY
-    if near:
-        # The estimate decides only what is far beyond; close to the limit the exact quotient does.
-        beyond = np.abs(estimate) > limit * (2 - _NEARLY)
-        a = np.where(beyond, 0, a)
-        estimate[beyond] = 0.0
+    if not _is_near(estimate, limit):
+        return _corrected(estimate, a, b, c), None
+    # The estimate decides only what is far beyond; close to the limit the exact quotient does.
+    beyond = np.abs(estimate) > limit * (2 - _NEARLY)
+    estimate[beyond] = 0.0
+    quotient = _corrected(estimate, np.where(beyond, 0, a), b, c)
+    beyond |= np.abs(quotient) > limit
+    quotient[beyond] = 0
+    return quotient, beyond if any_of(beyond) else None
+
+
+def _is_near(estimate: NDArray[np.float64], limit: int) -> bool:
+    """Say whether any row may be beyond +-limit."""
+    if not len(estimate):
+        return False
+    edge = limit * _NEARLY
+    return bool(estimate[estimate.argmax()] > edge) or bool(estimate[estimate.argmin()] < -edge)
+
+
+def _corrected(estimate: NDArray[np.float64], a: Int64s, b: Operand, c: Operand) -> Int64s:
     quotient = estimate.astype(np.int64)
     remainder = a * b
     remainder -= quotient * c
     remainder //= c
     quotient += remainder
-    if beyond is None:
-        return quotient, None
-    beyond |= np.abs(quotient) > limit
-    quotient[beyond] = 0
-    return quotient, beyond if beyond.any() else None
+    return quotient
 
 
 def mul_mul_div(
@@ -64,13 +69,18 @@ def mul_mul_div(
 
     The quotient and remainder of a * b / c are multiplied by the ratio apart: floor((q * r + floor(m * r / c)) / 1e6) is the same number.
     """
-    if len(ratio) and int(ratio.min()) == int(ratio.max()) == MICROS:
+    if len(ratio) and least(ratio) == most(ratio) == MICROS:
         return mul_div_within(b, a, c, limit)
     whole, beyond = mul_div_within(b, a, c, limit)
     rest = b * np.int64(a) - whole * np.int64(c)
     if beyond is not None:
         rest[beyond] = 0
     carried = mul_div(rest, ratio, c)
+    if beyond is None and len(whole) and _is_small(whole, ratio, limit):
+        whole *= ratio
+        whole += carried
+        whole //= MICROS
+        return whole, None
     # whole * ratio may exceed 64 bits: only its millionth is needed.
     high, low = np.divmod(whole, MICROS)
     too_large = np.abs(high.astype(np.float64) * ratio) > 2.0 * limit
@@ -78,9 +88,14 @@ def mul_mul_div(
     result = high * ratio + (low * ratio + carried) // MICROS
     too_large |= np.abs(result) > limit
     if beyond is not None:
-        _shrink_exactly(result, too_large, np.flatnonzero(beyond), a, b, ratio, c, limit)
+        _shrink_exactly(result, too_large, rows_of(beyond), a, b, ratio, c, limit)
     result[too_large] = 0
-    return result, too_large if too_large.any() else None
+    return result, too_large if any_of(too_large) else None
+
+
+def _is_small(whole: Int64s, ratio: Int64s, limit: int) -> bool:
+    """Say whether whole * ratio fits 64 bits, a remainder's share added, and its millionth is within the limit."""
+    return max(most(whole), -least(whole)) * most(ratio) < min(1 << 61, limit * MICROS // 2)
 
 
 def _shrink_exactly(

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.arithmetic import Int64s, mul_div_within
+from engine.masks import all_of, any_of, least, most
 from engine.tables import State, Table, grown
 from engine.units import MONEY_MAX, QUANTITY_ONE
 
@@ -143,10 +144,31 @@ class Slot:
         self.follow_ups = [follow_up for follow_up in self.follow_ups if len(follow_up.rows)]
 
 
+class Traits(NamedTuple):
+    """What all rows of a book have in common, so that most decisions need not ask each row. `mode` is -1 where rows differ."""
+
+    is_active: bool
+    may_short: bool
+    mode: int
+    has_max_order_notional: bool
+    has_max_weight: bool
+
+
+def _traits(table: Table) -> Traits:
+    mode = table["mode"]
+    return Traits(
+        is_active=not any_of(table["status"]),
+        may_short=all_of(table["allow_short"] != 0),
+        mode=int(mode[0]) if len(mode) and least(mode) == most(mode) else -1,
+        has_max_order_notional=any_of(table["max_order_notional"]),
+        has_max_weight=any_of(table["max_weight"]),
+    )
+
+
 class Book:
     """One creator's subscriptions in this shard. `index` numbers books in the shard in order of creation."""
 
-    __slots__ = ("creator", "creator_shard", "index", "slot_of", "slots", "subscriptions")
+    __slots__ = ("_traits", "creator", "creator_shard", "index", "slot_of", "slots", "subscriptions")
 
     def __init__(self, index: int, creator_shard: int, creator: int) -> None:
         self.index = index
@@ -155,6 +177,19 @@ class Book:
         self.subscriptions = Table(SUBSCRIPTION_COLUMNS)
         self.slots: list[Slot] = []
         self.slot_of: dict[int, Slot] = {}
+        self._traits: Traits | None = None
+
+    @property
+    def traits(self) -> Traits:
+        """Say what the rows have in common. Cost: found once until a row comes or changes its status."""
+        if self._traits is None:
+            self._traits = _traits(self.subscriptions)
+        return self._traits
+
+    def set_status(self, rows: slice | NDArray[np.int64] | int, status: Status) -> None:
+        """Change where some subscriptions stand."""
+        self.subscriptions["status"][rows] = status
+        self._traits = None
 
     @property
     def count(self) -> int:
@@ -164,6 +199,7 @@ class Book:
     def append(self, rows: dict[str, NDArray[np.integer]]) -> slice:
         """Add subscriptions; positions of each slot grow with them."""
         where = self.subscriptions.append(rows)
+        self._traits = None
         capacity = self.subscriptions.capacity
         for slot in self.slots:
             if slot.values.shape[1] < capacity:
@@ -191,13 +227,13 @@ class Book:
         beyond: NDArray[np.bool_] | None = None
         for slot in self.slots:
             position = slot.position[rows]
-            if not position.any():
+            if not any_of(position):
                 continue
             value, too_large = mul_div_within(position, marks[slot.instrument], QUANTITY_ONE, MONEY_MAX)
             equity += value
             if too_large is not None:
                 beyond = too_large if beyond is None else beyond | too_large
-        if len(equity) and (int(equity.max()) > MONEY_MAX or int(equity.min()) < -MONEY_MAX):
+        if len(equity) and (most(equity) > MONEY_MAX or least(equity) < -MONEY_MAX):
             out = np.abs(equity) > MONEY_MAX
             beyond = out if beyond is None else beyond | out
         return equity, beyond
@@ -208,7 +244,9 @@ class Book:
         """
         table = self.subscriptions
         available: Int64s = table["cash"][rows] - table["reserved"][rows]
-        available -= 2 * table["short_proceeds"][rows]
+        proceeds = table["short_proceeds"][rows]
+        if any_of(proceeds):
+            available -= 2 * proceeds
         return available
 
     @property

@@ -14,6 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from engine.masks import least, most
+
 _HEAD = struct.Struct("<BBIq")
 _WIDTHS: tuple[tuple[int, np.dtype[np.unsignedinteger]], ...] = (
     (0xFF, np.dtype("<u1")),
@@ -41,8 +43,7 @@ class Kind(IntEnum):
 
 
 _CONSTANT, _OFFSET, _DELTA = (int(kind) for kind in Kind)
-_lowest, _highest = np.minimum.reduce, np.maximum.reduce
-"""Straight to the reduction: a short column's cost is the calls around it (`latency`, `sustained` c)."""
+_EMPTY = _HEAD.pack(_CONSTANT, 0, 0, 0)
 
 
 def _narrow(values: NDArray[np.uint64], largest: int) -> NDArray[np.unsignedinteger]:
@@ -66,18 +67,21 @@ def encode_column(values: NDArray[np.integer], *, ascending: bool = False) -> by
     """
     count = len(values)
     if count == 0:
-        return _HEAD.pack(_CONSTANT, 0, 0, 0)
+        return _EMPTY
     wide = values.view(np.int64) if values.dtype == np.uint64 else values.astype(np.int64, copy=False)
-    low, high = int(_lowest(wide)), int(_highest(wide))
-    if low == high:
-        return _HEAD.pack(_CONSTANT, 0, count, low)
     if ascending:
+        first, last = int(wide[0]), int(wide[-1])
+        if first == last and least(wide) == most(wide) == first:
+            return _HEAD.pack(_CONSTANT, 0, count, first)
         steps = np.zeros(count, np.int64)
         np.subtract(wide[1:], wide[:-1], out=steps[1:])
-        most = int(_highest(steps))
-        if _width(most) < _width(high - low) and int(_lowest(steps)) >= 0:
-            stored = _narrow(steps.view(np.uint64), most)
-            return _HEAD.pack(_DELTA, stored.dtype.itemsize, count, int(wide[0])) + stored.tobytes()
+        largest = most(steps)
+        if _width(largest) < _width(last - first) and least(steps) >= 0:
+            stored = _narrow(steps.view(np.uint64), largest)
+            return _HEAD.pack(_DELTA, stored.dtype.itemsize, count, first) + stored.tobytes()
+    low, high = least(wide), most(wide)
+    if low == high:
+        return _HEAD.pack(_CONSTANT, 0, count, low)
     # Offsets wrap modulo 2**64, which is what makes the full 64-bit span fit.
     stored = _narrow((wide - np.int64(low)).view(np.uint64), high - low)
     return _HEAD.pack(_OFFSET, stored.dtype.itemsize, count, low) + stored.tobytes()
@@ -107,10 +111,12 @@ def decode_column(
     end = offset + width * count
     if len(data) < end:
         raise ColumnError(f"column: expected {width * count} bytes of values, found {len(data) - offset}")
-    values = np.frombuffer(data, dtype, count, offset).astype(np.uint64).view(np.int64)
+    # Unsigned values keep their bits, so that sums wrap as they did when they were written.
+    values = np.frombuffer(data, dtype, count, offset).astype(np.int64)
     if kind == _DELTA:
         np.cumsum(values, out=values)
-    values += np.int64(base)
+    if base:
+        values += np.int64(base)
     return values, end
 
 

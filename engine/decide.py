@@ -28,10 +28,12 @@ from engine.events import (
 from engine.follower import FollowerShard
 from engine.identity import ATTEMPT_MAX, CauseKind
 from engine.legs import Leg, legs_of
+from engine.masks import any_of, rows_of
 from engine.orders import OrderBlock
 from engine.sizing import Decisions, Pricing, Terms, size_decrease, size_increase, size_toward_target
 from engine.units import NS_PER_S
 
+_NETTED = Disposition.NETTED
 RETRY_NS_MIN = NS_PER_S
 RETRY_NS_MAX = 60 * NS_PER_S
 
@@ -104,7 +106,7 @@ def decide_part(
     """
     book, fill, leg = part.book, part.fill, part.leg
     rows = slice(part.first_row, min(part.first_row + part_rows, book.count))
-    if not (book.subscriptions["status"][rows] < Status.ENDING).any():
+    if not book.traits.is_active and not any_of(book.subscriptions["status"][rows] < Status.ENDING):
         return
     slot = shard.slot(book, fill.instrument)
     if leg.is_increase:
@@ -117,7 +119,7 @@ def decide_part(
     else:
         decisions = size_decrease(book, slot, leg, rows)
     yield _signal_decided(part, slot, rows, decisions, terms, event_time_ns)
-    netted = np.flatnonzero(decisions.disposition == Disposition.NETTED) + rows.start
+    netted = rows_of(decisions.disposition == _NETTED) + rows.start
     if len(netted):
         key = OrderKey(CauseKind.SIGNAL, book.creator_shard, fill.signal, leg.leg, 1)
         yield from cancel_open(shard, book, slot, netted)
@@ -129,9 +131,11 @@ def _signal_decided(
 ) -> SignalDecided:
     book, fill, leg = part.book, part.fill, part.leg
     quantity = decisions.quantity
-    in_lots = not (quantity % slot.lot).any()
+    in_lots = slot.lot == 1 or not any_of(quantity % slot.lot)
     unit = slot.lot if in_lots else 1
-    signed = quantity if decisions.side > 0 else -quantity
+    residuals = decisions.target - slot.position[rows]
+    residuals -= slot.open[rows]
+    residuals -= quantity if decisions.side > 0 else -quantity
     return SignalDecided(
         creator_shard=book.creator_shard,
         signal=fill.signal,
@@ -152,8 +156,8 @@ def _signal_decided(
         mark_prices=fill.mark_prices,
         subscriptions=book.subscriptions["subscription"][rows].astype(np.int64),
         dispositions=decisions.disposition.astype(np.int64),
-        units=quantity // unit,
-        residuals=decisions.target - slot.position[rows] - slot.open[rows] - signed,
+        units=quantity // unit if unit > 1 else quantity,
+        residuals=residuals,
     )
 
 
@@ -324,6 +328,8 @@ def end_finished(shard: FollowerShard, book: Book, rows: NDArray[np.int64]) -> I
     """End the ending subscriptions among some rows that hold nothing, have nothing open and wait for
     nothing.
     """
+    if book.traits.is_active:
+        return
     ending = np.unique(rows[book.subscriptions["status"][rows] == Status.ENDING])
     for slot in book.slots:
         if not len(ending):

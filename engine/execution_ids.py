@@ -9,6 +9,8 @@ from bisect import bisect_right
 import numpy as np
 from numpy.typing import NDArray
 
+from engine.masks import is_rising
+
 
 def _first(run: list[int]) -> int:
     return run[0]
@@ -39,6 +41,12 @@ class ExecutionIds:
 
     def add(self, broker: str, prefix: str, numbers: NDArray[np.int64]) -> None:
         """Note that numbers are applied; -1 stands for an id without a number."""
+        if not len(numbers):
+            return
+        first, last = int(numbers[0]), int(numbers[-1])
+        if first >= 0 and last - first == len(numbers) - 1 and is_rising(numbers):
+            self._add_run(self._runs.setdefault((broker, prefix), []), first, last)
+            return
         numbered = np.sort(numbers[numbers >= 0])
         if not len(numbered):
             return

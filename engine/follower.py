@@ -33,11 +33,14 @@ from engine.events import (
 from engine.execution_ids import ExecutionIds
 from engine.frame import Cursor, FrameHead, Source
 from engine.identity import CauseKind
+from engine.masks import all_of, any_of, least, most, rows_of
 from engine.order_state import ExecType
 from engine.orders import ENDS, OpenOrders, OrderBlock, end, is_any, trade
 from engine.tables import IdIndex, State, Table
 
 NOTHING = np.uint32(0xFFFFFFFF)
+_SIGNAL = CauseKind.SIGNAL
+_TRADE = ExecType.TRADE
 
 ACCOUNT_COLUMNS = {
     "broker": np.uint8,
@@ -100,7 +103,7 @@ class FollowerShard:
                 self._apply_ending(event)
             case SubscriptionsEnded():
                 for book, rows, _ in self.by_book(event.subscriptions):
-                    book.subscriptions["status"][rows] = Status.ENDED
+                    book.set_status(rows, Status.ENDED)
             case CreatorsLearned():
                 for number, creator_id in zip(event.numbers.tolist(), event.ids, strict=True):
                     self.creators[event.creator_shard, creator_id] = number
@@ -132,7 +135,7 @@ class FollowerShard:
         """
         books = self.places["book"][subscriptions]
         rows = self.places["row"][subscriptions].astype(np.int64)
-        if len(books) and books.min() == books.max():
+        if len(books) and least(books) == most(books):
             return [(self.books[int(books[0])], rows, slice(None))]
         chosen = [(index, np.flatnonzero(books == index)) for index in np.unique(books).tolist()]
         return [(self.books[index], rows[which], which) for index, which in chosen]
@@ -226,7 +229,7 @@ class FollowerShard:
             event.subscriptions.tolist(), event.until_frames.tolist(), event.commands.tolist(), strict=True
         ):
             book, row = self.books[int(self.places["book"][number])], int(self.places["row"][number])
-            book.subscriptions["status"][row] = Status.ENDING
+            book.set_status(row, Status.ENDING)
             book.subscriptions["until_frame"][row] = until
             book.subscriptions["end_command"][row] = command
             for slot in book.slots:
@@ -240,13 +243,17 @@ class FollowerShard:
             if instrument in book.slot_of:
                 book.slot_of[instrument].mark = mark
         first, last = event.first_row, event.first_row + len(event.dispositions)
-        quantity = event.units * event.unit
-        signed = quantity if event.side > 0 else -quantity
-        slot.target[first:last] = slot.position[first:last] + slot.open[first:last] + signed + event.residuals
-        chosen = np.flatnonzero(quantity)
+        quantity = event.units * event.unit if event.unit != 1 else event.units.copy()
+        target, position, open_, _ = slot.values[:, first:last]
+        np.add(position, open_, out=target)
+        target += event.residuals
+        target += quantity if event.side > 0 else -quantity
+        chosen = rows_of(quantity)
         if len(chosen):
-            key = OrderKey(CauseKind.SIGNAL, event.creator_shard, event.signal, event.leg, 0)
-            self._place(event, key, book, slot, chosen + first, quantity[chosen])
+            key = OrderKey(_SIGNAL, event.creator_shard, event.signal, event.leg, 0)
+            if len(chosen) < len(quantity):
+                quantity = quantity[chosen]
+            self._place(event, key, book, slot, chosen + first, quantity)
             if event.is_exit:
                 slot.drop_follow_ups(chosen + first)
 
@@ -309,6 +316,15 @@ class FollowerShard:
     def _apply_executions(self, event: ExecutionsApplied) -> None:
         self.execution_ids.add(event.broker, event.prefix, event.numbers)
         key = OrderKey(event.cause_kind, event.creator_shard, event.cause_number, event.leg, event.attempt)
+        whole = self.orders.holding(key, event.subscriptions)
+        if whole is not None and all_of(event.exec_types == _TRADE):
+            trade(whole, None, event.quantities, event.prices, event.fees)
+        else:
+            self._report_rows(key, event)
+        self.orders.note_unnumbered(key, event)
+        self.orders.drop_closed(key)
+
+    def _report_rows(self, key: OrderKey, event: ExecutionsApplied) -> None:
         for book, rows, which in self.by_book(event.subscriptions):
             columns = (
                 event.exec_types[which],
@@ -319,8 +335,6 @@ class FollowerShard:
             for block in self.orders.blocks(key):
                 if block.book is book:
                     _report(block, rows, *columns)
-        self.orders.note_unnumbered(key, event)
-        self.orders.drop_closed(key)
 
     # The state as columns.
 
@@ -377,14 +391,11 @@ def _report(
 ) -> None:
     """Apply reports to the orders of one block; rows that are not in it belong to another part's."""
     at, there = block.find(rows)
-    if not there.any():
+    if not any_of(there):
         return
-    trades = there & (exec_types == ExecType.TRADE)
-    if trades.all():
-        trade(block, at, quantities, prices, fees)
-        return
-    if trades.any():
+    trades = there & (exec_types == _TRADE)
+    if any_of(trades):
         trade(block, at[trades], quantities[trades], prices[trades], fees[trades])
     ended = there & is_any(exec_types, ENDS)
-    if ended.any():
+    if any_of(ended):
         end(block, at[ended])

@@ -51,6 +51,10 @@ class Source(IntEnum):
     """All follower journals together, by stream sequence."""
 
 
+_KINDS = frozenset(map(int, ShardKind))
+_SOURCES = frozenset(map(int, Source))
+
+
 class ShardKey(NamedTuple):
     """One shard of one kind."""
 
@@ -135,14 +139,14 @@ def decode_head(data: bytes | memoryview) -> tuple[FrameHead, int]:
             f"frame: expected format version {FORMAT_VERSION}, found {version}; upgrade before reading"
         )
     start = _HEAD.size + count * _CURSOR.size
-    if len(data) < start or kind not in ShardKind.__members__.values():
+    if len(data) < start or kind not in _KINDS:
         raise FrameError(
             f"frame: expected kind 1 to 3 and {count} cursors, found kind {kind} and {len(data)} bytes"
         )
     cursors = []
     for offset in range(_HEAD.size, start, _CURSOR.size):
         source, *rest = _CURSOR.unpack_from(data, offset)
-        if source not in Source.__members__.values():
+        if source not in _SOURCES:
             raise FrameError(f"frame: expected a cursor source of 1 to {max(Source)}, found {source}")
         cursors.append(Cursor(Source(source), *rest))
     key = ShardKey(ShardKind(kind), shard)

@@ -5,7 +5,7 @@ that key and the row; a block goes when its last order ends, so hot state knows 
 moves by the execution's notional, a buy's rounded up and a sell's down, and by the broker's fee (P7).
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import msgspec
 import numpy as np
@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from engine.arithmetic import Int64s, fee_ceil, mul_div, notional_ceil, notional_floor
 from engine.book import Book, OrderKey, Slot
 from engine.events import ExecutionsApplied
+from engine.masks import any_of, is_same, least, most
 from engine.order_state import ExecType
 from engine.tables import State, as_run
 
@@ -37,13 +38,23 @@ class OrderBlock:
     filled: Int64s
     is_open: NDArray[np.bool_]
     is_cancelling: NDArray[np.bool_]
+    run: slice | NDArray[np.int64] = field(init=False)
+    """The rows, as a slice where they follow one another."""
+
+    def __post_init__(self) -> None:
+        self.run = as_run(self.rows)
+
+    @property
+    def subscriptions(self) -> NDArray[np.integer]:
+        """Whose orders they are, row by row."""
+        return self.book.subscriptions["subscription"][self.run]
 
     def find(self, rows: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
         """Find rows of the book in the block. Returns: positions in the block, and which rows are there at
         all.
         """
         count = len(self.rows)
-        if len(rows) == count and np.array_equal(rows, self.rows):
+        if len(rows) == count and is_same(rows, self.rows):
             return np.arange(count), np.ones(count, np.bool_)
         if not len(rows) or int(rows.max()) < self.rows[0] or int(rows.min()) > self.rows[-1]:
             return np.zeros(len(rows), np.int64), np.zeros(len(rows), np.bool_)
@@ -70,30 +81,29 @@ class OrderBlock:
 
 def place(block: OrderBlock) -> None:
     """Enter new orders: they are open and reserve cash."""
-    rows = as_run(block.rows)
-    block.slot.open[rows] += block.side * block.quantity
+    block.slot.open[block.run] += block.quantity if block.side > 0 else -block.quantity
     if not block.is_exit:
-        block.book.subscriptions["reserved"][rows] += block.reservation(block.quantity)
+        block.book.subscriptions["reserved"][block.run] += block.reservation(block.quantity)
 
 
-def trade(block: OrderBlock, at: NDArray[np.int64], quantity: Int64s, price: Int64s, fee: Int64s) -> None:
-    """Apply trades of distinct orders, each within its order's open quantity."""
-    where = as_run(at)
+def trade(
+    block: OrderBlock, at: NDArray[np.int64] | None, quantity: Int64s, price: Int64s, fee: Int64s
+) -> None:
+    """Apply trades of distinct orders (None: of all, row by row), each within its order's open quantity."""
+    where, rows = (slice(None), block.run) if at is None else (at, block.rows[at])
     leaves = block.quantity[where] - block.filled[where]
-    assert bool((quantity <= leaves).all()) and bool((quantity > 0).all()), (
-        "an overfill is parked, not applied"
-    )
-    rows, table, slot = as_run(block.rows[where]), block.book.subscriptions, block.slot
-    notional = (notional_ceil if block.side > 0 else notional_floor)(quantity, price)
-    table["cash"][rows] -= block.side * notional + fee
     after = leaves - quantity
+    assert least(quantity) > 0 and least(after) >= 0, "an overfill is parked, not applied"
+    table, slot = block.book.subscriptions, block.slot
+    notional = (notional_ceil if block.side > 0 else notional_floor)(quantity, price)
+    table["cash"][rows] -= (notional if block.side > 0 else -notional) + fee
     if not block.is_exit:
         released = block.reservation(leaves)
-        if after.any():
+        if any_of(after):
             released -= block.reservation(after)
         table["reserved"][rows] -= released
     _move_position(block, rows, quantity, price, notional)
-    slot.open[rows] -= block.side * quantity
+    slot.open[rows] -= quantity if block.side > 0 else -quantity
     block.filled[where] += quantity
     block.is_open[where] = after > 0
 
@@ -107,17 +117,21 @@ def _move_position(
 ) -> None:
     slot, table = block.slot, block.book.subscriptions
     held, cost = slot.position[rows], slot.cost[rows]
-    after = held + block.side * quantity
-    closing = np.minimum(np.maximum(-block.side * held, 0), quantity)
-    if not closing.any():
-        changed = cost + block.side * notional
+    after = held + (quantity if block.side > 0 else -quantity)
+    against = held if block.side < 0 else -held
+    if most(against) <= 0:
+        changed = cost + (notional if block.side > 0 else -notional)
     else:
-        released = np.sign(cost) * mul_div(np.abs(cost), closing, np.maximum(np.abs(held), 1))
-        # A trade that goes through zero builds the new side with the notional of the part beyond zero.
-        opening = (notional_ceil if block.side > 0 else notional_floor)(quantity - closing, price)
-        changed = np.where(after == 0, 0, cost - released + block.side * opening)
+        closing = np.minimum(np.maximum(against, 0), quantity)
+        released = mul_div(np.abs(cost), closing, np.maximum(np.abs(held), 1))
+        changed = cost - np.where(cost < 0, -released, released)
+        opening = quantity - closing
+        if any_of(opening):
+            # A trade that goes through zero builds the new side with the notional of the part beyond zero.
+            changed += block.side * (notional_ceil if block.side > 0 else notional_floor)(opening, price)
+        changed[after == 0] = 0
     # `held` and `cost` may be views: they are written last.
-    if bool((cost < 0).any()) or bool((changed < 0).any()):
+    if least(cost) < 0 or least(changed) < 0:
         table["short_proceeds"][rows] += np.maximum(-changed, 0) - np.maximum(-cost, 0)
     slot.position[rows] = after
     slot.cost[rows] = changed
@@ -171,7 +185,7 @@ class OpenOrders:
         self._recount(block.key)
 
     def _recount(self, key: OrderKey) -> None:
-        now = sum(int(block.is_open.sum()) for block in self._blocks.get(key, ()))
+        now = sum(int(np.count_nonzero(block.is_open)) for block in self._blocks.get(key, ()))
         self._count += now - self._open_of.pop(key, 0)
         if now:
             self._open_of[key] = now
@@ -184,7 +198,7 @@ class OpenOrders:
         """Forget the blocks of a key that have no open order."""
         left = []
         for block in self._blocks.get(key, []):
-            if block.is_open.any():
+            if any_of(block.is_open):
                 left.append(block)
             else:
                 del self._of_slot[block.slot][id(block)]
@@ -213,6 +227,13 @@ class OpenOrders:
     def entries_of(self, slot: Slot) -> list[OrderBlock]:
         """Name the blocks of one instrument of a book that open or add."""
         return [block for block in self._of_slot.get(slot, {}).values() if not block.is_exit]
+
+    def holding(self, key: OrderKey, subscriptions: NDArray[np.int64]) -> OrderBlock | None:
+        """Find the block of a key whose orders are those of just these subscriptions, row by row."""
+        for block in self._blocks.get(key, ()):
+            if len(block.rows) == len(subscriptions) and is_same(block.subscriptions, subscriptions):
+                return block
+        return None
 
     @property
     def count(self) -> int:

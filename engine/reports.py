@@ -17,14 +17,15 @@ from engine.book import OrderKey
 from engine.decide import after_reports
 from engine.events import ExecutionsApplied
 from engine.follower import FollowerShard
+from engine.masks import all_of, is_rising, least, most
 from engine.order_state import ExecType
 from engine.orders import ENDS, OrderBlock, is_any
 from engine.sizing import Terms
-from engine.tables import as_run
 from engine.units import MONEY_MAX, PRICE_MAX, QUANTITY_ONE
 
 _CASH_MAX = 1 << 60
-_APPLIED = (ExecType.TRADE, *ENDS)
+_TRADE = ExecType.TRADE
+_APPLIED = (_TRADE, *ENDS)
 
 
 _NOT_APPLIED = (ExecType.TRADE_CANCEL, ExecType.TRADE_CORRECT)
@@ -92,24 +93,28 @@ def _block_filled_by(
     Returns: None when anything is otherwise; the rules for single rows then tell. Cost: `latency`, `sustained`.
     """
     subscriptions, numbers, count = report.subscriptions, report.numbers, len(report.subscriptions)
-    if shard.brokers != [broker] or int(numbers[0]) < 0 or not (report.exec_types == ExecType.TRADE).all():
+    if not count or int(numbers[0]) < 0 or shard.brokers != [broker]:
         return None
-    if (numbers[1:] <= numbers[:-1]).any() or not shard.execution_ids.is_after_all(
-        broker, report.prefix, int(numbers[0])
-    ):
+    if not all_of(report.exec_types == _TRADE) or not is_rising(numbers):
         return None
-    for block in shard.orders.blocks(key):
-        if len(block.rows) == count:
-            own = block.book.subscriptions["subscription"][as_run(block.rows)]
-            if own[0] == subscriptions[0] and np.array_equal(own, subscriptions):
-                return block if _fits_whole(block, report) else None
-    return None
+    if not shard.execution_ids.is_after_all(broker, report.prefix, int(numbers[0])):
+        return None
+    block = shard.orders.holding(key, subscriptions)
+    return block if block is not None and _fits_whole(block, report) else None
 
 
 def _fits_whole(block: OrderBlock, report: ExecutionsReported) -> bool:
-    quantities = report.quantities
-    fits = (quantities > 0) & (quantities <= block.quantity - block.filled) & block.is_open
-    return bool(fits.all()) and bool((_in_range(report, slice(None)) & _has_room(block, block.rows)).all())
+    quantities, prices, fees = report.quantities, report.prices, report.fees
+    if least(quantities) <= 0 or not all_of(block.is_open):
+        return False
+    if least(prices) <= 0 or most(prices) > PRICE_MAX or max(most(fees), -least(fees)) > MONEY_MAX:
+        return False
+    if most(quantities) * most(prices) > MONEY_MAX * QUANTITY_ONE:
+        return False
+    cash = block.book.subscriptions["cash"][block.run]
+    if most(cash) > _CASH_MAX or least(cash) < -_CASH_MAX:
+        return False
+    return all_of(quantities <= block.quantity - block.filled)
 
 
 def _is_of(shard: FollowerShard, broker: str, subscriptions: NDArray[np.int64]) -> NDArray[np.bool_]:
@@ -227,7 +232,7 @@ def _in_range(report: ExecutionsReported, which: NDArray[np.int64] | slice) -> N
 
 def _has_room(block: OrderBlock, rows: NDArray[np.int64]) -> NDArray[np.bool_]:
     """Say whose cash stays within 64 bits whatever the next execution says: a broker may say anything, again and again."""
-    cash = block.book.subscriptions["cash"][as_run(rows)]
+    cash = block.book.subscriptions["cash"][rows]
     return (cash <= _CASH_MAX) & (cash >= -_CASH_MAX)
 
 

@@ -9,6 +9,7 @@ import struct
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, fields
 from functools import cache
+from operator import attrgetter
 from typing import (
     Annotated,
     Any,
@@ -95,6 +96,7 @@ class _Step(NamedTuple):
     """Fields that are written and read in one go: a run of integers, or one field of another type."""
 
     names: tuple[str, ...]
+    get: Callable[[Any], Any]
     integers: struct.Struct | None
     write: _Writer
     read: _Reader
@@ -114,29 +116,31 @@ def _layout(section_type: type) -> tuple[_Step, ...]:
             steps.append(_integers(run))
             run = []
         if get_origin(hint) is Annotated and "ascending" in get_args(hint):
-            steps.append(_Step((field.name,), None, _write_ascending, decode_column))
+            steps.append(_single(field.name, _write_ascending, decode_column))
         elif hint is str:
-            steps.append(_Step((field.name,), None, _write_text, _read_text))
+            steps.append(_single(field.name, _write_text, _read_text))
         elif hint == list[str]:
-            steps.append(_Step((field.name,), None, encode_texts, decode_texts))
+            steps.append(_single(field.name, encode_texts, decode_texts))
         else:
             assert hint == Column, f"{section_type.__name__}.{field.name}: no encoding for {hint}"
-            steps.append(_Step((field.name,), None, encode_column, decode_column))
+            steps.append(_single(field.name, encode_column, decode_column))
     return (*steps, _integers(run)) if run else tuple(steps)
 
 
+def _single(name: str, write: _Writer, read: _Reader) -> _Step:
+    return _Step((name,), attrgetter(name), None, write, read)
+
+
 def _integers(names: list[str]) -> _Step:
-    return _Step(tuple(names), struct.Struct(f"<{len(names)}q"), _I64.pack, _read_int)
+    get = attrgetter(*names) if len(names) > 1 else lambda section: (getattr(section, names[0]),)
+    return _Step(tuple(names), get, struct.Struct(f"<{len(names)}q"), _I64.pack, _read_int)
 
 
 def encode_section(section: Section) -> bytes:
     """Encode one section's body."""
     parts = []
-    for names, integers, write, _ in _layout(type(section)):
-        if integers is not None:
-            parts.append(integers.pack(*[getattr(section, name) for name in names]))
-        else:
-            parts.append(write(getattr(section, names[0])))
+    for _, get, integers, write, _ in _layout(type(section)):
+        parts.append(write(get(section)) if integers is None else integers.pack(*get(section)))
     return b"".join(parts)
 
 
@@ -145,7 +149,7 @@ def decode_section(section_type: type[S], body: memoryview) -> S:
     values: list[Any] = []
     offset, size = 0, len(body)
     try:
-        for names, integers, _, read in _layout(cast(type, section_type)):
+        for names, _, integers, _, read in _layout(cast(type, section_type)):
             if offset == size:
                 break
             if integers is not None and offset + integers.size <= size:

@@ -27,7 +27,12 @@ from engine.arithmetic import (
 from engine.book import Book, Mode, Slot, Status
 from engine.disposition import Disposition
 from engine.legs import Leg
+from engine.masks import all_of, any_of, least, most, rows_of
 from engine.units import MICROS, NS_PER_S, QUANTITY_MAX, QUANTITY_ONE
+
+_AMPLE = 1 + 2**-30
+_ROUNDED_UP = 8.0
+"""An estimate in float64 with these added is above the exact amount, each rounding up to a micro included."""
 
 Mask = NDArray[np.bool_]
 Rows = slice | NDArray[np.int64]
@@ -84,7 +89,10 @@ class _Run(NamedTuple):
 
 
 def _run(book: Book, slot: Slot, side: int, rows: Rows) -> _Run:
-    target, position, open_ = (side * column[rows] for column in (slot.target, slot.position, slot.open))
+    """Name a run's columns along a side; they are read only, and may be the slot's own."""
+    target, position, open_ = slot.values[:3, rows]
+    if side < 0:
+        target, position, open_ = -target, -position, -open_
     waiting = slot.waiting(rows.start, rows.stop) if isinstance(rows, slice) else None
     return _Run(book, rows, side, slot.lot, slot.min_notional, target, position, open_, waiting)
 
@@ -111,17 +119,23 @@ def size_increase(
         disposition[disposition == 0] = Disposition.CREATOR_EQUITY
         return _finish(run, out)
     equity, beyond = book.equity(rows, pricing.marks)
-    _skip(disposition, equity <= 0, Disposition.SUBSCRIPTION_EQUITY)
+    if len(equity) and least(equity) <= 0:
+        _skip(disposition, equity <= 0, Disposition.SUBSCRIPTION_EQUITY)
     _skip(disposition, beyond, Disposition.OUT_OF_RANGE)
-    if leg.side < 0:
+    if leg.side < 0 and not book.traits.may_short:
         _skip(disposition, run.column("allow_short") == 0, Disposition.SHORT_NOT_ALLOWED)
     added, beyond = _added(run, leg, pricing, equity)
     raised = target + added
     _skip(disposition, beyond, Disposition.OUT_OF_RANGE)
-    _skip(disposition, raised > QUANTITY_MAX, Disposition.OUT_OF_RANGE)
-    np.copyto(target, raised, where=disposition == 0)
+    if len(raised) and most(raised) > QUANTITY_MAX:
+        _skip(disposition, raised > QUANTITY_MAX, Disposition.OUT_OF_RANGE)
+    if any_of(disposition):
+        np.copyto(target, raised, where=disposition == 0)
+    else:
+        out.target = target = raised
     held = _held(run)
-    _net(run, disposition, target - held >= run.lot)
+    if run.waiting is not None or any_of(run.open):
+        _net(run, disposition, target - held >= run.lot)
     check_entry(
         run, out, held=held, equity=equity, price=pricing.price, terms=terms, symbol=symbol,
         is_stale=event_time_ns - pricing.transact_time > terms.entry_window_ns,
@@ -131,13 +145,15 @@ def size_increase(
 
 def _active(run: _Run) -> NDArray[np.uint8]:
     """Mark with 0 the rows still to be decided, with 255 those that are not active."""
+    if run.book.traits.is_active:
+        return np.zeros(len(run.target), np.uint8)
     status = run.column("status")
     undecided: NDArray[np.uint8] = np.where(status >= Status.ENDING, np.uint8(255), np.uint8(0))
     return undecided
 
 
 def _skip(disposition: NDArray[np.uint8], where: Mask | None, reason: Disposition) -> None:
-    if where is not None and where.any():
+    if where is not None and any_of(where):
         disposition[where & (disposition == 0)] = reason
 
 
@@ -145,19 +161,19 @@ def _held(run: _Run) -> Int64s:
     """Name what counts toward the target: an exit still under way on the other side is not an obstacle to
     opening this one.
     """
-    held: Int64s = np.maximum(run.position + run.open, 0)
-    return held
+    held: Int64s = run.position + run.open
+    return np.maximum(held, 0, out=held)
 
 
 def _added(run: _Run, leg: Leg, pricing: Pricing, equity: Int64s) -> tuple[Int64s, Mask | None]:
-    mode = run.column("mode")
-    sole = int(mode[0]) if len(mode) and mode.min() == mode.max() else None
-    if sole is not None:
+    sole = run.book.traits.mode
+    if sole >= 0:
         return _added_in_mode(sole, run, leg, pricing, equity, slice(None))
+    mode = run.column("mode")
     added = np.zeros(len(mode), np.int64)
     beyond = np.zeros(len(mode), np.bool_)
     for each in Mode:
-        rows = np.flatnonzero(mode == each)
+        rows = rows_of(mode == each)
         if len(rows):
             added[rows], too_large = _added_in_mode(each, run, leg, pricing, equity, rows)
             if too_large is not None:
@@ -211,7 +227,38 @@ def check_entry(
     reachable.
     """
     disposition, lot = out.disposition, run.lot
-    undecided = disposition == 0
+    were_undecided = None if not any_of(disposition) else disposition == 0
+    _check_permission(run, out, held, terms, symbol, is_stale)
+    whole = out.target - held
+    whole = floor_to(np.maximum(whole, 0, out=whole), lot)
+    # A notional is below the minimum just when the quantity is below this one, which has no product to overflow.
+    minimum = max(lot, -(-run.min_notional * QUANTITY_ONE // price))
+    if len(whole) and least(whole) < minimum:
+        _skip(disposition, whole < lot, Disposition.BELOW_LOT)
+        _skip(disposition, whole < minimum, Disposition.BELOW_MIN_NOTIONAL)
+    left = _within_limits(run, out, held, equity, whole, minimum, price, terms)
+    if were_undecided is None and not any_of(disposition):
+        disposition.fill(Disposition.ORDERED)
+        out.quantity = left
+        if left is not whole:
+            np.copyto(out.target, held + left, where=left < whole)
+        return
+    ordered = disposition == 0
+    if were_undecided is not None:
+        ordered &= were_undecided
+    disposition[ordered] = Disposition.ORDERED
+    np.copyto(out.quantity, left, where=ordered)
+    if left is not whole:
+        np.copyto(out.target, held + left, where=ordered & (left < whole))
+
+
+def _check_permission(
+    run: _Run, out: Decisions, held: Int64s, terms: Terms, symbol: str, is_stale: bool
+) -> None:
+    """Skip the undecided rows that may not enter at all, their targets lowered to what is held."""
+    if run.book.traits.is_active and symbol not in terms.denied and not is_stale:
+        return
+    disposition = out.disposition
     reachable = np.minimum(held, out.target)
     for blocked, reason in (
         (run.column("status") == Status.PAUSED, Disposition.PAUSED),
@@ -222,44 +269,48 @@ def check_entry(
             hit = blocked & (disposition == 0)
             disposition[hit] = reason
             np.copyto(out.target, reachable, where=hit)
-    whole = floor_to(np.maximum(out.target - held, 0), lot)
-    # A notional is below the minimum just when the quantity is below this one, which has no product to overflow.
-    least = max(lot, -(-run.min_notional * QUANTITY_ONE // price))
-    _skip(disposition, whole < lot, Disposition.BELOW_LOT)
-    _skip(disposition, whole < least, Disposition.BELOW_MIN_NOTIONAL)
-    left = whole.copy()
-    for reason, most in _limits(run, out, held, equity, price, terms):
-        np.minimum(left, most, out=left)
-        floored = floor_to(left, lot) if lot > 1 else left
-        left = np.maximum(floored, 0)
-        hit = (left < least) & (disposition == 0)
-        if hit.any():
+
+
+def _within_limits(
+    run: _Run, out: Decisions, held: Int64s, equity: Int64s, whole: Int64s, minimum: int, price: int, terms: Terms
+) -> Int64s:  # fmt: skip
+    """Cut whole lots to what every limit leaves, and skip the undecided rows that one leaves less than the minimum. Returns: `whole`
+    itself when no limit cuts anything.
+    """
+    disposition, lot, left = out.disposition, run.lot, whole
+    for reason, quantity_max in _limits(run, out, held, equity, price, terms, whole):
+        cut = np.minimum(left, quantity_max)
+        if lot > 1:
+            cut = floor_to(cut, lot)
+        left = np.maximum(cut, 0, out=cut)
+        hit = (left < minimum) & (disposition == 0)
+        if any_of(hit):
             disposition[hit] = reason
-            np.copyto(out.target, reachable, where=hit)
-    ordered = undecided & (disposition == 0)
-    disposition[ordered] = Disposition.ORDERED
-    np.copyto(out.quantity, left, where=ordered)
-    np.copyto(out.target, held + left, where=ordered & (left < whole))
+            np.copyto(out.target, np.minimum(held, out.target), where=hit)
+    return left
 
 
 def _limits(
-    run: _Run, out: Decisions, held: Int64s, equity: Int64s, price: int, terms: Terms
+    run: _Run, out: Decisions, held: Int64s, equity: Int64s, price: int, terms: Terms, whole: Int64s
 ) -> list[tuple[Disposition, Int64s]]:
-    """Say the largest quantity that each limit leaves, in their order; limits that no row has are left
-    out.
-    """
+    """Say the largest quantity that each limit leaves, in their order; limits that no row has, or that cut nothing, are left out."""
     limits: list[tuple[Disposition, Int64s]] = []
-    most_notional = np.asarray(run.column("max_order_notional"), np.int64)
-    if most_notional.any():
-        most = _within(most_notional, QUANTITY_ONE, price)
-        limits.append((Disposition.MAX_ORDER_NOTIONAL, np.where(most_notional > 0, most, QUANTITY_MAX)))
-    weight = np.asarray(run.column("max_weight"), np.int64)
-    if weight.any():
+    traits = run.book.traits
+    if traits.has_max_order_notional:
+        most_notional = np.asarray(run.column("max_order_notional"), np.int64)
+        quantity_max = _within(most_notional, QUANTITY_ONE, price)
+        limits.append(
+            (Disposition.MAX_ORDER_NOTIONAL, np.where(most_notional > 0, quantity_max, QUANTITY_MAX))
+        )
+    if traits.has_max_weight:
+        weight = np.asarray(run.column("max_weight"), np.int64)
         allowed = _within(
             mul_div_within(np.maximum(equity, 0), weight, MICROS, 1 << 60)[0], QUANTITY_ONE, price
         )
         limits.append((Disposition.MAX_POSITION_WEIGHT, np.where(weight > 0, allowed - held, QUANTITY_MAX)))
-    limits.append((Disposition.AVAILABLE_CASH, _affordable(run, out, price, terms)))
+    affordable = _affordable(run, out, price, terms, whole)
+    if affordable is not None:
+        limits.append((Disposition.AVAILABLE_CASH, affordable))
     return limits
 
 
@@ -271,16 +322,22 @@ def _within(a: Int64s, b: int, c: int) -> Int64s:
     return quotient
 
 
-def _affordable(run: _Run, out: Decisions, price: int, terms: Terms) -> Int64s:
-    """Say how much the available cash pays for: at the limit price with the fee; a short needs its notional
-    at the signal's price.
+def _affordable(run: _Run, out: Decisions, price: int, terms: Terms, whole: Int64s) -> Int64s | None:
+    """Say how much the available cash pays for: at the limit price with the fee; a short needs its notional at the signal's price.
+
+    Returns: None where it pays for all of `whole` by far, which spares the exact division.
     """
-    available = np.maximum(run.book.available_cash(run.rows), 0)
-    if run.side < 0:
-        return _within(available, QUANTITY_ONE, price)
+    available = run.book.available_cash(run.rows)
+    each, fee_rate = (price, 0) if run.side < 0 else (out.limit_price, terms.fee_rate)
+    wanted = whole.astype(np.float64)
+    wanted *= _AMPLE * each * (MICROS + fee_rate) / (MICROS * QUANTITY_ONE)
+    wanted += _ROUNDED_UP
+    if all_of(wanted < available):
+        return None
+    np.maximum(available, 0, out=available)
     # Exact although notional and fee each round up: a whole n of micros and its fee are covered just when n * (1 + fee) is.
-    covered = available if terms.fee_rate == 0 else mul_div(available, MICROS, MICROS + terms.fee_rate)
-    return _within(covered, QUANTITY_ONE, out.limit_price)
+    covered = available if fee_rate == 0 else mul_div(available, MICROS, MICROS + fee_rate)
+    return _within(covered, QUANTITY_ONE, each)
 
 
 def size_decrease(book: Book, slot: Slot, leg: Leg, rows: slice) -> Decisions:
@@ -289,13 +346,10 @@ def size_decrease(book: Book, slot: Slot, leg: Leg, rows: slice) -> Decisions:
     """
     run = _run(book, slot, -leg.side, rows)
     disposition = _active(run)
-    target = run.target.copy()
-    active = disposition == 0
-    if leg.position_after == 0:
-        target[active] = 0
-    else:
-        removed = mul_div(np.maximum(target, 0), leg.quantity, leg.position_before)
-        np.subtract(target, removed, out=target, where=active)
+    kept = np.zeros_like(run.target)
+    if leg.position_after:
+        kept = run.target - mul_div(np.maximum(run.target, 0), leg.quantity, leg.position_before)
+    target = kept if not any_of(disposition) else np.where(disposition == 0, kept, run.target)
     out = Decisions(disposition, np.zeros(len(target), np.int64), target, leg.side, True, 0)
     decide_exit(run, out, to_flat=leg.position_after == 0)
     return _finish(run, out)
@@ -305,25 +359,39 @@ def decide_exit(run: _Run, out: Decisions, *, to_flat: bool | Mask) -> None:
     """Order what the undecided rows hold beyond their targets; nothing is opened or added. `run.side` is
     the position's.
     """
-    disposition = out.disposition
-    held = np.maximum(run.position + run.open, 0)
-    excess = np.maximum(held - out.target, 0)
+    disposition, held = out.disposition, _held(run)
+    excess = held - out.target
+    np.maximum(excess, 0, out=excess)
     # An exit to flat sells all of it, a rest below the lot too.
-    quantity = np.minimum(np.where(to_flat, excess, floor_to(excess, run.lot)), held)
-    against = (run.open > 0) & (quantity > 0)
-    if run.waiting is not None:
-        against |= run.waiting
-    _skip(disposition, against, Disposition.NETTED)
-    _skip(disposition, (run.position == 0) & (run.open == 0), Disposition.NO_POSITION)
-    _skip(disposition, quantity == 0, Disposition.BELOW_LOT)
+    if to_flat is True:
+        quantity = excess
+    elif to_flat is False:
+        quantity = floor_to(excess, run.lot)
+    else:
+        quantity = np.where(to_flat, excess, floor_to(excess, run.lot))
+    quantity = np.minimum(quantity, held)
+    if run.waiting is not None or any_of(run.open):
+        against = (run.open > 0) & (quantity > 0)
+        if run.waiting is not None:
+            against |= run.waiting
+        _skip(disposition, against, Disposition.NETTED)
+    if not all_of(quantity != 0):
+        _skip(disposition, (run.position == 0) & (run.open == 0), Disposition.NO_POSITION)
+        _skip(disposition, quantity == 0, Disposition.BELOW_LOT)
+    if not any_of(disposition):
+        disposition.fill(Disposition.ORDERED)
+        out.quantity = quantity
+        return
     ordered = disposition == 0
     disposition[ordered] = Disposition.ORDERED
     np.copyto(out.quantity, quantity, where=ordered)
 
 
 def _finish(run: _Run, out: Decisions) -> Decisions:
-    out.disposition[out.disposition == 255] = Disposition.INACTIVE
-    out.target *= run.side
+    if not run.book.traits.is_active:
+        out.disposition[out.disposition == 255] = Disposition.INACTIVE
+    if run.side < 0:
+        out.target = -out.target
     return out
 
 

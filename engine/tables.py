@@ -36,10 +36,15 @@ def grown(column: AnyColumn, capacity: int) -> AnyColumn:
 
 
 def as_run(rows: NDArray[np.int64]) -> slice | NDArray[np.int64]:
-    """Name rows as a slice where they follow one another: what is read and written through it is not gathered row by row."""
+    """Name rows as a slice where they follow one another: what is read and written through it is not gathered row by row.
+
+    The rows ascend and are distinct: the first and the last tell.
+    """
     count = len(rows)
-    if count > 1 and rows[-1] - rows[0] == count - 1 and bool((rows[1:] - rows[:-1] == 1).all()):
-        return slice(int(rows[0]), int(rows[-1]) + 1)
+    if count > 1:
+        first, last = int(rows[0]), int(rows[-1])
+        if last - first == count - 1:
+            return slice(first, last + 1)
     return rows
 
 
