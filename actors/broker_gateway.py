@@ -32,7 +32,7 @@ from engine.blocks import (
     encode_block,
 )
 from engine.events import BlocksAnswered, ExecutionsApplied, FollowUpsQueued, OrdersWithdrawn
-from engine.frame import Cursor, ShardKey, ShardKind, Source, decode_frame, decode_head
+from engine.frame import Cursor, ShardKey, ShardKind, Source, decode_events, shard_in
 from engine.gateway import GatewayShard, Outgoing
 from engine.order_state import ExecType
 from engine.sections import SectionError
@@ -158,18 +158,19 @@ class BrokerGatewayShardActor:
         if self._queued_orders >= QUEUED_ORDERS_MAX or self.core.wants_snapshot():
             return
         messages = self._feed.take(FRAMES_MAX)
-        if messages:
+        if len(messages) == FRAMES_MAX:
             self.core.arrived.set()
         for message in messages:
             self._take_frame(message.sequence, message.data)
 
     def _take_frame(self, sequence: int, data: bytes) -> None:
-        view = self.state.view(decode_head(data)[0].key.shard)
+        view = self.state.view(shard_in(data))
         self.state.read_sequence = sequence
-        if view.chain.accept(data) is None:
+        head = view.chain.accept(data)
+        if head is None:
             self.core.count("frames_dropped")
             return
-        head, events = decode_frame(data, skipped=NOT_FOR_BROKERS)
+        events = decode_events(head, data, skipped=NOT_FOR_BROKERS)
         self._inputs_ns = max(self._inputs_ns, head.event_time_ns)
         for event in events:
             view.learn(event)

@@ -104,7 +104,10 @@ class Committer:
         self.append_ns += time.monotonic_ns() - began_ns
         self.durable_number, self.durable_hash = frame.head.number, frame.hash
         self.durable_cursors = frame.head.cursors
-        await asyncio.gather(*(self._release(output) for output in outputs))
+        if len(outputs) == 1:
+            await self._release(outputs[0])
+        else:
+            await asyncio.gather(*(self._release(output) for output in outputs))
 
     async def _release(self, output: Output) -> None:
         try:

@@ -83,23 +83,23 @@ class CreatorShardActor:
         commands, self._commands = self._commands[:BATCH_MESSAGES], self._commands[BATCH_MESSAGES:]
         for request in commands:
             outputs.append(self._command(request, events))
-        taken = self._take_messages(events)
-        if taken or commands:
+        is_dry = self._take_messages(events)
+        if not is_dry or self._commands:
             self.core.arrived.set()
         if events or outputs:
             await self.core.commit(events, self._event_time_ns, outputs)
             # Many small messages share a frame while one is on its way; the loop must not run ahead of the others.
             await asyncio.sleep(0)
 
-    def _take_messages(self, events: list[Any]) -> int:
-        """Take messages until a frame's worth is gathered. Returns: how many."""
+    def _take_messages(self, events: list[Any]) -> bool:
+        """Take messages until a frame's worth is gathered. Returns: whether none is left."""
         size = FrameSize(events, self.core.settings.frame_bytes_max)
         taken = taken_bytes = 0
         while taken < BATCH_MESSAGES and taken_bytes < BATCH_BYTES and not size.is_full:
             if self._message is None:
                 message = self._next_message()
                 if message is None:
-                    break
+                    return True
                 if taken and len(message.data) > BATCH_BYTES // 4:
                     # A large message begins a frame, so that it does not burst one.
                     self._held = message
@@ -108,7 +108,7 @@ class CreatorShardActor:
             taken += 1
             taken_bytes += len(self._message.message.data)
             self._take(self._message, events, size)
-        return taken
+        return False
 
     def _next_message(self) -> StoredMessage | None:
         assert self._feed is not None

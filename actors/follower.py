@@ -73,6 +73,8 @@ class FollowerShardActor:
         self._message: _Message | None = None
         self._under_way: Iterator[SignalPart] | None = None
         self._is_between_signals = False
+        self._has_more = False
+        """Whether the last turn left input that it could have taken: the next follows at once."""
         self._frame: CreatorFrame | None = None
         self._inputs_ns = 0
         self._dedicated_seen = 0
@@ -123,6 +125,7 @@ class FollowerShardActor:
         # Half a frame each, so that neither a flood of reports nor one of signals keeps the other waiting. A signal
         # under way goes first: its later parts wait for nothing, and the reports are of its own earlier ones.
         half = self._settings.frame_bytes_max // 2
+        self._has_more = False
         if self._under_way is None or self._is_between_signals:
             await self._take_reports(events, FrameSize(events, half))
         is_between_parts = self._take_signals(events, FrameSize(events, half))
@@ -135,8 +138,9 @@ class FollowerShardActor:
         now_s = time.monotonic()
         for reader in self._readers:
             reader.watch(now_s)
-        if events or outputs:
+        if self._has_more or outputs or due.is_full:
             self.core.arrived.set()
+        if events or outputs:
             await self.core.commit(events, self._now(), outputs)
             await asyncio.sleep(0)
 
@@ -155,13 +159,16 @@ class FollowerShardActor:
         only.
         """
         rows = frames = 0
+        is_dry = False
         # After a signal that took several turns, the reports have theirs.
         was_under_way = self._under_way is not None
         while rows < self._settings.part_rows and frames < FRAMES_MAX and not size.is_full:
             if self._under_way is None and (was_under_way or not self._next_frame(events)):
+                is_dry = not was_under_way
                 break
             frames += 1
             rows += self._decide_parts(events, size, self._settings.part_rows - rows)
+        self._has_more |= not is_dry
         # Told from the cursors: after a recovery the frame under way may not have been read again yet.
         return any(
             cursor.row != NO_ROW
@@ -232,6 +239,7 @@ class FollowerShardActor:
                     return
                 self._message = self._opened(messages[0], events)
             rows += max(await self._take_message(self._message, events, size), REPORT_ROWS_MIN)
+        self._has_more = True
 
     def _opened(self, message: StoredMessage, events: list[Any]) -> "_Message":
         try:

@@ -3,34 +3,49 @@
 A frame beyond what the server takes as one message would be refused for ever, and its inputs read again for ever.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable
 from dataclasses import fields
 from functools import cache
-from typing import Any, cast
+from operator import attrgetter
+from typing import Any, NamedTuple, cast, get_type_hints
 
-import numpy as np
+from engine.sections import Texts
 
 COLUMN_BYTES = 16
 VALUE_BYTES = 4
 """Most columns are narrower, few are wider."""
 
 
+class _Fields(NamedTuple):
+    """What a type of event costs at least, and how to name its columns and its lists of texts."""
+
+    bytes_min: int
+    columns: Callable[[Any], tuple[Any, ...]]
+    texts: Callable[[Any], tuple[list[str], ...]]
+
+
 @cache
-def _names(event_type: type) -> tuple[str, ...]:
-    return tuple(field.name for field in fields(event_type))
+def _fields(event_type: type) -> _Fields:
+    hints = get_type_hints(event_type)
+    names = [field.name for field in fields(event_type)]
+    texts = [name for name in names if hints[name] == Texts]
+    columns = [name for name in names if hints[name] not in (int, str, Texts)]
+    size = 8 + 8 * len(names) + COLUMN_BYTES * (len(columns) + len(texts))
+    return _Fields(size, _getter(columns), _getter(texts))
+
+
+def _getter(names: list[str]) -> Callable[[Any], tuple[Any, ...]]:
+    if len(names) > 1:
+        return attrgetter(*names)
+    return lambda event: tuple(getattr(event, name) for name in names)
 
 
 def event_bytes(event: Any) -> int:
     """Estimate the bytes of an event in a frame, within a factor of two."""
-    size = 8
-    for name in _names(cast(type, type(event))):
-        value = getattr(event, name)
-        if isinstance(value, np.ndarray):
-            size += COLUMN_BYTES + VALUE_BYTES * len(value)
-        elif isinstance(value, list):
-            size += COLUMN_BYTES + sum(map(len, value)) + len(value)
-        else:
-            size += 8 + (len(value) if isinstance(value, str) else 0)
+    size, columns, texts = _fields(cast(type, type(event)))
+    size += VALUE_BYTES * sum(map(len, columns(event)))
+    for each in texts(event):
+        size += sum(map(len, each)) + len(each)
     return size
 
 
@@ -46,7 +61,7 @@ class FrameSize:
     @property
     def is_full(self) -> bool:
         """Whether no more should be added. Cost: of the new events only."""
-        new: Iterable[Any] = self._events[self._counted :]
-        self._bytes += sum(map(event_bytes, new))
+        for event in self._events[self._counted :]:
+            self._bytes += event_bytes(event)
         self._counted = len(self._events)
         return self._bytes >= self._bytes_max

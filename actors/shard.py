@@ -31,6 +31,8 @@ from engine.tables import State, state_hash
 _log = structlog.get_logger()
 
 TICK_S = 0.1
+HEAD_GAP_S = 0.005
+"""Heads that follow frames are at least so far apart; under load one a frame would cost as much as the frame (`latency`)."""
 
 
 class Ports(NamedTuple):
@@ -100,6 +102,8 @@ class ShardCore:
         )
         self.is_deciding = False
         self._told_cursors: dict[tuple[Source, int], Cursor] = {}
+        self._told_s = 0.0
+        self._telling: asyncio.Task[None] | None = None
         self._undelivered: list[Output] = []
         self._owed: list[Output] = []
         self._subscriptions: list[Subscription] = []
@@ -172,13 +176,14 @@ class ShardCore:
         return max(self.writer.event_time_ns, now)
 
     async def arrivals(self) -> None:
-        """Wait until something has arrived, the frame in flight is durable, or a tick has passed."""
-        try:
-            async with asyncio.timeout(TICK_S):
-                await self.arrived.wait()
-        except TimeoutError:
-            pass
+        """Wait until something has arrived, or a tick has passed."""
+        await self.arrived.wait()
         self.arrived.clear()
+
+    async def _tick(self) -> None:
+        while True:
+            await asyncio.sleep(TICK_S)
+            self.arrived.set()
 
     # Committing.
 
@@ -191,11 +196,9 @@ class ShardCore:
             if isinstance(event, InputsRefused):
                 released += self.dead_letters(event)
 
-        async def told() -> None:
-            await self.tell()
-            self.arrived.set()
-
-        await self.committer.commit(events, self._cursors(), event_time_ns, [*released, told])
+        await self.committer.commit(
+            events, self._cursors(), event_time_ns, [*released, self._tell_now_or_soon]
+        )
 
     async def _pay(self) -> None:
         """Say what the former owner may not have said, before there is a later frame than the one it belongs to."""
@@ -301,9 +304,24 @@ class ShardCore:
 
     async def tell(self) -> None:
         """Publish the head."""
+        self._told_s = time.monotonic()
         if self.is_settled:
             self._told_cursors = dict(self.state.cursors)
         await publish_head(self.ports.bus, self.key, self.head())
+
+    async def _tell_now_or_soon(self) -> None:
+        """Publish the head, or leave it to the one that follows within moments: many frames share one."""
+        if self._undelivered:
+            self.arrived.set()
+        wait_s = self._told_s + HEAD_GAP_S - time.monotonic()
+        if wait_s <= 0:
+            await self.tell()
+        elif self._telling is None or self._telling.done():
+            self._telling = asyncio.create_task(self._tell_after(wait_s), name=f"head {self.key}")
+
+    async def _tell_after(self, wait_s: float) -> None:
+        await asyncio.sleep(wait_s)
+        await self.tell_quietly()
 
     def count(self, name: str, by: int = 1) -> None:
         """Count something that an operator may want to know."""
@@ -335,6 +353,7 @@ class ShardCore:
 
     async def run(self, actor: ShardActor) -> None:
         """Recover, then take turns until stopped, lost or failed."""
+        ticking = asyncio.create_task(self._tick(), name=f"tick {self.key}")
         try:
             await actor.start()
             self.enter(Phase.LIVE)
@@ -363,15 +382,19 @@ class ShardCore:
             _log.exception("shard_crashed", shard=str(self.key), alarm=True)
             self.enter(Phase.CRASHED)
         finally:
-            await self._closed(actor)
+            ticking.cancel()
+            await self._closed(actor, ticking)
 
     async def tell_quietly(self) -> None:
         """Publish the head if there is a way."""
         await asyncio.gather(self.tell(), return_exceptions=True)
 
-    async def _closed(self, actor: ShardActor) -> None:
+    async def _closed(self, actor: ShardActor, ticking: "asyncio.Task[None]") -> None:
         await self.committer.close()
         closing: list[Awaitable[None]] = [subscription.close() for subscription in self._subscriptions]
+        closing.append(ticking)
+        if self._telling is not None:
+            closing.append(self._telling)
         await asyncio.gather(actor.close(), *closing, self._snapshotter.close(), return_exceptions=True)
         await self.tell_quietly()
 

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from actors.ports import Feed
 from engine.chain import Chain
 from engine.events import FillApplied
-from engine.frame import NO_ROW, Cursor, FrameHead, ShardKey, ShardKind, Source, decode_frame
+from engine.frame import NO_ROW, Cursor, FrameHead, ShardKey, ShardKind, Source, decode_events
 
 BEHIND_S_MAX = 2.0
 
@@ -72,14 +72,16 @@ class SignalReader:
     def _accept(self, sequence: int, data: bytes) -> None:
         self._read_sequence = sequence
         cursor = self._cursor
+        head: FrameHead | None
         if cursor is not None and self._chain.number == 0:
-            self._chain.rejoin(data, number=cursor.number, hash=cursor.hash)
+            head = self._chain.rejoin(data, number=cursor.number, hash=cursor.hash)
             if cursor.row == NO_ROW:
                 return
-        elif self._chain.accept(data) is None:
-            return
-        head, events = decode_frame(data)
-        self._frames.append(CreatorFrame(head, sequence, self._chain.hash, events))
+        else:
+            head = self._chain.accept(data)
+            if head is None:
+                return
+        self._frames.append(CreatorFrame(head, sequence, self._chain.hash, decode_events(head, data)))
 
     def watch(self, now_s: float) -> None:
         """Open the feed again when it has given nothing for long although the creator shard's head is ahead.

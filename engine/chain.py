@@ -39,8 +39,8 @@ class Chain:
         self.epoch, self.number, self.hash = head.epoch, head.number, frame_hash(data)
         return head
 
-    def rejoin(self, data: bytes, *, number: int, hash: bytes) -> None:
-        """Check that a stored frame is the known one, and go on from it. Raises: ChainBrokenError."""
+    def rejoin(self, data: bytes, *, number: int, hash: bytes) -> FrameHead:
+        """Check that a stored frame is the known one, and go on from it. Returns: its head. Raises: ChainBrokenError."""
         head, _ = decode_head(data)
         if head.number != number or frame_hash(data) != hash:
             raise ChainBrokenError(
@@ -48,3 +48,4 @@ class Chain:
                 " history was rewritten"
             )
         self.epoch, self.number, self.hash = head.epoch, number, hash
+        return head

@@ -27,6 +27,8 @@ NO_ROW = (1 << 32) - 1
 _MAGIC = b"LSF1"
 _HEAD = struct.Struct("<4sHHHBHIQq32sH")
 _CURSOR = struct.Struct("<BHQQQI32s")
+_SHARD = struct.Struct("<H")
+_SHARD_AT = struct.calcsize("<4sHHHB")
 
 
 class FrameError(ValueError):
@@ -125,6 +127,14 @@ def encode_frame(head: FrameHead, sections: Sequence[Any]) -> bytes:
     return b"".join((fixed, cursors, encode_sections(sections)))
 
 
+def shard_in(data: bytes | memoryview) -> int:
+    """Read which shard a frame is of. Raises: FrameError."""
+    if len(data) < _HEAD.size:
+        raise FrameError(f"frame: expected {_HEAD.size} bytes, found {len(data)}")
+    shard: int = _SHARD.unpack_from(data, _SHARD_AT)[0]
+    return shard
+
+
 def decode_head(data: bytes | memoryview) -> tuple[FrameHead, int]:
     """Decode a frame's head. Returns: the head and the offset of its sections. Raises: FrameError."""
     if len(data) < _HEAD.size or bytes(data[:4]) != _MAGIC:
@@ -144,8 +154,7 @@ def decode_head(data: bytes | memoryview) -> tuple[FrameHead, int]:
             f"frame: expected kind 1 to 3 and {count} cursors, found kind {kind} and {len(data)} bytes"
         )
     cursors = []
-    for offset in range(_HEAD.size, start, _CURSOR.size):
-        source, *rest = _CURSOR.unpack_from(data, offset)
+    for source, *rest in _CURSOR.iter_unpack(memoryview(data)[_HEAD.size : start]):
         if source not in _SOURCES:
             raise FrameError(f"frame: expected a cursor source of 1 to {max(Source)}, found {source}")
         cursors.append(Cursor(Source(source), *rest))
@@ -153,12 +162,20 @@ def decode_head(data: bytes | memoryview) -> tuple[FrameHead, int]:
     return FrameHead(key, epoch, number, time_ns, previous, tuple(cursors), settings, engine), start
 
 
+def decode_events(
+    head: FrameHead, data: bytes | memoryview, *, skipped: frozenset[int] = frozenset()
+) -> list[Any]:
+    """Decode the events of a frame whose head is decoded, but for sections of the skipped tags. Raises: FrameError."""
+    start = _HEAD.size + len(head.cursors) * _CURSOR.size
+    try:
+        return list(walk_sections(memoryview(data)[start:], EVENT_TYPES, skipped=skipped))
+    except SectionError as error:
+        raise FrameError(f"frame {head.key} number {head.number}: {error}") from error
+
+
 def decode_frame(
     data: bytes | memoryview, *, skipped: frozenset[int] = frozenset()
 ) -> tuple[FrameHead, list[Any]]:
     """Decode a whole frame, but for sections of the skipped tags. Raises: FrameError."""
-    head, start = decode_head(data)
-    try:
-        return head, list(walk_sections(memoryview(data)[start:], EVENT_TYPES, skipped=skipped))
-    except SectionError as error:
-        raise FrameError(f"frame {head.key} number {head.number}: {error}") from error
+    head, _ = decode_head(data)
+    return head, decode_events(head, data, skipped=skipped)

@@ -305,7 +305,10 @@ class GatewayShard:
 
     def view(self, shard: int) -> FollowerView:
         """Name the view of a follower shard."""
-        return self.views.setdefault(shard, FollowerView(shard))
+        view = self.views.get(shard)
+        if view is None:
+            view = self.views[shard] = FollowerView(shard)
+        return view
 
     def apply(self, head: FrameHead, events: list[Any]) -> None:
         """Change the state by a frame of the gateway's own journal."""
