@@ -231,7 +231,7 @@ class ShardCore:
             await asyncio.gather(*(output() for output in outputs), return_exceptions=True)
         if self.is_settled and self.state.cursors != self._told_cursors:
             # Inputs that led to no frame: whoever waits for them to be taken need not wait for the next heartbeat.
-            await self.tell_quietly()
+            await asyncio.gather(self._tell_now_or_soon(), return_exceptions=True)
         if self.wants_snapshot() and self.may_snapshot():
             # Under load there is always a frame in flight: who waited for none would never come to it.
             await self.committer.settle()

@@ -1,7 +1,9 @@
-"""nats-py's client with three changes, all that we rely on of its inside; nats-py is pinned and the tests cover each.
+"""nats-py's client with five changes, all that we rely on of its inside; nats-py is pinned and the port contracts cover each.
 
 - Messages of a subscription go straight to a function in the read loop (`deliveries`), without a queue and a task in between: a feed's
-  latency and CPU are those of the parser (`tests/gateways/test_nats_client.py`).
+  latency and CPU are those of the parser.
+- Headers of stored messages that a consumer delivers are not read: nobody asks for them, and a frame has two.
+- What is published in one turn of the loop goes to the socket at its end, in one write; nats-py wakes a task for it.
 - A server error other than a permission violation leads to a reconnect, where nats-py would close for good.
 - The socket is read a mebibyte at a time, where nats-py takes 32 KiB and needs 250 turns of the loop for one large frame.
 """
@@ -20,6 +22,8 @@ Deliver = Callable[[str, str, bytes, dict[str, str] | None], None]
 """Takes subject, reply subject, data and headers of one message; must not block, must not raise."""
 
 _READ_BYTES = 1 << 20
+_DELIVERED = b"$JS.ACK."
+"""Begins the reply subject of each stored message that a consumer delivers."""
 
 
 class _WideTransport(TcpTransport):
@@ -41,6 +45,7 @@ class DirectClient(Client):
     def __init__(self) -> None:
         super().__init__()
         self.deliveries: dict[int, Deliver] = {}
+        self._is_write_due = False
         self._transport = _WideTransport()  # type: ignore[no-untyped-call]
 
     async def subscribe_direct(self, subject: str, deliver: Deliver, *, queue: str = "") -> Any:
@@ -73,14 +78,26 @@ class DirectClient(Client):
         self._pending.clear()
         self._pending_data_size = 0
 
-    def _build_message(
-        self, sid: int, subject: bytes, reply: bytes, data: bytes, headers: dict[str, str] | None
-    ) -> Any:
+    async def _process_msg(self, sid: int, subject: bytes, reply: bytes, data: bytes, headers: bytes) -> None:
         deliver = self.deliveries.get(sid)
         if deliver is None:
-            return super()._build_message(sid, subject, reply, data, headers)
-        deliver(subject.decode(), reply.decode(), data, headers)
-        return None
+            await super()._process_msg(sid, subject, reply, data, headers)
+        elif headers is None or reply.startswith(_DELIVERED):
+            deliver(subject.decode(), reply.decode(), data, None)
+        else:
+            deliver(subject.decode(), reply.decode(), data, await self._process_headers(headers))
+
+    async def _flush_pending(self, force_flush: bool = False) -> None:
+        if not self._is_write_due:
+            self._is_write_due = True
+            asyncio.get_running_loop().call_soon(self._write_pending)
+
+    def _write_pending(self) -> None:
+        self._is_write_due = False
+        if self._pending and self.is_connected and self._transport is not None:
+            self._transport.writelines(self._pending)
+            self._pending = []
+            self._pending_data_size = 0
 
     async def _process_err(self, err_msg: str) -> None:
         if PERMISSIONS_ERR in err_msg:
