@@ -15,14 +15,11 @@ import structlog
 
 from actors.errors import OperatingError
 from actors.journal_writer import Frame, JournalWriter
-from actors.ports import Snapshot, Snapshots
 from engine.frame import NO_HASH, Cursor
-from engine.tables import State, encode_state, state_hash
 
 _log = structlog.get_logger()
 
 Output = Callable[[], Awaitable[None]]
-SNAPSHOT_CHUNK_BYTES = 4 << 20
 TURNS_TO_SOCKET = 3
 """Turns of the loop from starting an append until its bytes are on the wire: the append, the client's flusher, the loop's own write.
 
@@ -115,68 +112,3 @@ class Committer:
         except OperatingError as error:
             # An answer or a head that does not arrive is asked for again.
             _log.warning("output_lost", shard=str(self.writer.key), error=str(error))
-
-
-class Snapshotter:
-    """Saves a shard's state every so many frames or seconds, away from the hot path, one at a time."""
-
-    def __init__(
-        self, snapshots: Snapshots, state: Callable[[], State], *, frames_every: int, seconds_every: float
-    ) -> None:
-        self._snapshots = snapshots
-        self._state = state
-        self._frames_every = frames_every
-        self._seconds_every = seconds_every
-        self._saving: asyncio.Task[None] | None = None
-        self._last_number = 0
-        self._last_s = time.monotonic()
-        self.saved = 0
-
-    def is_due(self, committer: Committer, now_s: float) -> bool:
-        """Say whether a snapshot should be taken as soon as nothing is in flight."""
-        if self._saving is not None and self._saving.done():
-            self._saving = None
-        frames = committer.durable_number - self._last_number
-        due = frames >= self._frames_every or (frames > 0 and now_s - self._last_s >= self._seconds_every)
-        return due and self._saving is None
-
-    def take(self, committer: Committer, now_s: float) -> None:
-        """Copy the state as it is, all of it durable, and save it in the background."""
-        assert committer.is_idle
-        # What the state made for this is its own; what is still a view of live columns must be copied before the next turn.
-        columns = {
-            name: column if column.flags.owndata else column.copy() for name, column in self._state().items()
-        }
-        self._last_number, self._last_s = committer.durable_number, now_s
-        writer = committer.writer
-        place = Snapshot(
-            writer.key,
-            writer.epoch,
-            committer.durable_number,
-            committer.durable_sequence,
-            committer.durable_hash,
-            b"",
-            (),
-        )
-        self._saving = asyncio.create_task(self._save(columns, place), name=f"snapshot {writer.key}")
-
-    async def _save(self, columns: State, place: Snapshot) -> None:
-        chunks, digest = await asyncio.to_thread(_encoded, columns)
-        try:
-            if await self._snapshots.save(place._replace(state_hash=digest, chunks=chunks)):
-                self.saved += 1
-        except OperatingError as error:
-            _log.warning("snapshot_not_saved", shard=str(place.key), error=str(error))
-
-    async def close(self) -> None:
-        """Wait for the snapshot being saved."""
-        if self._saving is not None:
-            await asyncio.gather(self._saving, return_exceptions=True)
-
-
-def _encoded(columns: State) -> tuple[tuple[bytes, ...], bytes]:
-    data = encode_state(columns)
-    chunks = tuple(
-        data[start : start + SNAPSHOT_CHUNK_BYTES] for start in range(0, len(data), SNAPSHOT_CHUNK_BYTES)
-    )
-    return chunks, state_hash(columns)

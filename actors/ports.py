@@ -167,8 +167,8 @@ class Snapshots(Protocol):
         """
         ...
 
-    async def newest(self, key: ShardKey) -> list[Snapshot]:
-        """Read the shard's snapshots, newest first, at most two."""
+    async def newest(self, key: ShardKey, *, count: int = 2) -> list[Snapshot]:
+        """Read the shard's snapshots of the present layout, newest first, at most `count`."""
         ...
 
 

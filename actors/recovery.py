@@ -7,6 +7,7 @@ journal does not bear out, or a broken chain, is fail-stop for the shard.
 """
 
 import asyncio
+import time
 from collections.abc import Callable
 from enum import Enum
 from typing import Any, Protocol
@@ -17,8 +18,9 @@ from actors.errors import OperatingError
 from actors.journal_writer import JournalWriter, persist
 from actors.ports import Journal, Snapshot, Snapshots
 from engine.chain import Chain, ChainBrokenError
+from engine.cut import Cut
 from engine.frame import FrameHead, ShardKey, decode_frame
-from engine.tables import State, decode_state, state_hash
+from engine.tables import State, decode_state, state_digest
 
 _log = structlog.get_logger()
 
@@ -54,6 +56,10 @@ class ShardState(Protocol):
         """Name the state as columns."""
         ...
 
+    def cut(self) -> Cut:
+        """Begin to encode the state as it is now."""
+        ...
+
     def restore(self, state: State) -> None:
         """Take a state back."""
         ...
@@ -68,23 +74,37 @@ async def recover(
     now_ns: int,
     entered: Callable[[Phase], None],
     replayed: Callable[[int, FrameHead, list[Any]], None] = lambda sequence, head, events: None,
-) -> None:
-    """Take a shard over and bring its state up to the fence. Raises: ChainBrokenError."""
+) -> int:
+    """Take a shard over and bring its state up to the fence. Returns: the number of the frame whose snapshot was restored, 0 for none.
+
+    Raises: ChainBrokenError.
+    """
     entered(Phase.FENCING)
     await writer.fence(now_ns)
     entered(Phase.REPLAYING)
+    began_s = time.monotonic()
     snapshot = await _newest_snapshot(snapshots, writer.key)
+    read_s = time.monotonic()
     chain = Chain(writer.key)
-    after = 0
+    after = restored = 0
     if snapshot is not None:
-        after = await _restore(snapshot, journal, state, chain, writer)
+        after, restored = await _restore(snapshot, journal, state, chain, writer), snapshot.number
+    # Its bytes are not needed any more, and large.
+    del snapshot
+    restored_s = time.monotonic()
     await replay(
         journal, state, chain, after_sequence=after, last_sequence=writer.sequence, replayed=replayed
     )
+    _log.info(
+        "recovered", shard=str(writer.key), snapshot=restored, number=chain.number,
+        snapshot_read_s=round(read_s - began_s, 3), restored_s=round(restored_s - read_s, 3),
+        replayed_s=round(time.monotonic() - restored_s, 3),
+    )  # fmt: skip
     if chain.hash != writer.hash:
         raise ChainBrokenError(
             f"journal of {writer.key}: expected it to end with this owner's fence, found frame {chain.number}"
         )
+    return restored
 
 
 async def replay(
@@ -125,7 +145,7 @@ async def _newest_snapshot(snapshots: Snapshots, key: ShardKey) -> Snapshot | No
     """
     try:
         async with asyncio.timeout(SNAPSHOT_READ_S_MAX):
-            found = await persist(f"snapshots of {key}", lambda: snapshots.newest(key))
+            found = await persist(f"snapshots of {key}", lambda: snapshots.newest(key, count=1))
     except (TimeoutError, OperatingError) as error:
         _log.warning("replaying_whole_journal", shard=str(key), error=repr(error))
         return None
@@ -140,8 +160,9 @@ async def _restore(
             f"{writer.key}: expected a snapshot of the journal's past, found one at sequence {snapshot.sequence} beyond {writer.sequence};"
             " the journal lost its end"
         )
-    columns = decode_state(b"".join(snapshot.chunks))
-    if state_hash(columns) != snapshot.state_hash:
+    # In a thread, here and below: it takes a second for a large state, and the heart must beat.
+    columns = await asyncio.to_thread(_decoded, snapshot)
+    if columns is None:
         raise ChainBrokenError(
             f"{writer.key}: the snapshot at frame {snapshot.number} does not have the hash it was stored with"
         )
@@ -154,5 +175,13 @@ async def _restore(
             f"{writer.key}: expected the snapshot's frame at sequence {snapshot.sequence}, found none"
         )
     chain.rejoin(messages[0].data, number=snapshot.number, hash=snapshot.hash)
-    state.restore(columns)
+    await asyncio.to_thread(state.restore, columns)
     return snapshot.sequence
+
+
+def _decoded(snapshot: Snapshot) -> State | None:
+    """Decode a snapshot's state; None when it does not have the hash it was stored with."""
+    digest = state_digest()
+    for chunk in snapshot.chunks:
+        digest.update(chunk)
+    return decode_state(b"".join(snapshot.chunks)) if digest.digest() == snapshot.state_hash else None

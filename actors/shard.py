@@ -15,18 +15,20 @@ import msgspec
 import numpy as np
 import structlog
 
-from actors.committer import Committer, Output, Snapshotter
+from actors.committer import Committer, Output
 from actors.heads import ShardHead, cursor_heads, publish_head
 from actors.journal_writer import JournalWriter, ShardLostError, persist
 from actors.ports import Bus, Clock, Feed, Journal, Request, Snapshots, Streams, Subscription, Wire
 from actors.recovery import Phase, ShardState, recover
 from actors.settings import ShardSettings
+from actors.snapshotter import Snapshotter
 from engine.chain import ChainBrokenError
 from engine.creator import cursors_column
+from engine.cut import Cut
 from engine.events import InputsRefused, OwnerFenced
 from engine.frame import Cursor, FrameError, FrameHead, ShardKey, Source
 from engine.sections import SectionError
-from engine.tables import State, state_hash
+from engine.tables import AnyColumn, State, state_hash
 
 _log = structlog.get_logger()
 
@@ -96,7 +98,7 @@ class ShardCore:
         self.committer = Committer(self.writer)
         self._snapshotter = Snapshotter(
             ports.snapshots,
-            self.durable_state,
+            self._durable_cut,
             frames_every=settings.snapshot_frames_every,
             seconds_every=settings.snapshot_seconds_every,
         )
@@ -124,7 +126,7 @@ class ShardCore:
 
     async def recover(self) -> None:
         """Take the shard over and bring the state up to the fence."""
-        await recover(
+        restored = await recover(
             self.writer,
             self.ports.journal,
             self.ports.snapshots,
@@ -133,6 +135,7 @@ class ShardCore:
             entered=self.enter,
             replayed=self._replayed,
         )
+        self._snapshotter.begin(restored)
         self.committer.live(self._cursors())
         await self.subscribe(f"shards.{self.key.kind.name.lower()}.{self.key.shard}.inspect", self._inspect)
 
@@ -215,8 +218,17 @@ class ShardCore:
         """Name the state at the last durable frame, which it must be asked for only when settled: inputs that led to no frame have moved
         the cursors since, and a replay of the journal does not know of them (P6).
         """
-        durable = {(cursor.source, cursor.shard): cursor for cursor in self.committer.durable_cursors}
-        return {**self.state.state(), "cursors": cursors_column(durable)}
+        return {**self.state.state(), "cursors": self._durable_cursors()}
+
+    def _durable_cut(self) -> Cut:
+        cut = self.state.cut()
+        cut.columns["cursors"] = self._durable_cursors()
+        return cut
+
+    def _durable_cursors(self) -> AnyColumn:
+        return cursors_column(
+            {(cursor.source, cursor.shard): cursor for cursor in self.committer.durable_cursors}
+        )
 
     async def rest(self) -> None:
         """Do what there is to do between frames: settle a finished append, tell of silent progress, take a

@@ -13,6 +13,7 @@ import numpy as np
 
 from engine.arithmetic import value_ceil, value_floor
 from engine.columns import decode_texts, encode_texts
+from engine.cut import Cut, whole_cut
 from engine.events import (
     CreatorsOpened,
     FillApplied,
@@ -22,8 +23,9 @@ from engine.events import (
     OwnerFenced,
 )
 from engine.frame import Cursor, FrameHead, Source
+from engine.id_index import IdIndex
 from engine.identity import LEG_MAX
-from engine.tables import IdIndex, State, Table, hash_64
+from engine.tables import State, Table, hash_64
 from engine.units import MONEY_MAX, NS_PER_S, QUANTITY_MAX, format_quantity, format_time
 
 FILL_HORIZON_NS = 7 * 24 * 3600 * NS_PER_S
@@ -314,6 +316,10 @@ class CreatorShard:
             "next_signal": np.array([self.next_signal], np.int64),
             "cursors": cursors_column(self.cursors),
         }
+
+    def cut(self) -> Cut:
+        """Copy the state as it is now, to be encoded for a snapshot."""
+        return whole_cut(self.state())
 
     def restore(self, state: State) -> None:
         """Take a state back."""

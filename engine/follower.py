@@ -13,8 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.arithmetic import Int64s
-from engine.book import Book, FollowUp, OrderKey, Slot, Status, books_state, restore_books
+from engine.book import Book, FollowUp, OrderKey, Slot, Status, follow_ups_state, restore_follow_ups
 from engine.creator import InstrumentTerms, cursors_column, cursors_from
+from engine.cut import Cut, books_state, restore_books
 from engine.events import (
     AccountsOpened,
     CancelsRequested,
@@ -32,11 +33,12 @@ from engine.events import (
 )
 from engine.execution_ids import ExecutionIds
 from engine.frame import Cursor, FrameHead, Source
+from engine.id_index import IdIndex
 from engine.identity import CauseKind
 from engine.masks import all_of, any_of, least, most, rows_of
 from engine.order_state import ExecType
 from engine.orders import ENDS, OpenOrders, OrderBlock, end, is_any, trade
-from engine.tables import IdIndex, State, Table
+from engine.tables import State, Table
 
 NOTHING = np.uint32(0xFFFFFFFF)
 _SIGNAL = CauseKind.SIGNAL
@@ -77,6 +79,8 @@ class FollowerShard:
         self.execution_ids = ExecutionIds()
         self.next_cause = 1
         self._busy_slots: dict[tuple[int, int], tuple[Book, Slot]] = {}
+        self._creators_encoded: tuple[int, bytes] = -1, b""
+        self._cut: Cut | None = None
 
     def apply(self, head: FrameHead, events: list[Any]) -> None:
         """Change the state by a frame's events and take over its cursors."""
@@ -103,6 +107,7 @@ class FollowerShard:
                 self._apply_ending(event)
             case SubscriptionsEnded():
                 for book, rows, _ in self.by_book(event.subscriptions):
+                    self._changing(book)
                     book.set_status(rows, Status.ENDED)
             case CreatorsLearned():
                 for number, creator_id in zip(event.numbers.tolist(), event.ids, strict=True):
@@ -145,6 +150,7 @@ class FollowerShard:
         slot = book.slot_of.get(instrument)
         if slot is None:
             terms = self.instruments[book.creator_shard, instrument].terms
+            self._changing(book)
             slot = book.slot(instrument, terms.lot, terms.min_notional)
         return slot
 
@@ -193,51 +199,43 @@ class FollowerShard:
         count = len(event.accounts)
         numbers = np.arange(event.first, event.first + count, dtype=np.int64)
         self.places.append({"book": np.zeros(count, np.uint32)})
-        last = self.accounts["last_subscription"]
+        previous, last = self.places["previous"], self.accounts["last_subscription"]
         for number, account in zip(numbers.tolist(), event.accounts.tolist(), strict=True):
-            self.places["previous"][number] = last[account]
+            previous[number] = last[account]
             last[account] = number
         pairs = event.creator_shards << 32 | event.creators
-        for pair in dict.fromkeys(pairs.tolist()):
-            self._append_rows(
-                self.book(pair >> 32, pair & 0xFFFFFFFF), event, np.flatnonzero(pairs == pair), numbers
-            )
+        order = np.argsort(pairs, kind="stable")
+        starts = np.flatnonzero(np.diff(pairs[order], prepend=-1)).tolist()
+        rows = _subscription_rows(event, numbers, order)
+        # Books are numbered in the order in which they are first followed.
+        stops = dict(zip(starts, [*starts[1:], count], strict=True))
+        for start in sorted(starts, key=order.__getitem__):
+            pair = int(pairs[order[start]])
+            self._append_rows(self.book(pair >> 32, pair & 0xFFFFFFFF), rows, slice(start, stops[start]))
 
-    def _append_rows(
-        self, book: Book, event: SubscriptionsOpened, chosen: NDArray[np.int64], numbers: NDArray[np.int64]
-    ) -> None:
-        where = book.append(
-            {
-                "subscription": numbers[chosen],
-                "account": event.accounts[chosen],
-                "mode": event.modes[chosen],
-                "allow_short": event.allow_short[chosen],
-                "ratio": event.ratios[chosen],
-                "amount": event.amounts[chosen],
-                "max_order_notional": event.max_order_notionals[chosen],
-                "max_weight": event.max_weights[chosen],
-                "cash": event.cash[chosen],
-                "from_frame": event.from_frames[chosen],
-                "command": event.commands[chosen],
-            }
-        )
-        self.places["book"][numbers[chosen]] = book.index
-        self.places["row"][numbers[chosen]] = np.arange(where.start, where.stop)
+    def _append_rows(self, book: Book, rows: dict[str, NDArray[np.integer]], which: slice) -> None:
+        self._changing(book)
+        where = book.append({name: column[which] for name, column in rows.items()})
+        numbers = rows["subscription"][which]
+        self.places["book"][numbers] = book.index
+        self.places["row"][numbers] = np.arange(where.start, where.stop)
 
     def _apply_ending(self, event: SubscriptionsEnding) -> None:
         for number, until, command in zip(
             event.subscriptions.tolist(), event.until_frames.tolist(), event.commands.tolist(), strict=True
         ):
             book, row = self.books[int(self.places["book"][number])], int(self.places["row"][number])
+            self._changing(book)
             book.set_status(row, Status.ENDING)
-            book.subscriptions["until_frame"][row] = until
-            book.subscriptions["end_command"][row] = command
+            book.subscriptions.own("until_frame")[row] = until
+            book.subscriptions.own("end_command")[row] = command
             for slot in book.slots:
                 slot.target[row] = 0
         self.next_cause = max(self.next_cause, event.cause + 1)
 
     def _apply_signal(self, event: SignalDecided) -> None:
         book = self.book(event.creator_shard, event.creator)
+        self._changing(book)
         slot = self.slot(book, event.instrument)
         for instrument, mark in zip(event.mark_instruments.tolist(), event.mark_prices.tolist(), strict=True):
             if instrument in book.slot_of:
@@ -283,6 +281,7 @@ class FollowerShard:
 
     def _apply_placed(self, event: OrdersPlaced) -> None:
         ((book, rows, _),) = self.by_book(event.subscriptions)
+        self._changing(book)
         slot = self.slot(book, event.instrument)
         slot.drop_follow_ups(rows)
         slot.target[rows] = event.targets
@@ -318,6 +317,7 @@ class FollowerShard:
         key = OrderKey(event.cause_kind, event.creator_shard, event.cause_number, event.leg, event.attempt)
         whole = self.orders.holding(key, event.subscriptions)
         if whole is not None and all_of(event.exec_types == _TRADE):
+            self._changing(whole.book)
             trade(whole, None, event.quantities, event.prices, event.fees)
         else:
             self._report_rows(key, event)
@@ -332,6 +332,7 @@ class FollowerShard:
                 event.prices[which],
                 event.fees[which],
             )
+            self._changing(book)
             for block in self.orders.blocks(key):
                 if block.book is book:
                     _report(block, rows, *columns)
@@ -339,9 +340,31 @@ class FollowerShard:
     # The state as columns.
 
     def state(self) -> State:
-        """Name everything as columns, for the hash and the snapshot."""
+        """Name everything as columns, for the hash."""
+        return {**self._columns(), **books_state(self.books)}
+
+    def cut(self) -> Cut:
+        """Begin to encode the state as it is now, for a snapshot; the books are copied as it goes on, one cut at a time."""
+        assert self._cut is None, "one cut at a time"
+        columns = self._columns()
+        # The one column below a table's end that changes.
+        columns["account.last_subscription"] = columns["account.last_subscription"].copy()
+        self._cut = Cut(columns, self.books, self._cut_ended)
+        return self._cut
+
+    def _cut_ended(self, cut: Cut) -> None:
+        if cut is self._cut:
+            self._cut = None
+
+    def _changing(self, book: Book) -> None:
+        """Let a cut under way have a book before it changes."""
+        if self._cut is not None:
+            self._cut.keep(book)
+
+    def _columns(self) -> State:
+        """Name everything but the books. Views only of what stays as it is when more is added."""
         known = {
-            "creators": sorted((shard, name, number) for (shard, name), number in self.creators.items()),
+            "creators": self._encoded_creators(),
             "instruments": [
                 (*key, value.symbol, *value.terms)
                 for key, value in sorted(self.instruments.items(), key=lambda item: item[0])
@@ -356,14 +379,24 @@ class FollowerShard:
             **self.account_ids.state("account_id"),
             **self.accounts.state("account"),
             **self.places.state("place"),
-            **books_state(self.books),
+            **follow_ups_state(self.slots_with_follow_ups()),
             **self.orders.state(),
         }
+
+    def _encoded_creators(self) -> bytes:
+        """Encode the creators in order; their numbers never change, so once for as many as there are."""
+        count, encoded = self._creators_encoded
+        if count != len(self.creators):
+            rows = sorted((shard, name, number) for (shard, name), number in self.creators.items())
+            count, encoded = self._creators_encoded = len(rows), msgspec.msgpack.encode(rows)
+        return encoded
 
     def restore(self, state: State) -> None:
         """Take a state back into a new shard."""
         known = msgspec.msgpack.decode(state["known"].tobytes())
-        self.creators = {(shard, name): number for shard, name, number in known["creators"]}
+        self.creators = {
+            (shard, name): number for shard, name, number in msgspec.msgpack.decode(known["creators"])
+        }
         self.instruments = {
             (shard, number): Instrument(symbol, InstrumentTerms(lot, least))
             for shard, number, symbol, lot, least in known["instruments"]
@@ -375,7 +408,8 @@ class FollowerShard:
         self.account_ids.restore("account_id", state)
         self.accounts.restore("account", state)
         self.places.restore("place", state)
-        self.books = list(restore_books(state))
+        self.books = restore_books(state)
+        restore_follow_ups(self.books, state)
         self.book_of = {(book.creator_shard, book.creator): book for book in self.books}
         self.orders.restore(state, self.books)
         self._busy_slots = {
@@ -384,6 +418,26 @@ class FollowerShard:
             for slot in book.slots
             if slot.follow_ups
         }
+
+
+def _subscription_rows(
+    event: SubscriptionsOpened, numbers: NDArray[np.int64], order: NDArray[np.int64]
+) -> dict[str, NDArray[np.integer]]:
+    """Name the columns of new subscriptions, in some order."""
+    columns = {
+        "subscription": numbers,
+        "account": event.accounts,
+        "mode": event.modes,
+        "allow_short": event.allow_short,
+        "ratio": event.ratios,
+        "amount": event.amounts,
+        "max_order_notional": event.max_order_notionals,
+        "max_weight": event.max_weights,
+        "cash": event.cash,
+        "from_frame": event.from_frames,
+        "command": event.commands,
+    }
+    return {name: column[order] for name, column in columns.items()}
 
 
 def _report(

@@ -18,6 +18,7 @@ from engine.blocks import AccountsRegistered, CancelsSubmitted, OrdersSubmitted
 from engine.book import OrderKey
 from engine.chain import Chain
 from engine.creator import cursors_column, cursors_from
+from engine.cut import Cut, whole_cut
 from engine.events import (
     EVENT_TYPES,
     AccountsOpened,
@@ -376,6 +377,10 @@ class GatewayShard:
 
     def _gone_events(self) -> list[OrdersWithdrawn]:
         return [event for sequence in sorted(self._gone) for event in self._gone[sequence]]
+
+    def cut(self) -> Cut:
+        """Copy the state as it is now, to be encoded for a snapshot."""
+        return whole_cut(self.state())
 
     def restore(self, state: State) -> None:
         """Take a state back."""

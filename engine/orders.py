@@ -132,7 +132,7 @@ def _move_position(
         changed[after == 0] = 0
     # `held` and `cost` may be views: they are written last.
     if least(cost) < 0 or least(changed) < 0:
-        table["short_proceeds"][rows] += np.maximum(-changed, 0) - np.maximum(-cost, 0)
+        table.own("short_proceeds")[rows] += np.maximum(-changed, 0) - np.maximum(-cost, 0)
     slot.position[rows] = after
     slot.cost[rows] = changed
 

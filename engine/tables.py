@@ -1,11 +1,12 @@
-"""Tables: columns of equal length that grow at the end and never move a row; and an index from ids to rows.
+"""Tables: columns of equal length that grow at the end and never move a row; and states, which are named columns.
 
-Growth doubles while a table is small and adds a quarter once it is large, so a million rows waste little.
+A table grows by a quarter, so rows waste little however many they are. A view of rows stays what it is while rows are added after them.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from hashlib import blake2b
+from typing import Any
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
@@ -17,15 +18,17 @@ State = dict[str, AnyColumn]
 """A state as named columns: what is hashed, snapshotted and restored."""
 
 _COLUMN_HEAD = re.compile(rb"([a-z0-9_.]+):([<|][iu][1248]):([0-9]{1,12})")
-_CAPACITY_MIN = 8
-_DOUBLING_MAX = 1 << 14
+_GROWTH_MIN = 8
+STATE_LAYOUT = 2
+"""Which columns states have and how they are encoded and hashed. A snapshot of another layout is no state: the journal is replayed
+instead."""
 
 
 def capacity_for(count: int, capacity: int) -> int:
     """Say how many rows to make room for when `count` are needed and `capacity` are there."""
-    while capacity < count:
-        capacity = max(_CAPACITY_MIN, capacity * 2 if capacity < _DOUBLING_MAX else capacity + capacity // 4)
-    return capacity
+    if count <= capacity:
+        return capacity
+    return max(count, capacity + capacity // 4, capacity + _GROWTH_MIN)
 
 
 def grown(column: AnyColumn, capacity: int) -> AnyColumn:
@@ -100,100 +103,34 @@ def hash_64(text: str) -> int:
     return int.from_bytes(blake2b(text.encode(), digest_size=8).digest(), "little", signed=True)
 
 
-class IdIndex:
-    """Numbers ids 0, 1, 2, ... in order of arrival and finds them again, at about 30 bytes an id.
+def column_head(name: str, dtype: "np.dtype[Any]", count: int) -> bytes:
+    """Say what comes before a column's values where a state is encoded: its name, type and length."""
+    return f"{name}:{dtype.str}:{count}\n".encode()
 
-    New ids wait in a dict and are merged into sorted columns of hashes when it is full; equal hashes are told apart by the text.
-    """
 
-    _RECENT_MAX = 1 << 16
-
-    def __init__(self) -> None:
-        self._text = bytearray()
-        self._ends = Table({"end": np.int64})
-        self._hashes: NDArray[np.int64] = np.zeros(0, np.int64)
-        self._numbers: NDArray[np.uint32] = np.zeros(0, np.uint32)
-        self._recent: dict[str, int] = {}
-
-    def __len__(self) -> int:
-        return self._ends.count
-
-    def add(self, ids: list[str]) -> int:
-        """Number new ids. Returns: the first number. The caller knows that none is there yet."""
-        first = len(self)
-        encoded = [text.encode() for text in ids]
-        ends = np.cumsum(np.fromiter(map(len, encoded), np.int64, len(encoded))) + len(self._text)
-        self._text += b"".join(encoded)
-        self._ends.append({"end": ends})
-        self._recent.update(zip(ids, range(first, first + len(ids)), strict=True))
-        if len(self._recent) > self._RECENT_MAX:
-            self._merge()
-        return first
-
-    def _merge(self) -> None:
-        hashes = np.fromiter((hash_64(text) for text in self._recent), np.int64, len(self._recent))
-        numbers = np.fromiter(self._recent.values(), np.uint32, len(self._recent))
-        hashes, numbers = np.concatenate((self._hashes, hashes)), np.concatenate((self._numbers, numbers))
-        order = np.argsort(hashes, kind="stable")
-        self._hashes, self._numbers = hashes[order], numbers[order]
-        self._recent = {}
-
-    def text(self, number: int) -> str:
-        """Name the id of a number."""
-        ends = self._ends["end"]
-        start = int(ends[number - 1]) if number else 0
-        return self._text[start : int(ends[number])].decode()
-
-    def texts(self, first: int, last: int) -> list[str]:
-        """Name the ids numbered from `first` up to, not including, `last`."""
-        return [self.text(number) for number in range(first, last)]
-
-    def find(self, text: str) -> int | None:
-        """Find an id's number."""
-        number = self._recent.get(text)
-        if number is not None or not len(self._hashes):
-            return number
-        wanted = hash_64(text)
-        position = int(np.searchsorted(self._hashes, wanted))
-        while position < len(self._hashes) and self._hashes[position] == wanted:
-            number = int(self._numbers[position])
-            if self.text(number) == text:
-                return number
-            position += 1
-        return None
-
-    def state(self, prefix: str) -> State:
-        """Name the ids as part of a state."""
-        return {f"{prefix}.text": np.frombuffer(bytes(self._text), np.uint8), **self._ends.state(prefix)}
-
-    def restore(self, prefix: str, state: State) -> None:
-        """Take ids back from a state and index them."""
-        self._text = bytearray(state[f"{prefix}.text"].tobytes())
-        self._ends.restore(prefix, state)
-        self._hashes, self._numbers = np.zeros(0, np.int64), np.zeros(0, np.uint32)
-        self._recent = {self.text(number): number for number in range(len(self))}
-        if len(self._recent) > self._RECENT_MAX:
-            self._merge()
+def _encoded(state: State) -> Iterator[bytes | memoryview]:
+    for name in sorted(state):
+        column = np.ascontiguousarray(state[name])
+        yield column_head(name, column.dtype, len(column))
+        yield column.data
 
 
 def state_hash(state: State) -> bytes:
-    """Hash a state: every column's name, type and values, in order of name. Equal states hash equally (P6)."""
-    digest = blake2b(digest_size=32)
-    for name in sorted(state):
-        column = np.ascontiguousarray(state[name])
-        digest.update(f"{name}:{column.dtype.str}:{len(column)};".encode())
-        digest.update(column.data)
+    """Hash a state: its encoding. Equal states hash equally (P6)."""
+    digest = state_digest()
+    for part in _encoded(state):
+        digest.update(part)
     return digest.digest()
 
 
+def state_digest() -> blake2b:
+    """Begin hashing an encoded state bit by bit."""
+    return blake2b(digest_size=32)
+
+
 def encode_state(state: State) -> bytes:
-    """Encode a state for a snapshot: names, types and raw columns."""
-    parts = []
-    for name in sorted(state):
-        column = np.ascontiguousarray(state[name])
-        head = f"{name}:{column.dtype.str}:{len(column)}\n".encode()
-        parts += [head, column.tobytes()]
-    return b"".join(parts)
+    """Encode a state for a snapshot: every column's name, type and raw values, in order of name."""
+    return b"".join(_encoded(state))
 
 
 def decode_state(data: bytes | memoryview) -> State:

@@ -305,7 +305,7 @@ class MemorySnapshots:
         self._server.snapshots[snapshot.key] = [snapshot, *held][:2]
         return True
 
-    async def newest(self, key: ShardKey) -> list[Snapshot]:
-        """Read the shard's snapshots, newest first, at most two."""
+    async def newest(self, key: ShardKey, *, count: int = 2) -> list[Snapshot]:
+        """Read the shard's snapshots, newest first, at most `count`."""
         self._server.faults.check_connected()
-        return list(self._server.snapshots.get(key, ()))
+        return self._server.snapshots.get(key, [])[:count]

@@ -1,12 +1,15 @@
-"""Snapshots in Postgres: a head row and its state in pieces of at most 4 MiB, written and replaced in one guarded transaction.
+"""Snapshots in Postgres: a head row and its state in pieces of at most 2 MiB, written and replaced in one guarded transaction.
 
-Two tables, made on first use. A save takes the shard's advisory lock, refuses to go back (higher epoch, or same epoch and equal or higher
+Two tables, made on first use; a snapshot of another layout than this engine's is not found. A state is sent no faster than
+`bytes_per_s_max`: nobody waits for it, and whoever shares the disk and the cores with it does not notice.
+
+A save takes the shard's advisory lock, refuses to go back (higher epoch, or same epoch and equal or higher
 number, is there), copies the pieces in, drops all but the newest two and commits. Saving again after a lost connection is therefore
 safe, and every failure is `TransientError`. The state's bytes are stored as they are: they are columns, and packed already.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from typing import Any, TypeVar
 
 import asyncpg
@@ -15,9 +18,10 @@ import msgspec
 from actors.errors import OperatingError, PermanentError, TransientError
 from actors.ports import Snapshot
 from engine.frame import ShardKey
+from engine.tables import STATE_LAYOUT
 
 T = TypeVar("T")
-CHUNK_BYTES_MAX = 4 << 20
+CHUNK_BYTES_MAX = 2 << 20
 _LOCK_SCHEMA = 0x4C53
 
 _SCHEMA = """
@@ -33,6 +37,7 @@ CREATE TABLE IF NOT EXISTS lockstep_snapshot_chunk (
     PRIMARY KEY (kind, shard, epoch, number, part),
     FOREIGN KEY (kind, shard, epoch, number) REFERENCES lockstep_snapshot ON DELETE CASCADE
 );
+ALTER TABLE lockstep_snapshot ADD COLUMN IF NOT EXISTS layout smallint NOT NULL DEFAULT 1;
 ALTER TABLE lockstep_snapshot_chunk ALTER COLUMN data SET STORAGE EXTERNAL;
 """
 _LOCK = "SELECT pg_advisory_xact_lock($1, $2)"
@@ -40,7 +45,7 @@ _AHEAD = """
 SELECT EXISTS (SELECT FROM lockstep_snapshot WHERE kind = $1 AND shard = $2 AND (epoch, number) >= ($3::bigint, $4::bigint))
 """
 _INSERT = """
-INSERT INTO lockstep_snapshot (kind, shard, epoch, number, sequence, hash, state_hash) VALUES ($1, $2, $3, $4, $5, $6, $7)
+INSERT INTO lockstep_snapshot (kind, shard, epoch, number, sequence, hash, state_hash, layout) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
 """
 _TRIM = """
 DELETE FROM lockstep_snapshot WHERE kind = $1 AND shard = $2 AND (epoch, number) NOT IN (
@@ -48,7 +53,7 @@ DELETE FROM lockstep_snapshot WHERE kind = $1 AND shard = $2 AND (epoch, number)
 """
 _NEWEST = """
 SELECT epoch, number, sequence, hash, state_hash FROM lockstep_snapshot
-WHERE kind = $1 AND shard = $2 ORDER BY epoch DESC, number DESC LIMIT 2
+WHERE kind = $1 AND shard = $2 AND layout = $3 ORDER BY epoch DESC, number DESC LIMIT $4
 """
 _CHUNKS = """
 SELECT data FROM lockstep_snapshot_chunk WHERE kind = $1 AND shard = $2 AND epoch = $3 AND number = $4 ORDER BY part
@@ -74,6 +79,8 @@ class PostgresOptions(msgspec.Struct, frozen=True, kw_only=True):
     connect_deadline_s: float = 5.0
     save_deadline_s: float = 60.0
     """How long one save or read may take."""
+    bytes_per_s_max: int = 64 << 20
+    """How fast a state is sent; the deadline is longer for one that takes longer at that pace."""
 
 
 class PostgresSnapshots:
@@ -89,19 +96,27 @@ class PostgresSnapshots:
 
         Returns: False, storing nothing, when one of a higher epoch, or of the same epoch and an equal or higher number, is there.
         """
-        return await self._run(lambda connection: _save(connection, snapshot), f"save of {snapshot.key}")
+        pace = self._options.bytes_per_s_max
+        deadline_s = self._options.save_deadline_s + sum(map(len, snapshot.chunks)) / pace
+        return await self._run(
+            lambda connection: _save(connection, snapshot, bytes_per_s=pace, deadline_s=deadline_s),
+            f"save of {snapshot.key}",
+            deadline_s=deadline_s,
+        )
 
-    async def newest(self, key: ShardKey) -> list[Snapshot]:
-        """Read the shard's snapshots, newest first, at most two."""
-        return await self._run(lambda connection: _newest(connection, key), f"snapshots of {key}")
+    async def newest(self, key: ShardKey, *, count: int = 2) -> list[Snapshot]:
+        """Read the shard's snapshots of the present layout, newest first, at most `count`."""
+        return await self._run(lambda connection: _newest(connection, key, count), f"snapshots of {key}")
 
     async def close(self) -> None:
         """Close every connection."""
         self._pool.terminate()
 
-    async def _run(self, work: Callable[[Any], Awaitable[T]], what: str) -> T:
+    async def _run(
+        self, work: Callable[[Any], Awaitable[T]], what: str, *, deadline_s: float | None = None
+    ) -> T:
         try:
-            async with asyncio.timeout(self._options.save_deadline_s):
+            async with asyncio.timeout(deadline_s or self._options.save_deadline_s):
                 connection = await self._pool.acquire()
                 try:
                     if not self._is_prepared:
@@ -153,18 +168,30 @@ async def _prepare(connection: Any) -> None:
         await connection.execute(_SCHEMA)
 
 
-async def _save(connection: Any, snapshot: Snapshot) -> bool:
+async def _save(connection: Any, snapshot: Snapshot, *, bytes_per_s: int, deadline_s: float) -> bool:
     kind, shard = int(snapshot.key.kind), snapshot.key.shard
     at = (kind, shard, snapshot.epoch, snapshot.number)
     async with connection.transaction():
         await connection.execute(_LOCK, _LOCK_SCHEMA + kind, shard)
         if await connection.fetchval(_AHEAD, *at):
             return False
-        await connection.execute(_INSERT, *at, snapshot.sequence, snapshot.hash, snapshot.state_hash)
-        records = [(*at, part, data) for part, data in enumerate(_pieces(snapshot.chunks))]
-        await connection.copy_records_to_table("lockstep_snapshot_chunk", records=records, columns=_COLUMNS)
+        await connection.execute(
+            _INSERT, *at, snapshot.sequence, snapshot.hash, snapshot.state_hash, STATE_LAYOUT
+        )
+        records = _paced(at, snapshot.chunks, bytes_per_s)
+        await connection.copy_records_to_table(
+            "lockstep_snapshot_chunk", records=records, columns=_COLUMNS, timeout=deadline_s
+        )
         await connection.execute(_TRIM, kind, shard)
     return True
+
+
+async def _paced(
+    at: tuple[int, ...], chunks: tuple[bytes, ...], bytes_per_s: int
+) -> AsyncIterator[tuple[Any, ...]]:
+    for part, data in enumerate(_pieces(chunks)):
+        yield (*at, part, data)
+        await asyncio.sleep(len(data) / bytes_per_s)
 
 
 def _pieces(chunks: tuple[bytes, ...]) -> Iterator[bytes]:
@@ -173,11 +200,12 @@ def _pieces(chunks: tuple[bytes, ...]) -> Iterator[bytes]:
             yield chunk[start : start + CHUNK_BYTES_MAX]
 
 
-async def _newest(connection: Any, key: ShardKey) -> list[Snapshot]:
+async def _newest(connection: Any, key: ShardKey, count: int) -> list[Snapshot]:
     kind, shard = int(key.kind), key.shard
     snapshots = []
     async with connection.transaction(isolation="repeatable_read", readonly=True):
-        for epoch, number, sequence, frame_hash, state_hash in await connection.fetch(_NEWEST, kind, shard):
+        heads = await connection.fetch(_NEWEST, kind, shard, STATE_LAYOUT, count)
+        for epoch, number, sequence, frame_hash, state_hash in heads:
             rows = await connection.fetch(_CHUNKS, kind, shard, epoch, number)
             chunks = tuple(row[0] for row in rows)
             snapshots.append(Snapshot(key, epoch, number, sequence, frame_hash, state_hash, chunks))

@@ -1,12 +1,15 @@
 """A shard that lives twice: deciding live, and replayed from the bytes of its frames.
 
 Live events are applied one by one as deciders yield them; `commit` makes them a frame, and the replica sees nothing but that frame's
-bytes. `check` demands that both states, and every snapshot with its tail, hash alike (P6).
+bytes. `check` demands that both states, and every snapshot with its tail, hash alike (P6). A snapshot is encoded a piece a frame, while
+the shard goes on.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
 from typing import Any, Generic, Protocol, TypeVar
 
+from engine.cut import Cut
 from engine.frame import NO_HASH, Cursor, FrameHead, ShardKey, decode_frame, encode_frame, frame_hash
 from engine.tables import State, decode_state, encode_state, state_hash
 
@@ -17,6 +20,8 @@ class Shard(Protocol):
     def apply(self, head: FrameHead, events: list[Any]) -> None: ...
 
     def state(self) -> State: ...
+
+    def cut(self) -> Cut: ...
 
     def restore(self, state: State) -> None: ...
 
@@ -33,7 +38,11 @@ class Journaled(Generic[S]):
         self.live: S = make()
         self._replica: S = make()
         self.frames: list[bytes] = []
-        self._snapshot: tuple[int, bytes] = 0, encode_state(self.live.state())
+        self._taken_at = 0
+        self._digest = b""
+        self._parts: list[Any] = []
+        self._pieces: Iterator[Any] = iter(())
+        self.take_snapshot()
         self._previous_hash = NO_HASH
 
     def commit(
@@ -49,23 +58,35 @@ class Journaled(Generic[S]):
         assert encode_frame(read_head, read_events) == data
         self.live.apply(read_head, [])
         self._replica.apply(read_head, read_events)
+        self._encode_some(len(self.frames) % 5)
         self.frames.append(data)
         self._previous_hash = frame_hash(data)
         return read_head, read_events
 
     def take_snapshot(self) -> None:
-        """Keep the state as a snapshot's bytes."""
-        self._snapshot = len(self.frames), encode_state(self.live.state())
+        """Begin to keep the state of now as a snapshot's bytes."""
+        self._snapshot()
+        self._taken_at, self._digest, self._parts = len(self.frames), state_hash(self.live.state()), []
+        self._pieces = self.live.cut().pieces()
+
+    def _encode_some(self, pieces: int) -> None:
+        self._parts += islice(self._pieces, pieces)
+
+    def _snapshot(self) -> bytes:
+        """Encode what is left of the snapshot's state. It is the state at the snapshot's frame, whatever happened since."""
+        self._parts += self._pieces
+        data = b"".join(bytes(piece) for piece in self._parts)
+        assert not data or state_hash(decode_state(data)) == self._digest
+        return data
 
     def live_from_snapshot(self) -> None:
         """Let the live shard die and recover from the snapshot and the frames after it."""
         self.live = self._recovered()
 
     def _recovered(self) -> S:
-        frames, data = self._snapshot
         recovered = self._make()
-        recovered.restore(decode_state(data))
-        for frame in self.frames[frames:]:
+        recovered.restore(decode_state(self._snapshot()))
+        for frame in self.frames[self._taken_at :]:
             recovered.apply(*decode_frame(frame))
         return recovered
 

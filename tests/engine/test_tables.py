@@ -5,9 +5,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-import engine.tables
+import engine.id_index
 from engine.execution_ids import ExecutionIds
-from engine.tables import IdIndex, Table, capacity_for, decode_state, encode_state, state_hash
+from engine.id_index import IdIndex, hash_id, hash_ids
+from engine.tables import Table, capacity_for, decode_state, encode_state, state_hash
 
 
 @given(st.lists(st.integers(0, 3000), max_size=8))
@@ -52,14 +53,26 @@ def test_ids_are_found_after_merging_and_restoring() -> None:
 
 
 def test_equal_hashes_are_told_apart(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(engine.tables, "hash_64", lambda text: len(text))
-    monkeypatch.setattr(IdIndex, "_RECENT_MAX", 4)
+    monkeypatch.setattr(engine.id_index, "hash_id", lambda data: len(data))
+    monkeypatch.setattr(
+        engine.id_index, "hash_ids", lambda text, starts, ends: (ends - starts).astype(np.uint32)
+    )
+    monkeypatch.setattr(engine.id_index, "_RECENT_MAX", 4)
     index = IdIndex()
     names = ["aa", "ab", "b", "ba", "bb", "c", "dddd", "bc"]
     for name in names:
         index.add([name])
     assert [index.find(name) for name in names] == list(range(len(names)))
     assert index.find("zz") is None
+
+
+@given(st.lists(st.text(max_size=12), max_size=20))
+def test_many_ids_hash_as_one_does(texts: list[str]) -> None:
+    encoded = [text.encode() for text in texts]
+    ends = np.cumsum([len(data) for data in encoded], dtype=np.int64)
+    starts = ends - np.array([len(data) for data in encoded], np.int64)
+    hashes = hash_ids(np.frombuffer(b"".join(encoded), np.uint8), starts, ends)
+    assert hashes.tolist() == [hash_id(data) for data in encoded]
 
 
 @given(st.lists(st.lists(st.integers(-1, 40), min_size=1, max_size=6), max_size=12))

@@ -3,6 +3,7 @@
 import asyncio
 import signal
 
+import asyncpg
 import pytest
 
 from actors.errors import PermanentError, TransientError
@@ -40,6 +41,29 @@ async def test_killed_server_is_transient_and_its_return_is_noticed(
                 continue
     assert found == [snapshot]
     assert await postgres_snapshots.save(snapshot._replace(number=2))
+
+
+async def test_a_snapshot_of_another_layout_is_not_found(
+    postgres_server: PostgresServer, postgres_snapshots: Snapshots, shard_key: ShardKey
+) -> None:
+    """What an engine of another layout left is no state; the journal is replayed instead, and in time it is replaced."""
+    older = Snapshot(shard_key, 1, 1, 1, b"h" * 32, b"s" * 32, (b"state",))
+    assert await postgres_snapshots.save(older)
+    connection = await asyncpg.connect(postgres_server.dsn)
+    await connection.execute(
+        "UPDATE lockstep_snapshot SET layout = layout - 1 WHERE shard = $1", shard_key.shard
+    )
+    assert await postgres_snapshots.newest(shard_key) == []
+    newer = [older._replace(epoch=2, number=number) for number in (2, 3)]
+    for snapshot in newer:
+        assert await postgres_snapshots.save(snapshot)
+    assert await postgres_snapshots.newest(shard_key) == newer[::-1]
+    assert await postgres_snapshots.newest(shard_key, count=1) == newer[1:]
+    held = await connection.fetchval(
+        "SELECT count(*) FROM lockstep_snapshot WHERE shard = $1", shard_key.shard
+    )
+    assert held == 2
+    await connection.close()
 
 
 async def test_openers_at_once_make_the_tables_once(postgres_server: PostgresServer) -> None:

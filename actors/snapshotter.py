@@ -1,0 +1,128 @@
+"""Snapshots of a shard's state, taken beside its work: the state at one frame, copied a little at a time, hashed and encoded away from the
+event loop, and handed to the `Snapshots` port, which stores it at its own pace.
+"""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable
+
+import structlog
+
+from actors.committer import Committer
+from actors.errors import OperatingError
+from actors.ports import Snapshot, Snapshots
+from engine.cut import Cut
+from engine.tables import AnyColumn, state_digest
+
+_log = structlog.get_logger()
+
+CHUNK_BYTES = 1 << 20
+SLICE_S = 0.001
+"""How long to copy at a stretch; longer is felt by the signals that arrive meanwhile (`recovery`)."""
+REST_S = 0.004
+"""How long to leave the loop to others after that."""
+
+
+class Snapshotter:
+    """Saves a shard's state every so many frames or seconds, one at a time."""
+
+    def __init__(
+        self, snapshots: Snapshots, cut: Callable[[], Cut], *, frames_every: int, seconds_every: float
+    ) -> None:
+        self._snapshots = snapshots
+        self._cut = cut
+        self._frames_every = frames_every
+        self._seconds_every = seconds_every
+        self._saving: asyncio.Task[None] | None = None
+        self._last_number = 0
+        self._last_s = time.monotonic()
+        self._is_closing = False
+        self.saved = 0
+
+    def begin(self, number: int) -> None:
+        """Count from a frame: the state recovered from a snapshot of it needs none of its own."""
+        self._last_number = number
+
+    def is_due(self, committer: Committer, now_s: float) -> bool:
+        """Say whether a snapshot should be taken as soon as nothing is in flight."""
+        if self._saving is not None and self._saving.done():
+            self._saving = None
+        frames = committer.durable_number - self._last_number
+        due = frames >= self._frames_every or (frames > 0 and now_s - self._last_s >= self._seconds_every)
+        return due and self._saving is None
+
+    def take(self, committer: Committer, now_s: float) -> None:
+        """Cut the state as it is, all of it durable, and save it in the background."""
+        assert committer.is_idle
+        self._last_number, self._last_s = committer.durable_number, now_s
+        writer = committer.writer
+        place = Snapshot(
+            writer.key,
+            writer.epoch,
+            committer.durable_number,
+            committer.durable_sequence,
+            committer.durable_hash,
+            b"",
+            (),
+        )
+        self._saving = asyncio.create_task(self._save(self._cut(), place), name=f"snapshot {writer.key}")
+
+    async def _save(self, cut: Cut, place: Snapshot) -> None:
+        began_s = time.monotonic()
+        digest = state_digest()
+        chunks: list[bytes] = []
+        try:
+            async for pieces in self._gathered(cut):
+                chunks.append(await asyncio.to_thread(_chunk, pieces, digest.update))
+        finally:
+            cut.close()
+        copied_s = time.monotonic() - began_s
+        snapshot = place._replace(state_hash=digest.digest(), chunks=tuple(chunks))
+        try:
+            is_saved = await self._snapshots.save(snapshot)
+        except OperatingError as error:
+            _log.warning("snapshot_not_saved", shard=str(place.key), error=str(error))
+            return
+        self.saved += is_saved
+        size, took_s = sum(map(len, chunks)), time.monotonic() - began_s
+        _log.info(
+            "snapshot_saved", shard=str(place.key), number=place.number, bytes=size,
+            copied_s=round(copied_s, 3), took_s=round(took_s, 3),
+        )  # fmt: skip
+
+    async def _gathered(self, cut: Cut) -> AsyncIterator[list[bytes | memoryview]]:
+        """Take the pieces of a cut by the chunk, leaving the loop to others between slices of time."""
+        gathered: list[bytes | memoryview] = []
+        size, until_s = 0, time.monotonic() + SLICE_S
+        for piece in cut.pieces():
+            for part in _parts(piece):
+                gathered.append(part)
+                size += len(part)
+                if size >= CHUNK_BYTES:
+                    yield gathered
+                    gathered, size = [], 0
+            if time.monotonic() >= until_s:
+                await asyncio.sleep(0 if self._is_closing else REST_S)
+                until_s = time.monotonic() + SLICE_S
+        if gathered:
+            yield gathered
+
+    async def close(self) -> None:
+        """Wait for the snapshot being saved."""
+        self._is_closing = True
+        if self._saving is not None:
+            await asyncio.gather(self._saving, return_exceptions=True)
+
+
+def _parts(piece: bytes | AnyColumn) -> list[bytes | memoryview]:
+    """Split a piece that is more than a chunk: joining bytes keeps every thread waiting."""
+    if isinstance(piece, bytes):
+        return [piece] if piece else []
+    data = piece.data.cast("B") if piece.size else memoryview(b"")
+    return [data[start : start + CHUNK_BYTES] for start in range(0, len(data), CHUNK_BYTES)]
+
+
+def _chunk(pieces: list[bytes | memoryview], update: Callable[[bytes], None]) -> bytes:
+    chunk = b"".join(pieces)
+    update(chunk)
+    return chunk

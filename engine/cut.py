@@ -1,0 +1,102 @@
+"""A cut: a shard's state as it is at one frame, encoded piece by piece while the shard goes on (P6).
+
+Columns that only grow at their end are views, which stay what they are; everything small is copied at once. Books are copied one by one,
+in order; one that is about to change before its turn is copied then (`keep`). So nobody waits for the whole state, and what is encoded
+is what `encode_state` makes of the state at the moment of the cut.
+"""
+
+from collections.abc import Callable, Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.book import Book
+from engine.tables import AnyColumn, State, column_head
+
+BOOKS_IN_A_COLUMN = 64
+PREFIX = "book."
+PAUSE = b""
+"""An empty piece: a moment at which the rest may wait."""
+
+
+class Cut:
+    """One state at one moment. `columns` must not change any more; `books` may, after `keep`."""
+
+    def __init__(
+        self, columns: State, books: list[Book], ended: Callable[["Cut"], None] = lambda cut: None
+    ) -> None:
+        self.columns = columns
+        self._books = list(books)
+        self._ended = ended
+        self._kept: dict[int, list[NDArray[np.int64]]] = {}
+        self._current = -1
+        self._rest: Iterator[NDArray[np.int64]] = iter(())
+
+    def keep(self, book: Book) -> None:
+        """Copy what is left to copy of a book that is about to change."""
+        index = book.index
+        if index > self._current:
+            if index < len(self._books) and index not in self._kept:
+                self._kept[index] = list(book.pieces())
+        elif index == self._current:
+            self._rest = iter(list(self._rest))
+
+    def pieces(self) -> Iterator[bytes | AnyColumn]:
+        """Encode the state, once, with pauses in between."""
+        groups = {
+            f"{PREFIX}{first:010d}": range(first, min(first + BOOKS_IN_A_COLUMN, len(self._books)))
+            for first in range(0, len(self._books), BOOKS_IN_A_COLUMN)
+        }
+        for name in sorted([*self.columns, *groups]):
+            if name in groups:
+                yield from self._group(name, groups[name])
+            else:
+                column = np.ascontiguousarray(self.columns[name])
+                yield column_head(name, column.dtype, len(column))
+                yield column
+        self.close()
+
+    def close(self) -> None:
+        """Let the state go on unwatched; what was not asked for is not copied any more."""
+        self._ended(self)
+
+    def _group(self, name: str, indices: range) -> Iterator[bytes | AnyColumn]:
+        gathered: list[NDArray[np.int64]] = []
+        for index in indices:
+            self._current = index
+            kept = self._kept.pop(index, None)
+            self._rest = self._books[index].pieces() if kept is None else iter(kept)
+            # Asked for one by one, for `keep` may put copies in the place of what is not yet copied.
+            while (piece := next(self._rest, None)) is not None:
+                gathered.append(piece)
+                yield PAUSE
+        count = sum(len(piece) for piece in gathered)
+        yield column_head(name, gathered[0].dtype, count)
+        yield from gathered
+
+
+def books_state(books: list[Book]) -> State:
+    """Name all books as columns, some of them in each."""
+    state: State = {}
+    for first in range(0, len(books), BOOKS_IN_A_COLUMN):
+        pieces = [piece for book in books[first : first + BOOKS_IN_A_COLUMN] for piece in book.pieces()]
+        state[f"{PREFIX}{first:010d}"] = np.concatenate(pieces)
+    return state
+
+
+def restore_books(state: State) -> list[Book]:
+    """Take all books back from a state; their columns are views of one copy of each column of it, until they grow."""
+    books: list[Book] = []
+    for name in sorted(name for name in state if name.startswith(PREFIX)):
+        words, at = np.array(state[name], np.int64), 0
+        while at < len(words):
+            book, at = Book.restored(len(books), words, at)
+            books.append(book)
+    return books
+
+
+def whole_cut(state: State) -> Cut:
+    """Copy a small state at once. What the state made for this is its own; what is still a view of live columns is copied."""
+    return Cut(
+        {name: column if column.flags.owndata else column.copy() for name, column in state.items()}, []
+    )

@@ -1,0 +1,155 @@
+"""Cuts: the state of one moment, however much changes while it is copied (P6); and the columns of a book."""
+
+from collections.abc import Iterator
+from itertools import islice
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from engine.book import Book
+from engine.book_table import HEAD_WORDS, NARROW, SHARED, WIDE, BookTable
+from engine.cut import Cut, books_state, restore_books
+from engine.events import (
+    AccountsOpened,
+    CreatorsLearned,
+    InstrumentsLearned,
+    SignalDecided,
+    SubscriptionsEnding,
+    SubscriptionsOpened,
+)
+from engine.follower import FollowerShard
+from engine.tables import decode_state, encode_state
+
+BOOKS = 130
+
+
+def opened(shard: FollowerShard, creators: list[int], *, mode: int = 0) -> None:
+    """Open an account for each of some creators, following it."""
+    first, count = len(shard.account_ids), len(creators)
+    ones = np.ones(count, np.int64)
+    ids = [f"account-{first + at}" for at in range(count)]
+    shard.apply_event(AccountsOpened(first, ids, ["paper"], 0 * ones, -ones, ones))
+    shard.apply_event(
+        SubscriptionsOpened(
+            first, np.arange(first, first + count), 0 * ones, np.array(creators), mode * ones, ones, ones, 0 * ones,
+            0 * ones, ones, 7 * ones, ones, ones,
+        )
+    )  # fmt: skip
+
+
+def decided(shard: FollowerShard, creator: int, instrument: int) -> None:
+    """Let a signal of a creator place an order for each of its subscriptions."""
+    book = shard.book(0, creator)
+    ones = np.ones(book.count, np.int64)
+    shard.apply_event(
+        SignalDecided(
+            0, 1, 0, creator, instrument, 1, 5, 5, 9, 0, 0, 9, 0, 1, 1, np.array([instrument]), np.array([5]),
+            book.subscriptions["subscription"].astype(np.int64), ones, 3 * ones, ones,
+        )
+    )  # fmt: skip
+
+
+@pytest.fixture
+def shard() -> FollowerShard:
+    """Holds books of a few rows, and one of more than are copied in one piece."""
+    shard = FollowerShard(0)
+    numbers = np.arange(BOOKS + 9)
+    shard.apply_event(CreatorsLearned(0, numbers, [f"creator-{number}" for number in numbers]))
+    shard.apply_event(
+        InstrumentsLearned(0, np.arange(3), ["A", "B", "C"], np.ones(3, np.int64), np.ones(3, np.int64))
+    )
+    opened(shard, [*range(BOOKS), *[70] * 5_000])
+    for creator in range(0, BOOKS, 7):
+        decided(shard, creator, 0)
+    return shard
+
+
+def change(shard: FollowerShard, creator: int) -> None:
+    """Change everything that can change: rows, slots, positions, endings, the tables of the shard."""
+    decided(shard, creator, 1)
+    opened(shard, [creator, BOOKS + creator % 9], mode=2)
+    row = int(shard.book(0, creator).subscriptions["subscription"][0])
+    one = np.array([row], np.int64)
+    shard.apply_event(SubscriptionsEnding(3, one, one + 99, one + 5))
+
+
+@pytest.mark.parametrize("at", [0, 3, 64, 70, 75, 140, 150])
+def test_what_changes_while_a_cut_is_copied_is_not_in_it(shard: FollowerShard, at: int) -> None:
+    """P6: a snapshot is the state at its frame, whichever books change before, during and after their turn."""
+    expected = encode_state(shard.state())
+    cut = shard.cut()
+    pieces = cut.pieces()
+    taken = list(islice(pieces, at))
+    for creator in (0, 5, 69, 70, 71, 129, 70, 128):
+        change(shard, creator)
+        taken += islice(pieces, 3)
+    taken += pieces
+    assert b"".join(bytes(piece) for piece in taken) == expected
+    assert encode_state(shard.state()) != expected
+    assert b"".join(bytes(piece) for piece in shard.cut().pieces()) == encode_state(shard.state())
+
+
+def test_a_cut_given_up_leaves_room_for_the_next(shard: FollowerShard) -> None:
+    cut = shard.cut()
+    list(islice(cut.pieces(), 5))
+    cut.close()
+    assert b"".join(bytes(piece) for piece in shard.cut().pieces()) == encode_state(shard.state())
+
+
+def test_a_restored_shard_goes_on_as_the_one_it_was_cut_from(shard: FollowerShard) -> None:
+    """P6, with restored columns growing and shared ones parting."""
+    other = FollowerShard(0)
+    other.restore(decode_state(encode_state(shard.state())))
+    for each in (shard, other):
+        for creator in (0, 70, 129):
+            change(each, creator)
+    assert encode_state(other.state()) == encode_state(shard.state())
+
+
+_rows = st.fixed_dictionaries(
+    {},
+    optional={
+        **{name: st.sampled_from([0, 0, 1]) for name in SHARED},
+        **{name: st.integers(0, 1 << 31) for name in (*NARROW, *WIDE)},
+        "status": st.integers(0, 3),
+    },
+)
+
+
+@given(st.lists(st.tuples(_rows, st.integers(1, 9), st.booleans()), min_size=1, max_size=8))
+def test_columns_of_a_book_are_what_was_put_into_them(
+    steps: list[tuple[dict[str, int], int, bool]],
+) -> None:
+    """Rows alike or not, appended or written, saved and restored."""
+    book = Book(0, 1, 2)
+    expected: dict[str, list[int]] = {name: [] for name in (*WIDE, *NARROW, *SHARED, "status")}
+    for values, count, is_written in steps:
+        rows = {
+            "subscription": np.arange(count),
+            **{name: np.full(count, value) for name, value in values.items()},
+        }
+        book.append(rows)
+        for name, column in expected.items():
+            column += rows[name].tolist() if name in rows else [0] * count
+        if is_written:
+            book.subscriptions.own("end_command")[-1] = expected["end_command"][-1] = 5
+        (book,) = restore_books(books_state([book])) if len(expected["cash"]) % 2 else (book,)
+        for name, column in expected.items():
+            assert book.subscriptions[name].tolist() == column, name
+
+
+def test_a_column_shared_by_all_rows_cannot_be_written_by_mistake() -> None:
+    table = BookTable()
+    table.append({"mode": np.array([1, 1]), "subscription": np.array([0, 1])})
+    with pytest.raises(ValueError, match="read-only"):
+        table["mode"][0] = 2
+    table.own("mode")[0] = 2
+    assert table["mode"].tolist() == [2, 1]
+    assert table.head()[:2] == [2, 1] and len(table.head()) == HEAD_WORDS
+
+
+def test_a_cut_of_nothing_is_the_empty_state() -> None:
+    pieces: Iterator[object] = Cut({}, []).pieces()
+    assert list(pieces) == []
