@@ -11,7 +11,6 @@ import asyncio
 from collections import deque
 from typing import Any, NamedTuple
 
-import numpy as np
 import structlog
 
 from actors.committer import Output
@@ -22,26 +21,28 @@ from actors.order_rate import OrderRate
 from actors.ports import Broker, Feed, journal_stream
 from actors.settings import ShardSettings
 from actors.shard import Ports, ShardCore
+from actors.withdrawals import withdrawn_report
 from engine.blocks import (
     BlockAnswered,
     CancelsSubmitted,
-    ExecutionsReported,
     GatewayEpoch,
     OrdersSubmitted,
     decode_block,
     encode_block,
 )
+from engine.dispatch import DispatchQueue
 from engine.events import BlocksAnswered, ExecutionsApplied, FollowUpsQueued, OrdersWithdrawn
 from engine.frame import Cursor, ShardKey, ShardKind, Source, decode_events, shard_in
-from engine.gateway import GatewayShard, Outgoing
+from engine.gateway import GatewayShard
 from engine.order_state import ExecType
+from engine.outgoing import Outgoing, orders_count
 from engine.sections import SectionError
 
 _log = structlog.get_logger()
 
 OUTSTANDING_MAX = 8
-QUEUED_ORDERS_MAX = 2_000_000
-OVERTAKE_MAX = 64
+QUEUED_ENTRIES_MAX = 8_000_000
+"""Entries beyond it are withdrawn as they come, reported as rejected: not to read on would keep the exits behind them waiting."""
 FRAMES_MAX = 16
 EXPIRY_NS_EVERY = 100_000_000
 COMMIT_NS_EVERY = 200_000_000
@@ -52,9 +53,9 @@ NOT_FOR_BROKERS = frozenset((ExecutionsApplied.TAG, FollowUpsQueued.TAG))
 
 
 class Sent(NamedTuple):
-    """A block on its way, and the task that waits for its answer."""
+    """A message on its way, and the task that waits for its answer."""
 
-    outgoing: Outgoing
+    blocks: list[Outgoing]
     task: "asyncio.Task[BlockAnswered]"
 
 
@@ -76,13 +77,13 @@ class BrokerGatewayShardActor:
         self.core.counted = self._counted
         # Its own journal is no part of an order's way.
         self.core.overlaps = lambda: True
-        self.core.may_snapshot = lambda: not self._queue and not self._sent
+        self.core.may_snapshot = self._may_snapshot
         self._name = name
         self._broker = broker
         self._feed: Feed | None = None
-        self._queue: deque[Outgoing] = deque()
+        self._queue = DispatchQueue()
+        self._alone: deque[Outgoing] = deque()
         self._sent: list[Sent] = []
-        self._queued_orders = 0
         self._answered_orders = 0
         self._total_answered = 0
         self._committed_ns = 0
@@ -154,14 +155,12 @@ class BrokerGatewayShardActor:
 
     def _take_frames(self) -> None:
         assert self._feed is not None
-        # A snapshot needs a moment in which everything read is answered.
-        if self._queued_orders >= QUEUED_ORDERS_MAX or self.core.wants_snapshot():
-            return
         messages = self._feed.take(FRAMES_MAX)
         if len(messages) == FRAMES_MAX:
             self.core.arrived.set()
         for message in messages:
             self._take_frame(message.sequence, message.data)
+        self.state.mark()
 
     def _take_frame(self, sequence: int, data: bytes) -> None:
         view = self.state.view(shard_in(data))
@@ -180,133 +179,95 @@ class BrokerGatewayShardActor:
 
     def _enqueue(self, outgoing: Outgoing) -> None:
         if isinstance(outgoing.section, CancelsSubmitted):
-            self._withdraw_cancelled(outgoing, outgoing.section)
-        self.state.view(outgoing.follower_shard).take_in_hand(outgoing)
-        self._queue.append(outgoing)
-        self._queued_orders += outgoing.count
-
-    def _let_go(self, outgoing: Outgoing) -> None:
-        outgoing.is_over = True
-        self.state.view(outgoing.follower_shard).let_go(outgoing)
+            self._withdraw_cancelled(outgoing.follower_shard, outgoing.section)
+        elif isinstance(outgoing.section, OrdersSubmitted):
+            if not outgoing.count:
+                return
+            is_over = self._queue.entries_count + outgoing.count > QUEUED_ENTRIES_MAX
+            if is_over and not outgoing.is_exit and self._is_unsent(outgoing):
+                self.core.count("entries_over_queue", outgoing.count)
+                self._withdraw(outgoing, ExecType.REJECTED)
+                return
+        self._queue.enqueue(outgoing)
 
     # Sending.
 
     def _send(self) -> None:
-        """Send what may go: exits before entries, nothing past an earlier block that it must follow."""
+        """Send what may go, as many blocks in a message as fit, while the broker owes few answers."""
         while len(self._sent) < OUTSTANDING_MAX:
-            chosen = self._next_to_send()
-            if chosen is None:
+            blocks = [self._alone.popleft()] if self._alone else self._next_to_send()
+            if not blocks:
                 return
-            chosen = self._within_rate(chosen)
-            if chosen is None:
-                return
-            self._queued_orders -= chosen.count
-            if chosen.count:
-                task = asyncio.create_task(self._submit(chosen), name=f"block for {self._name}")
-                task.add_done_callback(lambda _: self.core.arrived.set())
-                self._sent.append(Sent(chosen, task))
-            else:
-                self._let_go(chosen)
+            task = asyncio.create_task(self._submit(blocks), name=f"blocks for {self._name}")
+            task.add_done_callback(lambda _: self.core.arrived.set())
+            self._sent.append(Sent(blocks, task))
 
-    def _within_rate(self, chosen: Outgoing) -> Outgoing | None:
-        """Take a block out of the queue, or as much of it as the broker's rate allows now; None when nothing may go."""
+    def _next_to_send(self) -> list[Outgoing]:
         allowed = self._rate.allowed(self.core.ports.clock.now_ns())
-        if allowed is None or not isinstance(chosen.section, OrdersSubmitted) or chosen.count <= allowed:
-            self._queue.remove(chosen)
-        elif allowed == 0:
-            return None
-        else:
-            first = np.arange(chosen.count) < allowed
-            chosen.section, chosen = chosen.of_rows(~first).section, chosen.of_rows(first)
-        if isinstance(chosen.section, OrdersSubmitted):
-            self._rate.take(chosen.count)
-        return chosen
+        blocks = self._queue.next_to_send(allowed)
+        if allowed is not None:
+            self._rate.take(orders_count(blocks))
+        return blocks
 
-    def _next_to_send(self) -> Outgoing | None:
-        earlier = [sent.outgoing for sent in self._sent]
-        first: Outgoing | None = None
-        for index, candidate in enumerate(self._queue):
-            if index >= OVERTAKE_MAX:
-                break
-            may_go = not candidate.waits(earlier)
-            if may_go and (candidate.is_exit or not isinstance(candidate.section, OrdersSubmitted)):
-                return candidate
-            if may_go and first is None:
-                first = candidate
-            earlier.append(candidate)
-        return first
-
-    async def _submit(self, outgoing: Outgoing) -> BlockAnswered:
-        """Hand one block over, again and again until it is answered."""
+    async def _submit(self, blocks: list[Outgoing]) -> BlockAnswered:
+        """Hand blocks over in one message, again and again until it is answered."""
         pause_s = RESEND_S_MIN
         while True:
             epoch = GatewayEpoch(self.core.writer.epoch, self.core.event_time_ns(self._inputs_ns))
             try:
-                answer = decode_block(await self._broker.submit(encode_block(epoch, outgoing.section)))[0]
+                block = encode_block(epoch, *[each.section for each in blocks])
+                answer = decode_block(await self._broker.submit(block))[0]
                 if isinstance(answer, BlockAnswered):
                     return answer
                 _log.error("broker_answer", expected="BlockAnswered", found=type(answer).__name__, alarm=True)
             except (OperatingError, SectionError) as error:
-                self.core.count("blocks_sent_again")
-                _log.warning("sending_again", broker=self._name, orders=outgoing.count, error=str(error))
+                self.core.count("messages_sent_again")
+                orders = orders_count(blocks)
+                _log.warning("sending_again", broker=self._name, orders=orders, error=str(error))
             await asyncio.sleep(pause_s)
             pause_s = min(pause_s * 2, RESEND_S_MAX)
 
     def _take_answers(self) -> None:
-        for sent in [sent for sent in self._sent if sent.task.done()]:
-            answer = sent.task.result()
-            if answer.refusal.startswith("epoch"):
-                raise ShardLostError(
-                    f"{self.core.key}: the broker has heard of a higher epoch: {answer.refusal}"
-                )
-            if answer.refusal:
-                # The broker's word is final for the block; the orders in it are reported as rejected.
-                _log.error(
-                    "block_refused",
-                    broker=self._name,
-                    orders=sent.outgoing.count,
-                    refusal=answer.refusal,
-                    alarm=True,
-                )
-                self.core.count("blocks_refused")
-                if isinstance(sent.outgoing.section, OrdersSubmitted):
-                    self._withdraw(sent.outgoing, ExecType.REJECTED)
-            self._sent.remove(sent)
-            self._let_go(sent.outgoing)
-            if isinstance(sent.outgoing.section, OrdersSubmitted):
-                self._answered_orders += sent.outgoing.count
+        done = [sent for sent in self._sent if sent.task.done()]
+        if not done:
+            return
+        self._sent = [sent for sent in self._sent if not sent.task.done()]
+        for sent in done:
+            refusal = sent.task.result().refusal
+            if refusal.startswith("epoch"):
+                raise ShardLostError(f"{self.core.key}: the broker has heard of a higher epoch: {refusal}")
+            if refusal and len(sent.blocks) > 1:
+                # Nothing of the message was taken: each block goes again by itself, so that the refusal meets only whom it is for.
+                self._alone += sent.blocks
+                continue
+            for block in sent.blocks:
+                if refusal:
+                    self._take_refusal(block, refusal)
+                self._queue.let_go(block)
+                if isinstance(block.section, OrdersSubmitted):
+                    self._answered_orders += block.count
+
+    def _take_refusal(self, block: Outgoing, refusal: str) -> None:
+        """Report a block's orders as rejected: the broker's word is final for it."""
+        _log.error("block_refused", broker=self._name, orders=block.count, refusal=refusal, alarm=True)
+        self.core.count("blocks_refused")
+        if isinstance(block.section, OrdersSubmitted):
+            self._withdraw(block, ExecType.REJECTED)
 
     # Withdrawing.
 
     def _withdraw_expired(self) -> None:
         """Withdraw the queued orders whose time is over."""
-        now = self.core.event_time_ns(self._inputs_ns)
-        expired = [
-            queued
-            for queued in self._queue
-            if isinstance(queued.section, OrdersSubmitted)
-            and 0 < queued.section.expire_time < now
-            and self._is_unsent(queued)
-        ]
-        for outgoing in expired:
-            self._queue.remove(outgoing)
-            self._queued_orders -= outgoing.count
-            self._let_go(outgoing)
-            self._withdraw(outgoing, ExecType.EXPIRED)
+        if self._unsent_after is not None:
+            now = self.core.event_time_ns(self._inputs_ns)
+            for outgoing in self._queue.take_expired(now, unsent_after=self._unsent_after):
+                self._withdraw(outgoing, ExecType.EXPIRED)
 
-    def _withdraw_cancelled(self, cancel: Outgoing, cancels: CancelsSubmitted) -> None:
+    def _withdraw_cancelled(self, shard: int, cancels: CancelsSubmitted) -> None:
         """Withdraw the queued orders that a cancel names; those already sent are the broker's to cancel."""
-        keys = cancel.keys
-        for outgoing in self._queue:
-            same = outgoing.key in keys and outgoing.follower_shard == cancel.follower_shard
-            if same and self._is_unsent(outgoing):
-                taken = outgoing.cancelled_by(cancels)
-                if taken.any():
-                    withdrawn = outgoing.of_rows(taken)
-                    self._let_go(withdrawn)
-                    self._withdraw(withdrawn, ExecType.CANCELED)
-                    self._queued_orders -= int(taken.sum())
-                    outgoing.section = outgoing.of_rows(~taken).section
+        if self._unsent_after is not None:
+            for outgoing in self._queue.take_cancelled(shard, cancels, unsent_after=self._unsent_after):
+                self._withdraw(outgoing, ExecType.CANCELED)
 
     def _withdraw(self, outgoing: Outgoing, exec_type: ExecType) -> None:
         if not outgoing.count:
@@ -329,16 +290,19 @@ class BrokerGatewayShardActor:
 
     async def _remember(self) -> None:
         """Journal how far everything is answered: at once when orders were withdrawn, else now and then."""
-        withdrawn, self._withdrawals = self._withdrawals, []
-        answered = self._answered_up_to()
         now = self.core.ports.clock.now_ns()
-        moved = answered > self.state.answered_sequence and self._answered_orders > 0
-        if not withdrawn and not (moved and now - self._committed_ns >= COMMIT_NS_EVERY):
+        is_due = self._answered_orders > 0 and now - self._committed_ns >= COMMIT_NS_EVERY
+        if not self._withdrawals and not is_due:
             return
+        answered = self._answered_up_to()
+        if not self._withdrawals and answered <= self.state.answered_sequence:
+            return
+        withdrawn, self._withdrawals = self._withdrawals, []
         self._committed_ns = now
         withdrawn = await self._journal_withdrawn(withdrawn)
         self.state.cursors[Source.ORDERS, 0] = Cursor(Source.ORDERS, 0, answered, answered)
         self.state.forget_passed()
+        self.state.pass_marks(answered)
         events: list[Any] = [*withdrawn, BlocksAnswered(self._answered_orders)]
         self._total_answered += self._answered_orders
         self._answered_orders = 0
@@ -361,47 +325,32 @@ class BrokerGatewayShardActor:
         return events
 
     def _answered_up_to(self) -> int:
-        """Name the last sequence before the first block that is not answered; the queue is in order of it."""
-        pending = [sent.outgoing.sequence for sent in self._sent]
-        if self._queue:
-            pending.append(self._queue[0].sequence)
-        return min(pending) - 1 if pending else self.state.read_sequence
+        """Name the last sequence before the first block that is not answered."""
+        first = self._queue.first_sequence()
+        return self.state.read_sequence if first is None else first - 1
+
+    def _may_snapshot(self) -> bool:
+        """Have the state stand where an owner that takes it back reads every order in hand again."""
+        self.state.pass_marks(self._answered_up_to())
+        return True
 
     def _report(self, event: OrdersWithdrawn) -> Output:
-        """Make the report of withdrawn orders, as the broker would have made it."""
-        count = len(event.subscriptions)
-        zeros = np.zeros(count, np.int64)
-        report = ExecutionsReported(
-            event.follower_shard,
-            f"{self._name}-withdrawn-{event.follower_shard}-",
-            event.cause_kind,
-            event.creator_shard,
-            event.cause_number,
-            event.leg,
-            event.attempt,
-            event.transact_time,
-            np.arange(event.first_number, event.first_number + count, dtype=np.int64),
-            event.subscriptions,
-            np.full(count, event.exec_type, np.int64),
-            zeros,
-            zeros,
-            zeros,
-        )
-        subject = f"executions.{self._name}.{event.follower_shard}"
-        message_id = f"{self._name}-withdrawn-{event.follower_shard}-{event.first_number}"
-        data = encode_block(report)
+        report = withdrawn_report(self._name, event)
 
         async def publish() -> None:
             await persist(
                 "withdrawn orders",
-                lambda: self.core.ports.streams.publish(subject, data, message_id=message_id),
+                lambda: self.core.ports.streams.publish(
+                    report.subject, report.data, message_id=report.message_id
+                ),
             )
 
         return publish
 
     def _counted(self) -> dict[str, int]:
         return {
-            "queued_orders": self._queued_orders,
-            "outstanding_blocks": len(self._sent),
+            "queued_orders": self._queue.orders_count,
+            "queued_exits": self._queue.orders_count - self._queue.entries_count,
+            "outstanding_messages": len(self._sent) + len(self._alone),
             "answered_orders": self._total_answered + self._answered_orders,
         }

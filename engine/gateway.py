@@ -6,9 +6,8 @@ belongs to and which broker that trades at, and makes blocks for its broker (`en
 the ORDERS cursor are answered; that cursor is all that its own journal must remember.
 """
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
-from typing import Any
+from collections.abc import Iterator
+from typing import Any, NamedTuple
 
 import msgspec
 import numpy as np
@@ -31,117 +30,15 @@ from engine.events import (
     SignalDecided,
     SubscriptionsOpened,
 )
-from engine.frame import Cursor, FrameHead, ShardKey, ShardKind, Source
+from engine.frame import NO_HASH, Cursor, FrameHead, ShardKey, ShardKind, Source
 from engine.identity import CauseKind
+from engine.outgoing import Outgoing
 from engine.sections import encode_sections, walk_sections
-from engine.tables import State, Table, grown
+from engine.tables import State, Table
 
-
-@dataclass(slots=True, eq=False)
-class Outgoing:
-    """One block's worth for the broker, from one follower frame.
-
-    `section` is what to send. For orders, `key` and `creator` say which decision they follow from.
-    """
-
-    sequence: int
-    follower_shard: int
-    section: AccountsRegistered | OrdersSubmitted | CancelsSubmitted
-    key: OrderKey | None = None
-    creator: tuple[int, int] = (0, 0)
-    is_exit: bool = False
-    blocker: "Outgoing | None" = None
-    """An earlier block that this must wait for; there may be others."""
-    is_over: bool = False
-    """Whether it is out of the gateway's hands: nothing need wait for it any more."""
-    is_free: bool = False
-    """Whether it has nothing to wait for: what comes later never changes that."""
-    _keys: frozenset[OrderKey] | None = None
-
-    @property
-    def count(self) -> int:
-        """How many orders, cancels or accounts it holds."""
-        if isinstance(self.section, AccountsRegistered):
-            return len(self.section.ids)
-        return len(self.section.subscriptions)
-
-    @property
-    def orders(self) -> OrdersSubmitted:
-        """The section of a block of orders."""
-        assert isinstance(self.section, OrdersSubmitted)
-        return self.section
-
-    def of_rows(self, rows: NDArray[np.bool_]) -> "Outgoing":
-        """Make the block of some of its orders."""
-        names = ("subscriptions", "accounts", "quantities")
-        section = replace(self.orders, **{name: getattr(self.orders, name)[rows] for name in names})
-        return replace(self, section=section)
-
-    @property
-    def keys(self) -> frozenset[OrderKey]:
-        """Name the decisions whose orders it holds or cancels. Cost: found once, asked for with every block that is weighed against it."""
-        if self._keys is None:
-            self._keys = self._find_keys()
-        return self._keys
-
-    def _find_keys(self) -> frozenset[OrderKey]:
-        if self.key is not None:
-            return frozenset((self.key,))
-        if not isinstance(self.section, CancelsSubmitted):
-            return frozenset()
-        cancels = self.section
-        columns = (
-            cancels.cause_kinds,
-            cancels.creator_shards,
-            cancels.cause_numbers,
-            cancels.legs,
-            cancels.attempts,
-        )
-        return frozenset(OrderKey(*row) for row in np.unique(np.stack(columns, axis=1), axis=0).tolist())
-
-    def cancelled_by(self, cancels: CancelsSubmitted) -> NDArray[np.bool_]:
-        """Say which of its orders some cancels name."""
-        assert self.key is not None
-        columns = (
-            cancels.cause_kinds,
-            cancels.creator_shards,
-            cancels.cause_numbers,
-            cancels.legs,
-            cancels.attempts,
-        )
-        same = np.ones(len(cancels.subscriptions), np.bool_)
-        for column, value in zip(columns, self.key, strict=True):
-            same &= column == value
-        return np.isin(self.orders.subscriptions, cancels.subscriptions[same])
-
-    def waits(self, earlier: Iterable["Outgoing"]) -> bool:
-        """Say whether it must wait for any of the earlier blocks. Cost: one block is asked about once while it is not over."""
-        if self.is_free:
-            return False
-        if self.blocker is None or self.blocker.is_over:
-            self.blocker = next((other for other in earlier if self.conflicts_with(other)), None)
-            self.is_free = self.blocker is None
-        return not self.is_free
-
-    def conflicts_with(self, earlier: "Outgoing") -> bool:
-        """Say whether this must wait until an earlier block is answered.
-
-        Orders wait for earlier ones of the same account and instrument, cancels for the orders that they
-        name, and everything of a shard for its accounts to be registered.
-        """
-        if self.follower_shard != earlier.follower_shard:
-            return False
-        if isinstance(self.section, AccountsRegistered) or isinstance(earlier.section, AccountsRegistered):
-            return True
-        if isinstance(earlier.section, CancelsSubmitted):
-            return False
-        if isinstance(self.section, CancelsSubmitted):
-            return earlier.key in self.keys
-        if self.section.symbol != earlier.orders.symbol or self.key == earlier.key:
-            return False
-        if self.creator == earlier.creator:
-            return True
-        return len(np.intersect1d(self.section.accounts, earlier.orders.accounts)) > 0
+MARK_FRAMES = 1024
+MARKS_MAX = 64
+"""Beyond it every other one is forgotten: an owner that reads on from further back only reads more."""
 
 
 class FollowerView:
@@ -154,42 +51,20 @@ class FollowerView:
         self.brokers: list[str] = []
         self.accounts = Table({"broker": np.uint8})
         self.subscriptions = Table({"account": np.uint32})
-        self._in_hand: NDArray[Any] = np.zeros(0, np.int32)
-        self._introductions = 0
-
-    def take_in_hand(self, outgoing: Outgoing) -> None:
-        """Count a block as in the gateway's hands; one whose accounts have no order there is free to go.
-
-        Cost: a look at the block's accounts, however many blocks are waiting (`latency`, `sustained`).
-        """
-        section = outgoing.section
-        if isinstance(section, AccountsRegistered):
-            self._introductions += 1
-        elif isinstance(section, OrdersSubmitted):
-            if len(self._in_hand) < self.accounts.count:
-                self._in_hand = grown(self._in_hand, self.accounts.capacity)
-            outgoing.is_free = not self._introductions and not self._in_hand[section.accounts].any()
-            _add(self._in_hand, section.accounts, 1)
-
-    def let_go(self, outgoing: Outgoing) -> None:
-        """Count a block, or the part of one, as out of the gateway's hands."""
-        section = outgoing.section
-        if isinstance(section, AccountsRegistered):
-            self._introductions -= 1
-        elif isinstance(section, OrdersSubmitted):
-            _add(self._in_hand, section.accounts, -1)
 
     def learn(self, event: Any) -> None:
-        """Take over what an event introduces."""
+        """Take over what an event introduces. A frame may be read again: what is known already changes nothing."""
         match event:
             case AccountsOpened():
                 for broker in event.brokers:
                     if broker not in self.brokers:
                         self.brokers.append(broker)
                 numbers = np.array([self.brokers.index(broker) for broker in event.brokers], np.int64)
-                self.accounts.append({"broker": numbers[event.broker_of]})
+                new = event.broker_of[self.accounts.count - event.first :]
+                self.accounts.append({"broker": numbers[new]})
             case SubscriptionsOpened():
-                self.subscriptions.append({"account": event.accounts})
+                new = event.accounts[self.subscriptions.count - event.first :]
+                self.subscriptions.append({"account": new})
             case InstrumentsLearned():
                 self.symbols.update(
                     {
@@ -280,21 +155,25 @@ class FollowerView:
         yield Outgoing(sequence, self.shard, section, key, creator, bool(event.is_exit))
 
 
-def _add(counts: NDArray[Any], accounts: NDArray[np.int64], by: int) -> None:
-    if (accounts[1:] > accounts[:-1]).all():
-        counts[accounts] += by
-    else:
-        # An account may have several subscriptions in a block.
-        np.add.at(counts, accounts, by)
+class Mark(NamedTuple):
+    """How far each follower shard's journal was read at a sequence: number, hash and epoch by shard."""
+
+    sequence: int
+    chains: dict[int, tuple[int, bytes, int]]
 
 
 class GatewayShard:
-    """What one broker's gateway remembers."""
+    """What one broker's gateway remembers.
+
+    It may be asked for its state with orders in hand: they are in no state, but their frames are read again. So the state is one
+    that reads on from a mark before the first of them, while what was learned since is kept.
+    """
 
     def __init__(self) -> None:
         self.cursors: dict[tuple[Source, int], Cursor] = {}
         self.views: dict[int, FollowerView] = {}
         self.read_sequence = 0
+        self._marks = [Mark(0, {})]
         self.withdrawn: dict[int, int] = {}
         self._gone: dict[int, list[OrdersWithdrawn]] = {}
 
@@ -310,6 +189,24 @@ class GatewayShard:
         if view is None:
             view = self.views[shard] = FollowerView(shard)
         return view
+
+    def mark(self) -> None:
+        """Remember how far everything is read, now and then: a state can only go back to a mark."""
+        if self.read_sequence - self._marks[-1].sequence >= MARK_FRAMES:
+            if len(self._marks) >= MARKS_MAX:
+                del self._marks[1::2]
+            self._marks.append(self._mark_here())
+
+    def pass_marks(self, answered: int) -> None:
+        """Forget the marks before the last one up to which every order is answered."""
+        if answered >= self.read_sequence:
+            self._marks = [self._mark_here()]
+        while len(self._marks) > 1 and self._marks[1].sequence <= answered:
+            del self._marks[0]
+
+    def _mark_here(self) -> Mark:
+        chains = {v.shard: (v.chain.number, v.chain.hash, v.chain.epoch) for v in self.views.values()}
+        return Mark(self.read_sequence, chains)
 
     def apply(self, head: FrameHead, events: list[Any]) -> None:
         """Change the state by a frame of the gateway's own journal."""
@@ -349,15 +246,14 @@ class GatewayShard:
                 raise AssertionError(f"a gateway shard cannot apply {type(event).__name__}")
 
     def state(self) -> State:
-        """Name everything as columns. Taken only while everything read is answered: orders wait in no state, but frames
-        with withdrawn orders may still be ahead of an owner that reads again.
+        """Name everything as columns, as of the first mark kept: frames with orders in hand, and with withdrawn ones, are ahead of an
+        owner that reads on from it.
         """
+        mark = self._marks[0]
         known = [
             (
                 v.shard,
-                v.chain.number,
-                v.chain.hash,
-                v.chain.epoch,
+                *mark.chains.get(v.shard, (0, NO_HASH, 0)),
                 v.brokers,
                 [(*key, text) for key, text in sorted(v.symbols.items())],
             )
@@ -366,7 +262,7 @@ class GatewayShard:
         state: State = {
             "known": np.frombuffer(msgspec.msgpack.encode((known, sorted(self.withdrawn.items()))), np.uint8),
             "cursors": cursors_column(self.cursors),
-            "read_sequence": np.array([self.read_sequence], np.int64),
+            "read_sequence": np.array([mark.sequence], np.int64),
             "gone": np.frombuffer(encode_sections(self._gone_events()), np.uint8),
         }
         for shard, view in self.views.items():
@@ -398,3 +294,4 @@ class GatewayShard:
             view.symbols = {(creator_shard, instrument): text for creator_shard, instrument, text in symbols}
             view.accounts.restore(f"{shard}.account", state)
             view.subscriptions.restore(f"{shard}.subscription", state)
+        self._marks = [self._mark_here()]

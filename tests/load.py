@@ -255,7 +255,7 @@ class Load:
                 "follow_ups",
                 "commands_waiting",
                 "queued_orders",
-                "outstanding_blocks",
+                "outstanding_messages",
             ):
                 if head.counts.get(count, 0):
                     return f"{key} with {head.counts[count]} {count}"

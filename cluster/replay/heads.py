@@ -131,7 +131,7 @@ class HeadsBarrier:
             if lacking := _unsettled(head, _GATEWAY, shard):
                 return lacking
             assert head is not None
-            if waiting := head.counts.get("queued_orders", 0) + head.counts.get("outstanding_blocks", 0):
+            if waiting := head.counts.get("queued_orders", 0) + head.counts.get("outstanding_messages", 0):
                 return f"expected gateway {shard} to hold nothing, found {waiting} orders or blocks"
         return ""
 

@@ -9,8 +9,9 @@ from engine.blocks import OrdersSubmitted
 from engine.book import OrderKey
 from engine.events import OrdersWithdrawn
 from engine.frame import Cursor, FrameHead, ShardKey, ShardKind, Source, decode_head
-from engine.gateway import GatewayShard, Outgoing
+from engine.gateway import GatewayShard
 from engine.order_state import ExecType
+from engine.outgoing import Outgoing
 from engine.tables import decode_state, encode_state
 from tests.adversarial.stage import SETTINGS, Stage
 

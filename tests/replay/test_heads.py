@@ -105,7 +105,7 @@ async def test_drained_waits_for_the_gateway_too() -> None:
     waiting = asyncio.create_task(made.wait_drained(10))
     await asyncio.sleep(0)
     assert not waiting.done()
-    hear(made, head("gateway", 0, 1, (), {"queued_orders": 0, "outstanding_blocks": 0}))
+    hear(made, head("gateway", 0, 1, (), {"queued_orders": 0, "outstanding_messages": 0}))
     async with asyncio.timeout(0.5):
         await waiting
 

@@ -1,0 +1,170 @@
+"""One gateway over the in-memory server, orders written by hand: what goes together, what a refusal meets, what a snapshot leaves ahead."""
+
+import asyncio
+from typing import Any
+
+import msgspec
+import numpy as np
+import pytest
+
+from actors.broker_gateway import QUEUED_ENTRIES_MAX, BrokerGatewayShardActor
+from actors.errors import TransientError
+from actors.ports import Broker
+from engine.blocks import BlockAnswered, OrdersSubmitted, decode_block, encode_block
+from engine.events import OrdersWithdrawn
+from engine.frame import ShardKey, ShardKind
+from engine.gateway import MARK_FRAMES, GatewayShard
+from engine.tables import decode_state, encode_state
+from tests.actors.order_flow import OrderFlow
+from tests.adversarial.stage import SETTINGS, Stage
+
+KEY = ShardKey(ShardKind.GATEWAY, 0)
+
+
+class Recorder:
+    """A broker that answers, once it is let, and remembers the sections of every message. It refuses whole messages with one symbol."""
+
+    def __init__(self, *, refused: str = "") -> None:
+        self.messages: list[list[Any]] = []
+        self.is_there = True
+        self._refused = refused
+
+    async def submit(self, block: bytes) -> bytes:
+        if not self.is_there:
+            raise TransientError("broker paper: nobody listens")
+        sections = decode_block(block)[1:]
+        orders = [each for each in sections if isinstance(each, OrdersSubmitted)]
+        if any(each.symbol == self._refused for each in orders):
+            return encode_block(BlockAnswered(0, 0, "orders: symbol: not traded here"))
+        self.messages.append(sections)
+        return encode_block(BlockAnswered(sum(len(each.subscriptions) for each in orders), 0, ""))
+
+    @property
+    def causes(self) -> list[int]:
+        """The causes of all orders taken, in order."""
+        return [
+            each.cause_number for message in self.messages for each in message if isinstance(each, OrdersSubmitted)
+        ]  # fmt: skip
+
+
+async def gateway(stage: Stage, broker: Broker) -> BrokerGatewayShardActor:
+    """Start the gateway anew."""
+    actor = BrokerGatewayShardActor(0, "gateway", stage.ports, stage.settings, name="paper", broker=broker)
+    await actor.start()
+    assert actor._introduction is not None
+    await actor._introduction
+    return actor
+
+
+async def turns(actor: BrokerGatewayShardActor, count: int = 8) -> None:
+    for _ in range(count):
+        await actor.turn()
+        await asyncio.sleep(0)
+        await actor.core.rest()
+
+
+async def test_the_blocks_of_a_frame_go_in_one_message_exits_first() -> None:
+    stage, broker = Stage(), Recorder()
+    flow = OrderFlow(stage.server, stage.clock.time_ns)
+    flow.open(100, ["AAA", "BBB"])
+    actor = await gateway(stage, broker)
+    await turns(actor)
+    broker.messages.clear()
+    blocks = [flow.orders("AAA", range(n * 10, n * 10 + 10)) for n in range(6)]
+    flow.append(*blocks, flow.orders("BBB", range(10), is_exit=True))
+    await turns(actor)
+    assert len(broker.messages) == 1
+    assert broker.causes == [7, 1, 2, 3, 4, 5, 6]
+    await actor.close()
+
+
+async def test_a_refusal_of_a_message_meets_only_the_block_it_is_for() -> None:
+    stage, broker = Stage(), Recorder(refused="BBB")
+    flow = OrderFlow(stage.server, stage.clock.time_ns)
+    flow.open(100, ["AAA", "BBB"])
+    actor = await gateway(stage, broker)
+    await turns(actor)
+    flow.append(flow.orders("AAA", [1]), flow.orders("BBB", [2, 3]), flow.orders("AAA", [4]))
+    await turns(actor)
+    assert broker.causes == [1, 3]
+    [withdrawn] = stage.events(KEY, OrdersWithdrawn)
+    assert withdrawn.subscriptions.tolist() == [2, 3]
+    assert actor.core.counted()["answered_orders"] == 4
+    await actor.close()
+
+
+@pytest.mark.parametrize("frames", [3, MARK_FRAMES * 2 + 7])
+async def test_a_snapshot_is_taken_with_orders_in_hand_and_its_owner_sends_them(frames: int) -> None:
+    """The broker is down: snapshots go on, exits behind are read, and nothing is lost by either (P6, P10)."""
+    stage, broker = Stage(msgspec.structs.replace(SETTINGS, snapshot_frames_every=1)), Recorder()
+    flow = OrderFlow(stage.server, stage.clock.time_ns)
+    flow.open(100, ["AAA"])
+    actor = await gateway(stage, broker)
+    flow.append(flow.orders("AAA", [1]))
+    await turns(actor)
+    stage.clock.time_ns += 10**9
+    broker.is_there = False
+    flow.append(flow.orders("AAA", [2]))
+    for _ in range(frames - 2):
+        flow.append()
+    # One that waits and expires makes a frame, and so a snapshot due, while an exit is in hand.
+    expire_time = stage.clock.time_ns + 1
+    flow.append(flow.orders("AAA", [2], expire_time=expire_time), flow.orders("AAA", [4], is_exit=True))
+    await turns(actor, frames // 16 + 8)
+    stage.clock.time_ns += 10**9
+    await turns(actor)
+    assert actor.core.counted()["queued_exits"] + actor.core.counted()["outstanding_messages"] > 0
+    flow.open(7, ["BBB"])
+    await turns(actor)
+    stage.clock.time_ns += 10**9
+    [*_, snapshot] = [actor.core.durable_state()] if actor.core.may_snapshot() else []
+    await actor.close()
+    restored = GatewayShard()
+    restored.restore(decode_state(encode_state(snapshot)))
+    assert encode_state(restored.state()) == encode_state(snapshot)
+    assert restored.read_sequence <= restored.answered_sequence <= 2
+    assert stage.server.snapshots
+    again, taken = Recorder(), broker.causes
+    successor = await gateway(stage, again)
+    await turns(successor, frames // 16 + 8)
+    assert taken == [1]
+    assert sorted(again.causes) == [2, 4]
+    assert successor.state.view(0).accounts.count == successor.state.view(0).subscriptions.count == 107
+    await successor.close()
+
+
+async def test_entries_beyond_the_queue_are_withdrawn_and_exits_behind_them_are_read() -> None:
+    stage, broker = Stage(), Recorder()
+    flow = OrderFlow(stage.server, stage.clock.time_ns)
+    flow.open(100, ["AAA"])
+    actor = await gateway(stage, broker)
+    await turns(actor)
+    actor._queue.entries_count = QUEUED_ENTRIES_MAX - 1
+    flow.append(flow.orders("AAA", [1, 2]), flow.orders("AAA", [3], is_exit=True), flow.orders("AAA", [4]))
+    await turns(actor)
+    assert broker.causes == [2, 3]
+    [withdrawn] = stage.events(KEY, OrdersWithdrawn)
+    assert withdrawn.subscriptions.tolist() == [1, 2]
+    assert len(stage.server.stream("EXECUTIONS").messages) == 1
+    await actor.close()
+
+
+async def test_a_rate_limit_lets_exits_go_first_and_keeps_the_total() -> None:
+    settings = msgspec.structs.replace(SETTINGS, orders_per_s_max={"paper": 100})
+    stage, broker = Stage(settings), Recorder()
+    flow = OrderFlow(stage.server, stage.clock.time_ns)
+    flow.open(1000, ["AAA"])
+    actor = await gateway(stage, broker)
+    await turns(actor)
+    flow.append(*(flow.orders("AAA", np.arange(n * 100, n * 100 + 100)) for n in range(5)))
+    flow.append(flow.orders("AAA", np.arange(900, 950), is_exit=True))
+    await turns(actor)
+    assert actor.core.counted()["answered_orders"] == 100
+    stage.clock.time_ns += 500_000_000
+    await turns(actor)
+    assert 6 in broker.causes
+    for _ in range(5):
+        stage.clock.time_ns += 10**9
+        await turns(actor)
+    assert actor.core.counted()["answered_orders"] == 550
+    await actor.close()
