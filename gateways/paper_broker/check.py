@@ -9,6 +9,7 @@ import numpy as np
 
 from engine.blocks import CancelsSubmitted, GatewayEpoch, OrdersSubmitted
 from engine.identity import ATTEMPT_MAX, DEDICATED_SHARDS_MAX, LEG_MAX, SHARDS_MAX
+from engine.masks import any_of, least, most
 from engine.sections import Column
 from engine.units import MONEY_MAX, PRICE_MAX, QUANTITY_MAX, QUANTITY_ONE, TIME_MAX_NS
 
@@ -79,15 +80,15 @@ def check_orders(orders: OrdersSubmitted) -> str:
 
 def _check_order_columns(orders: OrdersSubmitted) -> str:
     subscriptions, quantities = orders.subscriptions, orders.quantities
-    if (subscriptions[1:] < subscriptions[:-1]).any():
+    if any_of(subscriptions[1:] < subscriptions[:-1]):
         return "orders: subscriptions: expected them to ascend, found one that falls"
     if subscriptions[0] < 0 or subscriptions[-1] > SUBSCRIPTION_MAX:
         return f"orders: subscriptions: expected 0 to {SUBSCRIPTION_MAX}, found {subscriptions[0]} to {subscriptions[-1]}"
-    least, most = int(quantities.min()), int(quantities.max())
-    if least <= 0 or most > QUANTITY_MAX:
-        return f"orders: quantities: expected 1 to {QUANTITY_MAX}, found {least} to {most}"
-    if most * max(orders.price, orders.limit_price) // QUANTITY_ONE > MONEY_MAX:
-        return f"orders: notional: expected at most {MONEY_MAX} micros, found more at quantity {most} and price {orders.price}"
+    low, high = least(quantities), most(quantities)
+    if low <= 0 or high > QUANTITY_MAX:
+        return f"orders: quantities: expected 1 to {QUANTITY_MAX}, found {low} to {high}"
+    if high * max(orders.price, orders.limit_price) // QUANTITY_ONE > MONEY_MAX:
+        return f"orders: notional: expected at most {MONEY_MAX} micros, found more at quantity {high} and price {orders.price}"
     return ""
 
 

@@ -20,6 +20,7 @@ from engine.blocks import (
     decode_block,
     encode_block,
 )
+from engine.masks import is_rising
 from engine.order_state import ExecType
 from engine.sections import SectionError, decode_section
 from gateways.paper_broker.accounts import AccountNumbers, AccountNumbersOfBlock
@@ -200,12 +201,13 @@ class PaperBrokerCore:
         subscriptions = orders.subscriptions
         if not len(subscriptions):
             return None
+        if is_rising(subscriptions):
+            repeated = self._seen.repeated(_key(orders), subscriptions)
+            return None if repeated is None else ~repeated
         first_of_equal = np.concatenate(([True], subscriptions[1:] != subscriptions[:-1]))
-        is_plain = bool(first_of_equal.all())
-        distinct = subscriptions if is_plain else subscriptions[first_of_equal]
-        repeated = self._seen.repeated(_key(orders), distinct)
+        repeated = self._seen.repeated(_key(orders), subscriptions[first_of_equal])
         if repeated is None:
-            return None if is_plain else first_of_equal
+            return first_of_equal
         fresh = np.zeros(len(subscriptions), np.bool_)
         fresh[np.flatnonzero(first_of_equal)[~repeated]] = True
         return fresh

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
+from engine.masks import any_of, rows_of
 from engine.order_state import ExecType
 from gateways.paper_broker.records import OrdersTaken
 from gateways.paper_broker.seen import order_key
@@ -28,15 +29,15 @@ class OpenBatch:
 
     @property
     def is_done(self) -> bool:
-        return not self.remaining.any()
+        return not any_of(self.remaining)
 
     def next_slice(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Take one slice of what remains, everything with the last. Returns: rows and their quantities. Rounds: floor."""
         quantities = self.remaining // self.slices_left if self.slices_left > 1 else self.remaining.copy()
         self.slices_left = max(1, self.slices_left - 1)
         self.remaining -= quantities
-        rows = np.flatnonzero(quantities)
-        return rows, quantities[rows]
+        rows = rows_of(quantities)
+        return rows, quantities if len(rows) == len(quantities) else quantities[rows]
 
     def close_open(self, among: NDArray[np.int64] | None = None) -> NDArray[np.int64]:
         """End open rows, all or those of some subscriptions. Returns: their subscriptions, ascending."""

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.blocks import ExecutionsReported, encode_block
+from engine.masks import least, most
 from engine.order_state import ExecType
 from engine.sections import Column
 from gateways.paper_broker.records import MESSAGE_TAG, RECORD_HEAD, FrameDraft, OrdersTaken
@@ -126,7 +127,7 @@ def _row_bytes(outcome: Outcome) -> int:
 
 
 def _width(column: Column) -> int:
-    span = int(column.max()) - int(column.min())
+    span = most(column) - least(column)
     return 1 if span < 1 << 8 else 2 if span < 1 << 16 else 4 if span < 1 << 32 else 8
 
 
