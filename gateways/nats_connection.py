@@ -87,11 +87,11 @@ class BusSubscription:
 
 
 class _Waiting(NamedTuple):
-    """A request that waits: `take` gets each reply and says whether it was the last."""
+    """A request that waits: `take` gets each reply and says whether it was the last; without it the first is the only one."""
 
     subject: str
-    done: asyncio.Future[None]
-    take: Callable[[bytes, dict[str, str] | None], bool]
+    done: asyncio.Future[Answer | None]
+    take: Callable[[bytes, dict[str, str] | None], bool] | None
 
 
 class NatsConnection:
@@ -201,14 +201,15 @@ class NatsConnection:
         Raises: OutcomeUnknownError on timeout or lost connection; TransientError when nobody listens or nothing was sent; PermanentError
         when the server forbids the subject.
         """
-        answers: list[Answer] = []
-
-        def take(answer: bytes, answer_headers: dict[str, str] | None) -> bool:
-            answers.append(Answer(answer, answer_headers))
-            return True
-
-        await self.request_many(subject, data, take, headers=headers, deadline_s=deadline_s)
-        return answers[0]
+        deadline_s = self.options.request_deadline_s if deadline_s is None else deadline_s
+        token, done, timer = self._begin(subject, None, deadline_s)
+        try:
+            await self.publish(subject, data, reply=self._reply_prefix + token, headers=headers)
+            answer = await done
+        finally:
+            self._end(token, done, timer)
+        assert answer is not None
+        return answer
 
     async def request_many(
         self,
@@ -228,22 +229,28 @@ class NatsConnection:
     @contextmanager
     def _wait(
         self, subject: str, take: Callable[[bytes, dict[str, str] | None], bool], deadline_s: float
-    ) -> Iterator[tuple[str, asyncio.Future[None]]]:
+    ) -> Iterator[tuple[str, asyncio.Future[Answer | None]]]:
         """Keep a place for answers. Yields: the subject to answer to, and what is done by the last answer, a loss or the deadline."""
-        loop = asyncio.get_running_loop()
-        done: asyncio.Future[None] = loop.create_future()
-        token = str(next(self._tokens))
-        self._waiting[token] = _Waiting(subject, done, take)
-        timer = loop.call_later(
-            deadline_s, _expire, done, f"request to {subject}: no answer within {deadline_s} s"
-        )
+        token, done, timer = self._begin(subject, take, deadline_s)
         try:
             yield self._reply_prefix + token, done
         finally:
-            timer.cancel()
-            del self._waiting[token]
-            if done.done() and not done.cancelled():
-                done.exception()
+            self._end(token, done, timer)
+
+    def _begin(
+        self, subject: str, take: Callable[[bytes, dict[str, str] | None], bool] | None, deadline_s: float
+    ) -> tuple[str, asyncio.Future[Answer | None], asyncio.TimerHandle]:
+        loop = asyncio.get_running_loop()
+        done: asyncio.Future[Answer | None] = loop.create_future()
+        token = str(next(self._tokens))
+        self._waiting[token] = _Waiting(subject, done, take)
+        return token, done, loop.call_later(deadline_s, _expire, done, subject, deadline_s)
+
+    def _end(self, token: str, done: asyncio.Future[Answer | None], timer: asyncio.TimerHandle) -> None:
+        timer.cancel()
+        del self._waiting[token]
+        if done.done() and not done.cancelled():
+            done.exception()
 
     async def api(
         self, subject: str, body: Any, *, deadline_s: float | None = None
@@ -268,6 +275,9 @@ class NatsConnection:
             return
         if headers is not None and not data and headers.get(_STATUS) == _NO_RESPONDERS:
             waiting.done.set_exception(TransientError(f"request to {waiting.subject}: nobody listens"))
+            return
+        if waiting.take is None:
+            waiting.done.set_result(Answer(data, headers))
             return
         try:
             if waiting.take(data, headers):
@@ -310,14 +320,14 @@ def _take_none(data: bytes, headers: dict[str, str] | None) -> bool:
     return False
 
 
-def _finish(done: asyncio.Future[None]) -> None:
+def _finish(done: asyncio.Future[Answer | None]) -> None:
     if not done.done():
         done.set_result(None)
 
 
-def _expire(done: asyncio.Future[None], text: str) -> None:
+def _expire(done: asyncio.Future[Answer | None], subject: str, deadline_s: float) -> None:
     if not done.done():
-        done.set_exception(OutcomeUnknownError(text))
+        done.set_exception(OutcomeUnknownError(f"request to {subject}: no answer within {deadline_s} s"))
 
 
 async def connect_nats(options: NatsOptions) -> NatsConnection:

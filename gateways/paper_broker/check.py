@@ -5,8 +5,6 @@ A block is taken whole or refused whole; nothing of it is applied before all of 
 
 from typing import Any
 
-import numpy as np
-
 from engine.blocks import CancelsSubmitted, GatewayEpoch, OrdersSubmitted
 from engine.identity import ATTEMPT_MAX, DEDICATED_SHARDS_MAX, LEG_MAX, SHARDS_MAX
 from engine.masks import any_of, least, most
@@ -101,6 +99,6 @@ def check_cancels(cancels: CancelsSubmitted) -> str:
         column: Column = getattr(cancels, field)
         if len(column) != count:
             return f"cancels: {field}: expected {count} rows, found {len(column)}"
-        if count and not (int(np.min(column)) >= 0 and int(np.max(column)) <= high):
-            return f"cancels: {field}: expected 0 to {high}, found {np.min(column)} to {np.max(column)}"
+        if count and not (least(column) >= 0 and most(column) <= high):
+            return f"cancels: {field}: expected 0 to {high}, found {least(column)} to {most(column)}"
     return ""
