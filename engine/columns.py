@@ -124,6 +124,25 @@ def decode_column(
     return values, end
 
 
+def encode_integers(values: Sequence[int]) -> bytes:
+    """Encode a column from a list, which there must be something in; one value throughout, as most lists are, costs next to nothing."""
+    if values.count(values[0]) == len(values):
+        return _HEAD.pack(_CONSTANT, 0, len(values), values[0])
+    return encode_column(np.array(values, np.int64))
+
+
+def decode_integers(
+    data: bytes | memoryview, offset: int = 0, *, count_max: int = COUNT_MAX
+) -> tuple[list[int], int]:
+    """Decode the column at an offset as a list. Returns: the values and the offset past it. Raises: ColumnError."""
+    if len(data) >= offset + _HEAD.size and data[offset] == _CONSTANT:
+        _, _, count, base = _HEAD.unpack_from(data, offset)
+        if count <= count_max:
+            return [base] * count, offset + _HEAD.size
+    values, offset = decode_column(data, offset, count_max=count_max)
+    return values.tolist(), offset
+
+
 def encode_texts(texts: Sequence[str]) -> bytes:
     """Encode a column of texts, each at most 64 KiB of UTF-8."""
     encoded = [text.encode() for text in texts]

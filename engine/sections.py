@@ -9,6 +9,7 @@ import struct
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, fields
 from functools import cache
+from itertools import groupby
 from operator import attrgetter
 from typing import (
     Annotated,
@@ -26,6 +27,7 @@ from typing import (
 import numpy as np
 from numpy.typing import NDArray
 
+from engine import packed
 from engine.columns import ColumnError, decode_column, decode_texts, encode_column, encode_texts
 
 Column = NDArray[np.int64]
@@ -38,6 +40,10 @@ S = TypeVar("S")
 
 REQUIRED = 1
 """Directory flag: a reader that does not know the tag must refuse the whole, not skip the section."""
+PACKED = 2
+"""Directory flag: the body holds many sections of the tag (`engine.packed`)."""
+PACKED_MIN = 5
+"""So many sections of one type in a row are packed: fewer cost more together than apart."""
 
 ROWS_MAX = 1 << 22
 """Longest column of a section: a constant one costs its reader memory without costing its writer bytes."""
@@ -127,6 +133,25 @@ def _layout(section_type: type) -> tuple[_Step, ...]:
     return (*steps, _integers(run)) if run else tuple(steps)
 
 
+@cache
+def _packed_layout(section_type: type) -> tuple[tuple[str, packed.Write, packed.Read], ...]:
+    hints = get_type_hints(section_type, include_extras=True)
+    found: list[tuple[str, packed.Write, packed.Read]] = []
+    for field in fields(section_type):
+        hint = hints[field.name]
+        if hint is int:
+            found.append((field.name, packed.write_ints, packed.read_ints))
+        elif hint is str:
+            found.append((field.name, encode_texts, packed.read_text))
+        elif hint == list[str]:
+            found.append((field.name, packed.write_texts, packed.read_texts))
+        else:
+            rises = get_origin(hint) is Annotated and "ascending" in get_args(hint)
+            write = packed.write_rising if rises else packed.write_columns
+            found.append((field.name, write, packed.read_columns))
+    return tuple(found)
+
+
 def _single(name: str, write: _Writer, read: _Reader) -> _Step:
     return _Step((name,), attrgetter(name), None, write, read)
 
@@ -168,10 +193,32 @@ def decode_section(section_type: type[S], body: memoryview) -> S:
 
 
 def encode_sections(sections: Iterable[Section], *, flags: int = REQUIRED) -> bytes:
-    """Encode a directory and the bodies that it lists."""
-    bodies = [(type(section).TAG, encode_section(section)) for section in sections]
-    directory = b"".join(_ENTRY.pack(tag, flags, len(body)) for tag, body in bodies)
-    return b"".join((_COUNT.pack(len(bodies)), directory, *(body for _, body in bodies)))
+    """Encode a directory and the bodies that it lists; of one type in a row, many are packed into one body."""
+    entries: list[bytes] = []
+    bodies: list[bytes] = []
+    for section_type, grouped in groupby(sections, key=type):
+        run = list(grouped)
+        if len(run) < PACKED_MIN:
+            for section in run:
+                _add_body(entries, bodies, section.TAG, flags, encode_section(section))
+            continue
+        layout = _packed_layout(section_type)
+        for start in range(0, len(run), packed.SECTIONS_MAX):
+            body = packed.encode_packed(run[start : start + packed.SECTIONS_MAX], layout)
+            _add_body(entries, bodies, run[0].TAG, flags | PACKED, body)
+    return b"".join((_COUNT.pack(len(bodies)), *entries, *bodies))
+
+
+def _add_body(entries: list[bytes], bodies: list[bytes], tag: int, flags: int, body: bytes) -> None:
+    entries.append(_ENTRY.pack(tag, flags, len(body)))
+    bodies.append(body)
+
+
+def _decode_packed(section_type: type, body: memoryview) -> list[Any]:
+    try:
+        return packed.decode_packed(section_type, body, _packed_layout(section_type))
+    except (ColumnError, struct.error, TypeError) as error:
+        raise SectionError(f"sections {section_type.__name__}: {error}") from error
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,6 +249,8 @@ def walk_sections(
         known = types.get(tag)
         if tag in skipped:
             pass
+        elif known is not None and flags & PACKED:
+            yield from _decode_packed(known, data[start : start + length])
         elif known is not None:
             yield decode_section(known, data[start : start + length])
         elif flags & REQUIRED:
