@@ -16,6 +16,7 @@ from engine.commands import (
 )
 from engine.creator import FillInput, MarkInput, Refused
 from engine.identity import ATTEMPT_MAX, LEG_MAX, SHARDS_MAX, CauseKind, unpack_order_id
+from engine.masks import least, most
 from engine.sections import SectionError, column_of
 from gateways import wire
 
@@ -169,15 +170,18 @@ def _check_lengths(report: ExecutionsReported) -> None:
         )
 
 
+_KEY_LIMITS = (
+    ("cause_kind", len(CauseKind)),
+    ("creator_shard", SHARDS_MAX),
+    ("cause_number", 1 << 36),
+    ("leg", LEG_MAX + 1),
+    ("attempt", ATTEMPT_MAX + 1),
+)
+
+
 def _check_ranges(report: ExecutionsReported) -> None:
     """Check that every row names an order that could be, and that its execution has a number."""
-    for name, limit in (
-        ("cause_kind", len(CauseKind)),
-        ("creator_shard", SHARDS_MAX),
-        ("cause_number", 1 << 36),
-        ("leg", LEG_MAX + 1),
-        ("attempt", ATTEMPT_MAX + 1),
-    ):
+    for name, limit in _KEY_LIMITS:
         if not 0 <= getattr(report, name) < limit:
             raise BadInputError(
                 "order_id", f"block: expected a {name} below {limit}, found {getattr(report, name)}"
@@ -186,8 +190,8 @@ def _check_ranges(report: ExecutionsReported) -> None:
         ("numbers", report.numbers, 1 << 62),
         ("subscriptions", report.subscriptions, 1 << 32),
     ):
-        least, most = int(column.min()), int(column.max())
-        if least < 0 or most >= limit:
+        low, high = least(column), most(column)
+        if low < 0 or high >= limit:
             raise BadInputError(
-                "malformed", f"block: expected {name} of 0 to {limit - 1}, found {least} to {most}"
+                "malformed", f"block: expected {name} of 0 to {limit - 1}, found {low} to {high}"
             )
