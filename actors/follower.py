@@ -39,6 +39,8 @@ REPORT_ROWS_MAX = 65_536
 FRAMES_MAX = 256
 UNMATCHED_MAX = 1_000
 PARKED_EACH_MAX = 16
+COMMAND_ROW_BYTES = 32
+"""What ending one subscription may write for each of its instruments, at most."""
 
 
 @dataclass(slots=True)
@@ -357,6 +359,7 @@ class FollowerShardActor:
                 creator_shards=self._settings.creator_shards,
                 follower_shards=self._settings.follower_shards,
                 brokers=frozenset(self._settings.brokers),
+                rows_max=self._settings.frame_bytes_max // COMMAND_ROW_BYTES,
             )
             answers: list[Answer] = []
             size = FrameSize(events, self._settings.frame_bytes_max)
@@ -383,9 +386,7 @@ class FollowerShardActor:
     # Telling.
 
     def _counted(self) -> dict[str, int]:
-        waiting = sum(
-            len(up.rows) for _, slot in self.state.slots_with_follow_ups() for up in slot.follow_ups
-        )
+        waiting = sum(slot.follow_ups.count for _, slot in self.state.slots_with_follow_ups())
         return {
             "accounts": len(self.state.account_ids),
             "subscriptions": self.state.places.count,

@@ -7,7 +7,6 @@ the position cost to build (negative: a short's proceeds).
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from enum import IntEnum
 from typing import NamedTuple
 
@@ -16,6 +15,8 @@ from numpy.typing import NDArray
 
 from engine.arithmetic import Int64s, mul_div_within
 from engine.book_table import HEAD_WORDS, BookTable, words_of
+from engine.follow_ups import FollowUp, FollowUps
+from engine.identity import OrderKey
 from engine.masks import all_of, any_of, least, most
 from engine.tables import AnyColumn, State
 from engine.units import MONEY_MAX, QUANTITY_ONE
@@ -45,31 +46,6 @@ _JOINED_ROWS_MAX = 1 << 12
 """Up to so many rows, a book is copied in one piece."""
 
 
-class OrderKey(NamedTuple):
-    """What the orders of one block share: their cause, leg and attempt."""
-
-    cause_kind: int
-    creator_shard: int
-    cause_number: int
-    leg: int
-    attempt: int
-
-
-@dataclass(slots=True)
-class FollowUp:
-    """Rows whose cause is not done: it waits for cancels to be answered (`due` 0), or for the next attempt
-    of an exit at `due` ns.
-
-    `price` and `transact_time` are the signal's that decided last.
-    """
-
-    key: OrderKey
-    price: int
-    transact_time: int
-    due: int
-    rows: NDArray[np.int64]
-
-
 class Slot:
     """One instrument in a book."""
 
@@ -84,7 +60,7 @@ class Slot:
         self.min_notional = min_notional
         self.mark = 0
         self.values = values
-        self.follow_ups: list[FollowUp] = []
+        self.follow_ups = FollowUps()
 
     @property
     def target(self) -> Int64s:
@@ -109,27 +85,6 @@ class Slot:
         """What each row's position cost to build. Units: micros, negative for shorts."""
         cost: Int64s = self.values[3]
         return cost
-
-    def waiting(self, first: int, last: int) -> NDArray[np.bool_] | None:
-        """Say which rows of a range have a cause waiting for cancels; None when none has."""
-        mask: NDArray[np.bool_] | None = None
-        for follow_up in self.follow_ups:
-            if follow_up.due:
-                continue
-            rows = follow_up.rows[(follow_up.rows >= first) & (follow_up.rows < last)]
-            if len(rows):
-                if mask is None:
-                    mask = np.zeros(last - first, np.bool_)
-                mask[rows - first] = True
-        return mask
-
-    def drop_follow_ups(self, rows: NDArray[np.int64]) -> None:
-        """Forget what was queued for some rows."""
-        if not self.follow_ups:
-            return
-        for follow_up in self.follow_ups:
-            follow_up.rows = follow_up.rows[~np.isin(follow_up.rows, rows)]
-        self.follow_ups = [follow_up for follow_up in self.follow_ups if len(follow_up.rows)]
 
 
 class Traits(NamedTuple):
@@ -309,7 +264,7 @@ def restore_follow_ups(books: list[Book], state: State) -> None:
     ):
         rows = np.array(state["follow_up.rows"][start : start + count], np.int64)
         key = OrderKey(kind, shard, number, leg, attempt)
-        books[book].slots[slot].follow_ups.append(FollowUp(key, price, time, due, rows))
+        books[book].slots[slot].follow_ups.add(FollowUp(key, price, time, due, rows))
         start += count
 
 

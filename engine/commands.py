@@ -10,15 +10,17 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.book import Book, Mode, OrderKey, Slot, Status
+from engine.book import Book, Mode, Status
 from engine.creator import Refused
-from engine.decide import cancel_open, end_finished, has_open_entry, placed
-from engine.events import AccountsOpened, FollowUpsQueued, SubscriptionsEnding, SubscriptionsOpened
+from engine.ending import Ending, end_subscriptions
+from engine.events import AccountsOpened, SubscriptionsOpened
 from engine.follower import NOTHING, FollowerShard
 from engine.frame import Source
-from engine.identity import CauseKind, shard_of
-from engine.sizing import Terms, size_toward_target
+from engine.identity import shard_of
+from engine.sizing import Terms
 from engine.tables import hash_64
+
+ROWS_MAX = 32_768
 
 
 class OpenCreator(msgspec.Struct, frozen=True, tag="open_creator"):
@@ -102,40 +104,63 @@ class Elsewhere(NamedTuple):
 Answer = CreatorOpened | AccountOpened | Followed | Unfollowed | Refused | Elsewhere
 
 
+_Pair = tuple[int, int, int]
+"""An account's number, a creator shard, and the creator's number in it."""
+
+
 class CommandBatch:
     """Decides one batch of commands against a shard; `answers` are in the order of the commands.
 
-    New accounts are gathered into one event and new subscriptions into another, until a command needs them applied.
+    What is new or ends is gathered, kind by kind, until a command needs it applied, or until subscriptions to end might write more than
+    `rows_max` rows: a caller that cuts its frames after an answer then cuts in time.
     """
 
     def __init__(
-        self, shard: FollowerShard, *, creator_shards: int, follower_shards: int, brokers: frozenset[str]
-    ) -> None:
+        self, shard: FollowerShard, *, creator_shards: int, follower_shards: int, brokers: frozenset[str],
+        rows_max: int = ROWS_MAX,
+    ) -> None:  # fmt: skip
         self._shard = shard
+        self._rows_max = rows_max
         self._creator_shards = creator_shards
         self._follower_shards = follower_shards
         self._brokers = brokers
         self._accounts: dict[str, tuple[OpenAccount, int, int, int]] = {}
-        self._follows: dict[tuple[int, int, int], tuple[Follow, int, int]] = {}
+        self._follows: dict[_Pair, tuple[Follow, int, int]] = {}
+        self._unfollows: dict[_Pair, Ending] = {}
+        self._ending_rows = 0
         self._given_away = 0
 
     def decide(self, commands: list[AccountCommand], terms: Terms, event_time_ns: int) -> Iterator[Any]:
         """Decide commands in order: yields events to apply at once, and an `Answer` for each command, in order."""
         for command in commands:
+            if self._needs_applied(command) or self._ending_rows >= self._rows_max:
+                yield from self._flush(terms, event_time_ns)
             if isinstance(command, OpenAccount):
                 yield self._open(command)
             elif isinstance(command, Follow):
                 yield self._follow(command)
             else:
-                yield from self._flush()
-                yield from self._unfollow(command, terms, event_time_ns)
-        yield from self._flush()
+                yield self._unfollow(command)
+        yield from self._flush(terms, event_time_ns)
 
-    def _flush(self) -> Iterator[Any]:
+    def _needs_applied(self, command: AccountCommand) -> bool:
+        """Say whether a command is about a subscription that one gathered before it begins or ends."""
+        if isinstance(command, OpenAccount):
+            return False
+        others = self._unfollows if isinstance(command, Follow) else self._follows
+        if not others:
+            return False
+        creator_shard = shard_of(command.creator_id, self._creator_shards)
+        creator = self._shard.creators.get((creator_shard, command.creator_id), -1)
+        return (self._account(command.account_id)[0], creator_shard, creator) in others
+
+    def _flush(self, terms: Terms, event_time_ns: int) -> Iterator[Any]:
         if self._accounts:
             yield self._flush_accounts()
         if self._follows:
             yield self._flush_follows()
+        if self._unfollows:
+            yield from self._flush_unfollows(terms, event_time_ns)
 
     # Accounts.
 
@@ -300,83 +325,37 @@ class CommandBatch:
 
     # Unfollowing.
 
-    def _unfollow(self, command: Unfollow, terms: Terms, event_time_ns: int) -> Iterator[Any]:
-        shard = self._shard
-        account = shard.account_ids.find(command.account_id)
+    def _unfollow(self, command: Unfollow) -> Answer:
+        shard, wanted = self._shard, hash_64(command.command_id)
+        account, home = self._account(command.account_id)
         if account is None:
-            yield Refused(
+            return Refused(
                 "unknown_account", f"account_id: expected an open account, found {command.account_id!r}"
             )
-            return
-        if self.home_of(account) != shard.shard:
-            yield Elsewhere(self.home_of(account), shard.brokers[int(shard.accounts["broker"][account])])
-            return
+        if home != shard.shard:
+            return Elsewhere(home, self._broker_of(command.account_id, account))
         creator_shard = shard_of(command.creator_id, self._creator_shards)
-        creator = shard.creators.get((creator_shard, command.creator_id), -1)
-        wanted = hash_64(command.command_id)
-        held = list(self._subscriptions(account, creator_shard, creator))
+        key = account, creator_shard, shard.creators.get((creator_shard, command.creator_id), -1)
+        pending = self._unfollows.get(key)
+        if pending is not None and pending.command == wanted:
+            return Unfollowed(pending.subscription, pending.until_frame)
+        held = list(self._subscriptions(*key))
         # A repeated command is answered as before; it does not end what was followed anew since.
         for book, row in held:
             table = book.subscriptions
             if table["status"][row] >= Status.ENDING and int(table["end_command"][row]) == wanted:
-                yield Unfollowed(int(table["subscription"][row]), int(table["until_frame"][row]))
-                return
+                return Unfollowed(int(table["subscription"][row]), int(table["until_frame"][row]))
         for book, row in held:
-            if book.subscriptions["status"][row] < Status.ENDING:
-                until = self._next_frame(creator_shard)
-                yield from self._end(book, row, until, wanted, terms, event_time_ns)
-                yield Unfollowed(int(book.subscriptions["subscription"][row]), until)
-                return
-        yield Refused(
+            if book.subscriptions["status"][row] < Status.ENDING and pending is None:
+                number = int(book.subscriptions["subscription"][row])
+                self._unfollows[key] = Ending(number, self._next_frame(creator_shard), wanted)
+                self._ending_rows += 1 + len(book.slots)
+                return Unfollowed(number, self._next_frame(creator_shard))
+        return Refused(
             "unknown_subscription",
             f"account {command.account_id}: expected a subscription to {command.creator_id}, found none to end",
         )
 
-    def _end(
-        self, book: Book, row: int, until: int, wanted: int, terms: Terms, event_time_ns: int
-    ) -> Iterator[Any]:
-        cause = self._shard.next_cause
-        one = np.array([int(book.subscriptions["subscription"][row])], np.int64)
-        yield SubscriptionsEnding(cause, one, np.array([until], np.int64), np.array([wanted], np.int64))
-        rows = np.array([row], np.int64)
-        for slot in book.slots:
-            if not slot.position[row] and not slot.open[row] and not slot.follow_ups:
-                continue
-            yield from self._close(book, slot, rows, cause, terms, event_time_ns)
-        yield from end_finished(self._shard, book, rows)
-
-    def _close(
-        self, book: Book, slot: Slot, rows: NDArray[np.int64], cause: int, terms: Terms, event_time_ns: int
-    ) -> Iterator[Any]:
-        key, row = OrderKey(CauseKind.COMMAND, 0, cause, slot.index, 0), int(rows[0])
-        open_ = int(slot.open[row])
-        is_passing_flat = (int(slot.position[row]) + open_) * open_ > 0
-        if (
-            is_passing_flat
-            or slot.waiting(row, row + 1) is not None
-            or has_open_entry(self._shard, slot, row)
-        ):
-            # What opens, or would go through flat, is cancelled first; what is held by then is closed when that is answered.
-            yield from cancel_open(self._shard, book, slot, rows)
-            one = book.subscriptions["subscription"][rows].astype(np.int64)
-            after = key._replace(attempt=1)
-            yield FollowUpsQueued(
-                book.creator_shard, book.creator, slot.instrument, *after, slot.mark, event_time_ns, 0, one
-            )
-        else:
-            groups = size_toward_target(
-                book, slot, rows, terms, price=slot.mark, symbol="", transact_time=event_time_ns, event_time_ns=event_time_ns,
-                may_enter=False,
-            )  # fmt: skip
-            for chosen, decisions in groups:
-                yield placed(
-                    book,
-                    slot,
-                    key,
-                    chosen,
-                    decisions,
-                    terms,
-                    price=slot.mark,
-                    transact_time=event_time_ns,
-                    event_time_ns=event_time_ns,
-                )
+    def _flush_unfollows(self, terms: Terms, event_time_ns: int) -> Iterator[Any]:
+        endings, self._unfollows, self._ending_rows = list(self._unfollows.values()), {}, 0
+        yield from end_subscriptions(self._shard, endings, terms, event_time_ns)

@@ -5,13 +5,13 @@ shard.apply_event(event)`), so a later decision of the same frame sees the earli
 decided in `engine.commands`.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.book import Book, FollowUp, OrderKey, Slot, Status
+from engine.book import Book, Slot, Status
 from engine.disposition import Disposition
 from engine.events import (
     CancelsRequested,
@@ -25,8 +25,9 @@ from engine.events import (
     SignalDecided,
     SubscriptionsEnded,
 )
+from engine.follow_ups import FollowUp
 from engine.follower import FollowerShard
-from engine.identity import ATTEMPT_MAX, CauseKind
+from engine.identity import ATTEMPT_MAX, CauseKind, OrderKey
 from engine.legs import Leg, legs_of
 from engine.masks import any_of, rows_of
 from engine.orders import OrderBlock
@@ -36,6 +37,7 @@ from engine.units import NS_PER_S
 _NETTED = Disposition.NETTED
 RETRY_NS_MIN = NS_PER_S
 RETRY_NS_MAX = 60 * NS_PER_S
+DUE_ROWS_MAX = 16_384
 
 
 class SignalPart(NamedTuple):
@@ -123,7 +125,7 @@ def decide_part(
     if len(netted):
         key = OrderKey(CauseKind.SIGNAL, book.creator_shard, fill.signal, leg.leg, 1)
         yield from cancel_open(shard, book, slot, netted)
-        yield _queued(book, slot, key, netted, price=fill.price, transact_time=fill.transact_time, due=0)
+        yield queued(book, slot, key, netted, price=fill.price, transact_time=fill.transact_time, due=0)
 
 
 def _signal_decided(
@@ -161,7 +163,7 @@ def _signal_decided(
     )
 
 
-def _queued(
+def queued(
     book: Book,
     slot: Slot,
     key: OrderKey,
@@ -171,6 +173,7 @@ def _queued(
     transact_time: int,
     due: int,
 ) -> FollowUpsQueued:
+    """Make the event of a cause that is not done for some rows."""
     subscriptions = book.subscriptions["subscription"][rows].astype(np.int64)
     return FollowUpsQueued(
         book.creator_shard, book.creator, slot.instrument, *key, price, transact_time, due, subscriptions
@@ -192,16 +195,14 @@ def cancel_open(
                 yield CancelsRequested(kind, creator_shard, number, subscriptions, leg, attempt)
 
 
-def has_open_entry(shard: FollowerShard, slot: Slot, row: int) -> bool:
-    """Say whether a row has an order open that opens or adds."""
-    if not slot.open[row]:
-        # A row's open orders in one instrument are all on one side: none is open where nothing is left.
-        return False
-    for block in shard.orders.entries_of(slot):
-        at, there = block.find(np.array([row], np.int64))
-        if there[0] and block.is_open[at[0]]:
-            return True
-    return False
+def have_open_entries(shard: FollowerShard, slot: Slot, rows: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Say which rows have an order open that opens or adds."""
+    found = np.zeros(len(rows), np.bool_)
+    if slot.open[rows].any():
+        for block in shard.orders.entries_of(slot):
+            at, there = block.find(rows)
+            found |= there & block.is_open[at]
+    return found
 
 
 def after_reports(
@@ -219,18 +220,13 @@ def after_reports(
     expired).
     """
     book, slot = block.book, block.slot
-    waiting = slot.waiting(0, book.count)
     if block.is_exit and len(ended):
-        again = ended if waiting is None else ended[~waiting[ended]]
+        again = ended[~slot.follow_ups.are_waiting(ended)]
         again = again[np.abs(slot.position[again] + slot.open[again]) > 0]
         if len(again):
             yield _next_attempt(block, again, event_time_ns)
-    if waiting is not None:
-        ready = rows[waiting[rows] & (slot.open[rows] == 0)]
-        for follow_up in list(slot.follow_ups):
-            chosen = np.intersect1d(follow_up.rows, ready)
-            if not follow_up.due and len(chosen):
-                yield from _follow_up(shard, book, slot, follow_up, chosen, terms, event_time_ns)
+    for follow_up, chosen in slot.follow_ups.waiting_for(rows[slot.open[rows] == 0]):
+        yield from _follow_up(shard, book, slot, follow_up, chosen, terms, event_time_ns)
     yield from end_finished(shard, book, rows)
 
 
@@ -238,7 +234,7 @@ def _next_attempt(block: OrderBlock, rows: NDArray[np.int64], event_time_ns: int
     attempt = min(block.key.attempt + 1, ATTEMPT_MAX)
     due = event_time_ns + min(RETRY_NS_MIN << min(block.key.attempt, 10), RETRY_NS_MAX)
     key = block.key._replace(attempt=attempt)
-    return _queued(
+    return queued(
         block.book, block.slot, key, rows, price=block.price, transact_time=block.transact_time, due=due
     )
 
@@ -284,7 +280,7 @@ def _follow_up(
         if len(netted):
             key = follow_up.key._replace(attempt=max(follow_up.key.attempt, 1))
             yield from cancel_open(shard, book, slot, netted)
-            yield _queued(book, slot, key, netted, price=price, transact_time=time, due=0)
+            yield queued(book, slot, key, netted, price=price, transact_time=time, due=0)
 
 
 def placed(
@@ -315,13 +311,22 @@ def decide_due(
 ) -> Iterator[Any]:
     """Try again the exits whose time has come, until `is_full` says that the rest must wait."""
     for book, slot in shard.slots_with_follow_ups():
-        for follow_up in list(slot.follow_ups):
-            if 0 < follow_up.due <= event_time_ns:
-                if is_full():
-                    return
-                rows = np.sort(follow_up.rows)
-                yield from _follow_up(shard, book, slot, follow_up, rows, terms, event_time_ns)
-                yield from end_finished(shard, book, rows)
+        for follow_up in _together(slot.follow_ups.due(event_time_ns)):
+            if is_full():
+                return
+            yield from _follow_up(shard, book, slot, follow_up, follow_up.rows, terms, event_time_ns)
+            yield from end_finished(shard, book, follow_up.rows)
+
+
+def _together(due: Iterable[FollowUp]) -> Iterator[FollowUp]:
+    """Put what is due for one key into one, in runs that fit a frame: reports that came one by one shall not lead to orders one by one."""
+    of_key: dict[tuple[OrderKey, int, int], list[FollowUp]] = {}
+    for follow_up in due:
+        of_key.setdefault((follow_up.key, follow_up.price, follow_up.transact_time), []).append(follow_up)
+    for group in of_key.values():
+        rows = np.sort(np.concatenate([follow_up.rows for follow_up in group]))
+        for start in range(0, len(rows), DUE_ROWS_MAX):
+            yield group[0]._replace(rows=rows[start : start + DUE_ROWS_MAX])
 
 
 def end_finished(shard: FollowerShard, book: Book, rows: NDArray[np.int64]) -> Iterator[SubscriptionsEnded]:
@@ -334,10 +339,7 @@ def end_finished(shard: FollowerShard, book: Book, rows: NDArray[np.int64]) -> I
     for slot in book.slots:
         if not len(ending):
             return
-        queued = [follow_up.rows for follow_up in slot.follow_ups]
         busy = (slot.position[ending] != 0) | (slot.open[ending] != 0)
-        if queued:
-            busy |= np.isin(ending, np.concatenate(queued))
-        ending = ending[~busy]
+        ending = ending[~(busy | slot.follow_ups.are_queued(ending))]
     if len(ending):
         yield SubscriptionsEnded(book.subscriptions["subscription"][ending].astype(np.int64))

@@ -16,8 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.blocks import AccountsRegistered, CancelsSubmitted, OrdersSubmitted
-from engine.book import OrderKey
-from engine.identity import CauseKind
+from engine.identity import CauseKind, OrderKey
 from engine.outgoing import Outgoing, cancelled_orders
 
 MESSAGE_ORDERS_MAX = 65_536

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.arithmetic import Int64s
-from engine.book import Book, FollowUp, OrderKey, Slot, Status, follow_ups_state, restore_follow_ups
+from engine.book import Book, Slot, Status, follow_ups_state, restore_follow_ups
 from engine.creator import InstrumentTerms, cursors_column, cursors_from
 from engine.cut import Cut, books_state, restore_books
 from engine.events import (
@@ -32,9 +32,10 @@ from engine.events import (
     SubscriptionsOpened,
 )
 from engine.execution_ids import ExecutionIds
+from engine.follow_ups import FollowUp
 from engine.frame import Cursor, FrameHead, Source
 from engine.id_index import IdIndex
-from engine.identity import CauseKind
+from engine.identity import CauseKind, OrderKey
 from engine.masks import all_of, any_of, least, most, rows_of
 from engine.order_state import ExecType
 from engine.orders import ENDS, OpenOrders, OrderBlock, end, is_any, trade
@@ -221,16 +222,13 @@ class FollowerShard:
         self.places["row"][numbers] = np.arange(where.start, where.stop)
 
     def _apply_ending(self, event: SubscriptionsEnding) -> None:
-        for number, until, command in zip(
-            event.subscriptions.tolist(), event.until_frames.tolist(), event.commands.tolist(), strict=True
-        ):
-            book, row = self.books[int(self.places["book"][number])], int(self.places["row"][number])
+        for book, rows, which in self.by_book(event.subscriptions):
             self._changing(book)
-            book.set_status(row, Status.ENDING)
-            book.subscriptions.own("until_frame")[row] = until
-            book.subscriptions.own("end_command")[row] = command
+            book.set_status(rows, Status.ENDING)
+            book.subscriptions.own("until_frame")[rows] = event.until_frames[which]
+            book.subscriptions.own("end_command")[rows] = event.commands[which]
             for slot in book.slots:
-                slot.target[row] = 0
+                slot.target[rows] = 0
         self.next_cause = max(self.next_cause, event.cause + 1)
 
     def _apply_signal(self, event: SignalDecided) -> None:
@@ -251,55 +249,30 @@ class FollowerShard:
             key = OrderKey(_SIGNAL, event.creator_shard, event.signal, event.leg, 0)
             if len(chosen) < len(quantity):
                 quantity = quantity[chosen]
-            self._place(event, key, book, slot, chosen + first, quantity)
+            self.orders.add(_block(event, key, book, slot, chosen + first, quantity))
             if event.is_exit:
-                slot.drop_follow_ups(chosen + first)
-
-    def _place(
-        self, event: SignalDecided | OrdersPlaced, key: OrderKey, book: Book, slot: Slot, rows: NDArray[np.int64],
-        quantity: NDArray[np.int64],
-    ) -> None:  # fmt: skip
-        self.orders.add(
-            OrderBlock(
-                key=key,
-                book=book,
-                slot=slot,
-                side=event.side,
-                is_exit=bool(event.is_exit),
-                price=event.price,
-                limit_price=event.limit_price,
-                expire_time=event.expire_time,
-                fee_rate=event.fee_rate,
-                transact_time=event.transact_time,
-                rows=rows,
-                quantity=quantity,
-                filled=np.zeros(len(rows), np.int64),
-                is_open=np.ones(len(rows), np.bool_),
-                is_cancelling=np.zeros(len(rows), np.bool_),
-            )
-        )
+                slot.follow_ups.drop(chosen + first)
 
     def _apply_placed(self, event: OrdersPlaced) -> None:
         ((book, rows, _),) = self.by_book(event.subscriptions)
         self._changing(book)
         slot = self.slot(book, event.instrument)
-        slot.drop_follow_ups(rows)
+        slot.follow_ups.drop(rows)
         slot.target[rows] = event.targets
         chosen = np.flatnonzero(event.quantities)
         if len(chosen):
             key = OrderKey(
                 event.cause_kind, event.cause_creator_shard, event.cause_number, event.leg, event.attempt
             )
-            self._place(event, key, book, slot, rows[chosen], event.quantities[chosen])
+            self.orders.add_gathered(_block(event, key, book, slot, rows[chosen], event.quantities[chosen]))
 
     def _apply_queued(self, event: FollowUpsQueued) -> None:
         ((book, rows, _),) = self.by_book(event.subscriptions)
         slot = self.slot(book, event.instrument)
-        slot.drop_follow_ups(rows)
         key = OrderKey(
             event.cause_kind, event.cause_creator_shard, event.cause_number, event.leg, event.attempt
         )
-        slot.follow_ups.append(FollowUp(key, event.price, event.transact_time, event.due, rows))
+        slot.follow_ups.add(FollowUp(key, event.price, event.transact_time, event.due, rows))
         self._busy_slots[book.index, slot.index] = book, slot
 
     def _apply_cancels(self, event: CancelsRequested) -> None:
@@ -438,6 +411,28 @@ def _subscription_rows(
         "command": event.commands,
     }
     return {name: column[order] for name, column in columns.items()}
+
+
+def _block(
+    event: SignalDecided | OrdersPlaced, key: OrderKey, book: Book, slot: Slot, rows: NDArray[np.int64], quantity: Int64s
+) -> OrderBlock:  # fmt: skip
+    return OrderBlock(
+        key=key,
+        book=book,
+        slot=slot,
+        side=event.side,
+        is_exit=bool(event.is_exit),
+        price=event.price,
+        limit_price=event.limit_price,
+        expire_time=event.expire_time,
+        fee_rate=event.fee_rate,
+        transact_time=event.transact_time,
+        rows=rows,
+        quantity=quantity,
+        filled=np.zeros(len(rows), np.int64),
+        is_open=np.ones(len(rows), np.bool_),
+        is_cancelling=np.zeros(len(rows), np.bool_),
+    )
 
 
 def _report(

@@ -14,7 +14,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.blocks import AccountsRegistered, CancelsSubmitted, OrdersSubmitted
-from engine.book import OrderKey
 from engine.chain import Chain
 from engine.creator import cursors_column, cursors_from
 from engine.cut import Cut, whole_cut
@@ -31,7 +30,7 @@ from engine.events import (
     SubscriptionsOpened,
 )
 from engine.frame import NO_HASH, Cursor, FrameHead, ShardKey, ShardKind, Source
-from engine.identity import CauseKind
+from engine.identity import CauseKind, OrderKey
 from engine.outgoing import Outgoing
 from engine.sections import encode_sections, walk_sections
 from engine.tables import State, Table

@@ -37,6 +37,16 @@ def shard_of(identity: str, shard_count: int) -> int:
     return fnv1a_32(identity) % shard_count
 
 
+class OrderKey(NamedTuple):
+    """What the orders of one block share: their cause, leg and attempt."""
+
+    cause_kind: int
+    creator_shard: int
+    cause_number: int
+    leg: int
+    attempt: int
+
+
 class CauseKind(IntEnum):
     """What an order follows from."""
 

@@ -5,15 +5,17 @@ that key and the row; a block goes when its last order ends, so hot state knows 
 moves by the execution's notional, a buy's rounded up and a sell's down, and by the broker's fee (P7).
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, replace
+from typing import Any
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from engine.arithmetic import Int64s, fee_ceil, mul_div, notional_ceil, notional_floor
-from engine.book import Book, OrderKey, Slot
+from engine.book import Book, Slot
 from engine.events import ExecutionsApplied
+from engine.identity import OrderKey
 from engine.masks import any_of, is_same, least, most
 from engine.order_state import ExecType
 from engine.tables import State, as_run
@@ -153,6 +155,32 @@ def end(block: OrderBlock, at: NDArray[np.int64]) -> None:
     block.is_open[at] = False
 
 
+GATHERED_ROWS_MAX = 4096
+
+
+def _go_together(one: OrderBlock, other: OrderBlock) -> bool:
+    if len(one.rows) > min(2 * len(other.rows), GATHERED_ROWS_MAX):
+        return False
+    apart = {*_columns_of(one), "expire_time"}
+    shared = (each.name for each in fields(OrderBlock) if each.init and each.name not in apart)
+    return all(getattr(one, name) == getattr(other, name) for name in shared)
+
+
+def _gathered(one: OrderBlock, other: OrderBlock) -> OrderBlock:
+    """Make one block of two of one key; what is closed is left out. The later expiry stands for both: only the broker acts on it."""
+    columns = {name: np.concatenate((getattr(one, name), getattr(other, name))) for name in _columns_of(one)}
+    order = np.argsort(columns["rows"], kind="stable")
+    order = order[columns["is_open"][order]]
+    chosen: dict[str, Any] = {name: column[order] for name, column in columns.items()}
+    return replace(other, expire_time=max(one.expire_time, other.expire_time), **chosen)
+
+
+def _columns_of(block: OrderBlock) -> list[str]:
+    return [
+        each.name for each in fields(block) if each.init and isinstance(getattr(block, each.name), np.ndarray)
+    ]
+
+
 ENDS = (ExecType.CANCELED, ExecType.REJECTED, ExecType.EXPIRED)
 
 
@@ -177,6 +205,19 @@ class OpenOrders:
     def add(self, block: OrderBlock) -> None:
         """Enter a block's orders."""
         place(block)
+        self._enter(block)
+
+    def add_gathered(self, block: OrderBlock) -> None:
+        """Enter a block's orders, together with the last blocks of their key where those are small too.
+
+        Orders that one report each leads to would else make as many blocks, and every look-up would pass them all. A block at least as
+        large as the new one is left alone, so that each order is moved a few times only.
+        """
+        place(block)
+        while (last := self.blocks(block.key)[-1:]) and _go_together(last[0], block):
+            del self._of_slot[block.slot][id(last[0])]
+            self._blocks[block.key].pop()
+            block = _gathered(last[0], block)
         self._enter(block)
 
     def _enter(self, block: OrderBlock) -> None:

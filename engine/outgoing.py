@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.blocks import AccountsRegistered, CancelsSubmitted, OrdersSubmitted
-from engine.book import OrderKey
+from engine.identity import OrderKey
 from engine.sections import Ascending, Column
 
 _SECTION_BYTES = 192

@@ -13,10 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.blocks import ExecutionsReported
-from engine.book import OrderKey
 from engine.decide import after_reports
 from engine.events import ExecutionsApplied
 from engine.follower import FollowerShard
+from engine.identity import OrderKey
 from engine.masks import all_of, is_rising, least, most
 from engine.order_state import ExecType
 from engine.orders import ENDS, OrderBlock, is_any

@@ -93,7 +93,7 @@ def _run(book: Book, slot: Slot, side: int, rows: Rows) -> _Run:
     target, position, open_ = slot.values[:3, rows]
     if side < 0:
         target, position, open_ = -target, -position, -open_
-    waiting = slot.waiting(rows.start, rows.stop) if isinstance(rows, slice) else None
+    waiting = slot.follow_ups.waiting(rows.start, rows.stop) if isinstance(rows, slice) else None
     return _Run(book, rows, side, slot.lot, slot.min_notional, target, position, open_, waiting)
 
 

@@ -5,7 +5,6 @@ from typing import Any
 
 import numpy as np
 
-from engine.book import OrderKey
 from engine.events import (
     AccountsOpened,
     CancelsRequested,
@@ -14,7 +13,7 @@ from engine.events import (
     SubscriptionsOpened,
 )
 from engine.frame import NO_HASH, FrameHead, ShardKey, ShardKind, encode_frame, frame_hash
-from engine.identity import CauseKind
+from engine.identity import CauseKind, OrderKey
 from engine.sections import Column
 from gateways.memory import MemoryServer
 

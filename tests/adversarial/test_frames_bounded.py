@@ -8,7 +8,7 @@ import numpy as np
 from engine.blocks import ExecutionsReported, encode_block
 from engine.chain import Chain
 from engine.commands import Follow, OpenAccount, Unfollow, Unfollowed
-from engine.events import ExecutionsApplied, FillApplied, InputsRefused, SignalDecided
+from engine.events import ExecutionsApplied, FillApplied, InputsRefused, SignalDecided, SubscriptionsEnding
 from engine.frame import ShardKey, ShardKind
 from engine.identity import CauseKind, OrderId
 from engine.order_state import ExecType
@@ -131,9 +131,11 @@ async def test_unfollows_in_bulk_are_sent_in_several_frames_and_answered_once() 
     names = [f"a{number}" for number in range(300)]
     await command(follower, *(OpenAccount("o", name) for name in names))
     await command(follower, *(Follow("f", name, "anna", 10**12, mode=2) for name in names))
-    await stage.publish("fills.paper.anna", [stage.fill(f"S{number}", quantity="1") for number in range(6)])
-    await turns(creator, follower, count=40)
+    await stage.publish("fills.paper.anna", [stage.fill(f"S{number}", quantity="1") for number in range(40)])
+    await turns(creator, follower, count=300)
     answers = await command(follower, *(Unfollow("u", name, "anna") for name in names))
     assert [answer.subscription for answer in answers if isinstance(answer, Unfollowed)] == list(range(300))
     assert largest(stage, FOLLOWER) < 2 * CAP
+    endings = stage.events(FOLLOWER, SubscriptionsEnding)
+    assert 1 < len(endings) < 12
     assert hash_of(await stage.follower()) == hash_of(follower)

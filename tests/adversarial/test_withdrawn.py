@@ -6,10 +6,10 @@ import numpy as np
 from actors.broker_gateway import BrokerGatewayShardActor
 from actors.errors import TransientError
 from engine.blocks import OrdersSubmitted
-from engine.book import OrderKey
 from engine.events import OrdersWithdrawn
 from engine.frame import Cursor, FrameHead, ShardKey, ShardKind, Source, decode_head
 from engine.gateway import GatewayShard
+from engine.identity import OrderKey
 from engine.order_state import ExecType
 from engine.outgoing import Outgoing
 from engine.tables import decode_state, encode_state

@@ -10,6 +10,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from engine.blocks import ExecutionsReported
+from engine.book import Mode
+from engine.commands import AccountCommand, Follow, Unfollow
+from engine.creator import Refused
 from engine.order_state import ExecType
 from engine.tables import state_hash
 from tests.engine.world import EngineWorld
@@ -61,10 +64,12 @@ class Setting(NamedTuple):
 
 
 def _comparable(order: Order | None) -> Any:
-    """Name a command's leg by its symbol: the engine numbers a book's instruments, the reference a creator's."""
+    """Name a command's order by its symbol alone: the engine numbers a book's instruments and batches of commands, the reference a
+    creator's and single ones.
+    """
     if order is None or order.key.cause_kind != COMMAND:
         return order
-    return replace(order, key=order.key._replace(leg=-1))
+    return replace(order, key=order.key._replace(cause_number=-1, leg=-1))
 
 
 def _sorted(orders: list[Order]) -> list[Order]:
@@ -106,19 +111,9 @@ class Pair:
         return self.reference.sleeve(*pair).status if pair in self._followed else "ended"
 
     def _follow(self, sleeve: Sleeving) -> None:
-        account, creator, *rest = sleeve
-        pair = f"a{account}", f"c{creator % len(self._setting.creators)}"
+        pair = f"a{sleeve.account}", f"c{sleeve.creator % len(self._setting.creators)}"
         if self._status(pair) == "ended":
-            names = (
-                "cash",
-                "mode",
-                "ratio",
-                "amount",
-                "max_order_notional",
-                "max_position_weight",
-                "allow_short",
-            )
-            self._both("follow", *pair, **dict(zip(names, rest, strict=True)))
+            self._both("follow", *pair, **self._terms_of(sleeve))
             self._followed.append(pair)
 
     # Steps.
@@ -287,6 +282,46 @@ class Pair:
             pair = self._followed[step.a % len(self._followed)]
             if self._status(pair) == "active":
                 self._both("unfollow", *pair)
+
+    def _bulk(self, step: Step) -> None:
+        """End and begin subscriptions in one batch, some of them more than once: as if each command had come alone."""
+        commands: list[AccountCommand] = []
+        expected = []
+        for number, sleeve in enumerate(self._setting.sleeves * 2):
+            pair = f"a{sleeve.account}", f"c{sleeve.creator % len(self._setting.creators)}"
+            if not (step.b >> number) & 1 or pair not in self._followed:
+                continue
+            status, name = self._status(pair), f"bulk-{len(self._followed)}-{len(commands)}-{step}"
+            name = name.translate(str.maketrans("", "", "()= ,'"))[:64]
+            if status == "ended":
+                commands.append(self._follow_command(name, pair, sleeve))
+                self.reference.follow(*pair, **self._terms_of(sleeve))
+            else:
+                commands.append(Unfollow(name, *pair))
+                if status == "active":
+                    self.reference.unfollow(*pair)
+            expected.append(status)
+        if commands:
+            answers = self.engine.decide_commands(commands)
+            refused = [isinstance(answer, Refused) for answer in answers]
+            assert refused == [status == "ending" for status in expected]
+
+    @staticmethod
+    def _terms_of(sleeve: Sleeving) -> dict[str, Any]:
+        names = (
+            "cash",
+            "mode",
+            "ratio",
+            "amount",
+            "max_order_notional",
+            "max_position_weight",
+            "allow_short",
+        )
+        return {name: getattr(sleeve, name) for name in names}
+
+    @staticmethod
+    def _follow_command(name: str, pair: tuple[str, str], sleeve: Sleeving) -> Follow:
+        return Follow(name, *pair, **{**Pair._terms_of(sleeve), "mode": Mode[sleeve.mode.upper()]})
 
     def _follow_again(self, step: Step) -> None:
         if self._setting.sleeves:

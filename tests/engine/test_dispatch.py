@@ -7,9 +7,8 @@ import numpy as np
 import pytest
 
 from engine.blocks import AccountsRegistered, CancelsSubmitted, OrdersSubmitted
-from engine.book import OrderKey
 from engine.dispatch import MESSAGE_ORDERS_MAX, TURN_ORDERS, DispatchQueue
-from engine.identity import CauseKind
+from engine.identity import CauseKind, OrderKey
 from engine.outgoing import Outgoing, orders_count
 
 Row = tuple[int, OrderKey, int]

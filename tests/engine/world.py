@@ -12,16 +12,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.blocks import ExecutionsReported, decode_block, encode_block
-from engine.book import Book, Mode, OrderKey, Slot
+from engine.book import Book, Mode, Slot
 from engine.book import Status as SubscriptionStatus
-from engine.commands import CommandBatch, Follow, OpenAccount, Unfollow
+from engine.commands import AccountCommand, CommandBatch, Follow, OpenAccount, Unfollow
 from engine.creator import CreatorShard, FillInput, InstrumentTerms, MarkInput, Refused
 from engine.decide import decide_due, decide_part, learn, parts_of, position_of
 from engine.disposition import Disposition
 from engine.events import CancelsRequested, FillApplied, SignalDecided
 from engine.follower import FollowerShard
 from engine.frame import NO_ROW, Cursor, ShardKey, ShardKind, Source
-from engine.identity import CauseKind
+from engine.identity import CauseKind, OrderKey
 from engine.order_state import ExecType
 from engine.orders import OrderBlock
 from engine.reports import Unmatched, decide_reports
@@ -168,7 +168,7 @@ class EngineWorld:
         max_position_weight: int = 0,
         allow_short: bool = False,
     ) -> None:
-        commands: list[OpenAccount | Follow | Unfollow] = []
+        commands: list[AccountCommand] = []
         if self.followers.live.account_ids.find(account) is None:
             commands.append(OpenAccount(f"open-{account}", account, BROKER))
         self._commands += 1
@@ -192,16 +192,21 @@ class EngineWorld:
         self._commands += 1
         self.command([Unfollow(f"unfollow-{self._commands}", account, creator)])
 
-    def command(self, commands: list[OpenAccount | Follow | Unfollow]) -> list[Any]:
+    def command(self, commands: list[AccountCommand]) -> list[Any]:
+        """Decide commands that none refuses in one frame. Returns: the answers."""
+        answers = self.decide_commands(commands)
+        assert not [answer for answer in answers if isinstance(answer, Refused)], answers
+        return answers
+
+    def decide_commands(self, commands: list[AccountCommand]) -> list[Any]:
         """Decide commands in one frame, and again as repeats, which must change nothing. Returns: the answers."""
         answers = self._command(commands)
-        assert not [answer for answer in answers if isinstance(answer, Refused)], answers
         frames = len(self.followers.frames)
         assert self._command(commands) == answers
         assert len(self.followers.frames) == frames, "a repeated command changes nothing"
         return answers
 
-    def _command(self, commands: list[OpenAccount | Follow | Unfollow]) -> list[Any]:
+    def _command(self, commands: list[AccountCommand]) -> list[Any]:
         batch = CommandBatch(
             self.followers.live, creator_shards=1, follower_shards=1, brokers=frozenset({BROKER})
         )

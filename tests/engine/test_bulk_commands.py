@@ -1,0 +1,172 @@
+"""Commands in bulk: decided in columns, answered one by one, as if each had come alone (P1, P2)."""
+
+from typing import Any
+
+import numpy as np
+
+from engine.commands import AccountCommand, CommandBatch, Follow, Followed, OpenAccount, Unfollow, Unfollowed
+from engine.creator import Refused
+from engine.events import (
+    CancelsRequested,
+    FollowUpsQueued,
+    OrdersPlaced,
+    SubscriptionsEnded,
+    SubscriptionsEnding,
+)
+from engine.identity import CauseKind, OrderKey
+from engine.sizing import Terms
+from tests.engine.world import BROKER, EngineWorld
+from tests.reference.values import CANCELED
+from tests.reference.world import execute_all
+
+COUNT = 200
+MULTIPLIER = 2
+
+
+def followed(*, slots: int = 3) -> EngineWorld:
+    """Many accounts that hold every instrument of one creator."""
+    world = EngineWorld()
+    for number in range(slots):
+        world.list_instrument(f"S{number}", lot=1, min_notional=0)
+    world.open_creator("carla", cash=10**12)
+    world.command([OpenAccount(f"open-{number}", f"a{number}", BROKER) for number in range(COUNT)])
+    world.command([follow(number) for number in range(COUNT)])
+    for number in range(slots):
+        world.fill("carla", f"S{number}", 1, 10**8, 10**6)
+    return world
+
+
+def follow(number: int, name: str = "follow") -> Follow:
+    return Follow(f"{name}-{number}", f"a{number}", "carla", 10**10, MULTIPLIER)
+
+
+def unfollow(number: int, name: str = "unfollow") -> Unfollow:
+    return Unfollow(f"{name}-{number}", f"a{number}", "carla")
+
+
+def decided(
+    world: EngineWorld, commands: list[AccountCommand], **settings: int
+) -> tuple[list[Any], list[Any]]:
+    """Decide commands in one batch. Returns: events and answers."""
+    shard = world.followers.live
+    batch = CommandBatch(shard, creator_shards=1, follower_shards=1, brokers=frozenset({BROKER}), **settings)
+    events: list[Any] = []
+    answers: list[Any] = []
+    for each in batch.decide(commands, Terms(), world.time):
+        if hasattr(each, "TAG"):
+            shard.apply_event(each)
+            events.append(each)
+        else:
+            answers.append(each)
+    return events, answers
+
+
+def kinds(events: list[Any]) -> list[type]:
+    return [type(event) for event in events]
+
+
+def test_many_unfollows_are_one_ending_and_one_event_of_orders_for_each_instrument() -> None:
+    world = followed()
+    execute_all(world)
+    events, answers = decided(world, [unfollow(number) for number in range(COUNT)])
+    assert kinds(events) == [SubscriptionsEnding, *[OrdersPlaced] * 3]
+    assert [answer.subscription for answer in answers] == list(range(COUNT))
+    assert all(event.quantities.tolist() == [10**8] * COUNT for event in events[1:])
+
+
+def test_many_unfollows_with_open_entries_cancel_them_in_columns_first() -> None:
+    world = followed()
+    events, _ = decided(world, [unfollow(number) for number in range(COUNT)])
+    assert kinds(events) == [SubscriptionsEnding, *[CancelsRequested, FollowUpsQueued] * 3]
+    assert all(len(event.subscriptions) == COUNT for event in events)
+
+
+def test_unfollows_of_several_creators_and_of_nothing_share_a_batch() -> None:
+    world = EngineWorld()
+    for creator in ("carla", "dana"):
+        world.open_creator(creator, cash=10**9)
+    world.command([OpenAccount("open", "ann", BROKER)])
+    for creator in ("carla", "dana"):
+        world.command([Follow(f"follow-{creator}", "ann", creator, 10**9)])
+    commands: list[AccountCommand] = [
+        Unfollow("u-0", "ann", "dana"),
+        Unfollow("u-1", "ann", "dana"),
+        Unfollow("u-2", "bob", "carla"),
+        Unfollow("u-3", "ann", "carla"),
+        Unfollow("u-0", "ann", "dana"),
+    ]
+    events, answers = decided(world, commands)
+    assert kinds(events) == [SubscriptionsEnding, *[SubscriptionsEnded] * 2]
+    assert [type(answer) for answer in answers] == [Unfollowed, Refused, Refused, Unfollowed, Unfollowed]
+    assert answers[4] == answers[0]
+    assert [answer.reason for answer in answers[1:3]] == ["unknown_subscription", "unknown_account"]
+
+
+def test_commands_on_one_account_in_one_batch_keep_their_order() -> None:
+    world = EngineWorld()
+    world.open_creator("carla", cash=10**9)
+    commands: list[AccountCommand] = [
+        Unfollow("u-0", "ann", "carla"),
+        OpenAccount("open", "ann", BROKER),
+        Unfollow("u-1", "ann", "carla"),
+        Follow("f-1", "ann", "carla", 10**9),
+        Unfollow("u-2", "ann", "carla"),
+        Follow("f-2", "ann", "carla", 10**9),
+        Follow("f-3", "ann", "carla", 10**9),
+    ]
+    _, answers = decided(world, commands)
+    assert [getattr(answer, "reason", "") for answer in answers] == [
+        "unknown_account", "", "unknown_subscription", "", "", "", "subscription_exists",
+    ]  # fmt: skip
+    assert [answer.subscription for answer in answers if isinstance(answer, Followed)] == [0, 1]
+
+
+def test_a_batch_is_decided_in_runs_that_a_caller_may_send_between() -> None:
+    world = followed()
+    execute_all(world)
+    commands: list[AccountCommand] = [unfollow(number) for number in range(COUNT)]
+    events, _ = decided(world, commands, rows_max=200)
+    runs = [event for event in events if isinstance(event, SubscriptionsEnding)]
+    assert [len(run.subscriptions) for run in runs] == [50] * 4
+    assert [run.cause for run in runs] == [1, 2, 3, 4]
+    assert {(event.cause_number, event.leg) for event in events if isinstance(event, OrdersPlaced)} == {
+        (cause, leg) for cause in (1, 2, 3, 4) for leg in range(3)
+    }
+
+
+def test_cancels_answered_one_by_one_leave_few_blocks_and_no_follow_up() -> None:
+    """One report each, as JSON brokers send them: what a look-up passes must not grow with their number."""
+    world = followed(slots=1)
+    world.command([unfollow(number) for number in range(COUNT) if number % 2])
+    execute_all(world)
+    world.command([unfollow(number) for number in range(COUNT) if not number % 2])
+    for order in world.open_orders():
+        if order.is_cancelling:
+            world.execute(order, order.remaining // 2, 10**6)
+            world.end(order, CANCELED)
+    shard = world.followers.live
+    (slot,) = shard.books[0].slots
+    assert not slot.follow_ups
+    cause = OrderKey(CauseKind.COMMAND, 0, 1, 0, 1)
+    blocks = shard.orders.blocks(cause)
+    assert sum(len(block.rows) for block in blocks) == COUNT // 2
+    assert len(blocks) <= np.log2(COUNT)
+    execute_all(world)
+    assert shard.orders.count == 0
+    assert {world.sleeve(f"a{number}", "carla").status for number in range(COUNT)} == {"ended"}
+    world.check()
+
+
+def test_exits_rejected_one_by_one_are_tried_again_together() -> None:
+    world = followed(slots=1)
+    execute_all(world)
+    world.fill("carla", "S0", -1, 10**8, 10**6)
+    for order in world.open_orders():
+        world.end(order, "rejected")
+        world.time += 1
+    frames = len(world.followers.frames)
+    world.advance(2 * 10**9)
+    assert len(world.followers.frames) == frames + 1
+    (block,) = world.followers.live.orders.blocks(OrderKey(CauseKind.SIGNAL, 0, 2, 0, 1))
+    assert len(block.rows) == COUNT
+    world.check()
