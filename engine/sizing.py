@@ -357,7 +357,7 @@ def size_decrease(book: Book, slot: Slot, leg: Leg, rows: slice) -> Decisions:
 
 def decide_exit(run: _Run, out: Decisions, *, to_flat: bool | Mask) -> None:
     """Order what the undecided rows hold beyond their targets; nothing is opened or added. `run.side` is
-    the position's.
+    the position's: what is still held of the other side is an exit of an earlier cause, which is tried again for that one.
     """
     disposition, held = out.disposition, _held(run)
     excess = held - out.target
@@ -376,7 +376,7 @@ def decide_exit(run: _Run, out: Decisions, *, to_flat: bool | Mask) -> None:
             against |= run.waiting
         _skip(disposition, against, Disposition.NETTED)
     if not all_of(quantity != 0):
-        _skip(disposition, (run.position == 0) & (run.open == 0), Disposition.NO_POSITION)
+        _skip(disposition, (run.position <= 0) & (held == 0), Disposition.NO_POSITION)
         _skip(disposition, quantity == 0, Disposition.BELOW_LOT)
     if not any_of(disposition):
         disposition.fill(Disposition.ORDERED)

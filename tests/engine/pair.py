@@ -140,8 +140,6 @@ class Pair:
         price = self._price(symbol, step.c // 24)
         if self.engine.would_refuse(creator, symbol, side, quantity, price):
             return
-        if side * held < 0 and quantity >= abs(held) and self._is_behind(creator, symbol, held):
-            return
         decided, expected = self._both(
             "fill", creator, symbol, side, quantity, price, age=age, order_quantity=order_quantity
         )
@@ -151,19 +149,6 @@ class Pair:
         ]
         legs = {decision.leg for decision in decided}
         assert len(decided) == len(active) * max(len(legs), 1 if active else 0), "P2: one disposition each"
-
-    def _is_behind(self, creator: str, symbol: str, held: int) -> bool:
-        """Say whether some follower still has the side that its creator left before: an exit that is to be tried again.
-
-        When the creator leaves the other side as well, the engine lets that further attempt close it (or the new open leg use it), the
-        reference closes it at once as an order of the signal, against the leg's side. DESIGN section 7 settles neither.
-        """
-        state = self.reference.book.state()
-        return any(
-            (position.position + position.open) * held < 0
-            for (_, of, traded), position in state.positions.items()
-            if (of, traded) == (creator, symbol)
-        )
 
     def _price(self, symbol: str, choice: int) -> int:
         old = self._prices.get(symbol, self._setting.price)

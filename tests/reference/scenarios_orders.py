@@ -295,6 +295,32 @@ def a_further_attempt_never_buys(world: World) -> None:
     stage.expect_holding("5.5", "5")
 
 
+def an_exit_to_be_tried_again_outlives_the_creators_other_side(world: World) -> None:
+    stage = _stage(world)
+    stage.buys("50", "100")
+    execute_all(world)
+    assert stage.sells("80", "100") == ["ordered", "short_not_allowed"]
+    world.end(stage.order(), REJECTED)
+    # The creator covers a short that the follower never had; its own long is closed for the cause that began that.
+    assert stage.buys("30", "100") == ["no_position"]
+    assert world.open_orders() == []
+    world.advance(SECOND)
+    stage.expect_order(SELL, "5", "0", is_exit=True, attempt=1)
+
+
+def an_exit_to_be_tried_again_serves_the_way_back_across_zero(world: World) -> None:
+    stage = _stage(world)
+    stage.buys("50", "100")
+    execute_all(world)
+    stage.sells("80", "100")
+    world.end(stage.order(), REJECTED)
+    # t = 2 of the 5 still held: nothing to buy, and only 3 to sell.
+    assert stage.buys("50", "100") == ["no_position", "below_lot"]
+    stage.expect_holding("2", "5")
+    world.advance(SECOND)
+    stage.expect_order(SELL, "3", "0", is_exit=True, attempt=1)
+
+
 def unfollow_closes_everything(world: World) -> None:
     stage = _stage(world)
     stage.buys("50", "100")
@@ -404,6 +430,8 @@ ORDERS: list[Scenario] = [
     a_further_attempt_sees_later_signals,
     a_further_attempt_without_need_is_dropped,
     a_further_attempt_never_buys,
+    an_exit_to_be_tried_again_outlives_the_creators_other_side,
+    an_exit_to_be_tried_again_serves_the_way_back_across_zero,
     unfollow_closes_everything,
     unfollow_without_positions_ends_at_once,
     unfollow_cancels_open_entries_first,
