@@ -16,6 +16,7 @@ import numpy as np
 import structlog
 
 from actors.committer import Committer, Output
+from actors.event_time import EventTime
 from actors.heads import ShardHead, cursor_heads, publish_head
 from actors.journal_writer import JournalWriter, ShardLostError, persist
 from actors.ports import Bus, Clock, Feed, Journal, Request, Snapshots, Streams, Subscription, Wire
@@ -103,6 +104,7 @@ class ShardCore:
             seconds_every=settings.snapshot_seconds_every,
         )
         self.is_deciding = False
+        self._event_time = EventTime()
         self._told_cursors: dict[tuple[Source, int], Cursor] = {}
         self._told_s = 0.0
         self._telling: asyncio.Task[None] | None = None
@@ -175,8 +177,10 @@ class ShardCore:
 
     def event_time_ns(self, inputs_ns: int = 0) -> int:
         """Tell the time that the next frame is stamped with: it never goes back."""
-        now = inputs_ns if self.settings.uses_event_clock else self.ports.clock.now_ns()
-        return max(self.writer.event_time_ns, now)
+        last = self.writer.event_time_ns
+        if self.settings.uses_event_clock:
+            return max(last, inputs_ns)
+        return self._event_time.at(self.ports.clock.now_ns(), last)
 
     async def arrivals(self) -> None:
         """Wait until something has arrived, or a tick has passed."""

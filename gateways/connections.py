@@ -1,13 +1,12 @@
 """Connecting a host to the outside: one NATS connection, one Postgres pool, the JSON wire, the wall clock."""
 
-import time
-
 import msgspec
 
 from actors.host import Connected
 from actors.journal_writer import persist
 from actors.ports import Broker
 from actors.shard import Ports
+from gateways.clock import WallClock
 from gateways.json_wire import JsonWire
 from gateways.nats_broker import NatsBroker
 from gateways.nats_bus import NatsBus
@@ -26,14 +25,6 @@ class ConnectionOptions(msgspec.Struct, frozen=True, kw_only=True):
     """Where snapshots are kept."""
     brokers: tuple[str, ...] = ()
     """Names of the brokers, in the order of their gateway shards."""
-
-
-class WallClock:
-    """The machine's clock."""
-
-    def now_ns(self) -> int:
-        """Tell the time in ns since the epoch."""
-        return time.time_ns()
 
 
 async def connect(options: ConnectionOptions) -> Connected:
