@@ -236,6 +236,9 @@ class InstrumentLimits(msgspec.Struct, frozen=True, kw_only=True):
     min_notional: Annotated[
         str | None, Meta(description="Smallest notional of an increase in this instrument, decimal text.")
     ] = None
+    denied: Annotated[
+        bool, Meta(description="Whether to skip every increase in this instrument; exits go on.")
+    ] = False
 
 
 class InstrumentOptions(msgspec.Struct, frozen=True, kw_only=True):

@@ -63,6 +63,7 @@ def shard_settings(config: Config) -> ShardSettings:
             entry_window_ns=engine.entry_window_s * NS_PER_S,
             slippage_cap=engine.slippage_cap_micros,
             fee_rate=max((broker.fee_rate_micros for broker in config.brokers.values()), default=0),
+            denied=frozenset(symbol for symbol, limits in instruments.overrides.items() if limits.denied),
         ),
         default_instrument=default,
         instruments={

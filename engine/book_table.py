@@ -25,6 +25,8 @@ SHARED: dict[str, np.dtype[Any]] = {
     "short_proceeds": np.dtype(np.int64),
     "until_frame": np.dtype(np.int64),
     "end_command": np.dtype(np.int64),
+    "pause_command": np.dtype(np.int64),
+    "resume_command": np.dtype(np.int64),
 }
 _SHARED_FIRST = len(WIDE)
 _NARROW_FIRST = _SHARED_FIRST + len(SHARED)

@@ -1,4 +1,4 @@
-"""What a follower shard does about commands: open accounts, follow, unfollow; many at once, each answered in its place.
+"""What a follower shard does about commands: open accounts, follow, unfollow, pause, resume; many at once, each answered in its place.
 
 A command is the same command when its id is the same: what it did is found again and answered again, never done twice.
 """
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from engine.book import Book, Mode, Status
 from engine.creator import Refused
 from engine.ending import Ending, end_subscriptions
-from engine.events import AccountsOpened, SubscriptionsOpened
+from engine.events import AccountsOpened, SubscriptionsOpened, SubscriptionsPaused, SubscriptionsResumed
 from engine.follower import NOTHING, FollowerShard
 from engine.frame import Source
 from engine.identity import shard_of
@@ -64,7 +64,23 @@ class Unfollow(msgspec.Struct, frozen=True, tag="unfollow"):
     creator_id: str
 
 
-AccountCommand = OpenAccount | Follow | Unfollow
+class Pause(msgspec.Struct, frozen=True, tag="pause"):
+    """Take no increases for a subscription; its exits go on."""
+
+    command_id: str
+    account_id: str
+    creator_id: str
+
+
+class Resume(msgspec.Struct, frozen=True, tag="resume"):
+    """Take increases for a paused subscription again."""
+
+    command_id: str
+    account_id: str
+    creator_id: str
+
+
+AccountCommand = OpenAccount | Follow | Unfollow | Pause | Resume
 
 
 class CreatorOpened(NamedTuple):
@@ -94,6 +110,18 @@ class Unfollowed(NamedTuple):
     until_frame: int
 
 
+class Paused(NamedTuple):
+    """Answer: the subscription takes no increases."""
+
+    subscription: int
+
+
+class Resumed(NamedTuple):
+    """Answer: the subscription takes increases."""
+
+    subscription: int
+
+
 class Elsewhere(NamedTuple):
     """Not answered here: the account lives in a shard of its own, `shard`, and trades at `broker`."""
 
@@ -101,7 +129,7 @@ class Elsewhere(NamedTuple):
     broker: str
 
 
-Answer = CreatorOpened | AccountOpened | Followed | Unfollowed | Refused | Elsewhere
+Answer = CreatorOpened | AccountOpened | Followed | Unfollowed | Paused | Resumed | Refused | Elsewhere
 
 
 _Pair = tuple[int, int, int]
@@ -128,6 +156,7 @@ class CommandBatch:
         self._follows: dict[_Pair, tuple[Follow, int, int]] = {}
         self._unfollows: dict[_Pair, Ending] = {}
         self._ending_rows = 0
+        self._pauses: dict[_Pair, tuple[type[Pause | Resume], int, int]] = {}
         self._given_away = 0
 
     def decide(self, commands: list[AccountCommand], terms: Terms, event_time_ns: int) -> Iterator[Any]:
@@ -139,26 +168,38 @@ class CommandBatch:
                 yield self._open(command)
             elif isinstance(command, Follow):
                 yield self._follow(command)
+            elif isinstance(command, Pause | Resume):
+                yield self._pause(command)
             else:
                 yield self._unfollow(command)
         yield from self._flush(terms, event_time_ns)
 
     def _needs_applied(self, command: AccountCommand) -> bool:
-        """Say whether a command is about a subscription that one gathered before it begins or ends."""
+        """Say whether a command is about a subscription that one gathered before it, of another kind or a pause, changes."""
         if isinstance(command, OpenAccount):
             return False
-        others = self._unfollows if isinstance(command, Follow) else self._follows
-        if not others:
+        gathered: list[dict[_Pair, Any]] = [self._follows, self._unfollows, self._pauses]
+        if isinstance(command, Follow):
+            gathered = [self._unfollows]
+        elif isinstance(command, Unfollow):
+            gathered = [self._follows]
+        if not any(gathered):
             return False
+        account, creator_shard, creator = *self._account(command.account_id)[:1], *self._creator(command)
+        return any((account, creator_shard, creator) in pairs for pairs in gathered)
+
+    def _creator(self, command: Follow | Unfollow | Pause | Resume) -> tuple[int, int]:
+        """Find a command's creator. Returns: its shard and its number there, -1 where it is not known."""
         creator_shard = shard_of(command.creator_id, self._creator_shards)
-        creator = self._shard.creators.get((creator_shard, command.creator_id), -1)
-        return (self._account(command.account_id)[0], creator_shard, creator) in others
+        return creator_shard, self._shard.creators.get((creator_shard, command.creator_id), -1)
 
     def _flush(self, terms: Terms, event_time_ns: int) -> Iterator[Any]:
         if self._accounts:
             yield self._flush_accounts()
         if self._follows:
             yield self._flush_follows()
+        if self._pauses:
+            yield from self._flush_pauses()
         if self._unfollows:
             yield from self._flush_unfollows(terms, event_time_ns)
 
@@ -197,6 +238,12 @@ class CommandBatch:
         return Refused(
             "account_exists",
             f"account {command.account_id}: expected an id not yet open, found it open by another command",
+        )
+
+    @staticmethod
+    def _unknown_account(command: AccountCommand) -> Refused:
+        return Refused(
+            "unknown_account", f"account_id: expected an open account, found {command.account_id!r}"
         )
 
     def _account(self, account_id: str) -> tuple[int | None, int]:
@@ -246,14 +293,11 @@ class CommandBatch:
         shard = self._shard
         account, home = self._account(command.account_id)
         if account is None:
-            return Refused(
-                "unknown_account", f"account_id: expected an open account, found {command.account_id!r}"
-            )
+            return self._unknown_account(command)
         if home != shard.shard:
             return Elsewhere(home, self._broker_of(command.account_id, account))
-        creator_shard = shard_of(command.creator_id, self._creator_shards)
-        creator = shard.creators.get((creator_shard, command.creator_id))
-        if creator is None:
+        creator_shard, creator = self._creator(command)
+        if creator < 0:
             return Refused(
                 "unknown_creator", f"creator_id: expected an open creator, found {command.creator_id!r}"
             )
@@ -325,17 +369,18 @@ class CommandBatch:
 
     # Unfollowing.
 
-    def _unfollow(self, command: Unfollow) -> Answer:
-        shard, wanted = self._shard, hash_64(command.command_id)
+    def _pair(self, command: Unfollow | Pause | Resume) -> _Pair | Refused | Elsewhere:
         account, home = self._account(command.account_id)
         if account is None:
-            return Refused(
-                "unknown_account", f"account_id: expected an open account, found {command.account_id!r}"
-            )
-        if home != shard.shard:
+            return self._unknown_account(command)
+        if home != self._shard.shard:
             return Elsewhere(home, self._broker_of(command.account_id, account))
-        creator_shard = shard_of(command.creator_id, self._creator_shards)
-        key = account, creator_shard, shard.creators.get((creator_shard, command.creator_id), -1)
+        return account, *self._creator(command)
+
+    def _unfollow(self, command: Unfollow) -> Answer:
+        wanted, key = hash_64(command.command_id), self._pair(command)
+        if isinstance(key, Refused | Elsewhere):
+            return key
         pending = self._unfollows.get(key)
         if pending is not None and pending.command == wanted:
             return Unfollowed(pending.subscription, pending.until_frame)
@@ -348,14 +393,46 @@ class CommandBatch:
         for book, row in held:
             if book.subscriptions["status"][row] < Status.ENDING and pending is None:
                 number = int(book.subscriptions["subscription"][row])
-                self._unfollows[key] = Ending(number, self._next_frame(creator_shard), wanted)
+                self._unfollows[key] = Ending(number, self._next_frame(key[1]), wanted)
                 self._ending_rows += 1 + len(book.slots)
-                return Unfollowed(number, self._next_frame(creator_shard))
+                return Unfollowed(number, self._next_frame(key[1]))
+        return self._no_subscription(command)
+
+    @staticmethod
+    def _no_subscription(command: Unfollow | Pause | Resume) -> Refused:
         return Refused(
             "unknown_subscription",
-            f"account {command.account_id}: expected a subscription to {command.creator_id}, found none to end",
+            f"account {command.account_id}: expected a subscription to {command.creator_id}, found none that goes on",
         )
 
     def _flush_unfollows(self, terms: Terms, event_time_ns: int) -> Iterator[Any]:
         endings, self._unfollows, self._ending_rows = list(self._unfollows.values()), {}, 0
         yield from end_subscriptions(self._shard, endings, terms, event_time_ns)
+
+    # Pausing and resuming.
+
+    def _pause(self, command: Pause | Resume) -> Answer:
+        wanted, key = hash_64(command.command_id), self._pair(command)
+        if isinstance(key, Refused | Elsewhere):
+            return key
+        column, answer = (
+            ("pause_command", Paused) if isinstance(command, Pause) else ("resume_command", Resumed)
+        )
+        held = list(self._subscriptions(*key))
+        # A repeated command is answered as before; what has been commanded since stands.
+        for book, row in held:
+            if int(book.subscriptions[column][row]) == wanted:
+                return answer(int(book.subscriptions["subscription"][row]))
+        for book, row in held:
+            if book.subscriptions["status"][row] < Status.ENDING:
+                number = int(book.subscriptions["subscription"][row])
+                self._pauses[key] = type(command), number, wanted
+                return answer(number)
+        return self._no_subscription(command)
+
+    def _flush_pauses(self) -> Iterator[SubscriptionsPaused | SubscriptionsResumed]:
+        gathered, self._pauses = list(self._pauses.values()), {}
+        for kind, event in ((Pause, SubscriptionsPaused), (Resume, SubscriptionsResumed)):
+            columns = np.array([[number, wanted] for of, number, wanted in gathered if of is kind], np.int64)
+            if len(columns):
+                yield event(columns[:, 0].copy(), columns[:, 1].copy())

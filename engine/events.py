@@ -313,6 +313,24 @@ class ExecutionsApplied:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class SubscriptionsPaused:
+    """Subscriptions take no increases from here on; exits go on. `commands` are 64-bit hashes of the command ids."""
+
+    TAG: ClassVar[int] = 35
+    subscriptions: Column
+    commands: Column
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SubscriptionsResumed:
+    """Paused subscriptions take increases again."""
+
+    TAG: ClassVar[int] = 36
+    subscriptions: Column
+    commands: Column
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class BlocksAnswered:
     """A broker took orders: every follower frame up to the head's ORDERS cursor is out of the gateway's
     hands.
@@ -363,6 +381,8 @@ EVENT_TYPES = tags(
     CancelsRequested,
     FollowUpsQueued,
     ExecutionsApplied,
+    SubscriptionsPaused,
+    SubscriptionsResumed,
     BlocksAnswered,
     OrdersWithdrawn,
 )

@@ -30,6 +30,8 @@ from engine.events import (
     SubscriptionsEnded,
     SubscriptionsEnding,
     SubscriptionsOpened,
+    SubscriptionsPaused,
+    SubscriptionsResumed,
 )
 from engine.execution_ids import ExecutionIds
 from engine.follow_ups import FollowUp
@@ -106,6 +108,8 @@ class FollowerShard:
                 self._apply_subscriptions(event)
             case SubscriptionsEnding():
                 self._apply_ending(event)
+            case SubscriptionsPaused() | SubscriptionsResumed():
+                self._apply_paused(event)
             case SubscriptionsEnded():
                 for book, rows, _ in self.by_book(event.subscriptions):
                     self._changing(book)
@@ -230,6 +234,17 @@ class FollowerShard:
             for slot in book.slots:
                 slot.target[rows] = 0
         self.next_cause = max(self.next_cause, event.cause + 1)
+
+    def _apply_paused(self, event: SubscriptionsPaused | SubscriptionsResumed) -> None:
+        status, column = (
+            (Status.PAUSED, "pause_command")
+            if isinstance(event, SubscriptionsPaused)
+            else (Status.ACTIVE, "resume_command")
+        )
+        for book, rows, which in self.by_book(event.subscriptions):
+            self._changing(book)
+            book.set_status(rows, status)
+            book.subscriptions.own(column)[rows] = event.commands[which]
 
     def _apply_signal(self, event: SignalDecided) -> None:
         book = self.book(event.creator_shard, event.creator)

@@ -12,6 +12,8 @@ from engine.commands import (
     Elsewhere,
     Followed,
     OpenCreator,
+    Paused,
+    Resumed,
     Unfollowed,
 )
 from engine.creator import FillInput, MarkInput, Refused
@@ -112,6 +114,8 @@ class JsonWire:
                 return wire.encode_ok(
                     command_id=command.command_id, subscription=subscription, until_frame=until_frame
                 )
+            case Paused(subscription) | Resumed(subscription):
+                return wire.encode_ok(command_id=command.command_id, subscription=subscription)
             case Elsewhere():
                 raise AssertionError("a command for another shard is answered there")
 

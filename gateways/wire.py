@@ -1,6 +1,6 @@
 """The wire format's public face: what actors, the command line and brokers written in Python use of it. Documented in PROTOCOL.md."""
 
-from engine.commands import AccountCommand, Follow, OpenAccount, OpenCreator, Unfollow
+from engine.commands import AccountCommand, Follow, OpenAccount, OpenCreator, Pause, Resume, Unfollow
 from gateways.wire_commands import (
     MODES,
     Answer,
@@ -26,6 +26,8 @@ __all__ = [
     "Mark",
     "OpenAccount",
     "OpenCreator",
+    "Pause",
+    "Resume",
     "Unfollow",
     "WireError",
     "decode_answer",

@@ -11,7 +11,7 @@ from msgspec import Raw
 
 from engine import units
 from engine.book import Mode
-from engine.commands import AccountCommand, Follow, OpenAccount, OpenCreator, Unfollow
+from engine.commands import AccountCommand, Follow, OpenAccount, OpenCreator, Pause, Resume, Unfollow
 from engine.identity import is_id
 from gateways.wire_fields import (
     ABSENT,
@@ -35,7 +35,7 @@ BROKER_DEFAULT = "paper"
 
 
 T = TypeVar("T")
-Command = OpenCreator | OpenAccount | Follow | Unfollow
+Command = OpenCreator | AccountCommand
 
 
 class _Limits(msgspec.Struct, forbid_unknown_fields=True):
@@ -76,11 +76,29 @@ class _UnfollowJson(msgspec.Struct, tag="unfollow", forbid_unknown_fields=True):
     account_id: str | None = None
 
 
-ACCOUNT_TYPES = "one of open_account, follow, unfollow"
+class _PauseJson(msgspec.Struct, tag="pause", forbid_unknown_fields=True):
+    command_id: str
+    creator_id: str
+    account_id: str | None = None
+
+
+class _ResumeJson(msgspec.Struct, tag="resume", forbid_unknown_fields=True):
+    command_id: str
+    creator_id: str
+    account_id: str | None = None
+
+
+_AccountJson = _OpenAccountJson | _FollowJson | _UnfollowJson | _PauseJson | _ResumeJson
+_OF_SUBSCRIPTION: list[tuple[type, type[Unfollow | Pause | Resume]]] = [
+    (_UnfollowJson, Unfollow),
+    (_PauseJson, Pause),
+    (_ResumeJson, Resume),
+]
+ACCOUNT_TYPES = "one of open_account, follow, unfollow, pause, resume"
 _NO_LIMITS = _Limits()
 _WRONG_TYPE = re.compile(r"Invalid (?:enum )?value (.*) - at `\$\.type`\Z", re.DOTALL)
 _decode_creator_command = msgspec.json.Decoder(_OpenCreatorJson)
-_decode_account_command = msgspec.json.Decoder(_OpenAccountJson | _FollowJson | _UnfollowJson)
+_decode_account_command = msgspec.json.Decoder(_AccountJson)
 
 
 def decode_command(subject: str, data: bytes) -> Command:
@@ -140,9 +158,7 @@ def _open_creator(found: _OpenCreatorJson, creator_id: str) -> OpenCreator:
     )
 
 
-def _account_command(
-    found: _OpenAccountJson | _FollowJson | _UnfollowJson, subject_account: str | None
-) -> AccountCommand:
+def _account_command(found: _AccountJson, subject_account: str | None) -> AccountCommand:
     command_id = checked_id(found.command_id, "command_id")
     if subject_account is None:
         if found.account_id is None:
@@ -153,8 +169,9 @@ def _account_command(
         account_id = subject_account
     if isinstance(found, _FollowJson):
         return _follow(found, command_id, account_id)
-    if isinstance(found, _UnfollowJson):
-        return Unfollow(command_id, account_id, checked_id(found.creator_id, "creator_id"))
+    if not isinstance(found, _OpenAccountJson):
+        command = next(command for kind, command in _OF_SUBSCRIPTION if isinstance(found, kind))
+        return command(command_id, account_id, checked_id(found.creator_id, "creator_id"))
     broker = checked_id(found.broker or BROKER_DEFAULT, "broker")
     return OpenAccount(command_id, account_id, broker, bool(found.dedicated))
 

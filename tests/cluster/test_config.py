@@ -7,6 +7,7 @@ import pytest
 from cluster.config import Config, DurabilityProfile
 from cluster.config_file import load, options, parse, read_secrets, render
 from cluster.errors import ConfigError
+from cluster.wiring import shard_settings
 
 
 def refusal(text: str) -> str:
@@ -84,6 +85,11 @@ def test_rendered_configuration_reads_back_the_same() -> None:
         "[instruments.overrides.'BRK.B']\nlot = '1'\n[engine]\nclock = 'event'"
     )
     assert parse(render(config)) == config
+
+
+def test_a_denied_symbol_reaches_the_engines_terms() -> None:
+    config = parse("[instruments.overrides.XYZ]\ndenied = true\n[instruments.overrides.ABC]\nlot = '1'")
+    assert shard_settings(config).terms.denied == {"XYZ"}
 
 
 def test_password_in_a_url_is_masked() -> None:

@@ -28,6 +28,9 @@ _WORDS = {
 }
 
 
+_GOES_ON = "active", "paused"
+
+
 class Sleeving(NamedTuple):
     """How one account follows one creator. Units: micros."""
 
@@ -145,7 +148,7 @@ class Pair:
         )
         assert _decided(decided) == _decided(expected)
         active = [
-            pair for pair in set(self._followed) if pair[1] == creator and self._status(pair) == "active"
+            pair for pair in set(self._followed) if pair[1] == creator and self._status(pair) in _GOES_ON
         ]
         legs = {decision.leg for decision in decided}
         assert len(decided) == len(active) * max(len(legs), 1 if active else 0), "P2: one disposition each"
@@ -265,8 +268,14 @@ class Pair:
     def _unfollow(self, step: Step) -> None:
         if self._followed:
             pair = self._followed[step.a % len(self._followed)]
-            if self._status(pair) == "active":
+            if self._status(pair) in _GOES_ON:
                 self._both("unfollow", *pair)
+
+    def _pause(self, step: Step) -> None:
+        if self._followed:
+            pair = self._followed[step.a % len(self._followed)]
+            if self._status(pair) in _GOES_ON:
+                self._both("pause", *pair, is_paused=self._status(pair) == "active")
 
     def _bulk(self, step: Step) -> None:
         """End and begin subscriptions in one batch, some of them more than once: as if each command had come alone."""
@@ -283,7 +292,7 @@ class Pair:
                 self.reference.follow(*pair, **self._terms_of(sleeve))
             else:
                 commands.append(Unfollow(name, *pair))
-                if status == "active":
+                if status in _GOES_ON:
                     self.reference.unfollow(*pair)
             expected.append(status)
         if commands:

@@ -17,7 +17,7 @@ _kinds = st.sampled_from(
     + ["answer_cancels"] * 3
     + ["advance"] * 3
     + ["mark"] * 2
-    + ["unfollow", "follow_again", "follow_new", "bulk", "repeat", "late", "snapshot", "crash"]
+    + ["unfollow", "follow_again", "follow_new", "bulk", "pause", "repeat", "late", "snapshot", "crash"]
 )
 _number = st.integers(0, 10_000)
 _steps = st.lists(st.builds(Step, _kinds, _number, _number, _number), min_size=8, max_size=60)

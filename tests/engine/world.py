@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from engine.blocks import ExecutionsReported, decode_block, encode_block
 from engine.book import Book, Mode, Slot
 from engine.book import Status as SubscriptionStatus
-from engine.commands import AccountCommand, CommandBatch, Follow, OpenAccount, Unfollow
+from engine.commands import AccountCommand, CommandBatch, Follow, OpenAccount, Pause, Resume, Unfollow
 from engine.creator import CreatorShard, FillInput, InstrumentTerms, MarkInput, Refused
 from engine.decide import decide_due, decide_part, learn, parts_of, position_of
 from engine.disposition import Disposition
@@ -191,6 +191,19 @@ class EngineWorld:
     def unfollow(self, account: str, creator: str) -> None:
         self._commands += 1
         self.command([Unfollow(f"unfollow-{self._commands}", account, creator)])
+
+    def pause(self, account: str, creator: str, *, is_paused: bool = True) -> None:
+        self._commands += 1
+        kind = Pause if is_paused else Resume
+        self.command([kind(f"pause-{self._commands}", account, creator)])
+
+    def deny(self, symbol: str) -> None:
+        """Change the settings: increases of an instrument are denied from here on."""
+        self._terms = self._terms._replace(denied=self._terms.denied | {symbol})
+
+    def live_again(self) -> None:
+        """Let the follower shard die and recover."""
+        self.followers.live_from_snapshot()
 
     def command(self, commands: list[AccountCommand]) -> list[Any]:
         """Decide commands that none refuses in one frame. Returns: the answers."""

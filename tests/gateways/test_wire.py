@@ -19,6 +19,8 @@ from gateways.wire import (
     Mark,
     OpenAccount,
     OpenCreator,
+    Pause,
+    Resume,
     Unfollow,
     WireError,
     decode_answer,
@@ -288,6 +290,10 @@ def test_commands_are_read_with_their_defaults() -> None:
     assert decode_command("commands.account.a1", json.dumps(unfollow).encode()) == Unfollow(
         "c2", "a1", "nancy"
     )
+    for name, expected in (("pause", Pause), ("resume", Resume)):
+        asked = json.dumps({**unfollow, "type": name}).encode()
+        assert decode_command("commands.account.a1", asked) == expected("c2", "a1", "nancy")
+        assert decode_bulk(b"[" + asked + b"]") == [expected("c2", "a1", "nancy")]
     assert decode_command(
         "commands.account.a1", b'{"type":"open_account","command_id":"c3","dedicated":true}'
     ) == OpenAccount("c3", "a1", "paper", True)
@@ -299,7 +305,7 @@ def test_commands_are_read_with_their_defaults() -> None:
 @pytest.mark.parametrize(
     ("changes", "expected"),
     [
-        ({"type": "buy"}, "type: expected one of open_account, follow, unfollow, found 'buy'"),
+        ({"type": "buy"}, "type: expected one of open_account, follow, unfollow, pause, resume, found 'buy'"),
         ({"cash": 0}, "cash: expected a number above zero"),
         ({"cash": "-1"}, "cash: expected a number above zero"),
         ({"mode": "martingale"}, "mode: expected one of proportional"),

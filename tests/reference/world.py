@@ -36,6 +36,9 @@ class World(Protocol):
     def unfollow(self, account: str, creator: str) -> None:
         """End a subscription, from the next fill on."""
 
+    def pause(self, account: str, creator: str, *, is_paused: bool = True) -> None:
+        """Stop or resume a subscription's increases."""
+
     def mark(self, symbol: str, price: int) -> None:
         """Mark an instrument now."""
 
@@ -89,6 +92,7 @@ class ReferenceWorld:
         self.list_instrument = self.book.list_instrument
         self.open_creator = self.book.open_creator
         self.follow = self.book.follow
+        self.pause = self.book.pause
         self.open_orders = self.book.open_orders
 
     def unfollow(self, account: str, creator: str) -> None:
