@@ -220,14 +220,26 @@ def after_reports(
     expired).
     """
     book, slot = block.book, block.slot
-    if block.is_exit and len(ended):
-        again = ended[~slot.follow_ups.are_waiting(ended)]
-        again = again[np.abs(slot.position[again] + slot.open[again]) > 0]
-        if len(again):
-            yield _next_attempt(block, again, event_time_ns)
+    again = _still_to_exit(block, ended)
+    if len(again):
+        yield _next_attempt(block, again, event_time_ns)
     for follow_up, chosen in slot.follow_ups.waiting_for(rows[slot.open[rows] == 0]):
         yield from _follow_up(shard, book, slot, follow_up, chosen, terms, event_time_ns)
     yield from end_finished(shard, book, rows)
+
+
+def _still_to_exit(block: OrderBlock, ended: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Name the rows among those whose orders ended that have an exit to finish.
+
+    An entry that ended may have been to buy back, or sell, what an exit of the other side had left when it was given up.
+    """
+    slot = block.slot
+    held = slot.position[ended] + slot.open[ended]
+    is_left: NDArray[np.bool_] = (held != 0) & ~slot.follow_ups.are_waiting(ended)
+    if not block.is_exit:
+        is_left = (np.sign(held) == -block.side) & ~slot.follow_ups.are_queued(ended)
+    left: NDArray[np.int64] = ended[is_left]
+    return left
 
 
 def _next_attempt(block: OrderBlock, rows: NDArray[np.int64], event_time_ns: int) -> FollowUpsQueued:

@@ -15,6 +15,7 @@ from engine.commands import AccountCommand, Follow, Unfollow
 from engine.creator import Refused
 from engine.order_state import ExecType
 from engine.tables import state_hash
+from tests.engine.invariants import demand_invariants
 from tests.engine.world import EngineWorld
 from tests.reference.values import CANCELED, COMMAND, EXPIRED, REJECTED, TRADE, Decision, Order, Position
 from tests.reference.world import ReferenceWorld
@@ -340,6 +341,7 @@ class Pair:
 
     def compare(self) -> None:
         """Compare every order, position, sleeve and portfolio (P1, P7)."""
+        demand_invariants(self.engine.followers.live)
         mine, theirs = _sorted(self.engine.open_orders()), _sorted(self.reference.open_orders())
         assert [_comparable(order) for order in mine] == [_comparable(order) for order in theirs]
         expected = self.reference.book.state()

@@ -108,6 +108,26 @@ STORIES = {
             Step("fill", 1552, 6923, 7527),
         ],
     ),
+    "an entry across zero ends after the exit that it made up for": (
+        _setting(
+            _sleeve(3, 10**12, mode="fixed_amount", amount=10**9 + 1, max_order_notional=10**9 + 3),
+            _sleeve(1, 10**9, allow_short=False),
+            instruments=[(1, 0), (7, 0)],
+            creators=[10**9 + 1],
+            part_rows=[3],
+            quantity=123_456_789,
+        ),
+        [
+            Step("fill", 418, 1989, 9380),
+            Step("fill", 7596, 3405, 7694),
+            Step("trade_many", 1923, 3719, 7443),
+            Step("fill", 7947, 5074, 7661),
+            Step("trade", 6860, 3703, 7863),
+            Step("end", 7501, 1081, 3583),
+            Step("end", 3893, 5229, 2079),
+            Step("advance", 8342, 7060, 3030),
+        ],
+    ),
 }
 
 

@@ -23,7 +23,8 @@ It imports nothing of the engine and decides what the engine must. Where the des
   time and the newest signal's marks. A holding has one follow-up; a newer one replaces it.
 - An entry that ends with remainder r lowers t to max(t - r, min(t, p+o)), mirrored for shorts, whoever ended it; p+o of the other sign
   counts as 0 here too, or a follower would aim to the other side of zero than its creator. An exit that ends with a remainder is tried
-  again as attempt + 1 after min(60 s, 1 s * 2**attempt), unless a cause waits for cancels.
+  again as attempt + 1 after min(60 s, 1 s * 2**attempt), unless a cause waits for cancels or p+o is 0. So is an entry, as an exit, that
+  ends with p+o on the other side, unless something is queued: it was to cover what an exit had left.
 - Available = cash - reserved - 2 * shorts' proceeds. Entries reserve (buys at limit and fee, shorts at the signal's price).
 - unfollow: t = 0 everywhere; leg = the instrument's slot in the creator's book; a holding with open entries, or with open orders
   against the exit, cancels them all first. It ends when it holds nothing and has nothing open.
@@ -451,7 +452,10 @@ class Reference:
         if not order.is_exit:
             target, base = order.side * holding.target, order.side * _base(holding, order.side)
             holding.target = order.side * max(target - order.remaining, min(target, base))
-        elif not holding.is_waiting:
+            is_exit_left = order.side * holding.reach < 0 and holding.follow_up is None
+        else:
+            is_exit_left = holding.reach != 0 and not holding.is_waiting
+        if is_exit_left:
             key, attempt = order.key, order.key.attempt
             cause = Cause(key.cause_kind, key.cause_number, key.leg, order.price, self.time)
             backoff = min(60 * SECOND, SECOND * 2**attempt)

@@ -321,6 +321,22 @@ def an_exit_to_be_tried_again_serves_the_way_back_across_zero(world: World) -> N
     stage.expect_order(SELL, "3", "0", is_exit=True, attempt=1)
 
 
+def an_entry_that_made_up_for_an_exit_ends_and_the_exit_is_tried_again(world: World) -> None:
+    stage = _stage(world, allow_short=True)
+    stage.buys("50", "100")
+    execute_all(world)
+    assert stage.sells("100", "100") == ["ordered", "ordered"]
+    leave, enter = world.open_orders()
+    assert leave.is_exit
+    # With the entry still open, p + o is 0: there is nothing to place for the exit.
+    world.end(leave, REJECTED)
+    world.advance(60 * SECOND)
+    world.end(enter, EXPIRED)
+    stage.expect_holding("0", "5")
+    world.advance(SECOND)
+    stage.expect_order(SELL, "5", "0", is_exit=True, leg=1, attempt=1)
+
+
 def unfollow_closes_everything(world: World) -> None:
     stage = _stage(world)
     stage.buys("50", "100")
@@ -430,6 +446,7 @@ ORDERS: list[Scenario] = [
     a_further_attempt_sees_later_signals,
     a_further_attempt_without_need_is_dropped,
     a_further_attempt_never_buys,
+    an_entry_that_made_up_for_an_exit_ends_and_the_exit_is_tried_again,
     an_exit_to_be_tried_again_outlives_the_creators_other_side,
     an_exit_to_be_tried_again_serves_the_way_back_across_zero,
     unfollow_closes_everything,
