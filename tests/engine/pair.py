@@ -132,7 +132,7 @@ class Pair:
         symbol = f"S{step.a // 8 % len(self._setting.instruments)}"
         held = self.reference.portfolio(creator).positions.get(symbol, 0)
         # Up, down in part, to flat, or across zero; some by a hundredth, some by all.
-        size = self._setting.quantity * (1 + step.b % 97) // (1 + step.b // 97 % 7)
+        size = max(self._setting.quantity * (1 + step.b % 97) // (1 + step.b // 97 % 7), 1)
         part = {0: size, 1: size, 2: abs(held) * (1 + step.b % 9) // 10, 3: abs(held), 4: abs(held) + size}
         way = step.a // 64 % 5
         quantity = part[way] or size
