@@ -175,13 +175,13 @@ async def _drained(stage: Stage, last: BrokerGatewayShardActor) -> None:
     raise AssertionError(f"expected everything answered, found {last.core.counted()}, {last.core.error}")
 
 
-@pytest.mark.parametrize("seed", range(30))
+@pytest.mark.parametrize("seed", range(15))
 @pytest.mark.parametrize("order_ids", ["refused", "looked_up", "unchecked"])
 def test_no_order_is_placed_twice_and_none_is_lost_without_a_word(order_ids: Class, seed: int) -> None:
     run(seed, order_ids, order_ids).check(order_ids)
 
 
-@pytest.mark.parametrize("seed", range(10))
+@pytest.mark.parametrize("seed", range(5))
 @pytest.mark.parametrize("order_ids", ["looked_up", "unchecked"])
 def test_an_owner_that_starts_from_a_snapshot_knows_what_left(order_ids: Class, seed: int) -> None:
     run(seed, order_ids, order_ids, snapshots_every=2).check(order_ids)
