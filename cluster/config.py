@@ -8,6 +8,8 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
+from actors.settings import OrderIds
+
 Name = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
 ShardCount = Annotated[int, Meta(ge=1, le=4096)]
 PositiveInt = Annotated[int, Meta(ge=1)]
@@ -222,6 +224,17 @@ class BrokerOptions(msgspec.Struct, frozen=True, kw_only=True):
     duplicate_executions: Annotated[
         bool, Meta(description="Whether the paper broker publishes every execution twice, to test with.")
     ] = False
+    lost_answers_ratio_micros: Annotated[
+        int,
+        Meta(ge=0, lt=MICROS, description="Share of the paper broker's answers lost, to test with, micros."),
+    ] = 0
+    order_ids: Annotated[
+        OrderIds,
+        Meta(
+            description="What the broker does with an order id it has: refused (never placed twice); looked_up (it says which it has); "
+            "unchecked (neither: orders without an answer are parked). Change it only while no order is under way."
+        ),
+    ] = OrderIds.REFUSED
     orders_per_s_max: Annotated[
         int, Meta(ge=0, description="Orders the gateway sends to this broker a second; 0 sets no limit.")
     ] = 0

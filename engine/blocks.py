@@ -120,8 +120,54 @@ class ExecutionsReported:
     text: str = ""
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class SendingRound:
+    """Second section of each block to a broker that is looked up. It refuses blocks of the same epoch and a lower round than the highest it
+    saw: so what it does not know when it is asked under a new round can never arrive any more (P9).
+    """
+
+    TAG: ClassVar[int] = 106
+    number: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class OrdersLookedUp:
+    """Asks which of some orders the broker has taken, ever."""
+
+    TAG: ClassVar[int] = 107
+    follower_shard: int
+    cause_kind: int
+    creator_shard: int
+    cause_number: int
+    leg: int
+    attempt: int
+    subscriptions: Ascending
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class OrdersKnown:
+    """Answers one OrdersLookedUp: the subscriptions of those taken."""
+
+    TAG: ClassVar[int] = 108
+    follower_shard: int
+    cause_kind: int
+    creator_shard: int
+    cause_number: int
+    leg: int
+    attempt: int
+    subscriptions: Ascending
+
+
 BLOCK_TYPES = tags(
-    GatewayEpoch, AccountsRegistered, OrdersSubmitted, CancelsSubmitted, BlockAnswered, ExecutionsReported
+    GatewayEpoch,
+    AccountsRegistered,
+    OrdersSubmitted,
+    CancelsSubmitted,
+    BlockAnswered,
+    ExecutionsReported,
+    SendingRound,
+    OrdersLookedUp,
+    OrdersKnown,
 )
 
 

@@ -105,7 +105,17 @@ class PublishConfirmed:
     numbers: Column
 
 
-RECORD_TYPES = tags(LedgerOpened, EpochSeen, AccountsFiled, OrdersTaken, CancelsTaken, PublishConfirmed)
+@dataclass(frozen=True, slots=True, eq=False)
+class RoundSeen:
+    """A look-up began a new round of the highest epoch; blocks of lower ones are refused from here on (P9)."""
+
+    TAG: ClassVar[int] = 210
+    number: int
+
+
+RECORD_TYPES = tags(
+    LedgerOpened, EpochSeen, AccountsFiled, OrdersTaken, CancelsTaken, PublishConfirmed, RoundSeen
+)
 
 
 class Record(NamedTuple):

@@ -19,6 +19,7 @@ from gateways.nats_connection import NatsConnection, NatsOptions, connect_nats
 from gateways.nats_streams import NatsStreams
 from gateways.paper_broker.core import PaperBrokerCore
 from gateways.paper_broker.ledger import FileLedger, Ledger
+from gateways.paper_broker.look_up import LostAnswers
 from gateways.paper_broker.publisher import Publish, Publisher
 from gateways.paper_broker.settings import FillSettings, PaperBrokerConfig
 
@@ -42,6 +43,7 @@ class Turns:
         self._core = core
         self._ledger = ledger
         self._settings = settings
+        self._lost = LostAnswers(settings)
         self._waiting: deque[tuple[bytes, Answer]] = deque()
         self._waiting_bytes = 0
         self._stopping = False
@@ -93,7 +95,8 @@ class Turns:
         if self._settings.execute_before_reply:
             await self._hold(self.publisher.wait_published)
         for answer, reply in answers:
-            await answer(reply)
+            if not self._lost.loses_next():
+                await answer(reply)
 
     def _take_waiting(self) -> list[tuple[Answer, bytes]]:
         answers: list[tuple[Answer, bytes]] = []
