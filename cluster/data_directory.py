@@ -14,7 +14,7 @@ import msgspec
 
 from cluster.config import Config
 from cluster.errors import ClusterError, UsageError
-from cluster.leftovers import clear_leftovers
+from cluster.leftovers import clear_leftovers, stop_run
 from cluster.run_file import DirectoryLock, RunFile
 
 FORMAT_VERSION = 1
@@ -32,7 +32,7 @@ class Identity(msgspec.Struct, frozen=True, kw_only=True):
 def opened(data: Path, config: Config) -> Iterator[RunFile]:
     """Hold a data directory for the length of a run: made or checked, locked, and cleared of a killed run's processes.
 
-    Leaving it removes run.json; everything recorded there must have been stopped by then.
+    Leaving it removes run.json; what was started for the run and still runs then, after an error, is stopped.
     Raises: UsageError when it is in use, or was made with other shard counts.
     """
     try:
@@ -48,8 +48,12 @@ def opened(data: Path, config: Config) -> Iterator[RunFile]:
         ensure_identity(data, config)
         clear_leftovers(data, stop_s_max=config.supervision.stop_s_max)
         run_file = RunFile(data)
-        yield run_file
-        run_file.remove()
+        try:
+            yield run_file
+        finally:
+            # A start or a stop that failed half way may have left what nobody holds any more.
+            stop_run(run_file.run, stop_s_max=config.supervision.stop_s_max)
+            run_file.remove()
     finally:
         lock.release()
 

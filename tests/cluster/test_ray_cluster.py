@@ -24,13 +24,13 @@ def data() -> Iterator[Path]:
     # Longer than Ray's socket paths allow, as a directory of the operator's choosing may be.
     with tempfile.TemporaryDirectory() as name:
         path = Path(name) / ("long" * 20)
-        path.mkdir()
+        (path / "logs").mkdir(parents=True)
         yield path
 
 
 def start_driver(data: Path) -> tuple[subprocess.Popen[str], int]:
     driver = subprocess.Popen(
-        [sys.executable, "-m", "tests.cluster.ray_driver", str(data)],
+        [sys.executable, "-m", "tests.cluster.ray_supervisor", str(data)],
         cwd=ROOT,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
