@@ -136,6 +136,9 @@ def _reach(data: Path, stage: Stage, seen: Seen, process: "subprocess.Popen[byte
     give_up_s = time.monotonic() + STAGE_S_MAX
     while True:
         run = _run(data)
+        if run is not None and run.supervisor.pid != process.pid:
+            # A killed one's, not yet cleared.
+            run = None
         seen.look(run)
         if stage.is_reached(data, run, seen):
             return
