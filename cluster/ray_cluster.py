@@ -228,12 +228,7 @@ async def start_ray(
     token.touch(mode=0o600)
     token.write_text(secrets.ray_token if address else credentials.ray_token)
     log_path = data / "logs" / "ray.log"
-    request = Join(
-        namespace=config.cluster.name,
-        address=address,
-        session_root="" if address else str(_session_root(data, run_file)),
-        object_store_bytes=config.ray.object_store_mib << 20,
-    )
+    request = join_request(config, _session_root(data, run_file))
     child = spawn(
         run_file,
         role=ROLE,
@@ -253,6 +248,16 @@ async def start_ray(
             raise ServerError(f"{error}; its log {log_path} ends with:\n{_tail(log_path)}") from None
         raise
     return cluster
+
+
+def join_request(config: Config, session_root: Path) -> Join:
+    """Say what the driver is to start or join."""
+    return Join(
+        namespace=config.cluster.name,
+        address=config.ray.address,
+        session_root=str(session_root),
+        object_store_bytes=config.ray.object_store_mib << 20,
+    )
 
 
 def _session_root(data: Path, run_file: RunFile) -> Path:

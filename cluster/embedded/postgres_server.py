@@ -75,7 +75,7 @@ async def start_postgres(
     port = choose_port(_port_of(credentials.postgres_url))
     address = f"127.0.0.1:{port}"
     run_file.set_address("postgres", address)
-    settings = SETTINGS | {"port": str(port), "shared_buffers": f"{config.postgres.shared_buffers_mib}MB"}
+    settings = postgres_settings(config, port)
     options = [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
     program = Program(
         name="postgres",
@@ -91,6 +91,11 @@ async def start_postgres(
     child = ChildProgram(program, run_file, config.supervision)
     await child.start()
     return child
+
+
+def postgres_settings(config: Config, port: int) -> dict[str, str]:
+    """Say what the server is started with."""
+    return SETTINGS | {"port": str(port), "shared_buffers": f"{config.postgres.shared_buffers_mib}MB"}
 
 
 def embedded_postgres_url(address: str, credentials: Credentials) -> str:
@@ -160,7 +165,9 @@ def _unprivileged(arguments: Sequence[str], directory: Path) -> tuple[str, ...]:
         return tuple(arguments)
     read_all = not (_open_to_all(Path(arguments[0]).parent) and _open_to_all(directory.resolve().parent))
     launcher = Path(__file__).with_name("unprivileged.py")
-    return (sys.executable, "-I", str(launcher), UNPRIVILEGED_USER, "1" if read_all else "0", *arguments)
+    # A directory that an ordinary user's cluster made stays that user's.
+    user = pwd.getpwuid(directory.stat().st_uid).pw_name
+    return (sys.executable, "-I", str(launcher), user, "1" if read_all else "0", *arguments)
 
 
 def _open_to_all(path: Path) -> bool:

@@ -62,6 +62,10 @@ class Seen:
 
     def left(self) -> list[str]:
         """Describe what still runs or listens."""
+        return self.running() + [f"port {port}" for port in sorted(self.ports) if _listens(port)]
+
+    def running(self) -> list[str]:
+        """Describe what still runs."""
         alive = {pid for pid, mark in self.processes.items() if start_mark(pid) == mark}
         for process in psutil.process_iter():
             with contextlib.suppress(psutil.Error, OSError):
@@ -73,7 +77,7 @@ class Seen:
         for pid in sorted(alive):
             with contextlib.suppress(psutil.Error):
                 found.append(f"{pid} {psutil.Process(pid).name()}")
-        return found + [f"port {port}" for port in sorted(self.ports) if _listens(port)]
+        return found
 
 
 class Stage(NamedTuple):
@@ -172,7 +176,7 @@ def _struck(data: Path, strike: str, seen: Seen, process: "subprocess.Popen[byte
             try:
                 # What the killed one left is stopped before anything is started.
                 _reach(data, STAGES[2], later, again)
-                assert seen.left() == [], f"left beside the next start: {seen.left()}"
+                assert seen.running() == [], f"left beside the next start: {seen.running()}"
                 again.send_signal(signal.SIGINT)
                 assert again.wait(END_S_MAX) == 1
                 assert later.left() == []
