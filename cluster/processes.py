@@ -79,8 +79,7 @@ class ChildProgram:
         try:
             await self._launch()
         except BaseException:
-            await to_the_end(self._end())
-            self.state = ProgramState.STOPPED
+            await self.stop()
             raise
         self._keeper = asyncio.create_task(self._keep(), name=f"keep {self.program.name}")
 

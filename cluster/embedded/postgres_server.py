@@ -150,8 +150,10 @@ async def _run_initdb(directory: Path, password: Path, run_file: RunFile) -> Non
         async with asyncio.timeout(INIT_S_MAX):
             status = await child.wait()
     finally:
-        await to_the_end(child.end(signal.SIGKILL, stop_s_max=0))
-        run_file.forget(child.pid)
+        try:
+            await to_the_end(child.end(signal.SIGKILL, stop_s_max=0))
+        finally:
+            run_file.forget(child.pid)
     if status != 0:
         raise ServerError(
             f"postgres: expected initdb to create {directory / 'data'}, found status {status}:\n"
