@@ -36,6 +36,7 @@ class RayKeeper:
     async def start(self) -> None:
         """Start Ray. Raises: ServerError."""
         self._ray = await self._start()
+        _log.info("ray_running", address=self._ray.address)
 
     async def stop(self) -> None:
         """Stop Ray. Raises: TimeoutError when a process of it survives SIGKILL."""

@@ -27,7 +27,7 @@ from actors.heads import HostHead, ShardHead
 from actors.ports import EXECUTIONS, INGRESS
 from cluster.credentials import ADMIN, Credentials, read_credentials
 from cluster.data_directory import read_identity
-from cluster.errors import ClusterError
+from cluster.errors import ClusterError, UsageError
 from cluster.run_file import SERVER_ROLE, ProcessRecord, Run, read_run
 from engine.frame import Source
 from gateways.nats_connection import JetStreamError, NatsConnection, NatsOptions, connect_nats
@@ -128,6 +128,8 @@ def run(data: Path, *, as_json: bool) -> int:
 
 async def read_status(data: Path) -> Status:
     """Find out how a cluster stands. Raises: ClusterError when none runs there. Cost: half a second of listening."""
+    if not data.is_dir():
+        raise UsageError(f"--data {data}: expected the data directory of a cluster, found none there")
     found = read_run(data)
     if found is None:
         raise ClusterError(

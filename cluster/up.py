@@ -3,16 +3,16 @@
 import asyncio
 from pathlib import Path
 
-from actors.logging import set_up_logging
 from cluster.config import Config
 from cluster.credentials import credentials_path
 from cluster.stopping import run_until_stopped
 from cluster.supervisor import running_cluster
+from cluster.terminal import set_up_supervisor_logging
 
 
 def run(data: Path, config: Config) -> int:
     """Start a cluster and keep it until it is told to stop. Returns: the exit code, 1 when it was stopped before it was up."""
-    set_up_logging("supervisor")
+    set_up_supervisor_logging()
     was_up = False
 
     async def keep() -> int:
