@@ -45,7 +45,7 @@ ESSENTIAL = ("gcs_server", "raylet")
 SOCKET_PATH_BYTES_MAX = 107
 SESSION_PATH_BYTES = len("/session_2026-01-01_00-00-00_000000_4194304/sockets/plasma_store.123456")
 LOG_TAIL_BYTES = 2000
-START_PATIENCE = 3
+START_PATIENCE = 10
 """How many times longer than a server Ray may take to start: it starts seven processes, one after the other."""
 ENVIRONMENT = {
     "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",

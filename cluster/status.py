@@ -28,7 +28,7 @@ from actors.ports import EXECUTIONS, INGRESS
 from cluster.credentials import ADMIN, Credentials, read_credentials
 from cluster.data_directory import read_identity
 from cluster.errors import ClusterError, UsageError
-from cluster.run_file import SERVER_ROLE, ProcessRecord, Run, read_run
+from cluster.run_file import SERVER_ROLE, DirectoryLock, ProcessRecord, Run, read_run
 from engine.frame import Source
 from gateways.nats_connection import JetStreamError, NatsConnection, NatsOptions, connect_nats
 
@@ -131,6 +131,10 @@ async def read_status(data: Path) -> Status:
     if not data.is_dir():
         raise UsageError(f"--data {data}: expected the data directory of a cluster, found none there")
     found = read_run(data)
+    if found is None and (holder := DirectoryLock(data).holder()) is not None:
+        raise ClusterError(
+            f"{data}: expected a running cluster, found process {holder.pid} only beginning to start one; ask again"
+        )
     if found is None:
         raise ClusterError(
             f"{data}: expected a running cluster, found none; start it with: lockstep up --data {data}"

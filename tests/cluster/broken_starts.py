@@ -29,7 +29,9 @@ ROOT = Path(__file__).parents[2]
 COMMAND = (sys.executable, "-c", "from cluster.cli import main; main()")
 STAGE_S_MAX = 300.0
 END_S_MAX = 120.0
-STEP_S = 0.01
+STEP_S = 0.02
+PORTS_S = 0.5
+"""How often it is looked for ports, which takes long."""
 STRIKES = ("interrupt", "interrupt twice", "terminate", "down", "kill, then down", "kill, then up")
 
 
@@ -42,6 +44,7 @@ class Seen:
         self.names: set[str] = set()
         self.tokens: set[str] = set()
         self.ports: set[int] = set()
+        self._ports_s = 0.0
 
     def look(self, run: Run | None) -> None:
         """Look at what is there now."""
@@ -49,16 +52,15 @@ class Seen:
             self.tokens.add(run.token)
             self.names |= {record.name.rpartition("-")[0] or record.name for record in run.processes}
         with contextlib.suppress(psutil.NoSuchProcess):
-            for child in psutil.Process(self.supervisor).children(recursive=True):
+            children = psutil.Process(self.supervisor).children(recursive=True)
+            for child in children:
+                if child.pid not in self.processes and (mark := start_mark(child.pid)) is not None:
+                    self.processes[child.pid] = mark
                 with contextlib.suppress(psutil.Error):
-                    if (mark := start_mark(child.pid)) is not None:
-                        self.processes[child.pid] = mark
-                        self.names.add(child.name())
-                        self.ports |= {
-                            c.laddr.port
-                            for c in child.net_connections("tcp")
-                            if c.status == psutil.CONN_LISTEN
-                        }
+                    self.names.add(child.name())
+            if time.monotonic() - self._ports_s > PORTS_S:
+                self._ports_s = time.monotonic()
+                self.ports |= {port for child in children for port in _ports(child)}
 
     def left(self) -> list[str]:
         """Describe what still runs or listens."""
@@ -202,6 +204,14 @@ def _run(data: Path) -> Run | None:
         return read_run(data)
     except ClusterError:
         return None
+
+
+def _ports(process: psutil.Process) -> set[int]:
+    try:
+        found = process.net_connections("tcp")
+    except psutil.Error:
+        return set()
+    return {one.laddr.port for one in found if one.status == psutil.CONN_LISTEN}
 
 
 def _listens(port: int) -> bool:

@@ -14,7 +14,7 @@ import pytest
 from actors.host import HostSpec
 from actors.settings import ShardSettings
 from cluster.config import Config
-from cluster.config_file import read_secrets
+from cluster.config_file import parse, read_secrets
 from cluster.credentials import ensure_credentials
 from cluster.leftovers import clear_leftovers, processes_of
 from cluster.ray_cluster import start_ray
@@ -113,3 +113,28 @@ async def test_a_ray_that_hangs_is_ended_under_the_calls_that_wait_for_it(data: 
         assert await late.ended() == "Ray's driver is gone"
     finally:
         await ray.stop(stop_s_max=0)
+
+
+async def test_a_ray_elsewhere_is_joined_by_its_address_and_left_running(data: Path, tmp_path: Path) -> None:
+    (tmp_path / "logs").mkdir()
+    credentials = ensure_credentials(data, ["paper"])
+    there = await start_ray(data, Config(), credentials, read_secrets({}), RunFile(data))
+    try:
+        secrets = read_secrets({"LOCKSTEP_RAY_TOKEN": credentials.ray_token})
+        config = parse(f"[ray]\naddress = '{there.address}'")
+        run_file = RunFile(tmp_path)
+        joined = await start_ray(tmp_path, config, ensure_credentials(tmp_path, ["paper"]), secrets, run_file)
+        try:
+            assert joined.address == there.address
+            host = joined.start_host(
+                HostSpec("creator", (0,), "creator-0-test-1", ShardSettings(1, 1)), NOWHERE
+            )
+            async with asyncio.timeout(60):
+                await host.started()
+            assert joined.lacking() == ""
+        finally:
+            await joined.stop(stop_s_max=30)
+        assert processes_of(run_file.run) == []
+        assert there.lacking() == ""
+    finally:
+        await there.stop(stop_s_max=0)
