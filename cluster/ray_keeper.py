@@ -74,8 +74,11 @@ class RayKeeper:
     async def _renew(self, hosts: HostKeeper) -> None:
         await hosts.suspend()
         if self._ray is not None:
-            # It is broken: what it has under way is not waited for.
-            await self._ray.stop(stop_s_max=0)
+            try:
+                # It is broken: what it has under way is not waited for.
+                await self._ray.stop(stop_s_max=0)
+            except TimeoutError as error:
+                _log.error("ray_not_ended", error=str(error), alarm=True)
             self._ray = None
         self.restarts_count += 1
         pause_s = self._options.restart_ms_min / 1000
@@ -84,7 +87,7 @@ class RayKeeper:
             pause_s = min(2 * pause_s, self._options.restart_ms_max / 1000)
             try:
                 self._ray = await self._start()
-            except ServerError as error:
+            except (ServerError, OSError) as error:
                 _log.error("ray_start_failed", error=str(error), alarm=True)
                 continue
             hosts.resume()
