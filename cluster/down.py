@@ -23,7 +23,7 @@ def run(data: Path) -> int:
     """
     if not data.is_dir():
         raise UsageError(f"--data {data}: expected the data directory of a cluster, found none there")
-    if not (data / "lock").exists():
+    if not (data / "lock").exists() and not (data / "run.json").exists():
         print(f"no cluster runs in {data}")
         return 0
     lock = DirectoryLock(data)
