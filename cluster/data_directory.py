@@ -68,6 +68,19 @@ def opened(data: Path, config: Config) -> Iterator[RunFile]:
         lock.release()
 
 
+def check_is_directory(data: Path) -> None:
+    """Refuse what no cluster can have been started in. Raises: UsageError."""
+    try:
+        if data.is_dir():
+            list(data.iterdir())
+            return
+    except OSError as error:
+        raise UsageError(
+            f"--data {data}: expected the data directory of a cluster, found {error}; ask as the user who made it"
+        ) from None
+    raise UsageError(f"--data {data}: expected the data directory of a cluster, found none there")
+
+
 def _refuse_foreign(data: Path) -> None:
     """Leave a directory alone that holds other files and never held a cluster. Raises: UsageError; OSError."""
     if not data.exists() or read_identity(data) is not None:

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import psutil
 
-from cluster.errors import ClusterError, UsageError
+from cluster.data_directory import check_is_directory
+from cluster.errors import ClusterError, InUseError
 from cluster.leftovers import clear_leftovers, stop_processes
 from cluster.run_file import DirectoryLock
 
@@ -21,8 +22,7 @@ def run(data: Path) -> int:
 
     Raises: UsageError when there is no such directory; TimeoutError when a process survives SIGKILL.
     """
-    if not data.is_dir():
-        raise UsageError(f"--data {data}: expected the data directory of a cluster, found none there")
+    check_is_directory(data)
     if not (data / "lock").exists() and not (data / "run.json").exists():
         print(f"no cluster runs in {data}")
         return 0
@@ -58,6 +58,6 @@ def run(data: Path) -> int:
 def _acquired(lock: DirectoryLock) -> bool:
     try:
         lock.acquire()
-    except UsageError:
+    except InUseError:
         return False
     return True

@@ -17,7 +17,7 @@ from typing import IO
 import msgspec
 import psutil
 
-from cluster.errors import ClusterError, UsageError
+from cluster.errors import ClusterError, InUseError, UsageError
 
 RUN_TOKEN_VARIABLE = "LOCKSTEP_RUN"
 SERVER_ROLE = "server"
@@ -95,7 +95,7 @@ class DirectoryLock:
         self._file: IO[bytes] | None = None
 
     def acquire(self) -> None:
-        """Take the lock. Raises: UsageError when somebody alive holds it, or when it cannot be written."""
+        """Take the lock. Raises: InUseError when somebody alive holds it; UsageError when it cannot be written."""
         try:
             file = self._path.open("ab")
         except OSError as error:
@@ -107,7 +107,7 @@ class DirectoryLock:
         except BlockingIOError:
             file.close()
             holder = self.holder()
-            raise UsageError(
+            raise InUseError(
                 f"data directory {self._path.parent}: expected one that no cluster uses, found it running"
                 f"{f' in process {holder.pid}' if holder is not None else ''}; "
                 f"stop it with `lockstep down --data {self._path.parent}` or use another directory"

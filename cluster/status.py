@@ -26,8 +26,8 @@ from actors.errors import OperatingError
 from actors.heads import HostHead, ShardHead
 from actors.ports import EXECUTIONS, INGRESS
 from cluster.credentials import ADMIN, Credentials, read_credentials
-from cluster.data_directory import read_identity
-from cluster.errors import ClusterError, UsageError
+from cluster.data_directory import check_is_directory, read_identity
+from cluster.errors import ClusterError
 from cluster.run_file import SERVER_ROLE, DirectoryLock, ProcessRecord, Run, read_run
 from engine.frame import Source
 from gateways.nats_connection import JetStreamError, NatsConnection, NatsOptions, connect_nats
@@ -128,8 +128,7 @@ def run(data: Path, *, as_json: bool) -> int:
 
 async def read_status(data: Path) -> Status:
     """Find out how a cluster stands. Raises: ClusterError when none runs there. Cost: half a second of listening."""
-    if not data.is_dir():
-        raise UsageError(f"--data {data}: expected the data directory of a cluster, found none there")
+    check_is_directory(data)
     found = read_run(data)
     if found is None and (holder := DirectoryLock(data).holder()) is not None:
         raise ClusterError(

@@ -82,7 +82,17 @@ def test_directory_closed_to_this_user_is_refused_with_exit_code_2(tmp_path: Pat
     (data / closed).chmod(0o000)
     command = [sys.executable, "-c", WITHOUT_OVERRIDES, "up", "--data", str(data)]
     found = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    others = [
+        subprocess.run(
+            [*command[:3], other, *command[4:]], cwd=ROOT, capture_output=True, text=True, check=False
+        )
+        for other in (("status", "down", "audit") if closed == "." else ())
+    ]
     (data / closed).chmod(0o755)
+    for other in others:
+        assert (other.returncode, other.stderr.count("\n")) == (2, 1), other.stderr
+        assert "found [Errno 13] Permission denied" in other.stderr
+        assert "ask as the user who made it" in other.stderr
     assert found.returncode == 2, found.stderr
     assert found.stderr.startswith(f"lockstep: --data {data}: expected"), found.stderr
     assert "closed to this user; start as the user who made it" in found.stderr
