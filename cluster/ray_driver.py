@@ -9,6 +9,7 @@ import functools
 import logging
 import os
 import socket
+import sys
 import warnings
 from typing import Any
 
@@ -71,7 +72,11 @@ class _Driver:
     async def take(self, request: Join | StartHost | StopHost | KillHost) -> None:
         match request:
             case Join():
-                self._report(Joined(_join(request)))
+                try:
+                    self._report(Joined(_join(request)))
+                except Exception as error:  # noqa: BLE001
+                    # The supervisor shows the operator how this log ends.
+                    sys.exit(f"{type(error).__name__}: {error}")
             case StartHost():
                 try:
                     await self._start(request)
