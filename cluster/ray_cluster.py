@@ -12,6 +12,8 @@ import sys
 from pathlib import Path
 from typing import cast
 
+import structlog
+
 from actors.host import HostSpec
 from cluster.cancellation import to_the_end
 from cluster.config import Config
@@ -38,6 +40,8 @@ from cluster.run_file import RunFile
 from cluster.spawning import Child, spawn
 from gateways.connections import ConnectionOptions
 
+_log = structlog.get_logger()
+
 ROLE = "ray"
 DRIVER = "driver"
 ESSENTIAL = ("gcs_server", "raylet")
@@ -45,6 +49,7 @@ ESSENTIAL = ("gcs_server", "raylet")
 SOCKET_PATH_BYTES_MAX = 107
 SESSION_PATH_BYTES = len("/session_2026-01-01_00-00-00_000000_4194304/sockets/plasma_store.123456")
 LOG_TAIL_BYTES = 2000
+START_TRIES = 3
 START_PATIENCE = 10
 """How many times longer than a server Ray may take to start: it starts seven processes, one after the other."""
 ENVIRONMENT = {
@@ -221,8 +226,22 @@ async def start_ray(
 ) -> RayCluster:
     """Start a local Ray, or join the one the configuration names. Raises: ServerError. Nothing of it runs when that fails or is cancelled.
 
+    Ray gives up a start of its own after half a minute, which a busy machine may need; then it is tried again.
     Cost: 6 s on the reference machine, of which 1 s is the import.
     """
+    for tries_left in reversed(range(START_TRIES)):
+        try:
+            return await _try_to_start(data, config, credentials, secrets, run_file)
+        except ServerError as error:
+            if config.ray.address is not None or not tries_left:
+                raise
+            _log.warning("ray_start_failed", error=str(error).splitlines()[-1], tries_left=tries_left)
+    raise AssertionError("the last try returns or raises")
+
+
+async def _try_to_start(
+    data: Path, config: Config, credentials: Credentials, secrets: Secrets, run_file: RunFile
+) -> RayCluster:
     address = config.ray.address
     token = data / "ray_token"
     token.touch(mode=0o600)
