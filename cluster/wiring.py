@@ -58,6 +58,7 @@ def shard_settings(config: Config) -> ShardSettings:
         order_ids={name: broker.order_ids for name, broker in config.brokers.items()},
         uses_event_clock=engine.clock == "event",
         part_rows=engine.part_rows,
+        frame_bytes_max=engine.frame_bytes_max,
         snapshot_frames_every=config.snapshot.frames_every,
         snapshot_seconds_every=config.snapshot.seconds_every,
         terms=Terms(
