@@ -5,6 +5,7 @@ a shard is the journal's business.
 """
 
 import asyncio
+import os
 from collections.abc import Awaitable, Callable
 from typing import Any, NamedTuple
 
@@ -32,8 +33,9 @@ class _RemoteHost:
     def __init__(self) -> None:
         self._host: Host | None = None
 
-    async def warm(self, connect: Callable[[], Awaitable[Connected]]) -> None:
-        """Have everything imported by taking what `run` will be given."""
+    async def warm(self, connect: Callable[[], Awaitable[Connected]]) -> int:
+        """Have everything imported by taking what `run` will be given. Returns: the process id."""
+        return os.getpid()
 
     async def run(self, spec: HostSpec, connect: Callable[[], Awaitable[Connected]]) -> str:
         """Run the host until it is stopped or has no shard left. Returns: why it ended."""
@@ -116,6 +118,7 @@ class _Spare(NamedTuple):
 
 _spares: dict[str, _Spare] = {}
 _being_made: set[str] = set()
+_changed = asyncio.Event()
 
 
 def _session() -> str:
@@ -148,6 +151,15 @@ async def _keep_spare(kind: str, connect: Callable[[], Awaitable[Connected]]) ->
         return
     finally:
         _being_made.discard(kind)
+        _changed.set()
+
+
+async def waiting_spare(kind: str) -> int:
+    """Wait until there is a spare of a kind. Returns: its process id, once it has imported everything."""
+    while kind not in _spares:
+        _changed.clear()
+        await _changed.wait()
+    return int(await _spares[kind].warmed)
 
 
 def _new_spare(kind: str, connect: Callable[[], Awaitable[Connected]]) -> _Spare:
