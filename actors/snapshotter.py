@@ -21,7 +21,7 @@ SLICE_S = 0.001
 """How long to copy at a stretch; longer is felt by the signals that arrive meanwhile (`recovery`)."""
 REST_S = 0.004
 """How long to leave the loop to others after that."""
-RESTS = 4
+RESTS = 2
 """How many times longer than a snapshot took the next one waits at least: a large state is not copied all the time."""
 
 
