@@ -211,7 +211,7 @@ class HostKeeper:
         if not slot.pid:
             missing_s = float(self._options.start_s_max)
         elif not slot.is_live:
-            # Taking a large state back keeps a host busy in one piece.
+            # Beginning anew would cost more than waiting: its process is there, it only gets few turns.
             missing_s *= RECOVERY_PATIENCE
         return now_s - max(slot.heard_s, self._connected_s) > missing_s
 

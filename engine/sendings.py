@@ -10,8 +10,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from engine.book import OrderKey
 from engine.events import SendingBegan, SendingEnded
+from engine.identity import OrderKey
 from engine.outgoing import Outgoing
 
 

@@ -11,10 +11,9 @@ import pytest
 from actors.broker_gateway import BrokerGatewayShardActor
 from actors.ports import Broker
 from actors.settings import OrderIds
-from engine.book import OrderKey
 from engine.events import OrdersParked, OrdersPlaced, OrdersWithdrawn
 from engine.frame import ShardKey, ShardKind
-from engine.identity import cause_high, format_order_id
+from engine.identity import OrderKey, cause_high, format_order_id
 from engine.sections import decode_section
 from gateways.paper_broker.ledger import walk_frames
 from gateways.paper_broker.memory import MemoryPaperBroker
