@@ -6,6 +6,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from actors.settings import OrderIds
 from cluster.config import Config, DurabilityProfile, InstrumentLimits
 from cluster.config_file import options
 from cluster.credentials import Credentials, User
@@ -32,7 +33,9 @@ OTHER = {
     "instruments.min_notional": "7.00",
     "instruments.overrides.<name>.lot": "2",
     "instruments.overrides.<name>.min_notional": "3",
+    "instruments.overrides.<name>.denied": True,
     "brokers.<name>.duplicate_executions": True,
+    "brokers.<name>.order_ids": OrderIds.LOOKED_UP,
 }
 
 
