@@ -143,6 +143,14 @@ class EngineOptions(msgspec.Struct, frozen=True, kw_only=True):
             description="Age beyond which a fill is refused, and up to which repeats are known, seconds.",
         ),
     ] = 7 * 86_400
+    poison_crashes: Annotated[
+        int,
+        Meta(
+            ge=2,
+            le=100,
+            description="Crashes of a shard at one input without progress, after which the next parks that input.",
+        ),
+    ] = 3
     clock: Annotated[
         Literal["wall", "event"],
         Meta(

@@ -20,6 +20,8 @@ from engine.identity import CauseKind, shard_of
 from engine.sizing import Terms, size_toward_target
 from engine.tables import hash_64
 
+POISON_TEXT = "command: expected one that can be decided, found one parked for crashing its shard; use another command_id"
+
 
 class OpenCreator(msgspec.Struct, frozen=True, tag="open_creator"):
     """Open a creator with cash; its fills come from one broker. Units: micros."""
@@ -28,6 +30,14 @@ class OpenCreator(msgspec.Struct, frozen=True, tag="open_creator"):
     creator_id: str
     cash: int
     broker: str = "paper"
+
+
+class ResumeCreator(msgspec.Struct, frozen=True, tag="resume_creator"):
+    """End a creator's suspension: its parked fills are decided now, in order, or void."""
+
+    command_id: str
+    creator_id: str
+    is_replay: bool
 
 
 class OpenAccount(msgspec.Struct, frozen=True, tag="open_account"):
@@ -63,12 +73,25 @@ class Unfollow(msgspec.Struct, frozen=True, tag="unfollow"):
 
 
 AccountCommand = OpenAccount | Follow | Unfollow
+CreatorCommand = OpenCreator | ResumeCreator
+
+
+def name_of(command: AccountCommand) -> str:
+    """Name a command as a parked input is named: what makes it the same when it is sent again."""
+    return f"commands.account.{command.account_id} {command.command_id}"
 
 
 class CreatorOpened(NamedTuple):
     """Answer: the creator is open."""
 
     creator_id: str
+
+
+class Resumed(NamedTuple):
+    """Answer: so many parked messages or fills of the creator were settled."""
+
+    creator_id: str
+    parked: int
 
 
 class AccountOpened(NamedTuple):
@@ -99,7 +122,7 @@ class Elsewhere(NamedTuple):
     broker: str
 
 
-Answer = CreatorOpened | AccountOpened | Followed | Unfollowed | Refused | Elsewhere
+Answer = CreatorOpened | Resumed | AccountOpened | Followed | Unfollowed | Refused | Elsewhere
 
 
 class CommandBatch:
@@ -121,8 +144,11 @@ class CommandBatch:
 
     def decide(self, commands: list[AccountCommand], terms: Terms, event_time_ns: int) -> Iterator[Any]:
         """Decide commands in order: yields events to apply at once, and an `Answer` for each command, in order."""
+        parking = self._shard.parking
         for command in commands:
-            if isinstance(command, OpenAccount):
+            if parking.commands and parking.holds(name_of(command)):
+                yield Refused("poison", POISON_TEXT)
+            elif isinstance(command, OpenAccount):
                 yield self._open(command)
             elif isinstance(command, Follow):
                 yield self._follow(command)

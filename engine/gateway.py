@@ -23,6 +23,7 @@ from engine.events import (
     AccountsOpened,
     BlocksAnswered,
     CancelsRequested,
+    InputAttempted,
     InstrumentsLearned,
     OrdersPlaced,
     OrdersWithdrawn,
@@ -240,7 +241,7 @@ class GatewayShard:
             case OrdersWithdrawn():
                 self.withdrawn[event.follower_shard] = event.first_number + len(event.subscriptions)
                 self._gone.setdefault(event.sequence, []).append(event)
-            case OwnerFenced() | BlocksAnswered():
+            case OwnerFenced() | InputAttempted() | BlocksAnswered():
                 pass
             case _:
                 raise AssertionError(f"a gateway shard cannot apply {type(event).__name__}")
