@@ -312,21 +312,26 @@ class CreatorShardActor:
 
     async def _message_alone(self, message: StoredMessage) -> None:
         """Read a message, and take it, unless it holds several fills: these are taken each by itself."""
+        tried, events = message_input(Source.INGRESS, message, WHOLE), list[Any]()
 
-        async def decide(events: list[Any], outputs: list[Output]) -> None:
+        async def take() -> None:
             taking = self._opened(message, events)
             if len(taking.fills) > 1:
+                # No frame: it would say that there was progress, whenever the message is read again for one of its fills.
                 self._message = taking
-            else:
-                self._take(taking, events, FrameSize(events, self.core.settings.frame_bytes_max))
+                return
+            self._take(taking, events, FrameSize(events, self.core.settings.frame_bytes_max))
+            await self.core.commit(events, self._event_time_ns, ())
 
-        def park(events: list[Any]) -> None:
-            excerpt = message.data[:200].decode("utf-8", "replace")
-            self._park(message, WHOLE, excerpt, events)
-            self._pass(_Message(message, [], 0))
-
-        tried = message_input(Source.INGRESS, message, WHOLE)
-        await self.core.decide_alone(tried, decide, park, lambda: self._event_time_ns)
+        if tried != self.core.careful.poison:
+            await self.core.try_alone(tried, take, lambda: self._event_time_ns)
+            if self._message is not None:
+                await self._fill_alone(self._message)
+            return
+        self._park(message, WHOLE, message.data[:200].decode("utf-8", "replace"), events)
+        self._pass(_Message(message, [], 0))
+        await self.core.commit(events, self._event_time_ns, ())
+        await self.core.committer.settle()
 
     async def _fill_alone(self, taking: "_Message") -> None:
         message, position = taking.message, taking.next

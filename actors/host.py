@@ -61,7 +61,7 @@ class Host:
     def __init__(self, spec: HostSpec, connect: Callable[[], Awaitable[Connected]]) -> None:
         self.spec = spec
         self._connect = connect
-        self._actors: dict[int, ShardActor] = {}
+        self.actors: dict[int, ShardActor] = {}
         self._followers: dict[int, FollowerShardActor] = {}
         self._neighbours = Neighbours()
         self._lives = 1
@@ -71,7 +71,7 @@ class Host:
     def stop(self) -> None:
         """Ask every shard to end."""
         self._stopping.set()
-        for actor in self._actors.values():
+        for actor in self.actors.values():
             actor.core.stop()
 
     async def run(self) -> str:
@@ -103,7 +103,7 @@ class Host:
             await asyncio.gather(beat, *shards, router.close(), return_exceptions=True)
         return ", ".join(
             f"{actor.core.key} {actor.core.phase.value} {actor.core.error}".strip()
-            for actor in self._actors.values()
+            for actor in self.actors.values()
         )
 
     async def _until_over(self, shards: list[asyncio.Task[None]]) -> None:
@@ -111,23 +111,23 @@ class Host:
         while not all(shard.done() for shard in shards):
             # A shard that crashes again and again, or that a host long given up took over when it started late after all, is taken up
             # again by this host's successor, so the neighbours end too; they recover in no time.
-            if any(self._is_given_up(shard, task) for shard, task in zip(self._actors, shards, strict=True)):
+            if any(self._is_given_up(shard, task) for shard, task in zip(self.actors, shards, strict=True)):
                 self.stop()
             await asyncio.wait(
                 [shard for shard in shards if not shard.done()], return_when=asyncio.FIRST_COMPLETED
             )
         # A failed shard keeps its host alive and visible until an operator stops it.
-        if any(actor.core.phase is Phase.FAILED for actor in self._actors.values()):
+        if any(actor.core.phase is Phase.FAILED for actor in self.actors.values()):
             await self._stopping.wait()
 
     def _is_given_up(self, shard: int, task: "asyncio.Task[None]") -> bool:
-        return task.done() and self._actors[shard].core.phase in (Phase.CRASHED, Phase.LOST)
+        return task.done() and self.actors[shard].core.phase in (Phase.CRASHED, Phase.LOST)
 
     async def _keep(self, shard: int, connected: Connected) -> None:
         """Run a shard, under a new owner's name after each crash: its neighbours go on meanwhile."""
         loop, pause_s, crashes = asyncio.get_running_loop(), AGAIN_S_MIN, 0
         while True:
-            actor, began_s = self._actors[shard], loop.time()
+            actor, began_s = self.actors[shard], loop.time()
             await actor.core.run(actor)
             if loop.time() - began_s > WELL_S:
                 pause_s, crashes = AGAIN_S_MIN, 0
@@ -151,7 +151,7 @@ class Host:
     def _make(self, shard: int, connected: Connected, incarnation: str) -> None:
         actor = self._actor(shard, connected, incarnation)
         actor.core.neighbours = self._neighbours
-        self._actors[shard] = actor
+        self.actors[shard] = actor
         if isinstance(actor, FollowerShardActor):
             self._followers[shard] = actor
 
@@ -172,12 +172,12 @@ class Host:
                 self.spec.incarnation,
                 self.spec.kind,
                 os.getpid(),
-                {str(shard): actor.core.phase.value for shard, actor in self._actors.items()},
-                "; ".join(actor.core.error for actor in self._actors.values() if actor.core.error),
+                {str(shard): actor.core.phase.value for shard, actor in self.actors.items()},
+                "; ".join(actor.core.error for actor in self.actors.values() if actor.core.error),
             )
             await asyncio.gather(
                 ports.bus.publish(f"hosts.{self.spec.incarnation}", msgspec.json.encode(head)),
-                *(actor.core.tell() for actor in self._actors.values()),
+                *(actor.core.tell() for actor in self.actors.values()),
                 return_exceptions=True,
             )
             await asyncio.sleep(HEAD_PERIOD_S)
