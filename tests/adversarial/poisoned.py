@@ -38,11 +38,12 @@ PLACES = (("creator", (0,)), ("follower", (0, 1)), ("gateway", (0,)))
 
 
 class Deadly:
-    """What deciding a poison input does; `count` says how often it did."""
+    """What deciding a poison input does; `count` says how often it did. `reports_are_poison` says it of every executions message."""
 
     def __init__(self) -> None:
         self.count = 0
         self.kills = False
+        self.reports_are_poison = False
         self.hosts: dict[str, asyncio.Task[str]] = {}
 
     def strike(self, kind: str) -> None:
@@ -70,6 +71,8 @@ class DeadlyWire(JsonWire):
 
     def reports(self, subject: str, data: bytes) -> list[ExecutionsReported]:
         self._see(data, b"poison-execution", "follower")
+        if self._deadly.reports_are_poison and subject.startswith("executions.paper."):
+            self._deadly.strike("follower")
         return super().reports(subject, data)
 
     def creator_command(self, subject: str, data: bytes) -> CreatorCommand:

@@ -351,6 +351,37 @@ async def test_a_repeated_parking_is_one_dead_letter(tmp_path: Path) -> None:
         assert cluster.events(CREATOR, MarksUpdated)
 
 
+async def test_parked_executions_are_named_by_the_audit_and_count_once_they_are_published_again(
+    tmp_path: Path,
+) -> None:
+    """P8: what the broker did is not applied, and the audit says so; under its own ids it is applied once, whenever it comes again."""
+    async with poisoned(tmp_path / "first", kills=False) as cluster:
+        await cluster.open(accounts=4)
+        await cluster.drained()
+        cluster.deadly.reports_are_poison = True
+        await cluster.publish("fills.paper.anna", cluster.fill("AAA", "buy", "100"))
+        stream = cluster.server.stream("EXECUTIONS")
+        await cluster.until(lambda: bool(stream.messages), "executions")
+        await cluster.drained()
+        assert len(cluster.parked(FOLLOWER)) == len(stream.messages)
+        cluster.deadly.reports_are_poison = False
+        await cluster.publish("fills.paper.bert", cluster.fill("BBB", "buy", "50"))
+        await cluster.drained()
+        assert {held[1] for (_, who, _), held in cluster.holdings().items() if who == "anna"} == {0}
+        assert {held[1] > 0 for (_, who, _), held in cluster.holdings().items() if who == "bert"} == {True}
+        report = await cluster.audit(tmp_path / "parked")
+        assert report.passed, "\n".join(report.lines())
+        assert report["P8"].counts["parked"] == 4
+        assert any("positions may differ" in note for note in report.notes)
+        for _ in range(2):
+            for parked in cluster.parked(FOLLOWER):
+                stream.store(
+                    parked.subject, stream.messages[parked.sequence - 1].data, f"again-{len(stream.messages)}"
+                )
+            await cluster.drained()
+            assert {held[0] == held[1] > 0 for held in cluster.holdings().values()} == {True}
+
+
 @pytest.mark.parametrize("kills", [False, True], ids=["raises", "kills"])
 async def test_a_gateway_that_cannot_take_a_frame_stops_and_tries_again_when_started_again(
     kills: bool, tmp_path: Path
