@@ -464,19 +464,25 @@ class FollowerShardActor:
     async def _take_commands(self, events: list[Any], outputs: list[Output]) -> None:
         """Decide commands. What does not fit into one frame is sent in several, cut between two commands; answers go with the last."""
         for pending in self.commands.take(self._creator_cursor):
-            answers: list[Answer] = []
-            size = FrameSize(events, self._settings.frame_bytes_max)
-            for event in self._batch().decide(pending.commands, self._settings.terms, self._now()):
-                if not isinstance(event, Answer):
-                    self.state.apply_event(event)
-                    events.append(event)
-                    continue
-                answers.append(event)
-                if size.is_full:
-                    await self.core.commit(events, self._now(), ())
-                    events.clear()
-                    size = FrameSize(events, self._settings.frame_bytes_max)
-            outputs.append(self._answers(pending, answers))
+            outputs.append(await self._take_pending(pending, [], events))
+
+    async def _take_pending(
+        self, pending: PendingCommands, answers: list[Answer], events: list[Any]
+    ) -> Output:
+        """Decide the commands of one message that are not answered yet."""
+        size = FrameSize(events, self._settings.frame_bytes_max)
+        left = pending.commands[len(answers) :]
+        for event in self._batch().decide(left, self._settings.terms, self._now()):
+            if not isinstance(event, Answer):
+                self.state.apply_event(event)
+                events.append(event)
+                continue
+            answers.append(event)
+            if size.is_full:
+                await self.core.commit(events, self._now(), ())
+                events.clear()
+                size = FrameSize(events, self._settings.frame_bytes_max)
+        return self._answers(pending, answers)
 
     def _batch(self) -> CommandBatch:
         return CommandBatch(
@@ -487,11 +493,16 @@ class FollowerShardActor:
         )
 
     async def _commands_alone(self) -> None:
-        """Decide the commands that are ready one by one; a message's answers go with its last."""
+        """Decide the commands that are ready one by one, for as long as the shard is careful; a message's answers go with its last."""
         for pending in self.commands.take(self._creator_cursor):
             answers: list[Answer] = []
-            for command in pending.commands:
-                await self._command_alone(command, pending, answers)
+            while self.core.careful.is_on and len(answers) < len(pending.commands):
+                await self._command_alone(pending.commands[len(answers)], pending, answers)
+                await self.core.let_neighbours_in()
+            if len(answers) < len(pending.commands):
+                events: list[Any] = []
+                output = await self._take_pending(pending, answers, events)
+                await self.core.commit(events, self._now(), [output])
 
     async def _command_alone(
         self, command: AccountCommand, pending: PendingCommands, answers: list[Answer]

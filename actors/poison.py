@@ -188,11 +188,13 @@ class Careful:
         if not self._left:
             _log.info("careful_no_longer")
 
-    def parked(self, reason: str, excerpt: str) -> InputParked:
+    def parked(self, expected: str, excerpt: str) -> InputParked:
         """Make the event that gives the poison up; it is suspected no longer."""
         assert self._suspect is not None
-        _log.error("input_parked", input=self._suspect, tries=self.tries, reason=reason, alarm=True)
-        text = f"poison: {reason}, found that it ended its shard {self.tries} times when tried alone"
+        _log.error("input_parked", input=self._suspect, tries=self.tries, alarm=True)
+        text = (
+            f"poison: expected {expected}, found that it ended its shard {self.tries} times when tried alone"
+        )
         source, shard, sequence, position, row, subject = self._suspect
         parked = InputParked(
             source, shard, sequence, position, row, self.tries, subject, text[:300], excerpt[:200]

@@ -468,6 +468,12 @@ class ShardCore:
         # The next turn must not begin before those who wait have had theirs.
         await asyncio.sleep(0)
 
+    async def let_neighbours_in(self) -> None:
+        """Let the others have their turns in the midst of a careful shard's long one."""
+        self.neighbours.leave_alone()
+        await asyncio.sleep(0)
+        await self.neighbours.enter_alone()
+
     async def tell_quietly(self) -> None:
         """Publish the head if there is a way."""
         await asyncio.gather(self.tell(), return_exceptions=True)

@@ -314,14 +314,14 @@ def _print(status: Status) -> None:
     console.print(actors)
     for actor in status.actors:
         for shard in actor.shards:
-            if parked := _parked(shard):
+            if parked := parked_of(shard):
                 console.print(f"{actor.kind} {shard.shard}: {parked}", soft_wrap=True)
     for actor in status.actors:
         if actor.error:
             console.print(f"{actor.incarnation}: {actor.error}", soft_wrap=True, markup=False)
 
 
-def _parked(shard: Shard) -> str:
+def parked_of(shard: Shard) -> str:
     """Say what a shard has set aside; nothing when it has not."""
     names = ("inputs_parked", "suspended_creators")
     counted = [(shard.counts.get(name, 0), name.replace("_", " ")) for name in names]

@@ -1,6 +1,7 @@
 """Inputs that crash their shard every time: parked, their neighbours untouched, nothing half-applied (P1 to P8, by the last audit)."""
 
 import asyncio
+import random
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -36,6 +37,7 @@ def _short_logs() -> Iterator[None]:
 
 
 Publish = Callable[[Poisoned], Awaitable[None]]
+MARK_TIME = "2023-11-14T22:13:20Z"
 FILL_FIELDS = ("exec_id", "side", "quantity", "price", "equity", "position_before", "position_after")
 
 
@@ -113,6 +115,52 @@ async def test_everything_else_is_applied_as_if_a_poison_had_not_been_there(
     assert found.holdings() == twin.holdings()
     suspended = found.events(CREATOR, CreatorSuspended)
     assert [event.sequence for event in suspended] == ([parked.sequence] if is_creators else [])
+
+
+Message = tuple[str, str, str, str]
+"""Creator, symbol, side, quantity; marks where there is no creator."""
+
+
+async def random_story(cluster: Poisoned, messages: list[Message], poison_at: int | None) -> None:
+    """Publish fills and marks one by one, one of them poison, and what follows the poison right behind it."""
+    await cluster.open()
+    for number, (creator, symbol, side, quantity) in enumerate(messages):
+        is_poison = number == poison_at
+        if creator:
+            exec_id = "poison-fill" if is_poison else f"fill-{number}"
+            fill = {**cluster.fill(symbol, side, quantity), "exec_id": exec_id}
+            await cluster.publish(f"fills.paper.{creator}", fill)
+        else:
+            named = "POISON-MARK" if is_poison else symbol
+            await cluster.publish("marks.paper", [{"symbol": named, "px": quantity, "time": MARK_TIME}])
+        if not is_poison:
+            await cluster.drained()
+
+
+@pytest.mark.parametrize("seed", range(4))
+async def test_whichever_input_is_poison_all_others_are_applied_as_without_it(
+    seed: int, tmp_path: Path
+) -> None:
+    """P2, P4, P6, P7: the twin never saw the poison. What a suspended creator's followers hold is less by the entries not copied."""
+    chance = random.Random(seed)
+    messages: list[Message] = [
+        (chance.choice(("anna", "bert", "")), f"S{chance.randrange(3)}", chance.choice(("buy", "buy", "sell")),
+         str(chance.choice((20, 50, 90))))
+        for _ in range(8)
+    ]  # fmt: skip
+    at, kills = chance.randrange(1, 8), seed % 2 == 0
+    async with poisoned(tmp_path / "found", kills=kills) as found:
+        await random_story(found, messages, at)
+    async with poisoned(tmp_path / "twin", kills=kills) as twin:
+        await random_story(twin, messages[:at] + messages[at + 1 :], None)
+    assert len(found.parked(CREATOR)) == 1
+    assert fills(found) == fills(twin)
+    suspended = messages[at][0]
+    held, expected = (
+        {where: what for where, what in each.holdings().items() if where[1] != suspended}
+        for each in (found, twin)
+    )
+    assert held == expected
 
 
 @pytest.mark.parametrize("kills", [False, True], ids=["raises", "kills"])
