@@ -382,7 +382,7 @@ class EntriesSuspended:
     nothing in this shard; 0 when it was the creator's shard that suspended.
     """
 
-    TAG: ClassVar[int] = 35
+    TAG: ClassVar[int] = 37
     creator_shard: int
     creator: int
     signal: int
@@ -392,7 +392,7 @@ class EntriesSuspended:
 class EntriesResumed:
     """A follower shard copies a creator's entries again, from its next signal on."""
 
-    TAG: ClassVar[int] = 36
+    TAG: ClassVar[int] = 38
     creator_shard: int
     creator: int
 
