@@ -23,7 +23,8 @@ from actors.errors import OperatingError, OutcomeUnknownError
 from actors.frame_size import FrameSize
 from actors.journal_writer import ShardLostError, persist
 from actors.order_rate import OrderRate
-from actors.ports import Broker, Feed, journal_stream
+from actors.poison import PoisonError, message_input
+from actors.ports import Broker, Feed, StoredMessage, journal_stream
 from actors.settings import OrderIds, ShardSettings
 from actors.shard import Ports, ShardCore
 from actors.withdrawals import reports
@@ -63,6 +64,9 @@ SENDINGS_COMMIT_NS_EVERY = 20_000_000
 """Answers that are not journaled when an owner dies are asked after, or parked, by its successor."""
 RESEND_S_MIN = 0.2
 RESEND_S_MAX = 5.0
+TRIES_MAX = 6
+"""How often a frame tried alone ends its owners before the next stops for good: to stop means that an operator must come, so kills that
+come by chance just then must not add up to it."""
 NOT_FOR_BROKERS = frozenset((ExecutionsApplied.TAG, FollowUpsQueued.TAG))
 """Half of a follower journal's bytes, and nothing in them for a broker: verified with their frame, not decoded."""
 
@@ -170,7 +174,10 @@ class BrokerGatewayShardActor:
         """Take frames, take answers, send what may go, and now and then remember how far everything is
         answered.
         """
-        self._take_frames()
+        if self.core.careful.is_on:
+            await self._take_frame_alone()
+        else:
+            self._take_frames()
         self._take_answers()
         self._take_found()
         now = self.core.ports.clock.now_ns()
@@ -195,6 +202,36 @@ class BrokerGatewayShardActor:
         for message in messages:
             self._take_frame(message.sequence, message.data)
         self.state.mark()
+
+    async def _take_frame_alone(self) -> None:
+        """Take the next frame by itself (`actors.poison`). Raises: PoisonError when it is what this gateway's owners ended with: orders
+        cannot be left out, so it stops; started again by an operator, it tries the frame again.
+        """
+        assert self._feed is not None
+        messages = self._feed.take(1)
+        if not messages:
+            return
+        message, careful = messages[0], self.core.careful
+        self.core.arrived.set()
+        if message.sequence <= self.state.answered_sequence:
+            self._take_frame(message.sequence, message.data)
+            self.state.mark()
+            return
+        tried = message_input(Source.ORDERS, message, 0)
+        if tried == careful.poison and careful.tries >= TRIES_MAX and careful.fences_after == 1:
+            raise PoisonError(
+                f"{self.core.key}: expected to take the frame at sequence {message.sequence} of the follower journals, found that it ended"
+                f" the gateway {careful.tries} times when tried alone; mend the cause, then start the gateway's host again"
+            )
+        await self.core.try_alone(tried, lambda: self._take_alone(message), self._event_time)
+
+    async def _take_alone(self, message: StoredMessage) -> None:
+        self._take_frame(message.sequence, message.data)
+        self.state.mark()
+        await self._remember(at_once=True)
+
+    def _event_time(self) -> int:
+        return self.core.event_time_ns(self._inputs_ns)
 
     def _take_frame(self, sequence: int, data: bytes) -> None:
         view = self.state.view(shard_in(data))
@@ -412,15 +449,20 @@ class BrokerGatewayShardActor:
 
     # Remembering.
 
-    async def _remember(self) -> None:
-        """Journal how far everything is answered: at once when orders were withdrawn or parked, else now and then."""
+    async def _remember(self, *, at_once: bool = False) -> None:
+        """Journal how far everything is answered: at once when orders were withdrawn or parked, or it is asked for, else now and then."""
         now = self.core.ports.clock.now_ns()
         every = SENDINGS_COMMIT_NS_EVERY if self._ended else COMMIT_NS_EVERY
         is_due = self._answered_orders > 0 and now - self._committed_ns >= every
-        if not self._outcomes and not is_due:
+        if not at_once and not self._outcomes and not is_due:
             return
         answered = self._answered_up_to()
-        if not self._outcomes and not self._ended and answered <= self.state.answered_sequence:
+        if (
+            not at_once
+            and not self._outcomes
+            and not self._ended
+            and answered <= self.state.answered_sequence
+        ):
             return
         self._committed_ns = now
         outcomes, self._outcomes = self._outcomes, []

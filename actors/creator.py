@@ -1,7 +1,8 @@
 """A creator shard's actor: fills and marks in, signals out.
 
 Reads the ingress stream in its total order, takes what is of its creators, and journals; followers read the
-signals from its journal. Commands open creators and are answered once durable (P3).
+signals from its journal. Commands open and resume creators and are answered once durable (P3). After crashes
+it takes one input at a time (`actors.poison`); a fill that is parked suspends its creator.
 """
 
 import asyncio
@@ -12,16 +13,20 @@ from typing import Any
 from actors.committer import Output
 from actors.errors import BadInputError
 from actors.frame_size import FrameSize
+from actors.poison import command_input, command_name, message_input, read_message
 from actors.ports import INGRESS, Feed, Request, StoredMessage
 from actors.settings import ShardSettings
 from actors.shard import Ports, ShardCore, refused_input
-from engine.commands import CreatorOpened
+from engine.commands import POISON_TEXT, CreatorOpened, EntriesAllowed, OpenCreator, ResumeCreator
 from engine.creator import CreatorShard, FillInput, Refused
 from engine.frame import NO_ROW, Cursor, ShardKey, ShardKind, Source
 from engine.identity import shard_of
+from engine.parking import WHOLE
 
 BATCH_MESSAGES = 500
 BATCH_BYTES = 1 << 20
+REPLAYED_FILLS_MAX = 2_000
+"""Most parked fills that one command decides: they share a frame."""
 
 
 @dataclass(slots=True)
@@ -42,6 +47,8 @@ class CreatorShardActor:
         self.core.counted = lambda: {
             "creators": len(self.state.creators),
             "signals": self.state.next_signal - 1,
+            "suspended_creators": self.state.suspensions.count,
+            "inputs_parked": self.state.parking.count,
         }
         self._shard = shard
         self._feed: Feed | None = None
@@ -77,12 +84,15 @@ class CreatorShardActor:
 
     async def turn(self) -> None:
         """Take commands, then what has come in, until a frame's worth is gathered; send one frame."""
+        if self.core.careful.is_on:
+            await self._turn_carefully()
+            return
         events: list[Any] = []
         outputs: list[Output] = []
         self._event_time_ns = self.core.event_time_ns()
         commands, self._commands = self._commands[:BATCH_MESSAGES], self._commands[BATCH_MESSAGES:]
         for request in commands:
-            outputs.append(self._command(request, events))
+            outputs.append(await self._command(request, events))
         is_dry = self._take_messages(events)
         if not is_dry or self._commands:
             self.core.arrived.set()
@@ -90,6 +100,26 @@ class CreatorShardActor:
             await self.core.commit(events, self._event_time_ns, outputs)
             # Many small messages share a frame while one is on its way; the loop must not run ahead of the others.
             await asyncio.sleep(0)
+
+    async def _turn_carefully(self) -> None:
+        """Take one command and one message, or one of its fills, each alone."""
+        self._event_time_ns = self.core.event_time_ns()
+        poison = self.core.careful.poison
+        if poison is not None and not poison.source:
+            # Nobody may ever send it again, but whoever does must not crash the shard.
+            await self._command_alone(None, poison.subject)
+        if self._commands:
+            request = self._commands.pop(0)
+            await self._command_alone(request, command_name(request.subject, request.data))
+        if self._message is None:
+            message = self._next_message()
+            if message is not None and self._is_of_this_shard(message):
+                await self._message_alone(message)
+            elif message is not None:
+                self._pass(_Message(message, [], 0))
+                self.core.arrived.set()
+        else:
+            await self._fill_alone(self._message)
 
     def _take_messages(self, events: list[Any]) -> bool:
         """Take messages until a frame's worth is gathered. Returns: whether none is left."""
@@ -119,10 +149,16 @@ class CreatorShardActor:
         self.state.apply_event(event)
         events.append(event)
 
-    def _command(self, request: Request, events: list[Any]) -> Output:
-        wire = self.core.ports.wire
+    # Commands.
+
+    async def _command(self, request: Request, events: list[Any]) -> Output:
+        wire, parking = self.core.ports.wire, self.state.parking
         try:
+            if parking.commands and parking.holds(command_name(request.subject, request.data)):
+                raise BadInputError("poison", POISON_TEXT)
             command = wire.creator_command(request.subject, request.data)
+            if isinstance(command, ResumeCreator):
+                return await self._resume(request, command, events)
             if command.broker not in self.core.settings.brokers:
                 known = ", ".join(self.core.settings.brokers)
                 raise BadInputError(
@@ -131,6 +167,10 @@ class CreatorShardActor:
         except BadInputError as error:
             refusal = wire.refusal(error.reason, str(error))
             return lambda: request.reply(refusal)
+        return self._open(request, command, events)
+
+    def _open(self, request: Request, command: OpenCreator, events: list[Any]) -> Output:
+        wire = self.core.ports.wire
         decided = self.state.decide_open(command.creator_id, command.broker, command.cash, command.command_id)
         if isinstance(decided, Refused):
             answer = wire.answer(command, decided)
@@ -140,12 +180,59 @@ class CreatorShardActor:
             answer = wire.answer(command, CreatorOpened(command.creator_id))
         return lambda: request.reply(answer)
 
+    async def _resume(self, request: Request, command: ResumeCreator, events: list[Any]) -> Output:
+        """Settle a creator's parked fills: with what follows from them it is one frame, or, if they crash the shard again, none. Raises:
+        BadInputError when they cannot be read again.
+        """
+        decided = self.state.decide_resume(
+            command.creator_id, command.command_id, is_replay=command.is_replay
+        )
+        if isinstance(decided, Refused):
+            raise BadInputError(decided.reason, decided.text)
+        if isinstance(decided, int):
+            count = decided
+        else:
+            count = len(decided.sequences)
+            parked = zip(decided.sequences.tolist(), decided.positions.tolist(), strict=True)
+            messages = await self._read_again(list(parked) if command.is_replay else [])
+            self._apply(events, decided)
+            for message, fills in messages:
+                for fill in fills:
+                    self._take_fill(message, fill, events)
+        answer = self.core.ports.wire.answer(command, EntriesAllowed(command.creator_id, count))
+        return lambda: request.reply(answer)
+
+    async def _read_again(self, parked: list[tuple[int, int]]) -> list[tuple[StoredMessage, list[FillInput]]]:
+        found: list[tuple[StoredMessage, list[FillInput]]] = []
+        # The state may be between two frames here while others run: nobody may take it for the last frame's.
+        self.core.is_deciding = True
+        try:
+            for sequence, position in parked:
+                message = await read_message(self.core.ports.streams, INGRESS, sequence)
+                if message is None:
+                    text = f"parked fill: expected message {sequence} in {INGRESS}, found none; try again, or void it"
+                    raise BadInputError("missing", text)
+                fills = self.core.ports.wire.fills(message.subject, message.data, sequence)
+                found.append((message, fills if position == WHOLE else fills[position : position + 1]))
+        finally:
+            self.core.is_deciding = False
+        if sum(len(fills) for _, fills in found) > REPLAYED_FILLS_MAX:
+            text = f"parked fills: expected at most {REPLAYED_FILLS_MAX}, found more; void them and publish them again in parts"
+            raise BadInputError("size", text)
+        return found
+
+    # Messages.
+
+    def _is_of_this_shard(self, message: StoredMessage) -> bool:
+        """Say whether a message is one of marks, which are every shard's, or of fills of a creator here."""
+        if not message.subject.startswith("fills."):
+            return True
+        creator_id = message.subject.rpartition(".")[2]
+        return shard_of(creator_id, self.core.settings.creator_shards) == self._shard
+
     def _opened(self, message: StoredMessage, events: list[Any]) -> "_Message":
         """Read the fills in a message, none where it is not of this shard, and how many of them are taken."""
-        if not message.subject.startswith("fills."):
-            return _Message(message, [], 0)
-        creator_id = message.subject.rpartition(".")[2]
-        if shard_of(creator_id, self.core.settings.creator_shards) != self._shard:
+        if not message.subject.startswith("fills.") or not self._is_of_this_shard(message):
             return _Message(message, [], 0)
         try:
             fills = self.core.ports.wire.fills(message.subject, message.data, message.sequence)
@@ -164,6 +251,11 @@ class CreatorShardActor:
         while taking.next < len(taking.fills) and not size.is_full:
             self._take_fill(message, taking.fills[taking.next], events)
             taking.next += 1
+        self._pass(taking)
+
+    def _pass(self, taking: "_Message") -> None:
+        """Move the cursor past what is taken of a message."""
+        message = taking.message
         cursor = Cursor(Source.INGRESS, 0, message.sequence, message.sequence)
         if taking.next < len(taking.fills):
             before = message.sequence - 1
@@ -205,6 +297,66 @@ class CreatorShardActor:
         listed = self.state.decide_list(list(symbols))
         if listed is not None:
             self._apply(events, listed)
+
+    # One input alone.
+
+    async def _command_alone(self, request: Request | None, name: str) -> None:
+        async def decide(events: list[Any], outputs: list[Output]) -> None:
+            if request is not None:
+                outputs.append(await self._command(request, events))
+
+        def park(events: list[Any]) -> None:
+            self._apply(events, self.core.careful.parked("a command that can be decided", name))
+
+        await self.core.decide_alone(command_input(name), decide, park, lambda: self._event_time_ns)
+
+    async def _message_alone(self, message: StoredMessage) -> None:
+        """Read a message, and take it, unless it holds several fills: these are taken each by itself."""
+        tried, events = message_input(Source.INGRESS, message, WHOLE), list[Any]()
+
+        async def take() -> None:
+            taking = self._opened(message, events)
+            if len(taking.fills) > 1:
+                # No frame: it would say that there was progress, whenever the message is read again for one of its fills.
+                self._message = taking
+                return
+            self._take(taking, events, FrameSize(events, self.core.settings.frame_bytes_max))
+            await self.core.commit(events, self._event_time_ns, ())
+
+        if tried != self.core.careful.poison:
+            await self.core.try_alone(tried, take, lambda: self._event_time_ns)
+            if self._message is not None:
+                await self._fill_alone(self._message)
+            return
+        self._park(message, WHOLE, message.data[:200].decode("utf-8", "replace"), events)
+        self._pass(_Message(message, [], 0))
+        await self.core.commit(events, self._event_time_ns, ())
+        await self.core.committer.settle()
+
+    async def _fill_alone(self, taking: "_Message") -> None:
+        message, position = taking.message, taking.next
+
+        async def decide(events: list[Any], outputs: list[Output]) -> None:
+            self._take_fill(message, taking.fills[position], events)
+            taking.next += 1
+            self._pass(taking)
+
+        def park(events: list[Any]) -> None:
+            self._park(message, position, taking.fills[position].exec_id, events)
+            taking.next += 1
+            self._pass(taking)
+
+        tried = message_input(Source.INGRESS, message, position)
+        await self.core.decide_alone(tried, decide, park, lambda: self._event_time_ns)
+
+    def _park(self, message: StoredMessage, position: int, excerpt: str, events: list[Any]) -> None:
+        """Give a message or one of its fills up, and suspend the creator whose portfolio it would have changed."""
+        self._apply(events, self.core.careful.parked("an input that can be decided", excerpt))
+        kind, broker, creator_id = (*message.subject.split("."), "", "")[:3]
+        if kind == "fills":
+            suspended = self.state.decide_suspend(creator_id, broker, message.sequence, position)
+            if suspended is not None:
+                self._apply(events, suspended)
 
     def _refuse(
         self, message: StoredMessage, events: list[Any], reason: str, text: str, data: bytes | str

@@ -3,7 +3,8 @@
 One turn takes reports first, then the next part of the signal under way, then commands, then exits whose
 time has come; everything decided goes into one frame. Orders leave through the journal itself: the broker
 gateway reads them there, so none can leave before its frame is durable (P3). Creator frames are decided in
-their journal's order, part by part, so each subscription sees its creator's signals in order (P4).
+their journal's order, part by part, so each subscription sees its creator's signals in order (P4). After
+crashes each message, part and command is decided alone (`actors.poison`).
 """
 
 import asyncio
@@ -22,13 +23,15 @@ from actors.errors import BadInputError
 from actors.frame_size import FrameSize
 from actors.heads import ShardHead
 from actors.known_executions import applied_in, were_applied
+from actors.poison import Input, command_input, message_input
 from actors.ports import EXECUTIONS, Feed, Request, StoredMessage, journal_stream
 from actors.settings import ShardSettings
 from actors.shard import Ports, ShardCore, refused_input
 from actors.signal_reader import CreatorFrame, SignalReader, whole
 from engine.blocks import ExecutionsReported
-from engine.commands import Answer, CommandBatch
+from engine.commands import AccountCommand, Answer, CommandBatch, name_of
 from engine.decide import SignalPart, decide_due, decide_part, learn, parts_of, position_of
+from engine.events import EntriesSuspended
 from engine.follower import FollowerShard
 from engine.frame import NO_ROW, Cursor, ShardKey, ShardKind, Source
 from engine.identity import cause_high, format_order_id
@@ -41,6 +44,10 @@ UNMATCHED_MAX = 1_000
 PARKED_EACH_MAX = 16
 COMMAND_ROW_BYTES = 32
 """What ending one subscription may write for each of its instruments, at most."""
+
+
+def _never_parked(events: list[Any]) -> None:
+    raise AssertionError("a poison command is parked before others are taken")
 
 
 @dataclass(slots=True)
@@ -122,6 +129,9 @@ class FollowerShardActor:
 
     async def turn(self) -> None:
         """Decide a batch of everything that has arrived; send one frame."""
+        if self.core.careful.is_on:
+            await self._turn_carefully()
+            return
         events: list[Any] = []
         outputs: list[Output] = []
         # Half a frame each, so that neither a flood of reports nor one of signals keeps the other waiting. A signal
@@ -145,6 +155,33 @@ class FollowerShardActor:
         if events or outputs:
             await self.core.commit(events, self._now(), outputs)
             await asyncio.sleep(0)
+
+    async def _turn_carefully(self) -> None:
+        """Take one message of reports, one part of a signal, the commands and the exits that are due, each alone."""
+        poison = self.core.careful.poison
+        if poison is not None and not poison.source:
+            # Nobody may ever send it again, but whoever does must not crash the shard.
+            await self._park_command(poison)
+        if self._under_way is None or self._is_between_signals:
+            await self._message_alone()
+        await self._part_alone()
+        if self._under_way is None and not self._is_between_parts:
+            await self._commands_alone()
+        events: list[Any] = []
+        due = FrameSize(events, self._settings.frame_bytes_max)
+        self._apply_all(
+            decide_due(self.state, self._settings.terms, self._now(), is_full=lambda: due.is_full), events
+        )
+        await self._committed(events)
+        now_s = time.monotonic()
+        for reader in self._readers:
+            reader.watch(now_s)
+
+    async def _committed(self, events: list[Any]) -> None:
+        """Make durable what is no input's, so that the next has nothing else in hand."""
+        if events:
+            await self.core.commit(events, self._now(), ())
+            await self.core.committer.settle()
 
     def _now(self) -> int:
         return self.core.event_time_ns(self._inputs_ns)
@@ -171,7 +208,13 @@ class FollowerShardActor:
             frames += 1
             rows += self._decide_parts(events, size, self._settings.part_rows - rows)
         self._has_more |= not is_dry
-        # Told from the cursors: after a recovery the frame under way may not have been read again yet.
+        return self._is_between_parts
+
+    @property
+    def _is_between_parts(self) -> bool:
+        """Whether a signal is decided in part only. Told from the cursors: after a recovery the frame under way may not have been read
+        again yet.
+        """
         return any(
             cursor.row != NO_ROW
             for (source, _), cursor in self.state.cursors.items()
@@ -204,27 +247,67 @@ class FollowerShardActor:
 
     def _decide_parts(self, events: list[Any], size: FrameSize, rows_max: int) -> int:
         """Decide parts of the frame under way, moving the cursor with each. Returns: rows decided."""
-        frame, rows = self._frame, 0
-        assert frame is not None and self._under_way is not None
-        creator_shard = frame.head.key.shard
+        rows = 0
         while rows < rows_max and not size.is_full:
-            part = next(self._under_way, None)
+            part = self._next_part()
             if part is None:
-                self._under_way = self._frame = None
-                self.state.cursors[Source.CREATOR_JOURNAL, creator_shard] = whole(creator_shard, frame)
-                return rows
-            self._apply_all(
-                decide_part(self.state, part, self._settings.terms, self._settings.part_rows, self._now()),
-                events,
-            )
-            self._is_between_signals = part.is_last_part
-            decided = min(self._settings.part_rows, part.book.count - part.first_row)
-            rows += decided
-            position = position_of(part.fill.signal, part.leg.leg)
-            self.state.cursors[Source.CREATOR_JOURNAL, creator_shard] = whole(creator_shard, frame)._replace(
-                position=position, row=part.first_row + decided
-            )
+                break
+            rows += self._decide(part, events)
         return rows
+
+    def _next_part(self) -> SignalPart | None:
+        """Name the next part of the frame under way; after its last the frame is behind."""
+        frame = self._frame
+        assert frame is not None and self._under_way is not None
+        part = next(self._under_way, None)
+        if part is None:
+            creator_shard = frame.head.key.shard
+            self._under_way = self._frame = None
+            self.state.cursors[Source.CREATOR_JOURNAL, creator_shard] = whole(creator_shard, frame)
+        return part
+
+    def _decide(self, part: SignalPart, events: list[Any]) -> int:
+        """Decide one part and move the cursor behind it. Returns: rows decided."""
+        frame = self._frame
+        assert frame is not None
+        creator_shard = frame.head.key.shard
+        self._apply_all(
+            decide_part(self.state, part, self._settings.terms, self._settings.part_rows, self._now()), events
+        )
+        self._is_between_signals = part.is_last_part
+        decided = min(self._settings.part_rows, part.book.count - part.first_row)
+        position = position_of(part.fill.signal, part.leg.leg)
+        self.state.cursors[Source.CREATOR_JOURNAL, creator_shard] = whole(creator_shard, frame)._replace(
+            position=position, row=part.first_row + decided
+        )
+        return decided
+
+    async def _part_alone(self) -> None:
+        """Decide the next part by itself. Of a parked one this shard's subscriptions copy nothing, nor further entries of its creator."""
+        learned: list[Any] = []
+        if self._under_way is None and not self._next_frame(learned):
+            return
+        self.core.arrived.set()
+        await self._committed(learned)
+        frame, part = self._frame, self._next_part()
+        if frame is None or part is None:
+            return
+        book, signal, leg = part.book, part.fill.signal, part.leg.leg
+
+        async def decide(events: list[Any], outputs: list[Output]) -> None:
+            self._decide(part, events)
+
+        def park(events: list[Any]) -> None:
+            what = f"signal {signal} leg {leg} of creator {book.creator}, rows from {part.first_row}"
+            parked = self.core.careful.parked("a signal that can be decided", what)
+            self._apply_all((parked, EntriesSuspended(book.creator_shard, book.creator, signal)), events)
+            self._decide(part, events)
+
+        tried = Input(
+            Source.CREATOR_JOURNAL, book.creator_shard, frame.sequence, position_of(signal, leg), part.first_row,
+            frame.head.key.subject,
+        )  # fmt: skip
+        await self.core.decide_alone(tried, decide, park, self._now)
 
     # Reports.
 
@@ -288,6 +371,35 @@ class FollowerShardActor:
             self._message = None
         self.state.cursors[Source.EXECUTIONS, 0] = cursor
         return rows
+
+    async def _message_alone(self) -> None:
+        """Take the next message of reports, or the next frame's worth of it, by itself. Of a parked one nothing more is applied: positions
+        may differ from the broker's until an operator has seen to it.
+        """
+        assert self._reports is not None
+        messages = [self._message.message] if self._message is not None else self._reports.take(1)
+        if not messages:
+            return
+        message, cursor = messages[0], self.state.cursors.get((Source.EXECUTIONS, 0))
+        position = cursor.position if cursor is not None and cursor.row != NO_ROW else 0
+
+        async def decide(events: list[Any], outputs: list[Output]) -> None:
+            if self._message is None:
+                self._message = self._opened(message, events)
+            await self._take_message(
+                self._message, events, FrameSize(events, self._settings.frame_bytes_max // 2)
+            )
+
+        def park(events: list[Any]) -> None:
+            excerpt = message.data[:200].decode("utf-8", "replace")
+            self._apply_all((self.core.careful.parked("executions that can be applied", excerpt),), events)
+            self._message = None
+            self.state.cursors[Source.EXECUTIONS, 0] = Cursor(
+                Source.EXECUTIONS, 0, message.sequence, message.sequence
+            )
+
+        tried = message_input(Source.EXECUTIONS, message, position)
+        await self.core.decide_alone(tried, decide, park, self._now)
 
     async def _look_up(
         self, message: StoredMessage, broker: str, unmatched: list[Unmatched], events: list[Any]
@@ -354,26 +466,66 @@ class FollowerShardActor:
     async def _take_commands(self, events: list[Any], outputs: list[Output]) -> None:
         """Decide commands. What does not fit into one frame is sent in several, cut between two commands; answers go with the last."""
         for pending in self.commands.take(self._creator_cursor):
-            batch = CommandBatch(
-                self.state,
-                creator_shards=self._settings.creator_shards,
-                follower_shards=self._settings.follower_shards,
-                brokers=frozenset(self._settings.brokers),
-                rows_max=self._settings.frame_bytes_max // COMMAND_ROW_BYTES,
-            )
+            outputs.append(await self._take_pending(pending, [], events))
+
+    async def _take_pending(
+        self, pending: PendingCommands, answers: list[Answer], events: list[Any]
+    ) -> Output:
+        """Decide the commands of one message that are not answered yet."""
+        size = FrameSize(events, self._settings.frame_bytes_max)
+        left = pending.commands[len(answers) :]
+        for event in self._batch().decide(left, self._settings.terms, self._now()):
+            if not isinstance(event, Answer):
+                self.state.apply_event(event)
+                events.append(event)
+                continue
+            answers.append(event)
+            if size.is_full:
+                await self.core.commit(events, self._now(), ())
+                events.clear()
+                size = FrameSize(events, self._settings.frame_bytes_max)
+        return self._answers(pending, answers)
+
+    def _batch(self) -> CommandBatch:
+        return CommandBatch(
+            self.state,
+            creator_shards=self._settings.creator_shards,
+            follower_shards=self._settings.follower_shards,
+            brokers=frozenset(self._settings.brokers),
+            rows_max=self._settings.frame_bytes_max // COMMAND_ROW_BYTES,
+        )
+
+    async def _commands_alone(self) -> None:
+        """Decide the commands that are ready one by one, for as long as the shard is careful; a message's answers go with its last."""
+        for pending in self.commands.take(self._creator_cursor):
             answers: list[Answer] = []
-            size = FrameSize(events, self._settings.frame_bytes_max)
-            for event in batch.decide(pending.commands, self._settings.terms, self._now()):
-                if not isinstance(event, Answer):
-                    self.state.apply_event(event)
-                    events.append(event)
-                    continue
-                answers.append(event)
-                if size.is_full:
-                    await self.core.commit(events, self._now(), ())
-                    events.clear()
-                    size = FrameSize(events, self._settings.frame_bytes_max)
-            outputs.append(self._answers(pending, answers))
+            while self.core.careful.is_on and len(answers) < len(pending.commands):
+                await self._command_alone(pending.commands[len(answers)], pending, answers)
+                await self.core.let_neighbours_in()
+            if len(answers) < len(pending.commands):
+                events: list[Any] = []
+                output = await self._take_pending(pending, answers, events)
+                await self.core.commit(events, self._now(), [output])
+
+    async def _command_alone(
+        self, command: AccountCommand, pending: PendingCommands, answers: list[Answer]
+    ) -> None:
+        async def decide(events: list[Any], outputs: list[Output]) -> None:
+            for event in self._batch().decide([command], self._settings.terms, self._now()):
+                if isinstance(event, Answer):
+                    answers.append(event)
+                else:
+                    self._apply_all((event,), events)
+            if len(answers) == len(pending.commands):
+                outputs.append(self._answers(pending, answers))
+
+        await self.core.decide_alone(command_input(name_of(command)), decide, _never_parked, self._now)
+
+    async def _park_command(self, poison: Input) -> None:
+        events: list[Any] = []
+        parked = self.core.careful.parked("a command that can be decided", poison.subject)
+        self._apply_all((parked,), events)
+        await self._committed(events)
 
     @staticmethod
     def _answers(pending: PendingCommands, answers: list[Answer]) -> Output:
@@ -393,6 +545,8 @@ class FollowerShardActor:
             "open_orders": self.state.orders.count,
             "follow_ups": waiting,
             "commands_waiting": self.commands.count,
+            "suspended_creators": len(self.state.suspended),
+            "inputs_parked": self.state.parking.count,
         }
 
     def _dedicated(self) -> tuple[int, ...]:

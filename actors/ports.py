@@ -11,7 +11,7 @@ from typing import NamedTuple, Protocol
 
 from actors.errors import BadInputError
 from engine.blocks import ExecutionsReported
-from engine.commands import AccountCommand, Answer, OpenCreator
+from engine.commands import AccountCommand, Answer, CreatorCommand
 from engine.creator import FillInput, MarkInput
 from engine.frame import ShardKey
 
@@ -203,7 +203,7 @@ class Wire(Protocol):
         """Read a message on `executions.<broker>.<shard>`, JSON or a block."""
         ...
 
-    def creator_command(self, subject: str, data: bytes) -> OpenCreator:
+    def creator_command(self, subject: str, data: bytes) -> CreatorCommand:
         """Read a request on `commands.creator.<creator_id>`."""
         ...
 
@@ -215,7 +215,7 @@ class Wire(Protocol):
         """Read a request on `commands.bulk`: what is wrong with one command stands in its place."""
         ...
 
-    def answer(self, command: OpenCreator | AccountCommand, answer: Answer) -> bytes:
+    def answer(self, command: CreatorCommand | AccountCommand, answer: Answer) -> bytes:
         """Write the answer to one command."""
         ...
 

@@ -40,6 +40,8 @@ class ShardSettings(msgspec.Struct, frozen=True):
     """Soft cap of a frame's size."""
     inbox_commands_max: int = 200_000
     """Most commands waiting in a shard; beyond it, new ones are answered `busy`."""
+    poison_crashes: int = 3
+    """Ends of a shard's owners at one place of its inputs after which the input there is parked with the next."""
     snapshot_frames_every: int = 2_000
     """Take a snapshot after so many frames."""
     snapshot_seconds_every: float = 60.0

@@ -19,6 +19,7 @@ from actors.committer import Committer, Output
 from actors.event_time import EventTime
 from actors.heads import ShardHead, cursor_heads, publish_head
 from actors.journal_writer import JournalWriter, ShardLostError, persist
+from actors.poison import Careful, Input, Neighbours, PoisonError, Trail
 from actors.ports import Bus, Clock, Feed, Journal, Request, Snapshots, Streams, Subscription, Wire
 from actors.recovery import Phase, ShardState, recover
 from actors.settings import ShardSettings
@@ -26,7 +27,7 @@ from actors.snapshotter import Snapshotter
 from engine.chain import ChainBrokenError
 from engine.creator import cursors_column
 from engine.cut import Cut
-from engine.events import InputsRefused, OwnerFenced
+from engine.events import InputAttempted, InputParked, InputsRefused, OwnerFenced
 from engine.frame import Cursor, FrameError, FrameHead, ShardKey, Source
 from engine.sections import SectionError
 from engine.tables import AnyColumn, State, state_hash
@@ -103,8 +104,11 @@ class ShardCore:
             frames_every=settings.snapshot_frames_every,
             seconds_every=settings.snapshot_seconds_every,
         )
+        self.careful = Careful(settings.poison_crashes)
+        self.neighbours = Neighbours()
         self.is_deciding = False
         self._event_time = EventTime()
+        self._trail = Trail()
         self._told_cursors: dict[tuple[Source, int], Cursor] = {}
         self._told_s = 0.0
         self._telling: asyncio.Task[None] | None = None
@@ -138,17 +142,20 @@ class ShardCore:
             replayed=self._replayed,
         )
         self._snapshotter.begin(restored)
+        await self._trail.read_back(self.ports.journal, self.key)
+        self.careful.begin(self._trail)
         self.committer.live(self._cursors())
         await self.subscribe(f"shards.{self.key.kind.name.lower()}.{self.key.shard}.inspect", self._inspect)
 
     def _replayed(self, sequence: int, head: FrameHead, events: list[Any]) -> None:
+        self._trail.take(sequence, head, events)
         if all(isinstance(event, OwnerFenced) for event in events) and events:
             return
         # The former owner may have died between its last frame and what that released, which is said again under the same
         # message ids. Of earlier frames it was: a frame is sent only after the outputs of the one before.
         self._owed = []
         for event in events:
-            if isinstance(event, InputsRefused):
+            if isinstance(event, InputsRefused | InputParked):
                 self._owed += self.dead_letters(event)
             self._owed += self.resumed(event)
 
@@ -200,12 +207,49 @@ class ShardCore:
         released = [*self._undelivered, *outputs]
         self._undelivered = []
         for event in events:
-            if isinstance(event, InputsRefused):
+            if isinstance(event, InputsRefused | InputParked):
                 released += self.dead_letters(event)
 
         await self.committer.commit(
             events, self._cursors(), event_time_ns, [*released, self._tell_now_or_soon]
         )
+
+    async def decide_alone(
+        self,
+        tried: Input,
+        decide: Callable[[list[Any], list[Output]], Awaitable[None]],
+        park: Callable[[list[Any]], None],
+        now: Callable[[], int],
+    ) -> None:
+        """Decide one input with nothing else in hand: journal that it is tried, decide it, journal what came of it. The poison is parked
+        instead. Both put events, already applied, into the list that they are given.
+        """
+        events: list[Any] = []
+        outputs: list[Output] = []
+
+        async def decided() -> None:
+            await decide(events, outputs)
+            # An empty frame too says that the input is behind.
+            await self.commit(events, now(), outputs)
+
+        if tried != self.careful.poison:
+            await self.try_alone(tried, decided, now)
+            return
+        park(events)
+        await self.commit(events, now(), outputs)
+        await self.committer.settle()
+        self.arrived.set()
+
+    async def try_alone(
+        self, tried: Input, act: Callable[[], Awaitable[None]], now: Callable[[], int]
+    ) -> None:
+        """Journal that an input is tried, and do what commits what comes of it."""
+        await self.commit([InputAttempted(*tried)], now(), ())
+        await self.committer.settle()
+        await act()
+        await self.committer.settle()
+        self.careful.went_well()
+        self.arrived.set()
 
     async def _pay(self) -> None:
         """Say what the former owner may not have said, before there is a later frame than the one it belongs to."""
@@ -257,9 +301,13 @@ class ShardCore:
         """Say whether a snapshot is due."""
         return self._snapshotter.is_due(self.committer, time.monotonic())
 
-    def dead_letters(self, event: InputsRefused) -> list[Output]:
-        """Make the dead letters of refused inputs; each is published once per message id."""
+    def dead_letters(self, event: InputsRefused | InputParked) -> list[Output]:
+        """Make the dead letters of inputs that were refused or parked; each is published once per message id."""
         outputs: list[Output] = []
+        if isinstance(event, InputParked):
+            event = InputsRefused(
+                np.array([event.sequence], np.int64), [event.subject], [event.reason], [event.excerpt]
+            )
         for sequence, subject, reason, excerpt in zip(
             event.sequences.tolist(), event.subjects, event.reasons, event.excerpts, strict=True
         ):
@@ -371,14 +419,14 @@ class ShardCore:
         """Recover, then take turns until stopped, lost or failed."""
         ticking = asyncio.create_task(self._tick(), name=f"tick {self.key}")
         try:
-            await actor.start()
+            await self._start(actor)
             self.enter(Phase.LIVE)
             await self.tell_quietly()
             while not self._stopping:
                 await self.arrivals()
                 if not self.overlaps():
                     await self.committer.settle()
-                await actor.turn()
+                await self._turn(actor)
                 await self.rest()
             await self.committer.settle()
             if self._snapshotter.is_due(self.committer, float("inf")) and self.may_snapshot():
@@ -387,19 +435,49 @@ class ShardCore:
         except ShardLostError as error:
             self.error = str(error)
             self.enter(Phase.LOST)
-        except (ChainBrokenError, FrameError, SectionError) as error:
-            # Fail-stop: history does not hold together, and starting again would not mend it.
+        except (ChainBrokenError, FrameError, SectionError, PoisonError) as error:
+            # Fail-stop: history does not hold together, or what comes next cannot be left out, and starting again would not mend it.
             self.error = f"{type(error).__name__}: {error}"
             _log.exception("shard_failed", shard=str(self.key), alarm=True)
             self.enter(Phase.FAILED)
         except Exception as error:  # noqa: BLE001
-            # Fail-stop for this shard, not for its neighbours; a successor replays what is durable and tries again.
+            # Fail-stop for this shard, not for its neighbours; a successor replays what is durable and tries again (`actors.poison`).
             self.error = f"{type(error).__name__}: {error}"
             _log.exception("shard_crashed", shard=str(self.key), alarm=True)
             self.enter(Phase.CRASHED)
         finally:
             ticking.cancel()
             await self._closed(actor, ticking)
+
+    async def _start(self, actor: ShardActor) -> None:
+        self.neighbours.begin_recovery()
+        try:
+            await actor.start()
+        finally:
+            self.neighbours.end_recovery()
+
+    async def _turn(self, actor: ShardActor) -> None:
+        neighbours = self.neighbours
+        if not self.careful.is_on:
+            await neighbours.enter()
+            try:
+                await actor.turn()
+            finally:
+                neighbours.leave()
+            return
+        await neighbours.enter_alone()
+        try:
+            await actor.turn()
+        finally:
+            neighbours.leave_alone()
+        # The next turn must not begin before those who wait have had theirs.
+        await asyncio.sleep(0)
+
+    async def let_neighbours_in(self) -> None:
+        """Let the others have their turns in the midst of a careful shard's long one."""
+        self.neighbours.leave_alone()
+        await asyncio.sleep(0)
+        await self.neighbours.enter_alone()
 
     async def tell_quietly(self) -> None:
         """Publish the head if there is a way."""

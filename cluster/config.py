@@ -135,6 +135,14 @@ class EngineOptions(msgspec.Struct, frozen=True, kw_only=True):
             description="Limit price's distance from the fill's price, micros (5000 = 0.5 %).",
         ),
     ] = 5000
+    poison_crashes: Annotated[
+        int,
+        Meta(
+            ge=2,
+            le=100,
+            description="Crashes of a shard at one input without progress, after which the next parks that input.",
+        ),
+    ] = 3
     clock: Annotated[
         Literal["wall", "event"],
         Meta(

@@ -7,9 +7,10 @@ JSON, keys stable, a field that is not known null:
     servers      [{name, pid, address, restarts, state}]     state: running or down
     actors       [{kind, incarnation, pid, state, error, shards: [{shard, epoch, frame, state, lag, counts}]}]
 
-A shard's state is its phase (starting, fencing, replaying, live, lost, failed, stopped), or silent when nothing was heard of it; an actor's
-is that of its shard furthest from live. `lag` says how far a shard is behind each input: `ingress` and `executions` in messages, `creator`
-in frames of the creator journals, `orders` in orders not answered by the broker yet.
+A shard's state is its phase (starting, fencing, replaying, live, lost, failed, crashed, stopped), or silent when nothing was heard of it.
+An actor's is that of its shard furthest from live. `lag` says how far a shard is behind each input: `ingress` and `executions` in
+messages, `creator` in frames of the creator journals, `orders` in orders not answered by the broker yet. Among the `counts` are
+`inputs_parked`, and `suspended_creators`, whose entries are not copied.
 """
 
 import asyncio
@@ -39,7 +40,7 @@ RAY_NAMES = {"driver": "ray-driver", "gcs_server": "ray-gcs", "raylet": "ray-ray
 ADDRESSES = {"ray-gcs": "ray"}
 """Servers whose address stands under another name in run.json."""
 KINDS = ("creator", "follower", "gateway")
-STATES = ("failed", "lost", "silent", "stopped", "starting", "fencing", "replaying", "live")
+STATES = ("failed", "crashed", "lost", "silent", "stopped", "starting", "fencing", "replaying", "live")
 """From the worst to the best."""
 
 _decode_shard = msgspec.json.Decoder(ShardHead).decode
@@ -317,8 +318,19 @@ def _print(status: Status) -> None:
             )
     console.print(actors)
     for actor in status.actors:
+        for shard in actor.shards:
+            if parked := parked_of(shard):
+                console.print(f"{actor.kind} {shard.shard}: {parked}", soft_wrap=True)
+    for actor in status.actors:
         if actor.error:
             console.print(f"{actor.incarnation}: {actor.error}", soft_wrap=True, markup=False)
+
+
+def parked_of(shard: Shard) -> str:
+    """Say what a shard has set aside; nothing when it has not."""
+    names = ("inputs_parked", "suspended_creators")
+    counted = [(shard.counts.get(name, 0), name.replace("_", " ")) for name in names]
+    return ", ".join(f"{count} {name}" for count, name in counted if count)
 
 
 def _table(*columns: str) -> Table:

@@ -21,6 +21,7 @@ from engine.sizing import Terms
 from engine.tables import hash_64
 
 ROWS_MAX = 32_768
+POISON_TEXT = "command: expected one that can be decided, found one parked for crashing its shard; use another command_id"
 
 
 class OpenCreator(msgspec.Struct, frozen=True, tag="open_creator"):
@@ -30,6 +31,14 @@ class OpenCreator(msgspec.Struct, frozen=True, tag="open_creator"):
     creator_id: str
     cash: int
     broker: str = "paper"
+
+
+class ResumeCreator(msgspec.Struct, frozen=True, tag="resume_creator"):
+    """End a creator's suspension: its parked fills are decided now, in order, or void."""
+
+    command_id: str
+    creator_id: str
+    is_replay: bool
 
 
 class OpenAccount(msgspec.Struct, frozen=True, tag="open_account"):
@@ -81,12 +90,25 @@ class Resume(msgspec.Struct, frozen=True, tag="resume"):
 
 
 AccountCommand = OpenAccount | Follow | Unfollow | Pause | Resume
+CreatorCommand = OpenCreator | ResumeCreator
+
+
+def name_of(command: AccountCommand) -> str:
+    """Name a command as a parked input is named: what makes it the same when it is sent again."""
+    return f"commands.account.{command.account_id} {command.command_id}"
 
 
 class CreatorOpened(NamedTuple):
     """Answer: the creator is open."""
 
     creator_id: str
+
+
+class EntriesAllowed(NamedTuple):
+    """Answer: the creator is suspended no more; so many parked messages or fills of the creator were settled."""
+
+    creator_id: str
+    parked: int
 
 
 class AccountOpened(NamedTuple):
@@ -129,7 +151,17 @@ class Elsewhere(NamedTuple):
     broker: str
 
 
-Answer = CreatorOpened | AccountOpened | Followed | Unfollowed | Paused | Resumed | Refused | Elsewhere
+Answer = (
+    CreatorOpened
+    | EntriesAllowed
+    | AccountOpened
+    | Followed
+    | Unfollowed
+    | Paused
+    | Resumed
+    | Refused
+    | Elsewhere
+)
 
 
 _Pair = tuple[int, int, int]
@@ -161,7 +193,11 @@ class CommandBatch:
 
     def decide(self, commands: list[AccountCommand], terms: Terms, event_time_ns: int) -> Iterator[Any]:
         """Decide commands in order: yields events to apply at once, and an `Answer` for each command, in order."""
+        parking = self._shard.parking
         for command in commands:
+            if parking.commands and parking.holds(name_of(command)):
+                yield Refused("poison", POISON_TEXT)
+                continue
             if self._needs_applied(command) or self._ending_rows >= self._rows_max:
                 yield from self._flush(terms, event_time_ns)
             if isinstance(command, OpenAccount):

@@ -15,8 +15,12 @@ from engine.arithmetic import value_ceil, value_floor
 from engine.columns import decode_texts, encode_texts
 from engine.cut import Cut, whole_cut
 from engine.events import (
+    CreatorResumed,
     CreatorsOpened,
+    CreatorSuspended,
     FillApplied,
+    InputAttempted,
+    InputParked,
     InputsRefused,
     InstrumentsListed,
     MarksUpdated,
@@ -25,6 +29,7 @@ from engine.events import (
 from engine.frame import Cursor, FrameHead, Source
 from engine.id_index import IdIndex
 from engine.identity import LEG_MAX
+from engine.parking import Parking, Suspensions
 from engine.tables import State, Table, hash_64
 from engine.units import MONEY_MAX, NS_PER_S, QUANTITY_MAX, format_quantity, format_time
 
@@ -99,6 +104,8 @@ class CreatorShard:
         )
         self._seen: dict[int, set[tuple[int, str, str]]] = {}
         self.next_signal = 1
+        self.suspensions = Suspensions()
+        self.parking = Parking()
 
     # Deciding.
 
@@ -121,6 +128,27 @@ class CreatorShard:
         return CreatorsOpened(
             first, [creator_id], [broker], np.array([cash], np.int64), np.array([command], np.int64)
         )
+
+    def decide_suspend(
+        self, creator_id: str, broker: str, sequence: int, position: int
+    ) -> CreatorSuspended | None:
+        """Suspend the creator of a parked fill. Returns: None when such a fill would not have counted."""
+        number = self._ids.get(creator_id)
+        if number is None or self.creators[number].broker != broker:
+            return None
+        return CreatorSuspended(number, sequence, position)
+
+    def decide_resume(
+        self, creator_id: str, command_id: str, *, is_replay: bool
+    ) -> CreatorResumed | Refused | int:
+        """Settle a creator's parked fills. Returns: how many they were when this command has settled them before."""
+        number, command = self._ids.get(creator_id), hash_64(command_id)
+        if number is None:
+            return Refused("unknown_creator", f"creator_id: expected an open creator, found {creator_id!r}")
+        settled = self.suspensions.settled_by(number, command)
+        if settled is not None:
+            return settled
+        return self.suspensions.decide_resume(number, self.next_signal, is_replay=is_replay, command=command)
 
     def decide_list(self, symbols: list[str]) -> InstrumentsListed | None:
         """Introduce the symbols that have no number yet."""
@@ -255,7 +283,11 @@ class CreatorShard:
                 self._instruments.append({"lot": event.lots, "min_notional": event.min_notionals})
             case CreatorsOpened():
                 self._apply_opened(event)
-            case OwnerFenced() | InputsRefused():
+            case CreatorSuspended() | CreatorResumed():
+                self.suspensions.apply(event)
+            case InputParked():
+                self.parking.apply(event)
+            case OwnerFenced() | InputAttempted() | InputsRefused():
                 pass
             case _:
                 raise AssertionError(f"a creator shard cannot apply {type(event).__name__}")
@@ -315,6 +347,8 @@ class CreatorShard:
             "seen.exec_id": _texts([row[3] for row in seen]),
             "next_signal": np.array([self.next_signal], np.int64),
             "cursors": cursors_column(self.cursors),
+            **self.suspensions.state(),
+            **self.parking.state(),
         }
 
     def cut(self) -> Cut:
@@ -340,6 +374,8 @@ class CreatorShard:
             self._seen.setdefault(day, set()).add((number, broker, exec_id))
         self.next_signal = int(state["next_signal"][0])
         self.cursors = cursors_from(state["cursors"])
+        self.suspensions.restore(state)
+        self.parking = Parking.restored(state)
 
 
 def _texts(texts: list[str]) -> np.ndarray[Any, np.dtype[np.uint8]]:

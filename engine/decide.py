@@ -15,8 +15,10 @@ from engine.book import Book, Slot, Status
 from engine.disposition import Disposition
 from engine.events import (
     CancelsRequested,
+    CreatorResumed,
     CreatorsLearned,
     CreatorsOpened,
+    CreatorSuspended,
     FillApplied,
     FollowUpsQueued,
     InstrumentsLearned,
@@ -31,7 +33,15 @@ from engine.identity import ATTEMPT_MAX, CauseKind, OrderKey
 from engine.legs import Leg, legs_of
 from engine.masks import any_of, rows_of
 from engine.orders import OrderBlock
-from engine.sizing import Decisions, Pricing, Terms, size_decrease, size_increase, size_toward_target
+from engine.sizing import (
+    Decisions,
+    Pricing,
+    Terms,
+    size_decrease,
+    size_increase,
+    size_toward_target,
+    skip_suspended,
+)
 from engine.units import NS_PER_S
 
 _NETTED = Disposition.NETTED
@@ -52,7 +62,7 @@ class SignalPart(NamedTuple):
 
 def learn(shard: FollowerShard, creator_shard: int, event: Any) -> Iterator[Any]:
     """Take over the creators and instruments that a creator shard introduced and this shard does not know
-    yet.
+    yet, and which creators it has suspended or resumed.
     """
     if isinstance(event, CreatorsOpened):
         new = [index for index, name in enumerate(event.ids) if (creator_shard, name) not in shard.creators]
@@ -69,6 +79,8 @@ def learn(shard: FollowerShard, creator_shard: int, event: Any) -> Iterator[Any]
             yield InstrumentsLearned(
                 creator_shard, event.numbers[new], symbols, event.lots[new], event.min_notionals[new]
             )
+    elif isinstance(event, CreatorSuspended | CreatorResumed):
+        yield from shard.suspended.learn(creator_shard, event)
 
 
 def position_of(signal: int, leg: int) -> int:
@@ -111,6 +123,11 @@ def decide_part(
     if not book.traits.is_active and not any_of(book.subscriptions["status"][rows] < Status.ENDING):
         return
     slot = shard.slot(book, fill.instrument)
+    if len(shard.suspended) and shard.suspended.skips(
+        book.creator_shard, book.creator, fill.signal, is_increase=leg.is_increase
+    ):
+        yield _signal_decided(part, slot, rows, skip_suspended(book, slot, leg, rows), terms, event_time_ns)
+        return
     if leg.is_increase:
         symbol = shard.instruments[book.creator_shard, fill.instrument].symbol
         marks = dict(zip(fill.mark_instruments.tolist(), fill.mark_prices.tolist(), strict=True))

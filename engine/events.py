@@ -21,6 +21,42 @@ class OwnerFenced:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class InputAttempted:
+    """An input is about to be decided with nothing else in hand, for its shard crashed again and again: if
+    fences follow and nothing else, this input was what the owner died of.
+
+    `source` is `engine.frame.Source`, or 0 for a command, which has no place in a stream: its `subject` names
+    it. `sequence` is the stream's; `position` and `row` say which part of the message.
+    """
+
+    TAG: ClassVar[int] = 2
+    source: int
+    shard: int
+    sequence: int
+    position: int
+    row: int
+    subject: str
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class InputParked:
+    """An input was given up after it had crashed its shard `tries` times alone: it goes to the dead-letter
+    stream and the shard goes on behind it. Fields as in `InputAttempted`.
+    """
+
+    TAG: ClassVar[int] = 3
+    source: int
+    shard: int
+    sequence: int
+    position: int
+    row: int
+    tries: int
+    subject: str
+    reason: str
+    excerpt: str
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class InstrumentsListed:
     """A creator shard introduced instruments: `lots` in 1e-8 units, `min_notionals` in micros."""
 
@@ -95,6 +131,34 @@ class InputsRefused:
     subjects: Texts
     reasons: Texts
     excerpts: Texts
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class CreatorSuspended:
+    """A creator's fill was parked: until the creator is resumed its followers copy no entries.
+
+    `sequence` is the parked message's in the ingress stream, `position` the fill in it, -1 for all of it.
+    """
+
+    TAG: ClassVar[int] = 18
+    creator: int
+    sequence: int
+    position: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class CreatorResumed:
+    """An operator settled a creator's parked fills: `is_replay` says whether they are decided now, in this
+    frame, or void. Entries are copied again from `signal` on; `command` is the hash of the command's id.
+    """
+
+    TAG: ClassVar[int] = 19
+    creator: int
+    signal: int
+    is_replay: int
+    command: int
+    sequences: Column
+    positions: Column
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -331,6 +395,27 @@ class SubscriptionsResumed:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class EntriesSuspended:
+    """A follower shard copies no entries of a creator any more. `signal` is the parked one, which moves
+    nothing in this shard; 0 when it was the creator's shard that suspended.
+    """
+
+    TAG: ClassVar[int] = 37
+    creator_shard: int
+    creator: int
+    signal: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class EntriesResumed:
+    """A follower shard copies a creator's entries again, from its next signal on."""
+
+    TAG: ClassVar[int] = 38
+    creator_shard: int
+    creator: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class BlocksAnswered:
     """A broker took orders: every follower frame up to the head's ORDERS cursor is out of the gateway's
     hands.
@@ -413,11 +498,15 @@ class OrdersParked:
 
 EVENT_TYPES = tags(
     OwnerFenced,
+    InputAttempted,
+    InputParked,
     InstrumentsListed,
     CreatorsOpened,
     MarksUpdated,
     FillApplied,
     InputsRefused,
+    CreatorSuspended,
+    CreatorResumed,
     CreatorsLearned,
     InstrumentsLearned,
     AccountsOpened,
@@ -431,6 +520,8 @@ EVENT_TYPES = tags(
     ExecutionsApplied,
     SubscriptionsPaused,
     SubscriptionsResumed,
+    EntriesSuspended,
+    EntriesResumed,
     BlocksAnswered,
     OrdersWithdrawn,
     SendingBegan,

@@ -20,8 +20,12 @@ from engine.events import (
     AccountsOpened,
     CancelsRequested,
     CreatorsLearned,
+    EntriesResumed,
+    EntriesSuspended,
     ExecutionsApplied,
     FollowUpsQueued,
+    InputAttempted,
+    InputParked,
     InputsRefused,
     InstrumentsLearned,
     OrdersPlaced,
@@ -41,6 +45,7 @@ from engine.identity import CauseKind, OrderKey
 from engine.masks import all_of, any_of, least, most, rows_of
 from engine.order_state import ExecType
 from engine.orders import ENDS, OpenOrders, OrderBlock, end, is_any, trade
+from engine.parking import Parking, SuspendedEntries
 from engine.tables import State, Table
 
 NOTHING = np.uint32(0xFFFFFFFF)
@@ -81,6 +86,8 @@ class FollowerShard:
         self.orders = OpenOrders()
         self.execution_ids = ExecutionIds()
         self.next_cause = 1
+        self.suspended = SuspendedEntries()
+        self.parking = Parking()
         self._busy_slots: dict[tuple[int, int], tuple[Book, Slot]] = {}
         self._creators_encoded: tuple[int, bytes] = -1, b""
         self._cut: Cut | None = None
@@ -121,7 +128,11 @@ class FollowerShard:
                 self._apply_instruments(event)
             case CancelsRequested():
                 self._apply_cancels(event)
-            case OwnerFenced() | InputsRefused():
+            case EntriesSuspended() | EntriesResumed():
+                self.suspended.apply(event)
+            case InputParked():
+                self.parking.apply(event)
+            case OwnerFenced() | InputAttempted() | InputsRefused():
                 pass
             case _:
                 raise AssertionError(f"a follower shard cannot apply {type(event).__name__}")
@@ -369,6 +380,8 @@ class FollowerShard:
             **self.places.state("place"),
             **follow_ups_state(self.slots_with_follow_ups()),
             **self.orders.state(),
+            **self.suspended.state(),
+            **self.parking.state(),
         }
 
     def _encoded_creators(self) -> bytes:
@@ -400,6 +413,8 @@ class FollowerShard:
         restore_follow_ups(self.books, state)
         self.book_of = {(book.creator_shard, book.creator): book for book in self.books}
         self.orders.restore(state, self.books)
+        self.suspended.restore(state)
+        self.parking = Parking.restored(state)
         self._busy_slots = {
             (book.index, slot.index): (book, slot)
             for book in self.books

@@ -23,6 +23,7 @@ from engine.events import (
     AccountsOpened,
     BlocksAnswered,
     CancelsRequested,
+    InputAttempted,
     InstrumentsLearned,
     OrdersParked,
     OrdersPlaced,
@@ -255,7 +256,7 @@ class GatewayShard:
                 self.sendings.apply_began(event)
             case SendingEnded():
                 self.sendings.apply_ended(event)
-            case OwnerFenced() | BlocksAnswered():
+            case OwnerFenced() | InputAttempted() | BlocksAnswered():
                 pass
             case _:
                 raise AssertionError(f"a gateway shard cannot apply {type(event).__name__}")

@@ -355,6 +355,15 @@ def size_decrease(book: Book, slot: Slot, leg: Leg, rows: slice) -> Decisions:
     return _finish(run, out)
 
 
+def skip_suspended(book: Book, slot: Slot, leg: Leg, rows: slice) -> Decisions:
+    """Skip a leg for every active row, whatever it is: the creator is suspended, or the signal parked. Targets stay."""
+    active = book.subscriptions["status"][rows] < Status.ENDING
+    disposition = np.where(active, np.uint8(Disposition.CREATOR_SUSPENDED), np.uint8(Disposition.INACTIVE))
+    quantity = np.zeros(len(active), np.int64)
+    is_exit = not leg.is_increase
+    return Decisions(disposition, quantity, slot.target[rows].copy(), leg.side, is_exit, 0)
+
+
 def decide_exit(run: _Run, out: Decisions, *, to_flat: bool | Mask) -> None:
     """Order what the undecided rows hold beyond their targets; nothing is opened or added. `run.side` is
     the position's: what is still held of the other side is an exit of an earlier cause, which is tried again for that one.

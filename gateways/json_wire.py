@@ -8,11 +8,14 @@ from engine.commands import (
     AccountCommand,
     AccountOpened,
     Answer,
+    CreatorCommand,
     CreatorOpened,
     Elsewhere,
+    EntriesAllowed,
     Followed,
     OpenCreator,
     Paused,
+    ResumeCreator,
     Resumed,
     Unfollowed,
 )
@@ -80,16 +83,16 @@ class JsonWire:
             raise BadInputError("malformed", str(error)) from error
         return sections
 
-    def creator_command(self, subject: str, data: bytes) -> OpenCreator:
+    def creator_command(self, subject: str, data: bytes) -> CreatorCommand:
         """Read a request on `commands.creator.<creator_id>`."""
         command = wire.decode_command(subject, data)
-        assert isinstance(command, OpenCreator), "the subject names a creator"
+        assert isinstance(command, OpenCreator | ResumeCreator), "the subject names a creator"
         return command
 
     def account_command(self, subject: str, data: bytes) -> AccountCommand:
         """Read a request on `commands.account.<account_id>`."""
         command = wire.decode_command(subject, data)
-        assert not isinstance(command, OpenCreator), "the subject names an account"
+        assert not isinstance(command, OpenCreator | ResumeCreator), "the subject names an account"
         return command
 
     def bulk(self, data: bytes) -> list[AccountCommand | BadInputError]:
@@ -97,13 +100,15 @@ class JsonWire:
         commands: Iterable[AccountCommand | BadInputError] = wire.decode_bulk(data)
         return list(commands)
 
-    def answer(self, command: OpenCreator | AccountCommand, answer: Answer) -> bytes:
+    def answer(self, command: CreatorCommand | AccountCommand, answer: Answer) -> bytes:
         """Write the answer to one command."""
         match answer:
             case Refused(reason, text):
                 return wire.encode_refused(reason, text)
             case CreatorOpened(creator_id):
                 return wire.encode_ok(command_id=command.command_id, creator_id=creator_id)
+            case EntriesAllowed(creator_id, parked):
+                return wire.encode_ok(command_id=command.command_id, creator_id=creator_id, parked=parked)
             case AccountOpened(account_id, shard):
                 return wire.encode_ok(command_id=command.command_id, account_id=account_id, shard=shard)
             case Followed(subscription, from_frame):

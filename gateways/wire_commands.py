@@ -4,14 +4,24 @@ Unlike in fills, a field that is not known is refused here: a misspelt limit mus
 """
 
 import re
-from typing import Any, Literal, TypeVar
+from typing import Any, TypeVar
 
 import msgspec
 from msgspec import Raw
 
 from engine import units
 from engine.book import Mode
-from engine.commands import AccountCommand, Follow, OpenAccount, OpenCreator, Pause, Resume, Unfollow
+from engine.commands import (
+    AccountCommand,
+    CreatorCommand,
+    Follow,
+    OpenAccount,
+    OpenCreator,
+    Pause,
+    Resume,
+    ResumeCreator,
+    Unfollow,
+)
 from engine.identity import is_id
 from gateways.wire_fields import (
     ABSENT,
@@ -35,7 +45,7 @@ BROKER_DEFAULT = "paper"
 
 
 T = TypeVar("T")
-Command = OpenCreator | AccountCommand
+Command = CreatorCommand | AccountCommand
 
 
 class _Limits(msgspec.Struct, forbid_unknown_fields=True):
@@ -44,12 +54,17 @@ class _Limits(msgspec.Struct, forbid_unknown_fields=True):
     allow_short: bool | None = None
 
 
-class _OpenCreatorJson(msgspec.Struct, forbid_unknown_fields=True):
-    type: Literal["open_creator"]
+class _OpenCreatorJson(msgspec.Struct, tag="open_creator", forbid_unknown_fields=True):
     command_id: str
     cash: Raw
     creator_id: str | None = None
     broker: str | None = None
+
+
+class _ResumeCreatorJson(msgspec.Struct, tag="resume_creator", forbid_unknown_fields=True):
+    command_id: str
+    action: str
+    creator_id: str | None = None
 
 
 class _OpenAccountJson(msgspec.Struct, tag="open_account", forbid_unknown_fields=True):
@@ -76,6 +91,10 @@ class _UnfollowJson(msgspec.Struct, tag="unfollow", forbid_unknown_fields=True):
     account_id: str | None = None
 
 
+CREATOR_TYPES = "open_creator or resume_creator"
+RESUME_ACTIONS = ("replay", "void")
+
+
 class _PauseJson(msgspec.Struct, tag="pause", forbid_unknown_fields=True):
     command_id: str
     creator_id: str
@@ -97,7 +116,7 @@ _OF_SUBSCRIPTION: list[tuple[type, type[Unfollow | Pause | Resume]]] = [
 ACCOUNT_TYPES = "one of open_account, follow, unfollow, pause, resume"
 _NO_LIMITS = _Limits()
 _WRONG_TYPE = re.compile(r"Invalid (?:enum )?value (.*) - at `\$\.type`\Z", re.DOTALL)
-_decode_creator_command = msgspec.json.Decoder(_OpenCreatorJson)
+_decode_creator_command = msgspec.json.Decoder(_OpenCreatorJson | _ResumeCreatorJson)
 _decode_account_command = msgspec.json.Decoder(_AccountJson)
 
 
@@ -116,7 +135,7 @@ def decode_command(subject: str, data: bytes) -> Command:
             f"found {shown(subject)}",
         )
     if tokens[1] == "creator":
-        return _open_creator(_read(_decode_creator_command, Raw(data), "open_creator"), tokens[2])
+        return _creator_command(_read(_decode_creator_command, Raw(data), CREATOR_TYPES), tokens[2])
     return _account_command(_read(_decode_account_command, Raw(data), ACCOUNT_TYPES), tokens[2])
 
 
@@ -148,8 +167,13 @@ def _read(decoder: msgspec.json.Decoder[T], element: Raw, types: str) -> T:
         raise WireError("malformed", f"type: expected {types}, found {wrong[1]}") from None
 
 
-def _open_creator(found: _OpenCreatorJson, creator_id: str) -> OpenCreator:
+def _creator_command(found: _OpenCreatorJson | _ResumeCreatorJson, creator_id: str) -> CreatorCommand:
     agree(found.creator_id, creator_id, "creator_id")
+    if isinstance(found, _ResumeCreatorJson):
+        if found.action not in RESUME_ACTIONS:
+            raise WireError("action", f"action: expected replay or void, found {shown(found.action)}")
+        command_id = checked_id(found.command_id, "command_id")
+        return ResumeCreator(command_id, creator_id, found.action == "replay")
     return OpenCreator(
         checked_id(found.command_id, "command_id"),
         creator_id,

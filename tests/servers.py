@@ -233,6 +233,15 @@ def postgres_server() -> Iterator[PostgresServer]:
             yield server
 
 
+@pytest.fixture
+def own_postgres_server() -> Iterator[PostgresServer]:
+    """A Postgres for one test, in which nobody else's shards are."""
+    for directory in _directory("lockstep-postgres-"):
+        with PostgresServer(directory) as server:
+            assert isinstance(server, PostgresServer)
+            yield server
+
+
 async def until(is_true: Callable[[], bool], *, deadline_s: float = 20.0) -> None:
     """Wait for a condition. Raises: TimeoutError."""
     async with asyncio.timeout(deadline_s):

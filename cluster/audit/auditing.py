@@ -13,6 +13,7 @@ from cluster.audit.executions import ExecutionsAudit, check_applied, check_unkno
 from cluster.audit.followers_at_brokers import BrokerView
 from cluster.audit.intents import IntentsAudit
 from cluster.audit.missing import name_missing
+from cluster.audit.parked import parked_executions, parked_note
 from cluster.audit.placement import PlacementAudit, count_unsent, mark_parked, mark_withdrawn
 from cluster.audit.report import AuditReport, Checks
 from cluster.audit.shards import CreatorSide, FollowerSide, creator_side, follower_side, read_gateway
@@ -80,6 +81,7 @@ class _Audit:
         creator.reading.finish()
         replay = creator.reading.replay
         assert replay is not None
+        self._note(parked_note(creator.reading.key, creator.tables.poison))
         self._checks["P2"].count("signals", int(creator.index.fills.legs_counts.sum()))
         if not replay.is_broken:
             assert isinstance(replay.state, CreatorShard)
@@ -97,12 +99,14 @@ class _Audit:
             named = await name_missing(self._store.journal, follower, unanswered)
             checks["P2"].offender = named or checks["P2"].offender
         follower.reading.finish()
+        self._note(parked_note(follower.reading.key, tables.poison))
         orders, executions = tables.orders.take(), tables.executions.take()
         index = OrderIndex(orders)
         IntentsAudit(tables, orders, index, follower.fills, checks["P1"]).run(follower.signals.netted())
         view = BrokerView(
-            tables, orders, index, executions, self._names, has_unread=await self._has_unread(follower)
-        )
+            tables, orders, index, executions, self._names, has_unread=await self._has_unread(follower),
+            parked=await parked_executions(self._store.executions, tables.poison),
+        )  # fmt: skip
         self._views[follower.shard] = view
         try:
             outcomes = order_outcomes(orders, index, executions)
@@ -115,7 +119,7 @@ class _Audit:
 
     async def _has_unread(self, follower: FollowerSide) -> bool:
         cursor = follower.tables.cursors.get((Source.EXECUTIONS, 0))
-        last = await self._store.last_execution.sequence(follower.shard)
+        last = await self._store.executions.last_sequence(follower.shard)
         return last > (cursor.sequence if cursor else 0)
 
     # Brokers.

@@ -5,6 +5,7 @@ from numpy.typing import NDArray
 
 from cluster.audit.followers_at_brokers import BrokerView, ExecutionGroup
 from cluster.audit.intents import order_name
+from cluster.audit.parked import are_parked
 from cluster.audit.placement import BATCH_ROWS, distinct, ledger_ids
 from cluster.audit.report import Check
 from cluster.journal_tables.gateways import Withdrawals
@@ -72,7 +73,10 @@ class ExecutionsAudit:
             return
         group = view.groups.get((self._broker, prefix), _NONE)
         found = group.find(batch.numbers[rows])
-        self._check_missing(batch, view, group, rows[found < 0])
+        missing = rows[found < 0]
+        parked = are_parked(view.parked, self._broker, prefix, batch.numbers[missing])
+        self._check.count("parked", int(parked.sum()))
+        self._check_missing(batch, view, group, missing[~parked])
         rows, found = rows[found >= 0], found[found >= 0]
         view.is_met[found] = True
         for what, differs in _differences(batch, view, rows, found):
@@ -137,6 +141,9 @@ def check_withdrawn(
     rows = np.flatnonzero((withdrawals.follower_shards == shard)[withdrawals.sections])
     found = group.find(withdrawals.numbers[rows])
     missing = rows[found < 0]
+    missing = missing[
+        ~are_parked(view.parked, broker, f"{broker}-withdrawn-{shard}-", withdrawals.numbers[missing])
+    ]
     last_applied = int(group.numbers[-1]) if len(group.numbers) else -1
     lost = (withdrawals.numbers[missing] < last_applied) | (not view.has_unread) | is_drained
     check.count("pending", int((~lost).sum()))

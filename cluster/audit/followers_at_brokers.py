@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from cluster.audit.parked import ParkedIds
 from cluster.journal_tables.executions import Executions
 from cluster.journal_tables.followers import FollowerTables
 from cluster.journal_tables.gather import Ints, Names
@@ -39,12 +40,14 @@ class BrokerView:
         names: Names,
         *,
         has_unread: bool,
+        parked: ParkedIds,
     ) -> None:
         self.tables = tables
         self.orders = orders
         self.index = index
         self.executions = executions
         self.has_unread = has_unread
+        self.parked = parked
         self.last_number = tables.last_number
         self.taken = np.zeros(orders.rows_count, np.uint16)
         self.is_withdrawn = np.zeros(orders.rows_count, np.bool_)

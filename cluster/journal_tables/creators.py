@@ -7,7 +7,7 @@ import numpy as np
 from cluster.journal_tables.gather import Ints
 from cluster.journal_tables.reader import JournalFrame
 from engine.creator import CreatorShard, InstrumentTerms
-from engine.events import CreatorsOpened, FillApplied, InputsRefused, InstrumentsListed
+from engine.events import CreatorsOpened, FillApplied, InputParked, InputsRefused, InstrumentsListed
 from engine.legs import legs_of
 
 
@@ -55,6 +55,7 @@ class CreatorTables:
         self.lots: list[int] = []
         self.min_notionals: list[int] = []
         self.refused_count = 0
+        self.poison: list[InputParked] = []
         self.state = CreatorShard({}, InstrumentTerms(1, 0))
         self._rows: list[tuple[int, ...]] = []
         self._texts: list[tuple[str, str, str]] = []
@@ -81,6 +82,8 @@ class CreatorTables:
                 self.min_notionals += event.min_notionals.tolist()
             case InputsRefused():
                 self.refused_count += len(event.reasons)
+            case InputParked():
+                self.poison.append(event)
             case _:
                 pass
 

@@ -15,6 +15,7 @@ from engine.events import (
     CreatorsLearned,
     ExecutionsApplied,
     FollowUpsQueued,
+    InputParked,
     InputsRefused,
     InstrumentsLearned,
     OrdersPlaced,
@@ -57,6 +58,7 @@ class FollowerTables:
         self.ended_count = 0
         self.follow_ups_count = 0
         self.parked: list[str] = []
+        self.poison: list[InputParked] = []
         self.dispositions = DispositionsGatherer(shard)
         self.orders = OrdersGatherer(shard)
         self.cancels = CancelsGatherer(shard)
@@ -114,6 +116,8 @@ class FollowerTables:
                     self.creators[event.creator_shard, number] = creator_id
             case InputsRefused():
                 self.parked += [reason for reason in event.reasons if reason.startswith("overfill")]
+            case InputParked():
+                self.poison.append(event)
             case _:
                 pass
 

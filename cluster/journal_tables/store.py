@@ -3,10 +3,11 @@
 A stopped directory is held like a supervisor holds it, so nobody starts a cluster on it meanwhile, and nothing is read under one's feet.
 """
 
+import base64
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import msgspec
 
@@ -43,27 +44,34 @@ class JournalStore(NamedTuple):
     shards: tuple[ShardKey, ...]
     ledgers: dict[str, Path]
     brokers: tuple[str, ...]
-    last_execution: "LastExecution"
+    executions: "StoredExecutions"
 
     def of_kind(self, kind: ShardKind) -> list[int]:
         """Name the shards of a kind that have a journal."""
         return sorted(key.shard for key in self.shards if key.kind is kind)
 
 
-class LastExecution:
-    """Says where in the executions' stream the last message for a follower shard stands; 0 when there is none."""
+class StoredExecutions(Protocol):
+    """What an audit asks of the executions' stream."""
 
-    async def sequence(self, shard: int) -> int:
-        """Name its stream sequence."""
-        raise NotImplementedError
+    async def last_sequence(self, shard: int) -> int:
+        """Say where the last message for a follower shard stands; 0 when there is none."""
+        ...
+
+    async def message(self, sequence: int) -> bytes:
+        """Read one message, empty when there is none."""
+        ...
 
 
-class _LastStored(LastExecution):
+class NatsExecutions:
+    """The executions' stream on a server."""
+
     def __init__(self, connection: NatsConnection, brokers: tuple[str, ...]) -> None:
         self._connection = connection
         self._brokers = brokers
 
-    async def sequence(self, shard: int) -> int:
+    async def last_sequence(self, shard: int) -> int:
+        """Say where the last message for a follower shard stands. Raises: OperatingError."""
         last = 0
         for broker in self._brokers:
             body = {"last_by_subj": f"executions.{broker}.{shard}"}
@@ -72,13 +80,21 @@ class _LastStored(LastExecution):
                 last = max(last, msgspec.json.decode(answer, type=_Stored).message.seq)
         return last
 
+    async def message(self, sequence: int) -> bytes:
+        """Read one message. Raises: OperatingError."""
+        answer = await self._connection.api(f"STREAM.MSG.GET.{EXECUTIONS}", {"seq": sequence})
+        if isinstance(answer, JetStreamError):
+            return b""
+        return base64.b64decode(msgspec.json.decode(answer, type=_Stored).message.data)
 
-class _Sequence(msgspec.Struct):
+
+class _Message(msgspec.Struct):
     seq: int
+    data: str = ""
 
 
 class _Stored(msgspec.Struct):
-    message: _Sequence
+    message: _Message
 
 
 class _StreamState(msgspec.Struct):
@@ -122,7 +138,7 @@ async def opened_store(data: Path) -> AsyncIterator[JournalStore]:
             shards=await stored_shards(connection),
             ledgers=_ledgers(data),
             brokers=brokers,
-            last_execution=_LastStored(connection, brokers),
+            executions=NatsExecutions(connection, brokers),
         )
 
 

@@ -12,7 +12,7 @@ from cluster.journal_tables.store import JournalStore
 from cluster.replay.inputs import Inputs
 from cluster.replay.lockstep import Published, PublishedFill
 from cluster.replay.session import BROKER
-from engine.events import InputsRefused
+from engine.events import InputParked, InputsRefused
 from engine.frame import ShardKey, ShardKind
 from engine.identity import CauseKind
 
@@ -84,4 +84,6 @@ async def _refusals(store: JournalStore, published: Published) -> list[Refusal]:
                     for sequence, reason in zip(event.sequences.tolist(), event.reasons, strict=True):
                         if sequence in by_sequence:
                             found[sequence] = Refusal(by_sequence[sequence], reason.partition(": ")[0])
+                elif isinstance(event, InputParked) and event.sequence in by_sequence:
+                    found[event.sequence] = Refusal(by_sequence[event.sequence], "poison")
     return [found[sequence] for sequence in sorted(found)]

@@ -12,7 +12,7 @@ import msgspec
 from actors.host import Connected, Host, HostSpec
 from actors.settings import ShardSettings
 from actors.shard import Ports
-from cluster.journal_tables.store import JournalStore, LastExecution
+from cluster.journal_tables.store import JournalStore
 from engine.frame import ShardKey, ShardKind
 from engine.units import format_time
 from gateways.json_wire import JsonWire
@@ -158,12 +158,15 @@ def _connect(ports: Ports, broker: MemoryPaperBroker) -> Callable[[], Awaitable[
     return connect
 
 
-class _LastInMemory(LastExecution):
+class _ExecutionsInMemory:
     def __init__(self, server: MemoryServer) -> None:
         self._server = server
 
-    async def sequence(self, shard: int) -> int:
+    async def last_sequence(self, shard: int) -> int:
         return self._server.stream("EXECUTIONS").last_of_subject.get(f"executions.paper.{shard}", 0)
+
+    async def message(self, sequence: int) -> bytes:
+        return self._server.stream("EXECUTIONS").messages[sequence - 1].data
 
 
 def memory_store(
@@ -185,7 +188,7 @@ def memory_store(
         shards=tuple(sorted(shards)),
         ledgers={"paper": path},
         brokers=("paper",),
-        last_execution=_LastInMemory(server),
+        executions=_ExecutionsInMemory(server),
     )
 
 

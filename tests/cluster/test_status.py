@@ -10,7 +10,7 @@ from actors.heads import CursorHead, HostHead, ShardHead
 from cluster.cli import main
 from cluster.errors import ClusterError
 from cluster.run_file import RunFile
-from cluster.status import Heard, actors_of, read_status
+from cluster.status import Heard, actors_of, parked_of, read_status
 from engine.frame import NO_ROW
 
 
@@ -40,6 +40,20 @@ def test_status_of_nothing_is_one_line_and_exit_code_1(
     error = capsys.readouterr().err
     assert error.startswith(f"lockstep: {tmp_path}: expected a running cluster, found none")
     assert error.count("\n") == 1
+
+
+def test_what_is_parked_and_suspended_is_shown_where_there_is_any() -> None:
+    found = heard(
+        shard_head("creator", 0, 10, inputs_parked=2, suspended_creators=1, creators=7),
+        shard_head("follower", 0, 10, inputs_parked=0, suspended_creators=0),
+        hosts=(
+            HostHead("creator-0-t-1", "creator", 11, {"0": "live"}),
+            HostHead("follower-0-t-2", "follower", 12, {"0": "crashed"}),
+        ),
+    )
+    actors = actors_of(found, {}, [])
+    assert [parked_of(actor.shards[0]) for actor in actors] == ["2 inputs parked, 1 suspended creators", ""]
+    assert [actor.state for actor in actors] == ["live", "crashed"]
 
 
 def test_lag_counts_what_each_input_holds_beyond_the_cursor() -> None:

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from engine.commands import ResumeCreator
 from engine.identity import CauseKind, OrderId
 from engine.order_state import ExecType
 from engine.units import QUANTITY_MAX, format_micros, format_quantity
@@ -300,6 +301,11 @@ def test_commands_are_read_with_their_defaults() -> None:
     assert decode_command(
         "commands.creator.nancy", b'{"type":"open_creator","command_id":"c4","cash":1e6,"broker":"acme"}'
     ) == OpenCreator("c4", "nancy", 1_000_000_000_000, "acme")
+    for action, is_replay in (("replay", True), ("void", False)):
+        resume = {"type": "resume_creator", "command_id": "c5", "action": action}
+        assert decode_command("commands.creator.nancy", json.dumps(resume).encode()) == ResumeCreator(
+            "c5", "nancy", is_replay
+        )
 
 
 @pytest.mark.parametrize(
@@ -328,11 +334,18 @@ def test_bad_command_is_refused(changes: dict[str, object], expected: str) -> No
 
 @pytest.mark.parametrize(
     ("start", "expected"),
-    [("", "field `type`"), ('"type":"open",', "type: expected open_creator, found 'open'")],
+    [("", "field `type`"), ('"type":"open",', "type: expected open_creator or resume_creator, found 'open'")],
 )
 def test_creator_command_says_its_type(start: str, expected: str) -> None:
     with pytest.raises(WireError, match=expected):
         decode_command("commands.creator.nancy", f'{{{start}"command_id":"c4","cash":1}}'.encode())
+
+
+def test_a_creator_is_resumed_by_replay_or_void() -> None:
+    with pytest.raises(WireError, match="action: expected replay or void, found 'retry'"):
+        decode_command(
+            "commands.creator.nancy", b'{"type":"resume_creator","command_id":"c5","action":"retry"}'
+        )
 
 
 def test_creator_command_does_not_stand_on_an_account() -> None:
