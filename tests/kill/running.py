@@ -15,7 +15,7 @@ from cluster.run_file import Run, read_run
 
 ROOT = Path(__file__).parents[2]
 CONFIG = Path(__file__).with_name("kill.toml")
-UP_S_MAX = 120.0
+UP_S_MAX = 300.0
 DOWN_S_MAX = 90.0
 COMMAND = (sys.executable, "-c", "from cluster.cli import main; main()")
 
