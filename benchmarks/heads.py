@@ -3,6 +3,7 @@
 A head comes right after its frame's acknowledgement, so the first head that names a frame bounds from above when that frame was durable.
 """
 
+import asyncio
 import time
 from typing import Any, NamedTuple
 
@@ -34,6 +35,13 @@ class HeadsLog:
         self._barrier = barrier
         self._kept: list[tuple[int, bytes]] = []
         self.hosts: dict[str, HostHead] = {}
+        self._host_heard = asyncio.Event()
+
+    async def wait_hosts(self, count: int) -> None:
+        """Wait until so many hosts were heard: whose process is whose is known from then on."""
+        while len(self.hosts) < count:
+            self._host_heard.clear()
+            await self._host_heard.wait()
 
     def hear(self, subject: str, reply: str, data: bytes, headers: dict[str, str] | None) -> None:
         """Take one message of `heads.>`; runs in the connection's read loop."""
@@ -51,6 +59,7 @@ class HeadsLog:
         ]:
             del self.hosts[name]
         self.hosts[head.incarnation] = head
+        self._host_heard.set()
 
     def clear(self) -> None:
         """Forget what was heard so far but for each shard's last head."""

@@ -60,9 +60,10 @@ class Session:
         self._sequence = 0
 
     async def start(self) -> None:
-        """Listen to heads and heartbeats."""
+        """Listen to heads and heartbeats, until every host was heard."""
         await self.admin.subscribe("heads.>", self.heads.hear)
         await self.admin.subscribe("hosts.>", self.heads.hear_host)
+        await self.heads.wait_hosts(len(self.cluster.keeper.slots))
 
     async def load(self, groups: list[Group], *, seed: int) -> dict[str, Any]:
         """Load a population and wait until all is quiet. Returns: counts, seconds, rate."""
