@@ -31,7 +31,13 @@ from engine.blocks import (
     encode_block,
 )
 from engine.dispatch import DispatchQueue
-from engine.events import BlocksAnswered, ExecutionsApplied, FollowUpsQueued, OrdersWithdrawn
+from engine.events import (
+    BlocksAnswered,
+    ExecutionsApplied,
+    FollowUpsQueued,
+    OrdersWithdrawn,
+    TradesCorrected,
+)
 from engine.frame import Cursor, ShardKey, ShardKind, Source, decode_events, shard_in
 from engine.gateway import GatewayShard
 from engine.order_state import ExecType
@@ -48,7 +54,7 @@ EXPIRY_NS_EVERY = 100_000_000
 COMMIT_NS_EVERY = 200_000_000
 RESEND_S_MIN = 0.2
 RESEND_S_MAX = 5.0
-NOT_FOR_BROKERS = frozenset((ExecutionsApplied.TAG, FollowUpsQueued.TAG))
+NOT_FOR_BROKERS = frozenset((ExecutionsApplied.TAG, FollowUpsQueued.TAG, TradesCorrected.TAG))
 """Half of a follower journal's bytes, and nothing in them for a broker: verified with their frame, not decoded."""
 
 

@@ -32,6 +32,7 @@ from engine.events import (
     SubscriptionsOpened,
     SubscriptionsPaused,
     SubscriptionsResumed,
+    TradesCorrected,
 )
 from engine.execution_ids import ExecutionIds
 from engine.follow_ups import FollowUp
@@ -41,6 +42,7 @@ from engine.identity import CauseKind, OrderKey
 from engine.masks import all_of, any_of, least, most, rows_of
 from engine.order_state import ExecType
 from engine.orders import ENDS, OpenOrders, OrderBlock, end, is_any, trade
+from engine.reworked import apply_corrections
 from engine.tables import State, Table
 
 NOTHING = np.uint32(0xFFFFFFFF)
@@ -121,6 +123,8 @@ class FollowerShard:
                 self._apply_instruments(event)
             case CancelsRequested():
                 self._apply_cancels(event)
+            case TradesCorrected():
+                apply_corrections(self, event)
             case OwnerFenced() | InputsRefused():
                 pass
             case _:

@@ -136,3 +136,30 @@ class Subscription:
         """Cash less reservations, less shorts' proceeds and as much again held against them."""
         proceeds = sum(-holding.cost for holding in self.holdings.values() if holding.position < 0)
         return self.cash - self.reserved - 2 * proceeds
+
+
+@dataclass(slots=True)
+class Trade:
+    """An execution on an order that moved something, or took something back; `replaced_by` is its cancel or correction."""
+
+    exec_id: str
+    quantity: int
+    price: int
+    fee: int
+    is_cancel: bool = False
+    replaced_by: "Trade | None" = None
+
+
+@dataclass(slots=True)
+class Placing:
+    """An order as it was placed, whose it is, and everything that was executed on it; `time` is its cause's."""
+
+    subscription: Subscription
+    order: Order
+    time: int
+    trades: list[Trade] = field(default_factory=list)
+
+    @property
+    def filled(self) -> int:
+        """What counts as filled."""
+        return sum(trade.quantity for trade in self.trades if trade.replaced_by is None)

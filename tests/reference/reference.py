@@ -29,13 +29,13 @@ It imports nothing of the engine and decides what the engine must. Where the des
 - unfollow: t = 0 everywhere; leg = the instrument's slot in the creator's book; a holding with open entries, or with open orders
   against the exit, cancels them all first. It ends when it holds nothing and has nothing open.
 
-What does not belong here: ids in 128 bits, frames, parts, shards, busts and corrections.
+What does not belong here: ids in 128 bits, frames, parts, shards; trade cancels and corrections are in `tests.reference.corrections`.
 """
 
 from dataclasses import replace
 
 from tests.reference import amounts
-from tests.reference.book import Cause, Creator, FollowUp, Holding, Instrument, Subscription
+from tests.reference.book import Cause, Creator, FollowUp, Holding, Instrument, Placing, Subscription, Trade
 from tests.reference.legs import Ask, Leg, legs_of
 from tests.reference.values import (
     BUY,
@@ -68,11 +68,12 @@ class Reference:
         self.time = time
         self._fee_rate = fee_rate
         self._slippage_cap = slippage_cap
-        self._instruments: dict[str, Instrument] = {}
+        self.instruments: dict[str, Instrument] = {}
         self._marks: dict[str, tuple[int, int]] = {}
         self._creators: dict[str, Creator] = {}
         self._subscriptions: dict[tuple[str, str], Subscription] = {}
         self._placed: dict[OrderKey, str] = {}
+        self.placings: dict[OrderKey, Placing] = {}
         self._signals = 0
         self._commands = 0
 
@@ -80,7 +81,7 @@ class Reference:
 
     def list_instrument(self, symbol: str, *, lot: int, min_notional: int) -> None:
         """Introduce an instrument."""
-        self._instruments[symbol] = Instrument(lot, min_notional)
+        self.instruments[symbol] = Instrument(lot, min_notional)
 
     def open_creator(self, creator: str, *, cash: int) -> None:
         """Begin a creator."""
@@ -168,20 +169,29 @@ class Reference:
         return decisions
 
     def execution(
-        self, key: OrderKey, exec_type: str, *, quantity: int = 0, price: int = 0, fee: int = 0
-    ) -> list[Order]:
+        self, key: OrderKey, exec_type: str, *, quantity: int = 0, price: int = 0, fee: int = 0, exec_id: str = ""
+    ) -> list[Order]:  # fmt: skip
         """Apply a broker's report on an open order. Returns: the orders placed because of it. Raises: ValueError if it cannot apply."""
         subscription, symbol, order = self._find(key)
         holding = subscription.holdings[symbol]
         if exec_type == TRADE:
             self._trade(subscription, holding, order, quantity, price, fee)
+            self.placings[key].trades.append(Trade(exec_id, quantity, price, fee))
         elif exec_type in (CANCELED, EXPIRED, REJECTED):
             self._end(holding, order)
         else:
             raise ValueError(f"expected one of {TRADE, CANCELED, EXPIRED, REJECTED}, found {exec_type!r}")
-        placed = self._follow_up(subscription, symbol) if holding.is_waiting else []
+        return self.go_on(subscription, symbol)
+
+    def go_on(self, subscription: Subscription, symbol: str) -> list[Order]:
+        """Do what an applied report lets go on. Returns: the orders placed because of it."""
+        placed = self._follow_up(subscription, symbol) if subscription.holdings[symbol].is_waiting else []
         _end_if_empty(subscription)
         return placed
+
+    def subscription(self, key: OrderKey) -> Subscription:
+        """Find the newest subscription of an order's account and creator."""
+        return self._subscriptions[key.account, key.creator]
 
     def advance(self, time: int) -> list[Order]:
         """Move event time on. Returns: the further attempts of exits that fell due."""
@@ -193,6 +203,7 @@ class Reference:
                 due = holding.follow_up.due if holding.follow_up else None
                 if due is not None and due <= time:
                     placed += self._follow_up(subscription, symbol)
+            _end_if_empty(subscription)
         return placed
 
     def unfollow(self, account: str, creator: str, *, until: int | None = None) -> list[Order]:
@@ -270,7 +281,7 @@ class Reference:
         if subscription.status == "ending":
             return "paused"
         holding.target = target
-        wanted = self._instruments[leg.symbol].to_lot(leg.side * (target - _base(holding, leg.side)))
+        wanted = self.instruments[leg.symbol].to_lot(leg.side * (target - base_of(holding, leg.side)))
         if holding.is_waiting or (wanted and holding.open * leg.side < 0):
             return _net(holding, leg.cause, attempt=1)
         return self._placed_or_reason(
@@ -296,7 +307,7 @@ class Reference:
                 "netted" if holding.is_waiting else "below_lot"
             )
         most = max(-leg.side * holding.reach, 0)
-        lots = self._instruments[leg.symbol].to_lot(leg.side * (holding.target - holding.reach))
+        lots = self.instruments[leg.symbol].to_lot(leg.side * (holding.target - holding.reach))
         ask = Ask(leg.side, min(lots, most), "below_lot", is_exit=True)
         return self._netted_or_placed(subscription, leg.symbol, leg.cause, 0, ask)
 
@@ -304,8 +315,8 @@ class Reference:
 
     def _limited(self, subscription: Subscription, symbol: str, side: int, cause: Cause) -> Ask:
         """Find what the limits leave of an increase, and lower the target to what is reachable."""
-        holding, instrument = subscription.holding(symbol), self._instruments[symbol]
-        base = _base(holding, side)
+        holding, instrument = subscription.holding(symbol), self.instruments[symbol]
+        base = base_of(holding, side)
         reason = self._barred(subscription, symbol, cause)
         if reason:
             holding.target = side * min(side * holding.target, side * base)
@@ -344,7 +355,7 @@ class Reference:
             most = amounts.weighted(subscription.max_position_weight, equity, price)
             limits.append(("max_position_weight", most - held))
         if side == BUY:
-            limit, lot = amounts.limit_of(price, side, self._slippage_cap), self._instruments[symbol].lot
+            limit, lot = amounts.limit_of(price, side, self._slippage_cap), self.instruments[symbol].lot
             most = amounts.reservable(subscription.available, limit, subscription.fee_rate, lot)
         else:
             most = amounts.afforded(subscription.available, price)
@@ -382,8 +393,12 @@ class Reference:
         )
         limit = 0 if ask.is_exit else amounts.limit_of(cause.price, ask.side, self._slippage_cap)
         order = Order(key, symbol, ask.side, ask.quantity, cause.price, limit, ask.is_exit, ask.quantity)
-        subscription.holding(symbol).orders[key] = order
+        holding = subscription.holding(symbol)
+        holding.orders[key] = order
+        if ask.is_exit:
+            holding.follow_up = None
         self._placed[key] = symbol
+        self.placings[key] = Placing(subscription, order, cause.time)
         return order
 
     def _follow_up(self, subscription: Subscription, symbol: str) -> list[Order]:
@@ -416,7 +431,7 @@ class Reference:
             return None
         if desired >= most:
             return Ask(side, most, is_exit=True)
-        return Ask(side, self._instruments[symbol].to_lot(desired), is_exit=True)
+        return Ask(side, self.instruments[symbol].to_lot(desired), is_exit=True)
 
     # Executions.
 
@@ -450,7 +465,7 @@ class Reference:
         """End an order with its remainder: an entry's lowers the target, an exit's is tried again."""
         del holding.orders[order.key]
         if not order.is_exit:
-            target, base = order.side * holding.target, order.side * _base(holding, order.side)
+            target, base = order.side * holding.target, order.side * base_of(holding, order.side)
             holding.target = order.side * max(target - order.remaining, min(target, base))
             is_exit_left = order.side * holding.reach < 0 and holding.follow_up is None
         else:
@@ -470,7 +485,7 @@ def _sized(subscription: Subscription, leg: Leg, equity: int) -> int:
     return amounts.fixed(subscription.amount, leg.cause.price, leg.quantity, leg.order_quantity)
 
 
-def _base(holding: Holding, side: int) -> int:
+def base_of(holding: Holding, side: int) -> int:
     """What an increase of this side builds on: p+o, or 0 while an exit of the other side still has to finish."""
     return holding.reach if holding.reach * side > 0 else 0
 
@@ -483,7 +498,5 @@ def _net(holding: Holding, cause: Cause, *, attempt: int) -> str:
 
 def _end_if_empty(subscription: Subscription) -> None:
     held = subscription.holdings.values()
-    if subscription.status == "ending" and not any(h.position or h.orders for h in held):
+    if subscription.status == "ending" and not any(h.position or h.orders or h.follow_up for h in held):
         subscription.status = "ended"
-        for holding in held:
-            holding.follow_up = None
