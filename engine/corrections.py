@@ -23,13 +23,13 @@ from numpy.typing import NDArray
 from engine.arithmetic import value_ceil, value_floor
 from engine.blocks import CorrectionsReported, ExecutionsReported
 from engine.book import Book, Slot
-from engine.creator import Refused
 from engine.decide import RETRY_NS_MAX, RETRY_NS_MIN, after_reports, cancel_open
 from engine.events import CancelsRequested, FollowUpsQueued, TradesCorrected
 from engine.follower import FollowerShard
 from engine.identity import ATTEMPT_MAX, OrderKey
 from engine.order_history import OrderHistories, OrderHistory, PastExecution, Placed, exec_id_of
 from engine.order_state import ExecType
+from engine.refusals import Refused
 from engine.reworked import closed_block
 from engine.sizing import Terms
 from engine.units import MONEY_MAX, PRICE_MAX, QUANTITY_MAX, QUANTITY_ONE
@@ -152,7 +152,7 @@ def _decide_row(
     if shard.brokers[int(shard.accounts["broker"][account])] != broker:
         return Parked(row, Refused("wrong_broker", f"expected the account's own broker, found {broker}"))
     reference = exec_id_of(report.reference_prefix, int(report.reference_numbers[row]))
-    old = _meant(history, reference)
+    old = meant(history, reference)
     if isinstance(old, Refused):
         return Parked(row, old)
     refused = _unfit(report, row, old)
@@ -163,7 +163,7 @@ def _decide_row(
     return Parked(row, found) if isinstance(found, Refused) else found
 
 
-def _meant(history: OrderHistory, reference: str) -> PastExecution | Refused:
+def meant(history: OrderHistory, reference: str) -> PastExecution | Refused:
     """Find the trade that a reference means."""
     found, replaced = history.find(reference), history.replaced_by(reference)
     if found is None:

@@ -124,6 +124,8 @@ class FollowerShard:
             case CancelsRequested():
                 self._apply_cancels(event)
             case TradesCorrected():
+                for book, _, _ in self.by_book(event.subscriptions):
+                    self._changing(book)
                 apply_corrections(self, event)
             case OwnerFenced() | InputsRefused():
                 pass

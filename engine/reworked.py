@@ -13,6 +13,7 @@ from engine.arithmetic import Int64s, notional_ceil, notional_floor
 from engine.book import Book, Slot, Status
 from engine.events import TradesCorrected
 from engine.identity import OrderKey
+from engine.masks import any_of
 from engine.order_history import Placed
 from engine.orders import OrderBlock
 
@@ -28,7 +29,9 @@ def apply_corrections(shard: "FollowerShard", event: TradesCorrected) -> None:
     value = notional_ceil if side > 0 else notional_floor
     table["cash"][rows] += side * value(event.old_quantities, event.old_prices) + event.old_fees
     table["cash"][rows] -= side * value(event.quantities, event.prices) + event.fees
-    table["short_proceeds"][rows] += np.maximum(-event.costs, 0) - np.maximum(-slot.cost[rows], 0)
+    owed = np.maximum(-event.costs, 0) - np.maximum(-slot.cost[rows], 0)
+    if any_of(owed):
+        table.own("short_proceeds")[rows] += owed
     slot.position[rows] += side * (event.quantities - event.old_quantities)
     slot.cost[rows] = event.costs
     slot.target[rows] = event.targets

@@ -16,10 +16,11 @@ from engine.commands import (
     Resumed,
     Unfollowed,
 )
-from engine.creator import FillInput, MarkInput, Refused
+from engine.creator import FillInput, MarkInput
 from engine.identity import ATTEMPT_MAX, LEG_MAX, SHARDS_MAX, CauseKind, unpack_order_id
 from engine.masks import least, most
 from engine.order_state import ExecType
+from engine.refusals import Refused
 from engine.sections import SectionError, column_of
 from gateways import wire
 
@@ -46,6 +47,8 @@ class JsonWire:
                 order_id=fill.order_id,
                 order_quantity=fill.order_qty,
                 position_after=fill.position_after,
+                exec_type=fill.exec_type,
+                exec_ref_id=fill.exec_ref_id,
             )
             for fill in wire.decode_fills(subject, data)
         ]

@@ -52,6 +52,9 @@ class Fill(msgspec.Struct, frozen=True):
     order_qty: int = 0
     """0 when the fill names no order."""
     position_after: int | None = None
+    exec_type: ExecType = ExecType.TRADE
+    exec_ref_id: str = ""
+    """The fill that a trade cancel or correct means; empty for a trade."""
 
 
 class Mark(msgspec.Struct, frozen=True):
@@ -89,9 +92,11 @@ class _FillJson(msgspec.Struct):
     exec_id: str
     symbol: str
     side: str
-    last_qty: Raw
-    last_px: Raw
     transact_time: str
+    last_qty: Raw = ABSENT
+    last_px: Raw = ABSENT
+    exec_type: str = "trade"
+    exec_ref_id: str | None = None
     creator_id: str | None = None
     broker: str | None = None
     order_id: str | None = None
@@ -155,7 +160,8 @@ def _fill(broker: str, creator_id: str, element: Raw) -> Fill:
     order_qty = number_or(found.order_qty, QUANTITY, "order_qty", 0)
     if order_qty and not order_id:
         raise WireError("missing", "order_qty: expected an order_id with it, found none")
-    last_qty = number(found.last_qty, QUANTITY, "last_qty")
+    exec_id, exec_type = checked_id(found.exec_id, "exec_id"), _fill_type(found.exec_type)
+    last_qty, last_px = _moved(exec_type, found.last_qty, found.last_px)
     if 0 < order_qty < last_qty:
         raise WireError(
             "number",
@@ -167,16 +173,27 @@ def _fill(broker: str, creator_id: str, element: Raw) -> Fill:
     return Fill(
         broker=broker,
         creator_id=creator_id,
-        exec_id=checked_id(found.exec_id, "exec_id"),
+        exec_id=exec_id,
         symbol=checked_symbol(found.symbol),
         side=_side(found.side),
         last_qty=last_qty,
-        last_px=number(found.last_px, PRICE, "last_px"),
+        last_px=last_px,
         transact_time_ns=time(found.transact_time, "transact_time"),
         order_id=order_id,
         order_qty=order_qty,
         position_after=position_after,
+        exec_type=exec_type,
+        exec_ref_id=_reference(found.exec_ref_id, exec_id) if exec_type in _CORRECTIONS else "",
     )
+
+
+def _fill_type(text: str) -> ExecType:
+    found = _EXEC_TYPES.get(text)
+    if found is not ExecType.TRADE and found not in _CORRECTIONS:
+        raise WireError(
+            "exec_type", f"exec_type: expected trade, trade_cancel or trade_correct, found {shown(text)}"
+        )
+    return found
 
 
 def _mark(element: Raw) -> Mark:

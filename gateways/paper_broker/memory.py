@@ -2,7 +2,9 @@
 
 from typing import Protocol
 
+from engine.refusals import Refused
 from gateways.paper_broker.core import PaperBrokerCore
+from gateways.paper_broker.corrections import CorrectionAsked, find_traded
 from gateways.paper_broker.ledger import MemoryLedger
 from gateways.paper_broker.settings import FillSettings
 
@@ -41,6 +43,12 @@ class MemoryPaperBroker:
     async def submit(self, block: bytes) -> bytes:
         """Take one block. Returns: the answer."""
         answer = self._core.take(block, self._clock.now_ns())
+        self._commit()
+        return answer
+
+    def correct(self, asked: CorrectionAsked) -> str | Refused:
+        """Cancel or correct a trade. Returns: the execution's id, or why not."""
+        answer = self._core.correct(asked, find_traded(self.ledger, asked.exec_ref_id), self._clock.now_ns())
         self._commit()
         return answer
 

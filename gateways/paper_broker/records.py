@@ -105,7 +105,37 @@ class PublishConfirmed:
     numbers: Column
 
 
-RECORD_TYPES = tags(LedgerOpened, EpochSeen, AccountsFiled, OrdersTaken, CancelsTaken, PublishConfirmed)
+@dataclass(frozen=True, slots=True, eq=False)
+class CorrectionTaken:
+    """An operator asked for a trade cancel or correct; the execution that reports it stands in the same frame."""
+
+    TAG: ClassVar[int] = 207
+    exec_type: int
+    exec_ref_id: str
+    quantity: int
+    price: int
+    fee: int
+    is_reopened: int
+    taken_time: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class OrdersReopened(OrdersTaken):
+    """Orders taken before that work again; `quantities` are what they work more than they did."""
+
+    TAG: ClassVar[int] = 208
+
+
+RECORD_TYPES = tags(
+    LedgerOpened,
+    EpochSeen,
+    AccountsFiled,
+    OrdersTaken,
+    CancelsTaken,
+    PublishConfirmed,
+    CorrectionTaken,
+    OrdersReopened,
+)
 
 
 class Record(NamedTuple):

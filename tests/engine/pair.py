@@ -18,7 +18,7 @@ from engine.order_state import ExecType
 from engine.tables import state_hash
 from tests.engine.invariants import demand_invariants
 from tests.engine.world import EngineWorld
-from tests.reference.corrections import correct
+from tests.reference.corrections import Fill, correct, correct_fill, difference
 from tests.reference.values import CANCELED, COMMAND, EXPIRED, REJECTED, TRADE, Decision, Order, Position
 from tests.reference.values import OrderKey as ReferenceKey
 from tests.reference.world import ReferenceWorld
@@ -106,6 +106,7 @@ class Pair:
         self._reports: list[ExecutionsReported] = []
         self._traded: list[_Traded] = []
         self._corrections: list[CorrectionsReported] = []
+        self._fills: dict[tuple[str, str], Fill] = {}
         self._followed: list[tuple[str, str]] = []
         self._prices: dict[str, int] = {}
         for number, (lot, min_notional) in enumerate(setting.instruments):
@@ -161,11 +162,43 @@ class Pair:
             "fill", creator, symbol, side, quantity, price, age=age, order_quantity=order_quantity
         )
         assert _decided(decided) == _decided(expected)
+        self._fills[creator, self.engine.last_fill] = Fill(symbol, side, quantity, price)
+        self._check_complete(creator, decided)
+
+    def _check_complete(self, creator: str, decided: list[Decision]) -> None:
         active = [
             pair for pair in set(self._followed) if pair[1] == creator and self._status(pair) in _GOES_ON
         ]
         legs = {decision.leg for decision in decided}
         assert len(decided) == len(active) * max(len(legs), 1 if active else 0), "P2: one disposition each"
+
+    def _correct_fill(self, step: Step) -> None:
+        """Cancel or correct some fill of a creator, a cancel, a correction, or one that never was."""
+        if not self._fills:
+            return
+        names = list(self._fills)
+        creator, reference = names[len(names) - 1 - step.a % min(len(names), (2, 5, 1000)[step.b % 3])]
+        fill, is_cancel = self._fills[creator, reference], step.b % 2 == 0
+        quantity = (fill.quantity, fill.quantity * 2 + 1, fill.quantity // 3 + 1, 1)[step.c % 4]
+        price = self._price(fill.symbol, step.c // 4)
+        if is_cancel:
+            quantity, price = 0, 0
+        side, moved = difference(fill, quantity)
+        if self.engine.would_refuse(creator, fill.symbol, side, max(moved, 1), self._prices[fill.symbol]):
+            return
+        reference = "never" if step.a % 19 == 0 else reference
+        found, decided = self.engine.correct_fill(
+            creator, fill.symbol, fill.side, reference, quantity=quantity, price=price, is_cancel=is_cancel
+        )
+        if found == "out_of_range":
+            return
+        expected, decisions = correct_fill(
+            self.reference.book, self._fills, creator, reference, exec_id=self.engine.last_fill, quantity=quantity, price=price,
+            is_cancel=is_cancel,
+        )  # fmt: skip
+        assert found == expected and _decided(decided) == _decided(decisions)
+        if not found and moved:
+            self._check_complete(creator, decided)
 
     def _price(self, symbol: str, choice: int) -> int:
         old = self._prices.get(symbol, self._setting.price)

@@ -18,6 +18,7 @@ _kinds = st.sampled_from(
     + ["advance"] * 3
     + ["mark"] * 2
     + ["correct"] * 4
+    + ["correct_fill"] * 2
     + ["correct_again"]
     + ["unfollow", "follow_again", "follow_new", "bulk", "pause", "repeat", "late", "snapshot", "crash"]
 )
@@ -25,6 +26,7 @@ _number = st.integers(0, 10_000)
 _steps = st.lists(st.builds(Step, _kinds, _number, _number, _number), min_size=8, max_size=60)
 _corrected_kinds = st.sampled_from(
     ["correct"] * 6
+    + ["correct_fill"] * 4
     + ["fill"] * 4
     + ["trade", "trade_many", "trade_many"] * 2
     + [

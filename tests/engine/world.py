@@ -16,7 +16,7 @@ from engine.book import Book, Mode, Slot
 from engine.book import Status as SubscriptionStatus
 from engine.commands import AccountCommand, CommandBatch, Follow, OpenAccount, Pause, Resume, Unfollow
 from engine.corrections import Parked, Repeated, decide_corrections, in_distinct_slices, key_of
-from engine.creator import CreatorShard, FillInput, InstrumentTerms, MarkInput, Refused
+from engine.creator import CreatorShard, FillInput, InstrumentTerms, MarkInput
 from engine.decide import decide_due, decide_part, learn, parts_of, position_of
 from engine.disposition import Disposition
 from engine.events import FillApplied, SignalDecided
@@ -26,6 +26,7 @@ from engine.identity import CauseKind, OrderKey
 from engine.order_history import OrderHistories
 from engine.order_state import ExecType
 from engine.orders import OrderBlock
+from engine.refusals import Refused
 from engine.reports import Unmatched, decide_reports
 from engine.sizing import Terms
 from tests.engine.journaled import Journaled
@@ -112,6 +113,36 @@ class EngineWorld:
         decisions = self._create([event])
         assert self.creators.live.decide_fill(fill, self.time) is None, "a fill counts once"
         return decisions
+
+    @property
+    def last_fill(self) -> str:
+        """Name the last fill."""
+        return f"fill-{self._inputs}"
+
+    def correct_fill(
+        self,
+        creator: str,
+        symbol: str,
+        side: int,
+        exec_ref_id: str,
+        *,
+        quantity: int,
+        price: int,
+        is_cancel: bool,
+    ) -> tuple[str, list[Decision]]:
+        """Cancel or correct a fill. Returns: why not, or nothing, and what the followers decided."""
+        self._inputs += 1
+        exec_type = ExecType.TRADE_CANCEL if is_cancel else ExecType.TRADE_CORRECT
+        fill = FillInput(
+            BROKER, creator, self.last_fill, symbol, side, quantity, price, self.time, self._inputs,
+            exec_type=exec_type, exec_ref_id=exec_ref_id,
+        )  # fmt: skip
+        event = self.creators.live.decide_fill(fill, self.time)
+        if isinstance(event, Refused):
+            return event.reason, []
+        decisions = self._create([event])
+        assert self.creators.live.decide_fill(fill, self.time) is None, "a correction counts once"
+        return "", decisions
 
     def would_refuse(self, creator: str, symbol: str, side: int, quantity: int, price: int) -> bool:
         """Say whether the creator shard would refuse a fill for its size."""

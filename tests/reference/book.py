@@ -163,3 +163,8 @@ class Placing:
     def filled(self) -> int:
         """What counts as filled."""
         return sum(trade.quantity for trade in self.trades if trade.replaced_by is None)
+
+
+def base_of(holding: Holding, side: int) -> int:
+    """What an increase of this side builds on: p+o, or 0 while an exit of the other side still has to finish."""
+    return holding.reach if holding.reach * side > 0 else 0

@@ -9,16 +9,18 @@
 - Beyond the target by a lot, or with nothing to hold: orders that lead there are cancelled and followed up, as the cause's next attempt;
   where none do, and nothing is queued, the position is exited as that attempt, after its pause.
 - A subscription that was over and holds something again is ending.
+- A creator's fill is taken back, or brought to another quantity, by a fill of the difference at the current mark; the creator's cash goes
+  by what the original had moved and what counts instead.
 """
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from math import floor
 
 from tests.reference.amounts import cost_after, paid, received
-from tests.reference.book import Cause, FollowUp, Holding, Placing, Trade
-from tests.reference.reference import SECOND, Reference, base_of
-from tests.reference.values import BUY, OrderKey
+from tests.reference.book import Cause, FollowUp, Holding, Placing, Trade, base_of
+from tests.reference.reference import SECOND, Reference
+from tests.reference.values import BUY, Decision, OrderKey
 
 
 def correct(
@@ -135,3 +137,46 @@ def _exit_excess(reference: Reference, placing: Placing, holding: Holding) -> No
         holding.follow_up = FollowUp(cause, last + 1)
     elif holding.follow_up is None:
         holding.follow_up = FollowUp(cause, last + 1, reference.time + min(60 * SECOND, SECOND * 2**last))
+
+
+@dataclass(slots=True)
+class Fill:
+    """A creator's fill as it stands; `standing` is why it cannot be corrected, empty while it can."""
+
+    symbol: str
+    side: int
+    quantity: int
+    price: int
+    standing: str = ""
+
+
+def difference(fill: Fill, quantity: int) -> tuple[int, int]:
+    """Say which way and how much brings a fill to another quantity."""
+    more = quantity - fill.quantity
+    return (fill.side if more > 0 else -fill.side), abs(more)
+
+
+def correct_fill(
+    reference: Reference, fills: dict[tuple[str, str], Fill], creator: str, exec_ref_id: str, *, exec_id: str, quantity: int,
+    price: int, is_cancel: bool,
+) -> tuple[str, list[Decision]]:  # fmt: skip
+    """Cancel or correct a creator's fill. Returns: why not, or nothing, and what the followers decided."""
+    fill = fills.get((creator, exec_ref_id))
+    if (creator, exec_id) in fills:
+        return "repeated", []
+    if fill is None:
+        return "unknown_execution", []
+    if fill.standing:
+        return fill.standing, []
+    side, moved = difference(fill, quantity)
+    worth = [
+        -paid(some, at) if fill.side == BUY else received(some, at)
+        for some, at in ((fill.quantity, fill.price), (quantity, price))
+    ]
+    mark, _ = reference.marks[fill.symbol]
+    decisions = reference.fill(creator, fill.symbol, side, moved, mark, cash=worth[1] - worth[0])
+    fill.standing = "already_canceled" if is_cancel else "already_corrected"
+    fills[creator, exec_id] = Fill(
+        fill.symbol, fill.side, quantity, price, "not_a_trade" if is_cancel else ""
+    )
+    return "", decisions

@@ -35,7 +35,17 @@ What does not belong here: ids in 128 bits, frames, parts, shards; trade cancels
 from dataclasses import replace
 
 from tests.reference import amounts
-from tests.reference.book import Cause, Creator, FollowUp, Holding, Instrument, Placing, Subscription, Trade
+from tests.reference.book import (
+    Cause,
+    Creator,
+    FollowUp,
+    Holding,
+    Instrument,
+    Placing,
+    Subscription,
+    Trade,
+    base_of,
+)
 from tests.reference.legs import Ask, Leg, legs_of
 from tests.reference.values import (
     BUY,
@@ -69,7 +79,7 @@ class Reference:
         self._fee_rate = fee_rate
         self._slippage_cap = slippage_cap
         self.instruments: dict[str, Instrument] = {}
-        self._marks: dict[str, tuple[int, int]] = {}
+        self.marks: dict[str, tuple[int, int]] = {}
         self._creators: dict[str, Creator] = {}
         self._subscriptions: dict[tuple[str, str], Subscription] = {}
         self._placed: dict[OrderKey, str] = {}
@@ -130,8 +140,8 @@ class Reference:
     def mark(self, symbol: str, price: int, *, time: int | None = None) -> None:
         """Mark an instrument; an older mark than the known one says nothing."""
         at = self.time if time is None else time
-        if at >= self._marks.get(symbol, (0, at))[1]:
-            self._marks[symbol] = price, at
+        if at >= self.marks.get(symbol, (0, at))[1]:
+            self.marks[symbol] = price, at
 
     # What happens.
 
@@ -145,13 +155,20 @@ class Reference:
         *,
         time: int | None = None,
         order_quantity: int = 0,
+        cash: int | None = None,
     ) -> list[Decision]:
-        """Apply a creator's fill; `time` is the fill's own, decided now. Returns: leg by leg, every active subscription in order."""
+        """Apply a creator's fill; `time` is the fill's own, decided now; with `cash`, what a correction moves, the price marks nothing.
+
+        Returns: leg by leg, every active subscription in order.
+        """
         self._signals += 1
         book = self._creators[creator]
+        if not quantity:
+            book.cash += cash or 0
+            return []
         held = book.positions.setdefault(symbol, 0)
         at = self.time if time is None else time
-        book.seen = {name: self._marks[name][0] for name in book.traded if name in self._marks} | {
+        book.seen = {name: self.marks[name][0] for name in book.traded if name in self.marks} | {
             symbol: price
         }
         equity = book.equity(book.seen)
@@ -164,6 +181,9 @@ class Reference:
             leg = Leg(cause, symbol, side, part, before, after, equity, order_quantity)
             decisions += [self._answer(subscription, leg) for subscription in active]
         book.positions[symbol] = held + side * quantity
+        if cash is not None:
+            book.cash += cash
+            return decisions
         book.cash += amounts.received(quantity, price) if side == SELL else -amounts.paid(quantity, price)
         self.mark(symbol, price, time=at)
         return decisions
@@ -236,7 +256,7 @@ class Reference:
 
     def state(self) -> State:
         """Show everything; equities are at the newest marks."""
-        marks = {symbol: price for symbol, (price, _) in self._marks.items()}
+        marks = {symbol: price for symbol, (price, _) in self.marks.items()}
         return State(
             {
                 (*pair, symbol): Position(held.target, held.position, held.open, held.cost)
@@ -483,11 +503,6 @@ def _sized(subscription: Subscription, leg: Leg, equity: int) -> int:
     if subscription.mode == "multiplier":
         return amounts.multiplied(leg.quantity, subscription.ratio)
     return amounts.fixed(subscription.amount, leg.cause.price, leg.quantity, leg.order_quantity)
-
-
-def base_of(holding: Holding, side: int) -> int:
-    """What an increase of this side builds on: p+o, or 0 while an exit of the other side still has to finish."""
-    return holding.reach if holding.reach * side > 0 else 0
 
 
 def _net(holding: Holding, cause: Cause, *, attempt: int) -> str:
