@@ -39,7 +39,8 @@ def apply_corrections(shard: "FollowerShard", event: TradesCorrected) -> None:
     _rework(shard, key, event, book, slot, rows)
     held = (slot.position[rows] != 0) | (slot.open[rows] != 0)
     again = rows[held & (table["status"][rows] == Status.ENDED)]
-    table["status"][again] = Status.ENDING
+    if len(again):
+        book.set_status(again, Status.ENDING)
 
 
 def _rework(

@@ -46,7 +46,7 @@ from tests.reference.book import (
     Trade,
     base_of,
 )
-from tests.reference.legs import Ask, Leg, legs_of
+from tests.reference.legs import Ask, Leg, legs_of, sized
 from tests.reference.values import (
     BUY,
     CANCELED,
@@ -293,7 +293,7 @@ class Reference:
             return "subscription_equity"
         if leg.side == SELL and not subscription.allow_short:
             return "short_not_allowed"
-        added = _sized(subscription, leg, equity)
+        added = sized(subscription, leg, equity)
         holding = subscription.holding(leg.symbol)
         target = holding.target + leg.side * added
         if max(equity, leg.equity) > MONEY_LIMIT or max(added, abs(target)) > QUANTITY_LIMIT:
@@ -495,14 +495,6 @@ class Reference:
             cause = Cause(key.cause_kind, key.cause_number, key.leg, order.price, self.time)
             backoff = min(60 * SECOND, SECOND * 2**attempt)
             holding.follow_up = FollowUp(cause, attempt + 1, self.time + backoff)
-
-
-def _sized(subscription: Subscription, leg: Leg, equity: int) -> int:
-    if subscription.mode == "proportional":
-        return amounts.proportional(leg.quantity, equity, subscription.ratio, leg.equity)
-    if subscription.mode == "multiplier":
-        return amounts.multiplied(leg.quantity, subscription.ratio)
-    return amounts.fixed(subscription.amount, leg.cause.price, leg.quantity, leg.order_quantity)
 
 
 def _net(holding: Holding, cause: Cause, *, attempt: int) -> str:
