@@ -374,8 +374,7 @@ def _after(
     unwanted = [each.book_row for each in corrections if each.is_unwanted]
     if unwanted:
         yield _cancels(book, key, _column(iter(unwanted)))
-    waiting = slot.waiting(0, book.count)
-    is_waiting = [waiting is not None and bool(waiting[each.book_row]) for each in corrections]
+    is_waiting = slot.follow_ups.are_waiting(_column(each.book_row for each in corrections)).tolist()
     late = [each for each, waits in zip(corrections, is_waiting, strict=True) if waits and each.is_reopened]
     yield from cancel_open(shard, book, slot, _rows(late))
     free = [each for each, waits in zip(corrections, is_waiting, strict=True) if not waits]
@@ -398,17 +397,15 @@ def _exit_excess(
     event_time_ns: int,
 ) -> Iterator[Any]:
     """Exit what is held, or on its way, beyond the target: by cancelling what is on its way, else by a further attempt after its pause."""
-    queued = {row for up in slot.follow_ups for row in up.rows.tolist()}
+    is_queued = slot.follow_ups.are_queued(_column(each.book_row for each in corrections)).tolist()
     groups: dict[tuple[int, bool], list[_Correction]] = {}
-    for each in corrections:
+    for each, queued in zip(corrections, is_queued, strict=True):
         held, open_ = (
             int(slot.position[each.book_row] + slot.open[each.book_row]),
             int(slot.open[each.book_row]),
         )
         is_coming = held * open_ > 0
-        if _is_beyond(held, int(slot.target[each.book_row]), slot.lot) and (
-            is_coming or each.book_row not in queued
-        ):
+        if _is_beyond(held, int(slot.target[each.book_row]), slot.lot) and (is_coming or not queued):
             groups.setdefault((each.history.attempt_last, is_coming), []).append(each)
     for (attempt, is_coming), some in sorted(groups.items(), key=lambda group: group[0]):
         placed, due = some[0].placed, event_time_ns + min(RETRY_NS_MIN << min(attempt, 10), RETRY_NS_MAX)

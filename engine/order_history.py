@@ -12,8 +12,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from engine.identity import CauseKind, OrderKey
 from engine.events import EVENT_TYPES, ExecutionsApplied, OrdersPlaced, SignalDecided, TradesCorrected
+from engine.identity import CauseKind, OrderKey
 from engine.order_state import ExecType
 from engine.sections import decode_section, section_bodies
 

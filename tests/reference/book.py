@@ -168,3 +168,17 @@ class Placing:
 def base_of(holding: Holding, side: int) -> int:
     """What an increase of this side builds on: p+o, or 0 while an exit of the other side still has to finish."""
     return holding.reach if holding.reach * side > 0 else 0
+
+
+def net(holding: Holding, cause: Cause, *, attempt: int) -> str:
+    """Cancel what is open for a cause that follows up when that is answered."""
+    holding.cancel_all()
+    holding.follow_up = FollowUp(cause, attempt)
+    return "netted"
+
+
+def end_if_empty(subscription: Subscription) -> None:
+    """End what is to end once it holds nothing and waits for nothing."""
+    held = subscription.holdings.values()
+    if subscription.status == "ending" and not any(h.position or h.orders or h.follow_up for h in held):
+        subscription.status = "ended"

@@ -45,6 +45,8 @@ from tests.reference.book import (
     Subscription,
     Trade,
     base_of,
+    end_if_empty,
+    net,
 )
 from tests.reference.legs import Ask, Leg, legs_of, sized
 from tests.reference.values import (
@@ -206,7 +208,7 @@ class Reference:
     def go_on(self, subscription: Subscription, symbol: str) -> list[Order]:
         """Do what an applied report lets go on. Returns: the orders placed because of it."""
         placed = self._follow_up(subscription, symbol) if subscription.holdings[symbol].is_waiting else []
-        _end_if_empty(subscription)
+        end_if_empty(subscription)
         return placed
 
     def subscription(self, key: OrderKey) -> Subscription:
@@ -223,7 +225,7 @@ class Reference:
                 due = holding.follow_up.due if holding.follow_up else None
                 if due is not None and due <= time:
                     placed += self._follow_up(subscription, symbol)
-            _end_if_empty(subscription)
+            end_if_empty(subscription)
         return placed
 
     def unfollow(self, account: str, creator: str, *, until: int | None = None) -> list[Order]:
@@ -241,10 +243,10 @@ class Reference:
             holding.target = 0
             cause = Cause(COMMAND, self._commands, slot, book.seen[symbol], self.time)
             if holding.is_waiting or any(not order.is_exit for order in holding.orders.values()):
-                _net(holding, cause, attempt=1)
+                net(holding, cause, attempt=1)
             elif outcome := self._exit_all(subscription, symbol, cause):
                 placed.append(outcome)
-        _end_if_empty(subscription)
+        end_if_empty(subscription)
         return placed
 
     # What can be seen.
@@ -303,7 +305,7 @@ class Reference:
         holding.target = target
         wanted = self.instruments[leg.symbol].to_lot(leg.side * (target - base_of(holding, leg.side)))
         if holding.is_waiting or (wanted and holding.open * leg.side < 0):
-            return _net(holding, leg.cause, attempt=1)
+            return net(holding, leg.cause, attempt=1)
         return self._placed_or_reason(
             subscription,
             leg.symbol,
@@ -319,7 +321,7 @@ class Reference:
             less = amounts.removed(holding.target, leg.quantity, leg.before)
         holding.target -= less if holding.target > 0 else -less
         if holding.is_waiting:
-            return _net(holding, leg.cause, attempt=1)
+            return net(holding, leg.cause, attempt=1)
         if max(-leg.side * holding.position, -leg.side * holding.reach) <= 0:
             return "no_position"
         if leg.after == 0:
@@ -397,7 +399,7 @@ class Reference:
     ) -> Order | str:
         holding = subscription.holding(symbol)
         if ask.quantity and holding.open * ask.side < 0:
-            return _net(holding, cause, attempt=max(attempt, 1))
+            return net(holding, cause, attempt=max(attempt, 1))
         return self._placed_or_reason(subscription, symbol, cause, attempt, ask)
 
     def _placed_or_reason(
@@ -495,15 +497,3 @@ class Reference:
             cause = Cause(key.cause_kind, key.cause_number, key.leg, order.price, self.time)
             backoff = min(60 * SECOND, SECOND * 2**attempt)
             holding.follow_up = FollowUp(cause, attempt + 1, self.time + backoff)
-
-
-def _net(holding: Holding, cause: Cause, *, attempt: int) -> str:
-    holding.cancel_all()
-    holding.follow_up = FollowUp(cause, attempt)
-    return "netted"
-
-
-def _end_if_empty(subscription: Subscription) -> None:
-    held = subscription.holdings.values()
-    if subscription.status == "ending" and not any(h.position or h.orders or h.follow_up for h in held):
-        subscription.status = "ended"
