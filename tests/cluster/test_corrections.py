@@ -94,7 +94,7 @@ async def corrected(session: Session, now: str) -> None:
     assert again["reason"] == "already_corrected"
     busted = {"exec_type": "trade_cancel", "exec_ref_id": first["exec_id"]}
     assert (await session.request("broker.paper.corrections", **busted))["ok"]
-    report = await until(session.audited, lambda report: counts(report)["corrected"] == 2)
+    report = await until(session.audited, lambda report: counts(report).get("corrected") == 2)
     assert report.passed, report
     await session.fill("e-2", exec_type="trade_cancel", exec_ref_id="e-1", transact_time=now)
     report = await until(session.audited, lambda report: counts(report).get("fills_corrected") == 1)
