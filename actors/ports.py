@@ -6,7 +6,7 @@ both pass. Every method may raise `actors.errors.TransientError`; only what is s
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import NamedTuple, Protocol
 
 from actors.errors import BadInputError
@@ -159,11 +159,14 @@ class Snapshot(NamedTuple):
 class Snapshots(Protocol):
     """Durable states, the newest two per shard."""
 
-    async def save(self, snapshot: Snapshot) -> bool:
+    async def save(
+        self, place: Snapshot, chunks: AsyncIterator[bytes], state_hash: Callable[[], bytes]
+    ) -> bool:
         """Store a snapshot whole, then drop all but the newest two of its shard.
 
-        Returns: False, storing nothing, when one of a higher epoch, or of the same epoch and an equal or
-        higher number, is there.
+        The chunks are taken one by one, so that no one holds them all, and `state_hash` is asked for after the last; what `place` has of
+        both does not count. Returns: False, storing nothing, when one of a higher epoch, or of the same epoch and an equal or higher
+        number, is there.
         """
         ...
 

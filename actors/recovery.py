@@ -16,7 +16,7 @@ import structlog
 
 from actors.errors import OperatingError
 from actors.journal_writer import JournalWriter, persist
-from actors.ports import Journal, Snapshot, Snapshots
+from actors.ports import Journal, Snapshot, Snapshots, StoredMessage
 from engine.chain import Chain, ChainBrokenError
 from engine.cut import Cut
 from engine.frame import FrameHead, ShardKey, decode_frame
@@ -25,6 +25,7 @@ from engine.tables import State, decode_state, state_digest
 _log = structlog.get_logger()
 
 SNAPSHOT_READ_S_MAX = 10.0
+TAIL_READ_BYTES = 1 << 20
 
 
 class Phase(Enum):
@@ -86,15 +87,17 @@ async def recover(
     snapshot = await _newest_snapshot(snapshots, writer.key)
     read_s = time.monotonic()
     chain = Chain(writer.key)
-    after = restored = 0
-    if snapshot is not None:
-        after, restored = await _restore(snapshot, journal, state, chain, writer), snapshot.number
-    # Its bytes are not needed any more, and large.
-    del snapshot
-    restored_s = time.monotonic()
-    await replay(
-        journal, state, chain, after_sequence=after, last_sequence=writer.sequence, replayed=replayed
-    )
+    tail = _Tail(journal, writer.key, 0 if snapshot is None else snapshot.sequence)
+    try:
+        if snapshot is not None:
+            await _restore(snapshot, journal, state, chain, writer)
+        restored = 0 if snapshot is None else snapshot.number
+        # Its bytes are not needed any more, and large.
+        del snapshot
+        restored_s = time.monotonic()
+        await replay(tail, state, chain, last_sequence=writer.sequence, replayed=replayed)
+    finally:
+        await tail.close()
     _log.info(
         "recovered", shard=str(writer.key), snapshot=restored, number=chain.number,
         snapshot_read_s=round(read_s - began_s, 3), restored_s=round(restored_s - read_s, 3),
@@ -108,35 +111,63 @@ async def recover(
 
 
 async def replay(
-    journal: Journal,
+    tail: "_Tail",
     state: ShardState,
     chain: Chain,
     *,
-    after_sequence: int,
     last_sequence: int,
     replayed: Callable[[int, FrameHead, list[Any]], None] = lambda sequence, head, events: None,
 ) -> None:
-    """Apply the frames after a sequence up to another. Raises: ChainBrokenError."""
-    while after_sequence < last_sequence:
-        start = after_sequence
-        messages = await persist(
-            f"frames of {chain.key}",
-            lambda: journal.read(chain.key, after_sequence=start),  # noqa: B023
-        )
+    """Apply the frames of a tail up to a sequence. Raises: ChainBrokenError."""
+    while tail.after_sequence < last_sequence:
+        messages = await tail.next(last_sequence)
         if not messages:
             raise ChainBrokenError(
-                f"journal of {chain.key}: expected frames up to sequence {last_sequence}, found none after {start}"
+                f"journal of {chain.key}: expected frames up to sequence {last_sequence}, found none after {tail.after_sequence}"
             )
         for message in messages:
-            after_sequence = message.sequence
             if chain.accept(message.data) is not None:
                 head, events = decode_frame(message.data)
                 state.apply(head, events)
                 replayed(message.sequence, head, events)
-            if after_sequence >= last_sequence:
+            if message.sequence >= last_sequence:
                 return
             # Replaying shares its loop with the heartbeat and with shards that are live.
             await asyncio.sleep(0)
+
+
+class _Tail:
+    """A journal read ahead: the frames that come next are on their way while the last ones are applied, or a snapshot restored."""
+
+    def __init__(self, journal: Journal, key: ShardKey, after_sequence: int) -> None:
+        self.after_sequence = after_sequence
+        self._journal = journal
+        self._key = key
+        self._reading = self._read()
+
+    def _read(self) -> "asyncio.Task[list[StoredMessage]]":
+        key, after = self._key, self.after_sequence
+        return asyncio.create_task(
+            persist(
+                f"frames of {key}",
+                lambda: self._journal.read(key, after_sequence=after, bytes_max=TAIL_READ_BYTES),
+            ),
+            name=f"tail of {key}",
+        )
+
+    async def next(self, last_sequence: int) -> list[StoredMessage]:
+        """Take the next frames and have those after them read, up to a sequence."""
+        messages = await self._reading
+        if messages:
+            self.after_sequence = messages[-1].sequence
+            if self.after_sequence < last_sequence:
+                self._reading = self._read()
+        return messages
+
+    async def close(self) -> None:
+        """Read no further."""
+        self._reading.cancel()
+        await asyncio.gather(self._reading, return_exceptions=True)
 
 
 async def _newest_snapshot(snapshots: Snapshots, key: ShardKey) -> Snapshot | None:
@@ -154,7 +185,7 @@ async def _newest_snapshot(snapshots: Snapshots, key: ShardKey) -> Snapshot | No
 
 async def _restore(
     snapshot: Snapshot, journal: Journal, state: ShardState, chain: Chain, writer: JournalWriter
-) -> int:
+) -> None:
     if snapshot.sequence > writer.sequence:
         raise ChainBrokenError(
             f"{writer.key}: expected a snapshot of the journal's past, found one at sequence {snapshot.sequence} beyond {writer.sequence};"
@@ -176,7 +207,6 @@ async def _restore(
         )
     chain.rejoin(messages[0].data, number=snapshot.number, hash=snapshot.hash)
     await asyncio.to_thread(state.restore, columns)
-    return snapshot.sequence
 
 
 def _decoded(snapshot: Snapshot) -> State | None:

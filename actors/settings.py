@@ -1,9 +1,22 @@
 """Options of the actors, as the cluster passes them down: frozen, checked there, one line each."""
 
+from enum import StrEnum
+
 import msgspec
 
 from engine.creator import InstrumentTerms
 from engine.sizing import Terms
+
+
+class OrderIds(StrEnum):
+    """What a broker does with the order ids it is sent, and so how its orders are placed (P9)."""
+
+    REFUSED = "refused"
+    """It refuses an id it has seen: what was not answered is simply sent again. Effectively once."""
+    LOOKED_UP = "looked_up"
+    """It takes an id again, but says which it has: what was not answered is asked after. Effectively once."""
+    UNCHECKED = "unchecked"
+    """It does neither: what was not answered is parked for an operator. At most once."""
 
 
 class ShardSettings(msgspec.Struct, frozen=True):
@@ -17,6 +30,8 @@ class ShardSettings(msgspec.Struct, frozen=True):
     """Names of the brokers that accounts may be opened at."""
     orders_per_s_max: dict[str, int] = {}
     """Most orders a second that a broker takes, by its name; one not named has no limit."""
+    order_ids: dict[str, OrderIds] = {}
+    """What a broker does with order ids, by its name; one not named refuses those it has seen."""
     uses_event_clock: bool = False
     """Take the time from the inputs instead of the wall: for replays."""
     part_rows: int = 32_768

@@ -21,6 +21,8 @@ SLICE_S = 0.001
 """How long to copy at a stretch; longer is felt by the signals that arrive meanwhile (`recovery`)."""
 REST_S = 0.004
 """How long to leave the loop to others after that."""
+RESTS = 2
+"""How many times longer than a snapshot took the next one waits at least: a large state is not copied all the time."""
 
 
 class Snapshotter:
@@ -36,6 +38,7 @@ class Snapshotter:
         self._saving: asyncio.Task[None] | None = None
         self._last_number = 0
         self._last_s = time.monotonic()
+        self._rests_until_s = 0.0
         self._is_closing = False
         self.saved = 0
 
@@ -47,9 +50,10 @@ class Snapshotter:
         """Say whether a snapshot should be taken as soon as nothing is in flight."""
         if self._saving is not None and self._saving.done():
             self._saving = None
+        if self._saving is not None or now_s < self._rests_until_s:
+            return False
         frames = committer.durable_number - self._last_number
-        due = frames >= self._frames_every or (frames > 0 and now_s - self._last_s >= self._seconds_every)
-        return due and self._saving is None
+        return frames >= self._frames_every or (frames > 0 and now_s - self._last_s >= self._seconds_every)
 
     def take(self, committer: Committer, now_s: float) -> None:
         """Cut the state as it is, all of it durable, and save it in the background."""
@@ -69,26 +73,28 @@ class Snapshotter:
 
     async def _save(self, cut: Cut, place: Snapshot) -> None:
         began_s = time.monotonic()
-        digest = state_digest()
-        chunks: list[bytes] = []
-        try:
+        digest, size = state_digest(), 0
+
+        async def chunks() -> AsyncIterator[bytes]:
+            nonlocal size
             async for pieces in self._gathered(cut):
-                chunks.append(await asyncio.to_thread(_chunk, pieces, digest.update))
-        finally:
-            cut.close()
-        copied_s = time.monotonic() - began_s
-        snapshot = place._replace(state_hash=digest.digest(), chunks=tuple(chunks))
+                chunk = await asyncio.to_thread(_chunk, pieces, digest.update)
+                size += len(chunk)
+                yield chunk
+
         try:
-            is_saved = await self._snapshots.save(snapshot)
+            is_saved = await self._snapshots.save(place, chunks(), digest.digest)
         except OperatingError as error:
             _log.warning("snapshot_not_saved", shard=str(place.key), error=str(error))
             return
+        finally:
+            cut.close()
+        took_s = time.monotonic() - began_s
+        self._rests_until_s = began_s + (1 + RESTS) * took_s
         self.saved += is_saved
-        size, took_s = sum(map(len, chunks)), time.monotonic() - began_s
         _log.info(
-            "snapshot_saved", shard=str(place.key), number=place.number, bytes=size,
-            copied_s=round(copied_s, 3), took_s=round(took_s, 3),
-        )  # fmt: skip
+            "snapshot_saved", shard=str(place.key), number=place.number, bytes=size, took_s=round(took_s, 3)
+        )
 
     async def _gathered(self, cut: Cut) -> AsyncIterator[list[bytes | memoryview]]:
         """Take the pieces of a cut by the chunk, leaving the loop to others between slices of time."""

@@ -6,10 +6,9 @@ figures.
 """
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
-import uvloop
 
 from actors.logging import set_up_logging
 from benchmarks import fanout, latency, memory, recovery, sustained
@@ -17,6 +16,8 @@ from benchmarks.benchmark import Benchmark, run_benchmark, with_changes
 from benchmarks.printing import print_comparison, print_report
 from benchmarks.progress import Reporter
 from benchmarks.report import Report, compared, read_report, write_report
+from cluster.errors import ClusterError
+from cluster.stopping import run_until_stopped
 
 CANONICAL = "fanout"
 BENCHMARKS: dict[str, Benchmark] = {
@@ -72,13 +73,18 @@ def _measure(
         ["lockstep bench", name, f"--size {size}", *(f"--set {change}" for change in changes or [])]
     )
     reporter = Reporter()
-    report = uvloop.run(
-        run_benchmark(benchmark, settings, command=command, data=data, keep=keep, reporter=reporter)
+    report = run_until_stopped(
+        run_benchmark(benchmark, settings, command=command, data=data, keep=keep, reporter=reporter),
+        stopped=_stopped,
     )
     print_report(report)
     _store(benchmark, report, json or Path("build/bench") / f"{name}-{size}.json")
     if report.audit.get("passed") is not True:
         raise typer.Exit(1)
+
+
+def _stopped() -> NoReturn:
+    raise ClusterError("the benchmark was stopped before it was done; what it started is down")
 
 
 def _store(benchmark: Benchmark, report: Report, path: Path) -> None:

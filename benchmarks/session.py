@@ -135,7 +135,13 @@ async def audited(data: Path) -> dict[str, Any]:
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-c", program, "audit", "--json", "--data", str(data), stdout=asyncio.subprocess.PIPE
     )
-    output, _ = await process.communicate()
+    try:
+        output, _ = await process.communicate()
+    finally:
+        if process.returncode is None:
+            # Stopped meanwhile: told so, it stops what it started itself.
+            process.terminate()
+            await process.wait()
     try:
         report: dict[str, Any] = msgspec.json.decode(output)
     except msgspec.DecodeError:

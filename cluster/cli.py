@@ -24,7 +24,9 @@ app = typer.Typer(
 
 DEFAULT_DATA = Path("lockstep-data")
 
-DataOption = Annotated[Path, typer.Option("--data", metavar="DIR", help="Data directory of the cluster.")]
+DataOption = Annotated[
+    Path, typer.Option("--data", metavar="DIR", readable=False, help="Data directory of the cluster.")
+]
 ConfigOption = Annotated[
     Path | None,
     typer.Option("--config", metavar="F", help="Configuration file (TOML); see `lockstep config`."),

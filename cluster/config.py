@@ -8,6 +8,8 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
+from actors.settings import OrderIds
+
 Name = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
 ShardCount = Annotated[int, Meta(ge=1, le=4096)]
 PositiveInt = Annotated[int, Meta(ge=1)]
@@ -133,16 +135,6 @@ class EngineOptions(msgspec.Struct, frozen=True, kw_only=True):
             description="Limit price's distance from the fill's price, micros (5000 = 0.5 %).",
         ),
     ] = 5000
-    future_fill_s_max: Annotated[
-        int, Meta(ge=0, le=3600, description="How far ahead of the clock a fill may be dated, seconds.")
-    ] = 5
-    fill_horizon_s: Annotated[
-        int,
-        Meta(
-            ge=60,
-            description="Age beyond which a fill is refused, and up to which repeats are known, seconds.",
-        ),
-    ] = 7 * 86_400
     clock: Annotated[
         Literal["wall", "event"],
         Meta(
@@ -163,11 +155,11 @@ class SnapshotOptions(msgspec.Struct, frozen=True, kw_only=True):
 class SupervisionOptions(msgspec.Struct, frozen=True, kw_only=True):
     """When a part counts as gone, and how fast it is started again."""
 
-    heartbeat_ms: Annotated[
-        int, Meta(ge=20, le=10_000, description="Interval of heads and host heartbeats, ms.")
-    ] = 200
     heartbeat_missing_ms_max: Annotated[
-        int, Meta(ge=100, le=600_000, description="Silence after which a host is replaced, ms.")
+        int,
+        Meta(
+            ge=600, le=600_000, description="Silence after which a host is replaced, ms; it speaks every 200."
+        ),
     ] = 3000
     server_silent_s_max: Annotated[
         int,
@@ -222,6 +214,17 @@ class BrokerOptions(msgspec.Struct, frozen=True, kw_only=True):
     duplicate_executions: Annotated[
         bool, Meta(description="Whether the paper broker publishes every execution twice, to test with.")
     ] = False
+    lost_answers_ratio_micros: Annotated[
+        int,
+        Meta(ge=0, lt=MICROS, description="Share of the paper broker's answers lost, to test with, micros."),
+    ] = 0
+    order_ids: Annotated[
+        OrderIds,
+        Meta(
+            description="What the broker does with an order id it has: refused (never placed twice); looked_up (it says which it has); "
+            "unchecked (neither: orders without an answer are parked). Change it only while no order is under way."
+        ),
+    ] = OrderIds.REFUSED
     orders_per_s_max: Annotated[
         int, Meta(ge=0, description="Orders the gateway sends to this broker a second; 0 sets no limit.")
     ] = 0

@@ -189,17 +189,13 @@ def _contradictions(config: Config) -> Iterator[str]:
             f"durability.profile: expected 'single' or 'dev' with an embedded NATS server, found {profile.value!r}; "
             "set nats.url to a NATS cluster of at least three servers"
         )
+    yield from _wrong_addresses(config)
     if not config.brokers:
         yield "brokers: expected at least one broker, found none"
     for broker in config.brokers:
         if not is_id(broker):
             yield f"brokers.{broker}: expected a name of 1 to 64 of A-Z a-z 0-9 _ -, found {broker!r}"
     supervision = config.supervision
-    if supervision.heartbeat_missing_ms_max < 3 * supervision.heartbeat_ms:
-        yield (
-            "supervision.heartbeat_missing_ms_max: expected at least three heartbeats "
-            f"({3 * supervision.heartbeat_ms}), found {supervision.heartbeat_missing_ms_max}"
-        )
     if supervision.restart_ms_max < supervision.restart_ms_min:
         yield (
             f"supervision.restart_ms_max: expected at least restart_ms_min = {supervision.restart_ms_min}, "
@@ -211,6 +207,39 @@ def _contradictions(config: Config) -> Iterator[str]:
             f"({config.nats.payload_bytes_max // 2}), found {config.engine.frame_bytes_max}"
         )
     yield from _wrong_decimals(config)
+
+
+def _wrong_addresses(config: Config) -> Iterator[str]:
+    for url in config.nats.url.split(",") if config.nats.url is not None else ():
+        if not _is_url(url, ("nats", "tls", "ws", "wss"), needs_host=True):
+            yield (
+                f"nats.url: expected nats://host:4222, or several separated by commas, found {_masked(url)!r}; "
+                "leave it out to start an embedded server"
+            )
+    database = config.postgres.url
+    if database is not None and not _is_url(database, ("postgresql", "postgres"), needs_host=False):
+        yield (
+            f"postgres.url: expected postgresql://user@host:5432/database, found {_masked(database)!r}; "
+            "leave it out to start an embedded server"
+        )
+    address = config.ray.address
+    if address is not None and not _is_url(f"ray://{address}", ("ray",), needs_host=True, needs_port=True):
+        yield f"ray.address: expected host:port, found {address!r}; leave it out to start a local Ray"
+
+
+def _is_url(text: str, schemes: tuple[str, ...], *, needs_host: bool, needs_port: bool = False) -> bool:
+    try:
+        parts = urlsplit(text)
+        port = parts.port
+    except ValueError:
+        return False
+    has_host = bool(parts.hostname) and not any(letter.isspace() for letter in parts.netloc)
+    return (
+        parts.scheme in schemes
+        and (has_host or not needs_host)
+        and (port is not None or not needs_port)
+        and not (needs_port and (parts.path or parts.query or "@" in parts.netloc))
+    )
 
 
 def _wrong_decimals(config: Config) -> Iterator[str]:

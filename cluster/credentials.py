@@ -80,7 +80,10 @@ def ensure_credentials(data: Path, brokers: Iterable[str]) -> Credentials:
         else Credentials(users={}, postgres_password=_secret(), ray_token=_secret())
     )
     roles = (ENGINE, ADMIN, *(broker_role(broker) for broker in brokers))
-    missing = {role: _new_user(role) for role in roles if role not in found.users}
+    # A server elsewhere may have needed no login; the embedded one does.
+    missing = {
+        role: _new_user(role) for role in roles if role not in found.users or not found.users[role].user
+    }
     if not missing and path.exists():
         return found
     return write_credentials(data, msgspec.structs.replace(found, users={**found.users, **missing}))

@@ -6,6 +6,7 @@ credentials.json         who may connect; for other programs
 run.json, lock           the run in progress
 """
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,11 +14,15 @@ from pathlib import Path
 import msgspec
 
 from cluster.config import Config
-from cluster.errors import ClusterError, UsageError
-from cluster.leftovers import clear_leftovers
+from cluster.errors import UsageError
+from cluster.leftovers import clear_leftovers, stop_run
 from cluster.run_file import DirectoryLock, RunFile
 
 FORMAT_VERSION = 1
+OWN_NAMES = frozenset(
+    {"nats", "postgres", "ray", "ray_token", "broker", "logs", "lock"}
+    | {"cluster.json", "credentials.json", "run.json"}
+)
 
 
 class Identity(msgspec.Struct, frozen=True, kw_only=True):
@@ -32,58 +37,105 @@ class Identity(msgspec.Struct, frozen=True, kw_only=True):
 def opened(data: Path, config: Config) -> Iterator[RunFile]:
     """Hold a data directory for the length of a run: made or checked, locked, and cleared of a killed run's processes.
 
-    Leaving it removes run.json; everything recorded there must have been stopped by then.
-    Raises: UsageError when it is in use, or was made with other shard counts.
+    Leaving it removes run.json; what was started for the run and still runs then, after an error, is stopped.
+    Raises: UsageError when it is in use, was made with other shard counts, is somebody else's, or cannot be written.
     """
     try:
+        _refuse_closed(data)
+        _refuse_foreign(data)
+        wanted = _wanted(data, config)
         for folder in (data, data / "logs", data / "broker"):
             folder.mkdir(parents=True, exist_ok=True)
+        _refuse_closed(data)
     except OSError as error:
         raise UsageError(
-            f"--data {data}: expected a directory that can be made and written, found {error}"
+            f"--data {data}: expected a directory that can be made, read and written, found {error}"
         ) from None
     lock = DirectoryLock(data)
     lock.acquire()
     try:
-        ensure_identity(data, config)
+        if read_identity(data) is None:
+            _write_identity(data, wanted)
         clear_leftovers(data, stop_s_max=config.supervision.stop_s_max)
         run_file = RunFile(data)
-        yield run_file
-        run_file.remove()
+        try:
+            yield run_file
+        finally:
+            # A start or a stop that failed half way may have left what nobody holds any more.
+            stop_run(run_file.run, stop_s_max=config.supervision.stop_s_max)
+            run_file.remove()
     finally:
         lock.release()
 
 
-def ensure_identity(data: Path, config: Config) -> Identity:
-    """Store what the configuration fixes, or compare it with what is stored. Raises: UsageError, ClusterError."""
+def check_is_directory(data: Path) -> None:
+    """Refuse what no cluster can have been started in. Raises: UsageError."""
+    try:
+        if data.is_dir():
+            list(data.iterdir())
+            return
+    except OSError as error:
+        raise UsageError(
+            f"--data {data}: expected the data directory of a cluster, found {error}; ask as the user who made it"
+        ) from None
+    raise UsageError(f"--data {data}: expected the data directory of a cluster, found none there")
+
+
+def _refuse_foreign(data: Path) -> None:
+    """Leave a directory alone that holds other files and never held a cluster. Raises: UsageError; OSError."""
+    if not data.exists() or read_identity(data) is not None:
+        return
+    strange = sorted(
+        path.name for path in data.iterdir() if path.name not in OWN_NAMES and path.suffix != ".part"
+    )
+    if strange:
+        raise UsageError(
+            f"--data {data}: expected an empty directory or a cluster's, found {', '.join(strange[:3])} in it; name another"
+        )
+
+
+def _refuse_closed(data: Path) -> None:
+    """Refuse a directory that another user's cluster has filled. Raises: UsageError."""
+    for path in (data, *(data / name for name in sorted(OWN_NAMES))):
+        needed = os.R_OK | os.W_OK | (os.X_OK if path.is_dir() else 0)
+        if path.exists() and not os.access(path, needed):
+            raise UsageError(
+                f"--data {data}: expected to read and write all of it, found {path} closed to this user; "
+                "start as the user who made it, or name another directory"
+            )
+
+
+def _wanted(data: Path, config: Config) -> Identity:
+    """Say what the configuration fixes, compared with what is stored. Raises: UsageError."""
     wanted = Identity(
         format_version=FORMAT_VERSION,
         follower_shards=config.cluster.follower_shards,
         creator_shards=config.cluster.creator_shards,
     )
     found = read_identity(data)
-    if found is None:
-        partial = data / "cluster.part"
-        partial.write_bytes(msgspec.json.format(msgspec.json.encode(wanted)) + b"\n")
-        partial.replace(data / "cluster.json")
-        return wanted
-    for field in Identity.__struct_fields__:
+    for field in Identity.__struct_fields__ if found is not None else ():
         if getattr(found, field) != getattr(wanted, field):
             raise UsageError(
                 f"data directory {data}: expected {field} = {getattr(found, field)}, as it was made with, "
                 f"found {getattr(wanted, field)}; set it back, or use another directory"
             )
-    return found
+    return wanted
+
+
+def _write_identity(data: Path, identity: Identity) -> None:
+    partial = data / "cluster.part"
+    partial.write_bytes(msgspec.json.format(msgspec.json.encode(identity)) + b"\n")
+    partial.replace(data / "cluster.json")
 
 
 def read_identity(data: Path) -> Identity | None:
-    """Read DIR/cluster.json; None when the directory never held a cluster. Raises: ClusterError when it is unreadable."""
+    """Read DIR/cluster.json; None when the directory never held a cluster. Raises: UsageError when it is unreadable."""
     path = data / "cluster.json"
     try:
         return msgspec.json.decode(path.read_bytes(), type=Identity)
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
     except (OSError, msgspec.DecodeError) as error:
-        raise ClusterError(
+        raise UsageError(
             f"{path}: expected what the cluster was made with, found {error}; restore the file"
         ) from None

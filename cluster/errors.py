@@ -4,6 +4,7 @@
       ServerError         an embedded server did not start, or keeps dying
     UsageError             the operator asked for something that cannot be: exit code 2
       ConfigError          the configuration is refused, with every wrong field listed
+      InUseError           the data directory is held by another command
 
 Each message says what was expected, what was found and what to do; the command line prints it as it is.
 """
@@ -23,3 +24,7 @@ class UsageError(Exception):
 
 class ConfigError(UsageError):
     """The configuration is refused as a whole; one line for each wrong field."""
+
+
+class InUseError(UsageError):
+    """The data directory is held by a live command."""

@@ -12,16 +12,13 @@ import secrets
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 import structlog
 
 from actors.heads import HostHead, ShardHead
 from actors.host import HostSpec
 from cluster.config import SupervisionOptions
-
-if TYPE_CHECKING:
-    from actors.remote import HostHandle
 
 _log = structlog.get_logger()
 
@@ -32,6 +29,22 @@ AWAY_S = 1.0
 """The longest pause between two checks after which silence still means anything."""
 
 
+class HostHandle(Protocol):
+    """A host whose start was asked for. Nothing here waits for Ray but `started` and `ended`, which both may be given up."""
+
+    async def started(self) -> None:
+        """Wait until it is placed, or over."""
+
+    async def ended(self) -> str:
+        """Wait until it has ended. Returns: why."""
+
+    def ask_to_stop(self) -> None:
+        """Ask it to end."""
+
+    def kill(self) -> None:
+        """Have it ended."""
+
+
 @dataclass(slots=True)
 class Slot:
     """One host that should run: which shards, and what is known of its present incarnation."""
@@ -39,7 +52,7 @@ class Slot:
     kind: str
     shards: tuple[int, ...]
     incarnation: str = ""
-    handle: "HostHandle | None" = None
+    handle: HostHandle | None = None
     started_s: float = 0.0
     heard_s: float = 0.0
     pid: int = 0
@@ -57,7 +70,7 @@ class HostKeeper:
 
     def __init__(
         self,
-        start: "Callable[[HostSpec], HostHandle]",
+        start: Callable[[HostSpec], HostHandle],
         spec: Callable[[str, tuple[int, ...], str], HostSpec],
         options: SupervisionOptions,
         *,
@@ -151,6 +164,9 @@ class HostKeeper:
             _log.warning("host_ended", incarnation=slot.incarnation, pid=slot.pid, reason=reason)
             slot.restarts += 1
             slot.phases = {}
+            if self._never_heard:
+                # Its starter is broken and about to be ended; `resume` fills the slot again.
+                return
             if time.monotonic() - began_s > 10.0:
                 pause_s = self._options.restart_ms_min / 1000
             await asyncio.sleep(pause_s)
@@ -162,9 +178,10 @@ class HostKeeper:
         slot.pid = 0
         slot.started_s = slot.heard_s = time.monotonic()
         spec = self._spec(slot.kind, slot.shards, slot.incarnation)
+        slot.handle = handle = self._start(spec)
         try:
             async with asyncio.timeout(self._options.start_s_max):
-                slot.handle = handle = await asyncio.to_thread(self._start, spec)
+                await handle.started()
         except TimeoutError:
             self._never_heard = slot.incarnation
             raise
@@ -175,7 +192,7 @@ class HostKeeper:
                 if not ended.done() and self._is_silent(slot):
                     if not slot.pid:
                         self._never_heard = slot.incarnation
-                    await asyncio.to_thread(handle.kill)
+                    handle.kill()
                     return f"no heartbeat for {time.monotonic() - slot.heard_s:.1f} s"
             return ended.result()
         finally:
@@ -194,7 +211,7 @@ class HostKeeper:
         if not slot.pid:
             missing_s = float(self._options.start_s_max)
         elif not slot.is_live:
-            # Taking a large state back keeps a host busy in one piece.
+            # Beginning anew would cost more than waiting: its process is there, it only gets few turns.
             missing_s *= RECOVERY_PATIENCE
         return now_s - max(slot.heard_s, self._connected_s) > missing_s
 
@@ -204,12 +221,14 @@ class HostKeeper:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         handles = [slot.handle for slot in self.slots if slot.handle is not None]
-        for handle in handles:
+        # One that was never heard has nothing to finish.
+        heard = [slot.handle for slot in self.slots if slot.handle is not None and slot.pid]
+        for handle in heard:
             handle.ask_to_stop()
-        endings = [asyncio.ensure_future(handle.ended()) for handle in handles]
+        endings = [asyncio.ensure_future(handle.ended()) for handle in heard]
         if endings:
             await asyncio.wait(endings, timeout=self._options.stop_s_max)
         for handle in handles:
-            await asyncio.to_thread(handle.kill)
+            handle.kill()
         for ending in endings:
             ending.cancel()

@@ -1,7 +1,8 @@
 """Stopping what a run started, and nothing else.
 
-A process belongs to a run when run.json names its id and start mark, when it descends from such a process, or when its environment
-carries the run's token. The supervisor that asks is never among them.
+A process belongs to a run when run.json names its id and start mark, when it descends from such a process, when its environment carries
+the run's token, or when it has wiped its environment (Ray's agents and workers write their title over it) and is in the session of a
+process that run.json names. The supervisor that asks is never among them.
 """
 
 import contextlib
@@ -34,10 +35,36 @@ def processes_of(run: Run) -> list[psutil.Process]:
     for record in run.processes:
         if record.is_alive():
             _add_family(record.pid, found)
-    found.update((process.pid, process) for process in psutil.process_iter() if _token(process) == run.token)
+    sessions = {record.pid for record in run.processes if start_mark(record.pid) in (None, record.started)}
+    found.update(
+        (process.pid, process)
+        for process in psutil.process_iter()
+        if _is_marked(process, run.token, sessions)
+    )
     for pid in (os.getpid(), run.supervisor.pid):
         found.pop(pid, None)
     return [process for process in found.values() if start_mark(process.pid) is not None]
+
+
+def family_of(leader: int) -> list[psutil.Process]:
+    """Find the processes that descend from a running session leader or are in its session, itself included."""
+    found: dict[int, psutil.Process] = {}
+    _add_family(leader, found)
+    for process in psutil.process_iter():
+        if _session(process.pid) == leader:
+            _add_family(process.pid, found)
+    return list(found.values())
+
+
+def end_family(leader: int, family: Iterable[psutil.Process]) -> None:
+    """Kill a family, found before its leader ended, and what it started since; call before the leader is reaped.
+
+    Raises: TimeoutError when one survives.
+    """
+    found = [*family, *family_of(leader)]
+    while left := [process for process in found if _runs(process)]:
+        stop_processes(left, stop_s_max=0)
+        found = family_of(leader)
 
 
 def stop_run(run: Run, *, stop_s_max: float) -> int:
@@ -52,8 +79,10 @@ def stop_run(run: Run, *, stop_s_max: float) -> int:
     stop_processes([process for process in processes if process.pid not in servers], stop_s_max=0)
     leaders = {record.pid for record in run.processes} & servers.keys()
     stop_processes([servers[pid] for pid in leaders], stop_s_max=stop_s_max)
-    # Ray may have started a worker while its raylet was being stopped.
-    stop_processes([*servers.values(), *processes_of(run)], stop_s_max=0)
+    stop_processes(servers.values(), stop_s_max=0)
+    # One that was stopped may have started another meanwhile.
+    while late := processes_of(run):
+        stop_processes(late, stop_s_max=0)
     for path in run.scratch:
         shutil.rmtree(path, ignore_errors=True)
     return len(processes)
@@ -76,12 +105,19 @@ def stop_processes(processes: Iterable[psutil.Process], *, stop_s_max: float) ->
 
 
 def _left_after(processes: list[psutil.Process], wait_s: float) -> list[psutil.Process]:
-    """Wait for processes to end. Returns: those that have not; one that ended but whose parent has not taken notice has."""
-    left, give_up_s = processes, time.monotonic() + wait_s
+    """Wait for processes to end. Returns: those that have not; one that ended but whose parent has not taken notice has.
+
+    Nobody's status is taken away: a child of this process stays its starter's to reap.
+    """
+    left, give_up_s = [process for process in processes if _runs(process)], time.monotonic() + wait_s
     while left and time.monotonic() < give_up_s:
-        _, left = psutil.wait_procs(left, timeout=WAIT_STEP_S)
-        left = [process for process in left if start_mark(process.pid) is not None]
+        time.sleep(WAIT_STEP_S)
+        left = [process for process in left if _runs(process)]
     return left
+
+
+def _runs(process: psutil.Process) -> bool:
+    return bool(process.is_running()) and start_mark(process.pid) is not None
 
 
 def clear_leftovers(data: Path, *, stop_s_max: float) -> int:
@@ -97,36 +133,38 @@ def clear_leftovers(data: Path, *, stop_s_max: float) -> int:
     return stopped
 
 
-def record_descendants(run_file: RunFile, *, role: str) -> list[ProcessRecord]:
-    """Write down, under one role, this process's descendants that carry the run's token and have no other role.
-
-    Ray starts its processes itself, and some overwrite their environment; this is how they come to be known by id.
-    """
-    with run_file.lock:
-        others = {
-            record.pid for record in run_file.run.processes if record.role != role and record.is_alive()
-        }
-        named: dict[int, str] = {}
-        for child in _children(os.getpid(), recursive=False):
-            if child.pid not in others and _token(child) == run_file.run.token:
-                for process in (child, *_children(child.pid)):
-                    with contextlib.suppress(psutil.NoSuchProcess):
-                        named[process.pid] = f"{process.name()}-{process.pid}"
-        run_file.replace_role(role, [(name, pid) for pid, name in named.items()])
-        return [record for record in run_file.run.processes if record.role == role]
+def record_family(run_file: RunFile, *, role: str, name: str, leader: int) -> list[ProcessRecord]:
+    """Write down, under one role, a session leader by its name and whatever it started, by what each is called."""
+    family = {process.pid: process for process in family_of(leader) if process.pid != leader}
+    named = [(name, leader)]
+    for pid, process in family.items():
+        with contextlib.suppress(psutil.NoSuchProcess):
+            named.append((f"{process.name()}-{pid}", pid))
+    run_file.replace_role(role, named)
+    return [record for record in run_file.run.processes if record.role == role]
 
 
-def _token(process: psutil.Process) -> str | None:
+def _is_marked(process: psutil.Process, token: str, sessions: set[int]) -> bool:
     try:
-        token: str | None = process.environ().get(RUN_TOKEN_VARIABLE)
-    except psutil.Error:
-        return None
-    return token
+        environment = process.environ()
+    except (psutil.Error, OSError):
+        return False
+    if environment:
+        return bool(environment.get(RUN_TOKEN_VARIABLE) == token)
+    # The system's own threads have no environment either, and no session.
+    return _session(process.pid) in sessions
 
 
-def _children(pid: int, *, recursive: bool = True) -> list[psutil.Process]:
+def _session(pid: int) -> int:
     try:
-        return list(psutil.Process(pid).children(recursive=recursive))
+        return os.getsid(pid)
+    except OSError:
+        return 0
+
+
+def _children(pid: int) -> list[psutil.Process]:
+    try:
+        return list(psutil.Process(pid).children(recursive=True))
     except psutil.NoSuchProcess:
         return []
 

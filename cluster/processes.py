@@ -2,13 +2,12 @@
 
     STOPPED --start--> STARTING --ready--> RUNNING --exit, or silence--> STARTING (after a pause that doubles) --stop--> STOPPED
 
-A program is started in a session of its own, so that Ctrl-C reaches the supervisor alone, writes to its own log file, and is written
-down in run.json before anything waits for it. Its preparation runs before every start: starting is always recovery.
+A program writes to its own log file. Its preparation runs before every start: starting is always recovery. A start or a stop that is
+cancelled ends what it started first, however often it is cancelled.
 """
 
 import asyncio
 import contextlib
-import os
 import signal
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -19,9 +18,11 @@ from typing import NamedTuple
 import psutil
 import structlog
 
+from cluster.cancellation import checkpoint, to_the_end
 from cluster.config import SupervisionOptions
 from cluster.errors import ServerError
 from cluster.run_file import SERVER_ROLE, RunFile
+from cluster.spawning import Child, spawn
 
 log = structlog.get_logger()
 
@@ -62,7 +63,7 @@ class ChildProgram:
         self.restarts_count = 0
         self._run_file = run_file
         self._options = options
-        self._process: asyncio.subprocess.Process | None = None
+        self._process: Child | None = None
         self._keeper: asyncio.Task[None] | None = None
         self._ready = asyncio.Event()
 
@@ -78,13 +79,15 @@ class ChildProgram:
         try:
             await self._launch()
         except BaseException:
-            await self._end()
-            self.state = ProgramState.STOPPED
+            await self.stop()
             raise
         self._keeper = asyncio.create_task(self._keep(), name=f"keep {self.program.name}")
 
     async def stop(self) -> None:
         """Stop the program for good: its stop signal, and after `stop_s_max` SIGKILL to it and its children."""
+        await to_the_end(self._stop())
+
+    async def _stop(self) -> None:
         if self._keeper is not None:
             self._keeper.cancel()
             with contextlib.suppress(asyncio.CancelledError):
@@ -102,35 +105,34 @@ class ChildProgram:
         program = self.program
         if program.prepare is not None:
             await program.prepare()
-        with program.log_path.open("ab") as output:
-            self._process = await asyncio.create_subprocess_exec(
-                *program.argv,
-                stdin=asyncio.subprocess.DEVNULL,
-                stdout=output,
-                stderr=output,
-                start_new_session=True,
-                env={**os.environ, **program.environment, **self._run_file.environment},
-            )
-        self._run_file.record(SERVER_ROLE, program.name, self._process.pid)
+        self._process = spawn(
+            self._run_file,
+            role=SERVER_ROLE,
+            name=program.name,
+            argv=program.argv,
+            log_path=program.log_path,
+            environment=program.environment,
+        )
         await self._await_ready(self._process)
         self.state = ProgramState.RUNNING
         self._ready.set()
         log.info("program_running", name=program.name, pid=self._process.pid)
 
-    async def _await_ready(self, process: asyncio.subprocess.Process) -> None:
+    async def _await_ready(self, process: Child) -> None:
         deadline = time.monotonic() + self._options.start_s_max
-        while time.monotonic() < deadline:
-            if process.returncode is not None:
-                raise ServerError(
-                    f"{self.program.name}: expected a running server, found that it ended with status {process.returncode}; "
-                    f"its log {self.program.log_path} ends with:\n{self._log_tail()}"
-                )
-            try:
-                if await asyncio.wait_for(self.program.ready(), timeout=READY_S_MAX):
+        ended = asyncio.ensure_future(process.wait())
+        try:
+            while time.monotonic() < deadline:
+                if ended.done():
+                    raise ServerError(
+                        f"{self.program.name}: expected a running server, found that it ended with status {ended.result()}; "
+                        f"its log {self.program.log_path} ends with:\n{self._log_tail()}"
+                    )
+                if await self._is_ready():
                     return
-            except (OSError, TimeoutError):
-                pass
-            await asyncio.sleep(READY_POLL_S)
+                await asyncio.wait([ended], timeout=READY_POLL_S)
+        finally:
+            ended.cancel()
         raise ServerError(
             f"{self.program.name}: expected it to serve within {self._options.start_s_max} s, found no answer; "
             f"its log {self.program.log_path} ends with:\n{self._log_tail()}"
@@ -143,7 +145,6 @@ class ChildProgram:
             assert process is not None
             began = time.monotonic()
             status = await self._until_over(process)
-            _kill_group(process.pid)
             self._ready.clear()
             self.state = ProgramState.STARTING
             self.restarts_count += 1
@@ -158,7 +159,7 @@ class ChildProgram:
                 log.error("program_start_failed", name=self.program.name, error=str(error))
                 await self._end()
 
-    async def _until_over(self, process: asyncio.subprocess.Process) -> int:
+    async def _until_over(self, process: Child) -> int:
         """Wait until the program ends; one that is stopped, or answers nothing, for too long is ended. Returns: its status."""
         ended = asyncio.ensure_future(process.wait())
         answered_s = time.monotonic()
@@ -169,7 +170,7 @@ class ChildProgram:
                     answered_s = time.monotonic()
                 elif time.monotonic() - answered_s > self._options.server_silent_s_max:
                     log.warning("program_silent", name=self.program.name, pid=process.pid)
-                    _kill_group(process.pid)
+                    process.kill()
             return ended.result()
         finally:
             ended.cancel()
@@ -178,31 +179,25 @@ class ChildProgram:
         try:
             if psutil.Process(pid).status() == psutil.STATUS_STOPPED:
                 return False
-            return await asyncio.wait_for(self.program.ready(), timeout=READY_S_MAX)
-        except (OSError, TimeoutError, psutil.Error):
+        except psutil.Error:
             return False
+        return await self._is_ready()
+
+    async def _is_ready(self) -> bool:
+        try:
+            async with asyncio.timeout(READY_S_MAX):
+                return await self.program.ready()
+        except OSError:
+            return False
+        finally:
+            checkpoint()
 
     async def _end(self) -> None:
-        """End the current incarnation and whatever is left of its process group."""
-        process = self._process
-        if process is None or process.returncode is not None:
-            return
-        with contextlib.suppress(ProcessLookupError):
-            process.send_signal(self.program.stop_signal)
-            # A stopped process handles the signal only once it goes on.
-            process.send_signal(signal.SIGCONT)
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(process.wait(), timeout=self._options.stop_s_max)
-        _kill_group(process.pid)
-        await process.wait()
+        """End the current incarnation and whatever it started."""
+        if self._process is not None:
+            await self._process.end(self.program.stop_signal, stop_s_max=self._options.stop_s_max)
 
     def _log_tail(self) -> str:
         with contextlib.suppress(OSError):
             return self.program.log_path.read_bytes()[-LOG_TAIL_BYTES:].decode(errors="replace").strip()
         return ""
-
-
-def _kill_group(leader_pid: int) -> None:
-    """Kill what is left of a child's process group; call right when the leader ended, before its id can be given away."""
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(leader_pid, signal.SIGKILL)

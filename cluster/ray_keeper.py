@@ -1,8 +1,8 @@
 """Keeping the local Ray running, and every host that it runs written down.
 
 Ray restarts nothing of its own: without its raylet no host can be started any more, and without its global store all of it ends within a
-minute, this process included. So when either is gone, or a host that was started is never heard of, the whole of Ray is ended and started
-anew, and all hosts come back under new incarnations: starting is always recovery.
+minute, its driver included. So when one of these is gone, or a host that was started is never heard of, the whole of Ray is ended and
+started anew, and all hosts come back under new incarnations: starting is always recovery.
 """
 
 import asyncio
@@ -10,10 +10,12 @@ from collections.abc import Awaitable, Callable
 
 import structlog
 
+from actors.host import HostSpec
 from cluster.config import SupervisionOptions
 from cluster.errors import ServerError
 from cluster.hosts import HostKeeper
-from cluster.ray_cluster import RayCluster
+from cluster.ray_cluster import RayCluster, RayHost
+from gateways.connections import ConnectionOptions
 
 _log = structlog.get_logger()
 
@@ -28,13 +30,13 @@ class RayKeeper:
         self._options = options
         self._ray: RayCluster | None = None
         self._recorded: set[int] = set()
-        self._stopping = asyncio.Event()
         self._watching: asyncio.Task[None] | None = None
         self.restarts_count = 0
 
     async def start(self) -> None:
         """Start Ray. Raises: ServerError."""
         self._ray = await self._start()
+        _log.info("ray_running", address=self._ray.address)
 
     async def stop(self) -> None:
         """Stop Ray. Raises: TimeoutError when a process of it survives SIGKILL."""
@@ -42,18 +44,24 @@ class RayKeeper:
             await self._ray.stop(stop_s_max=self._options.stop_s_max)
             self._ray = None
 
+    def start_host(self, spec: HostSpec, connections: ConnectionOptions) -> RayHost:
+        """Have the present Ray start a host."""
+        assert self._ray is not None, "hosts are suspended while Ray is started anew"
+        return self._ray.start_host(spec, connections)
+
     def watch(self, hosts: HostKeeper) -> None:
         """Keep Ray running for some hosts from now on."""
         self._watching = asyncio.create_task(self._watch(hosts), name="keep ray")
 
     async def stop_watching(self) -> None:
-        """Let Ray be; a new start that is under way is finished first."""
-        self._stopping.set()
+        """Let Ray be; a new start that is under way is broken off."""
         if self._watching is not None:
+            self._watching.cancel()
             await asyncio.gather(self._watching, return_exceptions=True)
 
     async def _watch(self, hosts: HostKeeper) -> None:
-        while not await self._stops_within(CHECK_S):
+        while True:
+            await asyncio.sleep(CHECK_S)
             broken = self._ray.lacking() if self._ray is not None else "Ray itself"
             if broken := broken or hosts.stalled():
                 _log.error("ray_broken", lacking=broken, alarm=True)
@@ -66,23 +74,21 @@ class RayKeeper:
     async def _renew(self, hosts: HostKeeper) -> None:
         await hosts.suspend()
         if self._ray is not None:
-            await self._ray.abandon()
+            try:
+                # It is broken: what it has under way is not waited for.
+                await self._ray.stop(stop_s_max=0)
+            except TimeoutError as error:
+                _log.error("ray_not_ended", error=str(error), alarm=True)
             self._ray = None
         self.restarts_count += 1
         pause_s = self._options.restart_ms_min / 1000
-        while not await self._stops_within(pause_s):
+        while True:
+            await asyncio.sleep(pause_s)
             pause_s = min(2 * pause_s, self._options.restart_ms_max / 1000)
             try:
                 self._ray = await self._start()
-            except ServerError as error:
+            except (ServerError, OSError) as error:
                 _log.error("ray_start_failed", error=str(error), alarm=True)
                 continue
             hosts.resume()
             return
-
-    async def _stops_within(self, pause_s: float) -> bool:
-        try:
-            async with asyncio.timeout(pause_s):
-                return await self._stopping.wait()
-        except TimeoutError:
-            return False

@@ -8,6 +8,7 @@ others for this run (Ray's workers) after the file was last written.
 import fcntl
 import os
 import secrets
+import tempfile
 import threading
 from collections.abc import Iterable
 from pathlib import Path
@@ -16,7 +17,7 @@ from typing import IO
 import msgspec
 import psutil
 
-from cluster.errors import ClusterError, UsageError
+from cluster.errors import ClusterError, InUseError, UsageError
 
 RUN_TOKEN_VARIABLE = "LOCKSTEP_RUN"
 SERVER_ROLE = "server"
@@ -87,24 +88,43 @@ def read_run(data: Path) -> Run | None:
 
 
 class DirectoryLock:
-    """The right to supervise one data directory; the operating system frees it when the holder dies."""
+    """The right to supervise one data directory; the operating system frees it when the holder dies. The file names the holder."""
 
     def __init__(self, data: Path) -> None:
         self._path = data / "lock"
         self._file: IO[bytes] | None = None
 
     def acquire(self) -> None:
-        """Take the lock. Raises: UsageError when a live supervisor holds it."""
-        file = self._path.open("ab")
+        """Take the lock. Raises: InUseError when somebody alive holds it; UsageError when it cannot be written."""
+        try:
+            file = self._path.open("ab")
+        except OSError as error:
+            raise UsageError(
+                f"--data {self._path.parent}: expected a directory that can be written, found {error}"
+            ) from None
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
+        except BlockingIOError:
             file.close()
-            raise UsageError(
-                f"data directory {self._path.parent}: expected one that no cluster uses, found it running; "
+            holder = self.holder()
+            raise InUseError(
+                f"data directory {self._path.parent}: expected one that no cluster uses, found it running"
+                f"{f' in process {holder.pid}' if holder is not None else ''}; "
                 f"stop it with `lockstep down --data {self._path.parent}` or use another directory"
             ) from None
         self._file = file
+        mine = record_of(os.getpid(), role="supervisor", name="supervisor")
+        file.truncate(0)
+        file.write(msgspec.json.encode(mine))
+        file.flush()
+
+    def holder(self) -> ProcessRecord | None:
+        """Read who holds the lock, or held it last; None when that has ended or nobody is named."""
+        try:
+            found = msgspec.json.decode(self._path.read_bytes(), type=ProcessRecord)
+        except (OSError, msgspec.DecodeError):
+            return None
+        return found if found.is_alive() else None
 
     def release(self) -> None:
         """Give the lock back."""
@@ -124,6 +144,7 @@ class RunFile:
         self._path = data / "run.json"
         # Ray's processes are looked for on another thread, while programs are started again on this one.
         self.lock = threading.RLock()
+        self._is_over = False
         self.run = Run(token=secrets.token_hex(16), supervisor=supervisor)
         self._write(self.run)
 
@@ -153,6 +174,12 @@ class RunFile:
             ]
             self._write(msgspec.structs.replace(self.run, processes=(*old, *new)))
 
+    def forget(self, pid: int) -> None:
+        """Drop a process that has ended for good."""
+        with self.lock:
+            kept = tuple(record for record in self.run.processes if record.pid != pid)
+            self._write(msgspec.structs.replace(self.run, processes=kept))
+
     def _counted(self, record: ProcessRecord) -> ProcessRecord:
         for old in self.run.processes:
             if (old.role, old.name) == (record.role, record.name):
@@ -165,16 +192,22 @@ class RunFile:
         with self.lock:
             self._write(msgspec.structs.replace(self.run, addresses={**self.run.addresses, name: address}))
 
-    def add_scratch(self, path: Path) -> None:
-        """Write down a path outside DIR that must go when the run ends."""
+    def new_scratch(self) -> Path:
+        """Make a directory outside DIR that goes when the run ends; it is written down first."""
         with self.lock:
+            path = Path(tempfile.gettempdir()) / f"lockstep-{secrets.token_hex(6)}"
             self._write(msgspec.structs.replace(self.run, scratch=(*self.run.scratch, str(path))))
+            path.mkdir(mode=0o700)
+            return path
 
     def remove(self) -> None:
-        """Forget the run: everything of it has been stopped."""
-        self._path.unlink(missing_ok=True)
+        """Forget the run: everything of it has been stopped. Nothing is written down for it any more."""
+        with self.lock:
+            self._is_over = True
+            self._path.unlink(missing_ok=True)
 
     def _write(self, run: Run) -> None:
+        assert not self._is_over, "a run that is over starts nothing"
         partial = self._path.with_suffix(".part")
         partial.write_bytes(msgspec.json.format(msgspec.json.encode(run)) + b"\n")
         partial.replace(self._path)

@@ -26,15 +26,18 @@ from actors.errors import OperatingError
 from actors.heads import HostHead, ShardHead
 from actors.ports import EXECUTIONS, INGRESS
 from cluster.credentials import ADMIN, Credentials, read_credentials
-from cluster.data_directory import read_identity
+from cluster.data_directory import check_is_directory, read_identity
 from cluster.errors import ClusterError
-from cluster.run_file import Run, read_run
+from cluster.run_file import SERVER_ROLE, DirectoryLock, ProcessRecord, Run, read_run
 from engine.frame import Source
 from gateways.nats_connection import JetStreamError, NatsConnection, NatsOptions, connect_nats
 
 LISTEN_S = 0.5
 """Two heartbeats and a half: every live shard and host has spoken by then."""
 CONNECT_S_MAX = 2.0
+RAY_NAMES = {"driver": "ray-driver", "gcs_server": "ray-gcs", "raylet": "ray-raylet"}
+ADDRESSES = {"ray-gcs": "ray"}
+"""Servers whose address stands under another name in run.json."""
 KINDS = ("creator", "follower", "gateway")
 STATES = ("failed", "lost", "silent", "stopped", "starting", "fencing", "replaying", "live")
 """From the worst to the best."""
@@ -125,7 +128,12 @@ def run(data: Path, *, as_json: bool) -> int:
 
 async def read_status(data: Path) -> Status:
     """Find out how a cluster stands. Raises: ClusterError when none runs there. Cost: half a second of listening."""
+    check_is_directory(data)
     found = read_run(data)
+    if found is None and (holder := DirectoryLock(data).holder()) is not None:
+        raise ClusterError(
+            f"{data}: expected a running cluster, found process {holder.pid} only beginning to start one; ask again"
+        )
     if found is None:
         raise ClusterError(
             f"{data}: expected a running cluster, found none; start it with: lockstep up --data {data}"
@@ -188,28 +196,25 @@ async def _last_sequence(connection: NatsConnection, stream: str, subject: str) 
 
 
 def _servers(found: Run) -> list[Server]:
-    records = [record for record in found.processes if record.role == "server"]
-    records += [
-        record for record in found.processes if record.name.rpartition("-")[0] in ("gcs_server", "raylet")
-    ]
+    named = [(_server_name(record), record) for record in found.processes]
     return [
         Server(
-            name=_server_name(record.name),
+            name=name,
             pid=record.pid,
-            address=found.addresses.get("ray" if record.role == "ray" else record.name),
+            address=found.addresses.get(ADDRESSES.get(name, name)),
             restarts=record.restarts,
             state="running" if record.is_alive() else "down",
         )
-        for record in records
+        for name, record in named
+        if name
     ]
 
 
-def _server_name(name: str) -> str:
-    return (
-        f"ray-{name.partition('-')[0].removesuffix('_server')}"
-        if name.startswith(("gcs", "raylet"))
-        else name
-    )
+def _server_name(record: ProcessRecord) -> str:
+    """Name a server; empty for what works for one (Ray's agents and workers)."""
+    if record.role == SERVER_ROLE:
+        return record.name
+    return RAY_NAMES.get(record.name.rpartition("-")[0] or record.name, "")
 
 
 def _expected(data: Path, credentials: Credentials, heard: Heard) -> list[tuple[str, int]]:

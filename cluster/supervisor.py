@@ -5,7 +5,6 @@
 The supervisor owns processes, never shards: which host's decisions count is settled in the journal.
 """
 
-import functools
 import sys
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -18,14 +17,15 @@ from actors.heads import HostHead, ShardHead
 from actors.host import HostSpec
 from actors.journal_writer import persist
 from actors.ports import Request
+from cluster.cancellation import checkpoint, to_the_end
 from cluster.config import Config
-from cluster.config_file import read_secrets
+from cluster.config_file import Secrets, read_secrets
 from cluster.credentials import Credentials
 from cluster.data_directory import opened
 from cluster.embedded.servers import Servers, start_servers
 from cluster.hosts import HostKeeper
 from cluster.processes import ChildProgram, Program
-from cluster.ray_cluster import start_ray
+from cluster.ray_cluster import RayHost, start_ray
 from cluster.ray_keeper import RayKeeper
 from cluster.run_file import RunFile
 from cluster.wiring import (
@@ -38,7 +38,6 @@ from cluster.wiring import (
     split_shards,
     stream_settings,
 )
-from gateways.connections import connect
 from gateways.nats_bus import NatsBus
 from gateways.nats_connection import NatsConnection, connect_nats
 from gateways.nats_streams import ensure_stream
@@ -70,37 +69,50 @@ class Cluster:
 async def running_cluster(data: Path, config: Config) -> AsyncIterator[Cluster]:
     """Start a cluster on a data directory, wait until every shard is live, and stop everything at the end.
 
-    Raises: UsageError, ServerError; then nothing of it runs.
+    Raises: UsageError, ServerError. Nothing of it runs when it fails or is cancelled, however far it had come and however often it is.
     """
     secrets = read_secrets()
     with opened(data, config) as run_file:
-        async with AsyncExitStack() as stack:
-            servers = await start_servers(data, config, secrets, run_file)
-            stack.push_async_callback(servers.stop)
-            connection = await connect_nats(nats_options(servers, "supervisor"))
-            stack.push_async_callback(connection.close)
-            for settings in stream_settings(config):
-                await ensure_stream(connection, settings)
-            ray = RayKeeper(
-                lambda: start_ray(data, config, servers.credentials, secrets, run_file), config.supervision
-            )
-            await ray.start()
-            stack.push_async_callback(ray.stop)
-            brokers = [
-                await _start_broker(data, config, servers, run_file, name) for name in broker_names(config)
-            ]
-            started = tuple(broker for broker in brokers if broker is not None)
-            for broker in started:
-                stack.push_async_callback(broker.stop)
-            keeper = await _start_hosts(config, servers, connection)
-            stack.push_async_callback(keeper.stop)
-            ray.watch(keeper)
-            stack.push_async_callback(ray.stop_watching)
-            await keeper.wait_live()
-            yield Cluster(data, config, servers, keeper, (*servers.programs, *started))
+        stack = AsyncExitStack()
+        try:
+            yield await _started(data, config, secrets, run_file, stack)
+        finally:
+            await to_the_end(stack.aclose())
 
 
-async def _start_broker(
+async def _started(
+    data: Path, config: Config, secrets: Secrets, run_file: RunFile, stack: AsyncExitStack
+) -> Cluster:
+    """Start everything; the stack says at each moment how to stop what runs by then."""
+    servers = await start_servers(data, config, secrets, run_file)
+    stack.push_async_callback(servers.stop)
+    connection = await connect_nats(nats_options(servers, "supervisor"))
+    stack.push_async_callback(connection.close)
+    for settings in stream_settings(config):
+        await ensure_stream(connection, settings)
+        checkpoint()
+    ray = RayKeeper(
+        lambda: start_ray(data, config, servers.credentials, secrets, run_file), config.supervision
+    )
+    stack.push_async_callback(ray.stop)
+    await ray.start()
+    brokers = [_broker(data, config, servers, run_file, name) for name in broker_names(config)]
+    started = tuple(broker for broker in brokers if broker is not None)
+    for broker in started:
+        stack.push_async_callback(broker.stop)
+        await broker.start()
+    keeper = _keeper(config, servers, connection, ray)
+    stack.push_async_callback(keeper.stop)
+    await _listen(NatsBus(connection), keeper)
+    checkpoint()
+    _add_hosts(config, keeper)
+    ray.watch(keeper)
+    stack.push_async_callback(ray.stop_watching)
+    await keeper.wait_live()
+    return Cluster(data, config, servers, keeper, (*servers.programs, *started))
+
+
+def _broker(
     data: Path, config: Config, servers: Servers, run_file: RunFile, name: str
 ) -> ChildProgram | None:
     if not config.brokers[name].embedded:
@@ -121,34 +133,28 @@ async def _start_broker(
         log_path=data / "logs" / f"broker-{name}.log",
         ready=ready,
     )
-    child = ChildProgram(program, run_file, config.supervision)
-    await child.start()
-    return child
+    return ChildProgram(program, run_file, config.supervision)
 
 
-async def _start_hosts(config: Config, servers: Servers, connection: NatsConnection) -> HostKeeper:
-    # Ray reads its environment when it is imported, so not before `start_ray` has set it.
-    from actors.remote import HostHandle, start_host
-
+def _keeper(config: Config, servers: Servers, connection: NatsConnection, ray: RayKeeper) -> HostKeeper:
     settings = shard_settings(config)
 
-    def start(spec: HostSpec) -> HostHandle:
-        return start_host(
-            spec, functools.partial(connect, connection_options(config, servers, spec.incarnation))
-        )
+    def start(spec: HostSpec) -> RayHost:
+        return ray.start_host(spec, connection_options(config, servers, spec.incarnation))
 
     def spec(kind: str, shards: tuple[int, ...], incarnation: str) -> HostSpec:
         return HostSpec(kind, shards, incarnation, settings)
 
-    keeper = HostKeeper(start, spec, config.supervision, is_connected=lambda: connection.is_connected)
-    await _listen(NatsBus(connection), keeper)
+    return HostKeeper(start, spec, config.supervision, is_connected=lambda: connection.is_connected)
+
+
+def _add_hosts(config: Config, keeper: HostKeeper) -> None:
     for shards in split_shards(config.cluster.creator_shards, config.cluster.creator_hosts):
         keeper.add("creator", shards)
     for shards in split_shards(config.cluster.follower_shards, config.cluster.follower_hosts):
         keeper.add("follower", shards)
     for number in range(len(config.brokers)):
         keeper.add("gateway", (number,))
-    return keeper
 
 
 async def _listen(bus: NatsBus, keeper: HostKeeper) -> None:

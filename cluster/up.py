@@ -1,49 +1,37 @@
 """`lockstep up`: a cluster in the foreground, until Ctrl-C, SIGTERM or `lockstep down`."""
 
 import asyncio
-import signal
 from pathlib import Path
 
-import uvloop
-
-from actors.logging import set_up_logging
 from cluster.config import Config
 from cluster.credentials import credentials_path
+from cluster.stopping import run_until_stopped
 from cluster.supervisor import running_cluster
+from cluster.terminal import set_up_supervisor_logging
 
 
 def run(data: Path, config: Config) -> int:
-    """Start a cluster and keep it until it is told to stop. Returns: the exit code."""
-    set_up_logging("supervisor")
-    return uvloop.run(_run(data, config))
+    """Start a cluster and keep it until it is told to stop. Returns: the exit code, 1 when it was stopped before it was up."""
+    set_up_supervisor_logging()
+    was_up = False
 
-
-async def _run(data: Path, config: Config) -> int:
-    stopping = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    main = asyncio.current_task()
-    assert main is not None
-
-    def stop() -> None:
-        # Told again, or before the cluster was up: give up starting, which stops what runs by then.
-        if stopping.is_set() or not started:
-            main.cancel()
-        stopping.set()
-
-    started = False
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, stop)
-    print(f"lockstep: starting in {data}", flush=True)
-    try:
+    async def keep() -> int:
+        nonlocal was_up
+        _print(f"starting in {data}")
         async with running_cluster(data, config) as cluster:
-            started = True
-            print(f"lockstep: up; NATS listens on {cluster.nats_url}", flush=True)
-            print(f"lockstep: credentials for other programs are in {credentials_path(data)}", flush=True)
-            print("lockstep: stop with Ctrl-C, or with: lockstep down --data", data, flush=True)
-            await stopping.wait()
-            print("lockstep: stopping", flush=True)
-    except asyncio.CancelledError:
-        print("lockstep: stopped while starting", flush=True)
-        return 1
-    print("lockstep: down", flush=True)
-    return 0
+            was_up = True
+            _print(f"up; NATS listens on {cluster.nats_url}")
+            _print(f"credentials for other programs are in {credentials_path(data)}")
+            _print(f"stop with Ctrl-C, or with: lockstep down --data {data}")
+            await asyncio.Event().wait()
+        raise AssertionError("a cluster is stopped by cancelling")
+
+    def stopped() -> int:
+        _print("down" if was_up else "stopped while starting; nothing of it runs")
+        return 0 if was_up else 1
+
+    return run_until_stopped(keep(), stopped=stopped)
+
+
+def _print(text: str) -> None:
+    print(f"lockstep: {text}", flush=True)

@@ -55,8 +55,10 @@ def shard_settings(config: Config) -> ShardSettings:
             for name, broker in config.brokers.items()
             if broker.orders_per_s_max
         },
+        order_ids={name: broker.order_ids for name, broker in config.brokers.items()},
         uses_event_clock=engine.clock == "event",
         part_rows=engine.part_rows,
+        frame_bytes_max=engine.frame_bytes_max,
         snapshot_frames_every=config.snapshot.frames_every,
         snapshot_seconds_every=config.snapshot.seconds_every,
         terms=Terms(
@@ -121,6 +123,8 @@ def paper_broker_config(data: Path, config: Config, servers: Servers, name: str)
             partial_fill_slices=options.partial_fill_slices,
             reject_ratio_micros=options.reject_ratio_micros,
             duplicate_executions=options.duplicate_executions,
+            order_ids=options.order_ids.value,
+            lost_answers_ratio_micros=options.lost_answers_ratio_micros,
         )
     )
 

@@ -121,6 +121,44 @@ class ExecutionsReported:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class SendingRound:
+    """Second section of each block to a broker that is looked up. It refuses blocks of the same epoch and a lower round than the highest it
+    saw: so what it does not know when it is asked under a new round can never arrive any more (P9).
+    """
+
+    TAG: ClassVar[int] = 106
+    number: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class OrdersLookedUp:
+    """Asks which of some orders the broker has taken, ever."""
+
+    TAG: ClassVar[int] = 107
+    follower_shard: int
+    cause_kind: int
+    creator_shard: int
+    cause_number: int
+    leg: int
+    attempt: int
+    subscriptions: Ascending
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class OrdersKnown:
+    """Answers one OrdersLookedUp: the subscriptions of those taken."""
+
+    TAG: ClassVar[int] = 108
+    follower_shard: int
+    cause_kind: int
+    creator_shard: int
+    cause_number: int
+    leg: int
+    attempt: int
+    subscriptions: Ascending
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class CorrectionsReported:
     """Trade cancels and corrections of executions of one cause, leg and attempt, on the subject of `ExecutionsReported`.
 
@@ -130,7 +168,7 @@ class CorrectionsReported:
     zeros, or what it cancels. `leaves` is what the order works again; 0 where the broker does not say.
     """
 
-    TAG: ClassVar[int] = 106
+    TAG: ClassVar[int] = 110
     follower_shard: int
     prefix: str
     reference_prefix: str
@@ -158,6 +196,9 @@ BLOCK_TYPES = tags(
     CancelsSubmitted,
     BlockAnswered,
     ExecutionsReported,
+    SendingRound,
+    OrdersLookedUp,
+    OrdersKnown,
     CorrectionsReported,
 )
 

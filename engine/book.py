@@ -113,11 +113,13 @@ class Book:
 
     __slots__ = ("_traits", "creator", "creator_shard", "index", "slot_of", "slots", "subscriptions")
 
-    def __init__(self, index: int, creator_shard: int, creator: int) -> None:
+    def __init__(
+        self, index: int, creator_shard: int, creator: int, subscriptions: BookTable | None = None
+    ) -> None:
         self.index = index
         self.creator_shard = creator_shard
         self.creator = creator
-        self.subscriptions = BookTable()
+        self.subscriptions = BookTable() if subscriptions is None else subscriptions
         self.slots: list[Slot] = []
         self.slot_of: dict[int, Slot] = {}
         self._traits: Traits | None = None
@@ -221,10 +223,10 @@ class Book:
         """Take a book back from words, as views of them. Returns: the book, and where its words end."""
         creator_shard, creator, slots = words[at : at + _HEAD_WORDS].tolist()
         at += _HEAD_WORDS
-        book = cls(index, creator_shard, creator)
         head, at = words[at : at + HEAD_WORDS].tolist(), at + HEAD_WORDS
         slot_heads, at = words[at : at + _SLOT_HEAD_WORDS * slots].tolist(), at + _SLOT_HEAD_WORDS * slots
-        book.subscriptions, at = BookTable.restored(head, words, at)
+        table, at = BookTable.restored(head, words, at)
+        book = cls(index, creator_shard, creator, table)
         size = _FIELDS * book.count
         for number in range(slots):
             instrument, lot, min_notional, mark = slot_heads[number * _SLOT_HEAD_WORDS :][:_SLOT_HEAD_WORDS]

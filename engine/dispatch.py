@@ -113,6 +113,7 @@ class DispatchQueue:
 
     def hold(self, block: Outgoing) -> None:
         """Take a block in hand that was sent before: what comes later waits for it, and `let_go` ends that."""
+        block.is_held = True
         self._take_in_hand(block)
 
     def _take_in_hand(self, block: Outgoing) -> None:
@@ -250,10 +251,10 @@ class DispatchQueue:
         for follower in followers or ():
             follower.waits_count -= 1
             if not follower.waits_count:
-                if follower.parts_count:
-                    self._ready(follower)
-                else:
+                if not follower.parts_count:
                     self._end(follower)
+                elif not follower.is_held:
+                    self._ready(follower)
 
     # Withdrawn.
 

@@ -435,6 +435,54 @@ class OrdersWithdrawn:
     subscriptions: Ascending
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class SendingBegan:
+    """Orders are about to leave for a broker that takes an order id again: numbered from `first_number`, one row a block.
+
+    A row means the orders of a decision in a frame (`sequences`, of the follower journals' stream) with subscriptions from `firsts` to
+    `lasts`, without those withdrawn before.
+    """
+
+    TAG: ClassVar[int] = 42
+    first_number: int
+    sequences: Column
+    follower_shards: Column
+    cause_kinds: Column
+    creator_shards: Column
+    cause_numbers: Column
+    legs: Column
+    attempts: Column
+    firsts: Column
+    lasts: Column
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SendingEnded:
+    """It is known, or known never to be known, what became of what left: taken, refused, withdrawn or parked."""
+
+    TAG: ClassVar[int] = 43
+    numbers: Ascending
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class OrdersParked:
+    """Orders of one cause left for a broker that cannot be asked, and no answer came: they are at the broker or nowhere, and are never sent
+    again (P9).
+
+    They stay open until executions or an operator's report end them. `sequence` is as in `OrdersWithdrawn`.
+    """
+
+    TAG: ClassVar[int] = 44
+    follower_shard: int
+    cause_kind: int
+    creator_shard: int
+    cause_number: int
+    leg: int
+    attempt: int
+    sequence: int
+    subscriptions: Ascending
+
+
 EVENT_TYPES = tags(
     OwnerFenced,
     InstrumentsListed,
@@ -459,4 +507,7 @@ EVENT_TYPES = tags(
     TradesCorrected,
     BlocksAnswered,
     OrdersWithdrawn,
+    SendingBegan,
+    SendingEnded,
+    OrdersParked,
 )

@@ -3,7 +3,8 @@ own.
 
 Follower frames name subscriptions by number; the gateway learns from the same frames which account each
 belongs to and which broker that trades at, and makes blocks for its broker (`engine.blocks`). Frames up to
-the ORDERS cursor are answered; that cursor is all that its own journal must remember.
+the ORDERS cursor are answered; that cursor is all that its own journal must remember, but for a broker that
+takes an order id again: then also what left (`engine.sendings`).
 """
 
 from collections.abc import Iterator
@@ -23,9 +24,12 @@ from engine.events import (
     BlocksAnswered,
     CancelsRequested,
     InstrumentsLearned,
+    OrdersParked,
     OrdersPlaced,
     OrdersWithdrawn,
     OwnerFenced,
+    SendingBegan,
+    SendingEnded,
     SignalDecided,
     SubscriptionsOpened,
 )
@@ -33,6 +37,7 @@ from engine.frame import NO_HASH, Cursor, FrameHead, ShardKey, ShardKind, Source
 from engine.identity import CauseKind, OrderKey
 from engine.outgoing import Outgoing
 from engine.sections import encode_sections, walk_sections
+from engine.sendings import Sendings
 from engine.tables import State, Table
 
 MARK_FRAMES = 1024
@@ -174,7 +179,10 @@ class GatewayShard:
         self.read_sequence = 0
         self._marks = [Mark(0, {})]
         self.withdrawn: dict[int, int] = {}
-        self._gone: dict[int, list[OrdersWithdrawn]] = {}
+        self.sendings = Sendings()
+        self.parked_count = 0
+        """Orders of which nobody could say whether the broker has them."""
+        self._gone: dict[int, list[OrdersWithdrawn | OrdersParked]] = {}
 
     @property
     def answered_sequence(self) -> int:
@@ -215,15 +223,16 @@ class GatewayShard:
         self.forget_passed()
 
     def forget_passed(self) -> None:
-        """Forget withdrawn orders of frames that the ORDERS cursor has passed: these are not read for
-        sending again.
+        """Forget withdrawn and parked orders, and sendings, of frames that the ORDERS cursor has passed: these
+        are not read for sending again.
         """
+        self.sendings.forget_passed(self.answered_sequence)
         for sequence in [sequence for sequence in self._gone if sequence <= self.answered_sequence]:
             del self._gone[sequence]
 
     def without_withdrawn(self, outgoing: Outgoing) -> Outgoing:
-        """Leave out the orders that were withdrawn before: their frame is read again after a restart, they
-        must not be sent.
+        """Leave out the orders that were withdrawn or parked before: their frame is read again after a
+        restart, they must not be sent.
         """
         for event in self._gone.get(outgoing.sequence, ()):
             key = OrderKey(
@@ -239,6 +248,13 @@ class GatewayShard:
             case OrdersWithdrawn():
                 self.withdrawn[event.follower_shard] = event.first_number + len(event.subscriptions)
                 self._gone.setdefault(event.sequence, []).append(event)
+            case OrdersParked():
+                self.parked_count += len(event.subscriptions)
+                self._gone.setdefault(event.sequence, []).append(event)
+            case SendingBegan():
+                self.sendings.apply_began(event)
+            case SendingEnded():
+                self.sendings.apply_ended(event)
             case OwnerFenced() | BlocksAnswered():
                 pass
             case _:
@@ -258,8 +274,10 @@ class GatewayShard:
             )
             for v in (self.views[shard] for shard in sorted(self.views))
         ]
+        sendings = (self.sendings.next_number, self.sendings.rows(), self.parked_count)
+        texts = msgspec.msgpack.encode((known, sorted(self.withdrawn.items()), sendings))
         state: State = {
-            "known": np.frombuffer(msgspec.msgpack.encode((known, sorted(self.withdrawn.items()))), np.uint8),
+            "known": np.frombuffer(texts, np.uint8),
             "cursors": cursors_column(self.cursors),
             "read_sequence": np.array([mark.sequence], np.int64),
             "gone": np.frombuffer(encode_sections(self._gone_events()), np.uint8),
@@ -270,7 +288,7 @@ class GatewayShard:
             )
         return state
 
-    def _gone_events(self) -> list[OrdersWithdrawn]:
+    def _gone_events(self) -> list[OrdersWithdrawn | OrdersParked]:
         return [event for sequence in sorted(self._gone) for event in self._gone[sequence]]
 
     def cut(self) -> Cut:
@@ -282,8 +300,11 @@ class GatewayShard:
         gone = state.get("gone")
         for event in walk_sections(memoryview(gone.tobytes()), EVENT_TYPES) if gone is not None else ():
             self._gone.setdefault(event.sequence, []).append(event)
-        known, withdrawn = msgspec.msgpack.decode(state["known"].tobytes())
+        known, withdrawn, *later = msgspec.msgpack.decode(state["known"].tobytes())
         self.withdrawn = dict(withdrawn)
+        if later:
+            next_number, rows, self.parked_count = later[0]
+            self.sendings.restore(next_number, rows)
         self.cursors = cursors_from(state["cursors"])
         self.read_sequence = int(state["read_sequence"][0])
         for shard, number, digest, epoch, brokers, symbols in known:

@@ -41,8 +41,12 @@ class Outgoing:
     """Later blocks that wait for it."""
     parts_count: int = 1
     """How many parts of it are in the gateway's hands: itself, and those that were split off it."""
+    is_held: bool = False
+    """Whether it left before, and is not to go again."""
     whole: "Outgoing | None" = None
     """What it was split off."""
+    sending: int = -1
+    """Its number among the sendings that the gateway's journal names (`engine.sendings`)."""
 
     @property
     def count(self) -> int:

@@ -68,7 +68,7 @@ def decide_reports(
     if strange.any():
         left = _select(report, np.flatnonzero(strange))
         yield Unmatched(
-            left, "missing", "expected the execution that it corrects; see CorrectionsReported (tag 106)"
+            left, "missing", "expected the execution that it corrects; see CorrectionsReported (tag 110)"
         )
     foreign = fresh & ~_is_of(shard, broker, report.subscriptions)
     if foreign.any():

@@ -216,7 +216,7 @@ def _check_references(report: CorrectionsReported) -> None:
     )
     if not is_correction.all():
         raise BadInputError(
-            "exec_type", "block: expected trade cancels and corrects in section 106, found another exec_type"
+            "exec_type", "block: expected trade cancels and corrects in section 110, found another exec_type"
         )
     numbers = report.reference_numbers
     if int(numbers.min()) < -1 or int(numbers.max()) >= 1 << 62 or int(report.leaves.min()) < 0:

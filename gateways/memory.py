@@ -5,7 +5,7 @@ order. Faults are taken from `MemoryServer.faults`, each count falling by one wi
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 
 from actors.errors import OutcomeUnknownError, PermanentError, StreamFullError, TransientError
@@ -296,13 +296,17 @@ class MemorySnapshots:
     def __init__(self, server: MemoryServer) -> None:
         self._server = server
 
-    async def save(self, snapshot: Snapshot) -> bool:
+    async def save(
+        self, place: Snapshot, chunks: AsyncIterator[bytes], state_hash: Callable[[], bytes]
+    ) -> bool:
         """Store a snapshot unless one as new is there; keep the newest two."""
         self._server.faults.check_connected()
-        held = self._server.snapshots.setdefault(snapshot.key, [])
-        if held and (held[0].epoch, held[0].number) >= (snapshot.epoch, snapshot.number):
+        whole = tuple([chunk async for chunk in chunks])
+        held = self._server.snapshots.setdefault(place.key, [])
+        if held and (held[0].epoch, held[0].number) >= (place.epoch, place.number):
             return False
-        self._server.snapshots[snapshot.key] = [snapshot, *held][:2]
+        snapshot = place._replace(chunks=whole, state_hash=state_hash())
+        self._server.snapshots[place.key] = [snapshot, *held][:2]
         return True
 
     async def newest(self, key: ShardKey, *, count: int = 2) -> list[Snapshot]:

@@ -24,6 +24,7 @@ Deliver = Callable[[str, str, bytes, dict[str, str] | None], None]
 _READ_BYTES = 1 << 20
 _DELIVERED = b"$JS.ACK."
 """Begins the reply subject of each stored message that a consumer delivers."""
+CANCEL_AGAIN_S = 0.1
 
 
 class _WideTransport(TcpTransport):
@@ -115,17 +116,21 @@ async def connect_within(client: Client, options: dict[str, Any], deadline_s: fl
             refused.set_exception(nats.errors.AuthorizationError())
 
     connecting = asyncio.ensure_future(client.connect(**{**options, "error_cb": note}))
-    done, _ = await asyncio.wait(
-        (connecting, refused), timeout=deadline_s, return_when=asyncio.FIRST_COMPLETED
-    )
     try:
+        done, _ = await asyncio.wait(
+            (connecting, refused), timeout=deadline_s, return_when=asyncio.FIRST_COMPLETED
+        )
         if not done:
             raise TimeoutError
         for finished in done:
             finished.result()
     except BaseException:
-        connecting.cancel()
-        await asyncio.gather(connecting, return_exceptions=True)
+        while not connecting.done():
+            # Again, for nats-py may take a cancellation for a timeout of its own.
+            connecting.cancel()
+            await asyncio.wait((connecting,), timeout=CANCEL_AGAIN_S)
+        if not connecting.cancelled():
+            connecting.exception()
         await client.close()
         raise
     finally:

@@ -333,5 +333,9 @@ def _expire(done: asyncio.Future[Answer | None], subject: str, deadline_s: float
 async def connect_nats(options: NatsOptions) -> NatsConnection:
     """Connect to NATS. Raises: as `NatsConnection.open`."""
     connection = NatsConnection(options)
-    await connection.open()
+    try:
+        await connection.open()
+    except BaseException:
+        await connection.close()
+        raise
     return connection

@@ -3,13 +3,13 @@
 Two tables, made on first use; a snapshot of another layout than this engine's is not found. A state is sent no faster than
 `bytes_per_s_max`: nobody waits for it, and whoever shares the disk and the cores with it does not notice.
 
-A save takes the shard's advisory lock, refuses to go back (higher epoch, or same epoch and equal or higher
-number, is there), copies the pieces in, drops all but the newest two and commits. Saving again after a lost connection is therefore
-safe, and every failure is `TransientError`. The state's bytes are stored as they are: they are columns, and packed already.
+A save copies the pieces in as they come, takes the shard's advisory lock, refuses to go back (higher epoch, or same epoch and equal or
+higher number, is there), drops all but the newest two and commits. Saving again after a lost connection is therefore safe, and every
+failure is `TransientError`. The state's bytes are stored as they are: they are columns, and packed already.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any, TypeVar
 
 import asyncpg
@@ -22,6 +22,8 @@ from engine.tables import STATE_LAYOUT
 
 T = TypeVar("T")
 CHUNK_BYTES_MAX = 2 << 20
+COPY_DEADLINE_S = 3600.0
+"""For the library, which knows one deadline for all pieces; ours is for each."""
 _LOCK_SCHEMA = 0x4C53
 
 _SCHEMA = """
@@ -42,10 +44,14 @@ ALTER TABLE lockstep_snapshot_chunk ALTER COLUMN data SET STORAGE EXTERNAL;
 """
 _LOCK = "SELECT pg_advisory_xact_lock($1, $2)"
 _AHEAD = """
-SELECT EXISTS (SELECT FROM lockstep_snapshot WHERE kind = $1 AND shard = $2 AND (epoch, number) >= ($3::bigint, $4::bigint))
+SELECT EXISTS (SELECT FROM lockstep_snapshot WHERE kind = $1 AND shard = $2 AND (epoch, number) > ($3::bigint, $4::bigint))
 """
+_EQUAL_OR_AHEAD = _AHEAD.replace(">", ">=")
 _INSERT = """
-INSERT INTO lockstep_snapshot (kind, shard, epoch, number, sequence, hash, state_hash, layout) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
+INSERT INTO lockstep_snapshot (kind, shard, epoch, number, sequence, hash, state_hash, layout) VALUES ($1, $2, $3, $4, $5, $6, '', $7)
+"""
+_COMPLETE = """
+UPDATE lockstep_snapshot SET state_hash = $5 WHERE kind = $1 AND shard = $2 AND epoch = $3 AND number = $4
 """
 _TRIM = """
 DELETE FROM lockstep_snapshot WHERE kind = $1 AND shard = $2 AND (epoch, number) NOT IN (
@@ -78,9 +84,9 @@ class PostgresOptions(msgspec.Struct, frozen=True, kw_only=True):
     connections_max: int = 2
     connect_deadline_s: float = 5.0
     save_deadline_s: float = 60.0
-    """How long one save or read may take."""
+    """How long a read, or a save between two pieces, may take."""
     bytes_per_s_max: int = 64 << 20
-    """How fast a state is sent; the deadline is longer for one that takes longer at that pace."""
+    """How fast a state is sent."""
 
 
 class PostgresSnapshots:
@@ -91,38 +97,41 @@ class PostgresSnapshots:
         self._options = options
         self._is_prepared = False
 
-    async def save(self, snapshot: Snapshot) -> bool:
+    async def save(
+        self, place: Snapshot, chunks: AsyncIterator[bytes], state_hash: Callable[[], bytes]
+    ) -> bool:
         """Store a snapshot whole, then drop all but the newest two of its shard.
 
         Returns: False, storing nothing, when one of a higher epoch, or of the same epoch and an equal or higher number, is there.
         """
         pace = self._options.bytes_per_s_max
-        deadline_s = self._options.save_deadline_s + sum(map(len, snapshot.chunks)) / pace
         return await self._run(
-            lambda connection: _save(connection, snapshot, bytes_per_s=pace, deadline_s=deadline_s),
-            f"save of {snapshot.key}",
-            deadline_s=deadline_s,
+            lambda connection, progress: _save(connection, place, _paced(chunks, pace, progress), state_hash),
+            f"save of {place.key}",
         )
 
     async def newest(self, key: ShardKey, *, count: int = 2) -> list[Snapshot]:
         """Read the shard's snapshots of the present layout, newest first, at most `count`."""
-        return await self._run(lambda connection: _newest(connection, key, count), f"snapshots of {key}")
+        return await self._run(lambda connection, _: _newest(connection, key, count), f"snapshots of {key}")
 
     async def close(self) -> None:
         """Close every connection."""
         self._pool.terminate()
 
-    async def _run(
-        self, work: Callable[[Any], Awaitable[T]], what: str, *, deadline_s: float | None = None
-    ) -> T:
+    async def _run(self, work: Callable[[Any, Callable[[], None]], Awaitable[T]], what: str) -> T:
+        """Do work on a connection. It is given up when it neither ends nor calls its second argument for as long as the deadline."""
         try:
-            async with asyncio.timeout(deadline_s or self._options.save_deadline_s):
+            async with asyncio.timeout(self._options.save_deadline_s) as timeout:
+
+                def progress() -> None:
+                    timeout.reschedule(asyncio.get_running_loop().time() + self._options.save_deadline_s)
+
                 connection = await self._pool.acquire()
                 try:
                     if not self._is_prepared:
                         await _prepare(connection)
                         self._is_prepared = True
-                    return await work(connection)
+                    return await work(connection, progress)
                 except BaseException:
                     # A connection in doubt is not worth a reset that may wait for a stopped server.
                     connection.terminate()
@@ -157,7 +166,7 @@ async def open_postgres_snapshots(options: PostgresOptions) -> PostgresSnapshots
     return snapshots
 
 
-async def _nothing(connection: Any) -> None:
+async def _nothing(connection: Any, progress: Callable[[], None]) -> None:
     return None
 
 
@@ -168,36 +177,54 @@ async def _prepare(connection: Any) -> None:
         await connection.execute(_SCHEMA)
 
 
-async def _save(connection: Any, snapshot: Snapshot, *, bytes_per_s: int, deadline_s: float) -> bool:
-    kind, shard = int(snapshot.key.kind), snapshot.key.shard
-    at = (kind, shard, snapshot.epoch, snapshot.number)
-    async with connection.transaction():
-        await connection.execute(_LOCK, _LOCK_SCHEMA + kind, shard)
-        if await connection.fetchval(_AHEAD, *at):
-            return False
-        await connection.execute(
-            _INSERT, *at, snapshot.sequence, snapshot.hash, snapshot.state_hash, STATE_LAYOUT
-        )
-        records = _paced(at, snapshot.chunks, bytes_per_s)
-        await connection.copy_records_to_table(
-            "lockstep_snapshot_chunk", records=records, columns=_COLUMNS, timeout=deadline_s
-        )
-        await connection.execute(_TRIM, kind, shard)
+class _OvertakenError(Exception):
+    """A newer snapshot was stored meanwhile."""
+
+
+async def _save(
+    connection: Any, place: Snapshot, pieces: AsyncIterator[bytes], state_hash: Callable[[], bytes]
+) -> bool:
+    kind, shard = int(place.key.kind), place.key.shard
+    at = (kind, shard, place.epoch, place.number)
+    try:
+        async with connection.transaction():
+            if await connection.fetchval(_EQUAL_OR_AHEAD, *at):
+                return False
+            await connection.execute(_INSERT, *at, place.sequence, place.hash, STATE_LAYOUT)
+            await connection.copy_records_to_table(
+                "lockstep_snapshot_chunk",
+                records=_numbered(at, pieces),
+                columns=_COLUMNS,
+                timeout=COPY_DEADLINE_S,
+            )
+            # Only now: a saver that was stopped while it copied holds up nobody.
+            await connection.execute(_LOCK, _LOCK_SCHEMA + kind, shard)
+            if await connection.fetchval(_AHEAD, *at):
+                raise _OvertakenError
+            await connection.execute(_COMPLETE, *at, state_hash())
+            await connection.execute(_TRIM, kind, shard)
+    except _OvertakenError:
+        return False
     return True
 
 
-async def _paced(
-    at: tuple[int, ...], chunks: tuple[bytes, ...], bytes_per_s: int
-) -> AsyncIterator[tuple[Any, ...]]:
-    for part, data in enumerate(_pieces(chunks)):
+async def _numbered(at: tuple[int, ...], pieces: AsyncIterator[bytes]) -> AsyncIterator[tuple[Any, ...]]:
+    part = 0
+    async for data in pieces:
         yield (*at, part, data)
-        await asyncio.sleep(len(data) / bytes_per_s)
+        part += 1
 
 
-def _pieces(chunks: tuple[bytes, ...]) -> Iterator[bytes]:
-    for chunk in chunks:
+async def _paced(
+    chunks: AsyncIterator[bytes], bytes_per_s: int, progress: Callable[[], None]
+) -> AsyncIterator[bytes]:
+    """Split chunks that are too large, and let no more of them go in a second than is wanted."""
+    async for chunk in chunks:
         for start in range(0, len(chunk), CHUNK_BYTES_MAX):
-            yield chunk[start : start + CHUNK_BYTES_MAX]
+            piece = chunk[start : start + CHUNK_BYTES_MAX]
+            progress()
+            yield piece
+            await asyncio.sleep(len(piece) / bytes_per_s)
 
 
 async def _newest(connection: Any, key: ShardKey, count: int) -> list[Snapshot]:

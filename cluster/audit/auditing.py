@@ -14,7 +14,7 @@ from cluster.audit.executions import ExecutionsAudit, check_applied, check_unkno
 from cluster.audit.followers_at_brokers import BrokerView
 from cluster.audit.intents import IntentsAudit
 from cluster.audit.missing import name_missing
-from cluster.audit.placement import PlacementAudit, count_unsent, mark_withdrawn
+from cluster.audit.placement import PlacementAudit, count_unsent, mark_parked, mark_withdrawn
 from cluster.audit.report import AuditReport, Checks
 from cluster.audit.shards import CreatorSide, FollowerSide, creator_side, follower_side, read_gateway
 from cluster.journal_tables.gateways import GatewayTables
@@ -133,6 +133,7 @@ class _Audit:
             if number in gateways:
                 withdrawals = gateways[number].withdrawals()
                 mark_withdrawn(broker, withdrawals, self._views, placed)
+                mark_parked(broker, gateways[number].parked(), self._views, placed)
                 for view in self._views.values():
                     check_withdrawn(broker, withdrawals, view, executed, is_drained=self._is_drained)
         ledgers = frozenset(self._store.ledgers)

@@ -1,13 +1,15 @@
 """`lockstep audit`: one line a promise, or JSON; exit code 1 when one does not hold."""
 
-import asyncio
 import logging
 import sys
 from pathlib import Path
+from typing import NoReturn
 
 import structlog
 
 from cluster.audit.auditing import audit_data
+from cluster.errors import ClusterError
+from cluster.stopping import run_until_stopped
 
 
 def run(data: Path, *, as_json: bool) -> int:
@@ -17,10 +19,14 @@ def run(data: Path, *, as_json: bool) -> int:
         wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING),
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
     )
-    report = asyncio.run(audit_data(data))
+    report = run_until_stopped(audit_data(data), stopped=_stopped)
     if as_json:
         sys.stdout.write(report.json().decode() + "\n")
     else:
         for line in report.lines():
             print(line)
     return 0 if report.passed else 1
+
+
+def _stopped() -> NoReturn:
+    raise ClusterError("the audit was stopped before it was done; what it started is down")

@@ -48,6 +48,7 @@ class BrokerView:
         self.last_number = tables.last_number
         self.taken = np.zeros(orders.rows_count, np.uint16)
         self.is_withdrawn = np.zeros(orders.rows_count, np.bool_)
+        self.is_parked = np.zeros(orders.rows_count, np.bool_)
         self.is_met = np.zeros(executions.rows_count, np.bool_)
         self.groups = grouped(executions)
         self.section_symbols = np.array(

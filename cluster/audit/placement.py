@@ -6,7 +6,7 @@ from numpy.typing import NDArray
 from cluster.audit.followers_at_brokers import BrokerView
 from cluster.audit.intents import order_name
 from cluster.audit.report import Check
-from cluster.journal_tables.gateways import Withdrawals
+from cluster.journal_tables.gateways import Parked, Withdrawals
 from cluster.journal_tables.gather import Ints, Names, U64s
 from engine.identity import format_order_id
 from gateways.paper_broker.ledger_reader import Executions as LedgerExecutions
@@ -146,10 +146,33 @@ def mark_withdrawn(broker: str, withdrawals: Withdrawals, views: dict[int, Broke
                 check.fail(f"{order_name(view.orders, int(both[0]))}: {what}", len(both))
 
 
+def mark_parked(broker: str, parked: Parked, views: dict[int, BrokerView], check: Check) -> None:
+    """Note which orders may be at their broker or nowhere (P9); none of them may have been withdrawn too."""
+    if not len(parked.highs):
+        return
+    check.count("parked_unknown", len(parked.highs))
+    for shard in distinct(parked.follower_shards):
+        rows = np.flatnonzero(parked.follower_shards == shard)
+        view = views.get(shard)
+        found = view.index.find(parked.highs[rows], parked.lows[rows]) if view else np.full(len(rows), -1)
+        lost = rows[found < 0]
+        if len(lost):
+            name = format_order_id(int(parked.highs[lost[0]]), int(parked.lows[lost[0]]))
+            what = f"order {name}, parked by the gateway of broker {broker}"
+            check.fail(f"{what}: expected its frame in the journal, found none", len(lost))
+        if view is not None:
+            found = found[found >= 0]
+            view.is_parked[found] = True
+            both = found[view.is_withdrawn[found]]
+            if len(both):
+                what = f"expected it parked or withdrawn by the gateway of broker {broker}, found both"
+                check.fail(f"{order_name(view.orders, int(both[0]))}: {what}", len(both))
+
+
 def count_unsent(broker: str, view: BrokerView, check: Check, *, is_drained: bool) -> None:
-    """Count the orders that are neither at their broker nor withdrawn; in a drained cluster there is none."""
+    """Count the orders that are neither at their broker nor withdrawn nor parked; in a drained cluster there is none."""
     rows = view.orders_at(broker)
-    unsent = rows[(view.taken[rows] == 0) & ~view.is_withdrawn[rows]]
+    unsent = rows[(view.taken[rows] == 0) & ~view.is_withdrawn[rows] & ~view.is_parked[rows]]
     check.count("not_yet_sent", len(unsent))
     if is_drained and len(unsent):
         what = f"expected it at broker {broker}, found it neither there nor withdrawn"

@@ -6,6 +6,7 @@ acknowledges it, so that a stored frame survives a crash of the machine.
 
 import asyncio
 import json
+import socket
 import sysconfig
 from pathlib import Path
 
@@ -78,11 +79,11 @@ authorization {{
 
 async def _answers(port: int) -> bool:
     """Say whether the server greets; it does so only after its streams are recovered."""
-    reader, writer = await asyncio.open_connection("127.0.0.1", port)
-    try:
-        return (await reader.readline()).startswith(b"INFO ")
-    finally:
-        writer.close()
+    loop = asyncio.get_running_loop()
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
+        probe.setblocking(False)
+        await loop.sock_connect(probe, ("127.0.0.1", port))
+        return (await loop.sock_recv(probe, 5)).startswith(b"INFO ")
 
 
 def _port_of(url: str) -> int | None:

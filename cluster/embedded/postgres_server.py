@@ -19,13 +19,15 @@ from urllib.parse import quote, urlsplit
 import asyncpg
 import psutil
 
+from cluster.cancellation import to_the_end
 from cluster.config import Config
 from cluster.credentials import Credentials
 from cluster.embedded.ports import choose_port
 from cluster.errors import ServerError
 from cluster.leftovers import stop_processes
 from cluster.processes import ChildProgram, Program
-from cluster.run_file import RunFile
+from cluster.run_file import SERVER_ROLE, RunFile
+from cluster.spawning import spawn
 
 USER = "lockstep"
 DATABASE = "postgres"
@@ -69,11 +71,11 @@ async def start_postgres(
     Its host:port is in `run_file.run.addresses["postgres"]`; the port of the directory's last run is taken again if it is free.
     """
     directory = data / "postgres"
-    await _ensure_created(directory, credentials)
+    await _ensure_created(directory, credentials, run_file)
     port = choose_port(_port_of(credentials.postgres_url))
     address = f"127.0.0.1:{port}"
     run_file.set_address("postgres", address)
-    settings = SETTINGS | {"port": str(port), "shared_buffers": f"{config.postgres.shared_buffers_mib}MB"}
+    settings = postgres_settings(config, port)
     options = [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
     program = Program(
         name="postgres",
@@ -91,6 +93,11 @@ async def start_postgres(
     return child
 
 
+def postgres_settings(config: Config, port: int) -> dict[str, str]:
+    """Say what the server is started with."""
+    return SETTINGS | {"port": str(port), "shared_buffers": f"{config.postgres.shared_buffers_mib}MB"}
+
+
 def embedded_postgres_url(address: str, credentials: Credentials) -> str:
     """Name the embedded database, login included, by its host:port."""
     return f"postgresql://{USER}:{quote(credentials.postgres_password, safe='')}@{address}/{DATABASE}"
@@ -105,7 +112,7 @@ def external_postgres_url(url: str, password: str) -> str:
     return parts._replace(netloc=login + parts.netloc.rpartition("@")[2]).geturl()
 
 
-async def _ensure_created(directory: Path, credentials: Credentials) -> None:
+async def _ensure_created(directory: Path, credentials: Credentials, run_file: RunFile) -> None:
     """Create the data directory unless it is complete; a half-made one is made again."""
     data = directory / "data"
     if (directory / "created").exists():
@@ -120,32 +127,37 @@ async def _ensure_created(directory: Path, credentials: Credentials) -> None:
         owner = pwd.getpwnam(UNPRIVILEGED_USER)
         os.chown(directory, owner.pw_uid, owner.pw_gid)
         os.chown(password, owner.pw_uid, owner.pw_gid)
-    await _run_initdb(directory, password)
+    await _run_initdb(directory, password, run_file)
     password.unlink()
     (directory / "created").touch()
 
 
-async def _run_initdb(directory: Path, password: Path) -> None:
+async def _run_initdb(directory: Path, password: Path, run_file: RunFile) -> None:
     arguments = (
         str(postgres_binaries() / "initdb"), "-D", str(directory / "data"), "-U", USER, f"--pwfile={password}",
         "--auth=scram-sha-256", "--encoding=UTF8", "--locale=C", "--no-instructions",
     )  # fmt: skip
-    process = await asyncio.create_subprocess_exec(
-        *_unprivileged(arguments, directory),
-        stdin=asyncio.subprocess.DEVNULL,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.STDOUT,
+    log_path = directory / "initdb.log"
+    log_path.unlink(missing_ok=True)
+    child = spawn(
+        run_file,
+        role=SERVER_ROLE,
+        name="initdb",
+        argv=_unprivileged(arguments, directory),
+        log_path=log_path,
     )
     try:
-        output, _ = await asyncio.wait_for(process.communicate(), timeout=INIT_S_MAX)
+        async with asyncio.timeout(INIT_S_MAX):
+            status = await child.wait()
     finally:
-        if process.returncode is None:
-            process.kill()
-            await process.wait()
-    if process.returncode != 0:
+        try:
+            await to_the_end(child.end(signal.SIGKILL, stop_s_max=0))
+        finally:
+            run_file.forget(child.pid)
+    if status != 0:
         raise ServerError(
-            f"postgres: expected initdb to create {directory / 'data'}, found status {process.returncode}:\n"
-            f"{output.decode(errors='replace').strip()}"
+            f"postgres: expected initdb to create {directory / 'data'}, found status {status}:\n"
+            f"{log_path.read_text(errors='replace').strip()}"
         )
 
 
@@ -155,7 +167,9 @@ def _unprivileged(arguments: Sequence[str], directory: Path) -> tuple[str, ...]:
         return tuple(arguments)
     read_all = not (_open_to_all(Path(arguments[0]).parent) and _open_to_all(directory.resolve().parent))
     launcher = Path(__file__).with_name("unprivileged.py")
-    return (sys.executable, "-I", str(launcher), UNPRIVILEGED_USER, "1" if read_all else "0", *arguments)
+    # A directory that an ordinary user's cluster made stays that user's.
+    user = pwd.getpwuid(directory.stat().st_uid).pw_name
+    return (sys.executable, "-I", str(launcher), user, "1" if read_all else "0", *arguments)
 
 
 def _open_to_all(path: Path) -> bool:
@@ -169,8 +183,12 @@ async def _clear_stale(data: Path) -> None:
     Orphaned sessions hold the old shared memory, which keeps a new server from starting; and a lock file whose process id has been given
     to a stranger since would be believed.
     """
-    await asyncio.to_thread(stop_processes, _servers_on(data), stop_s_max=0)
+    await to_the_end(asyncio.to_thread(_end_servers_on, data))
     (data / "postmaster.pid").unlink(missing_ok=True)
+
+
+def _end_servers_on(data: Path) -> None:
+    stop_processes(_servers_on(data), stop_s_max=0)
 
 
 def _servers_on(data: Path) -> list[psutil.Process]:

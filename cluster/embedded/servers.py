@@ -1,11 +1,13 @@
 """NATS and Postgres together: started here, or somebody else's by URL; either way one answer to where they are and how to log in."""
 
 import asyncio
+from collections.abc import Coroutine, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
 
+from cluster.cancellation import to_the_end
 from cluster.config import Config
 from cluster.config_file import Secrets
 from cluster.credentials import ENGINE, Credentials, User, ensure_credentials, write_credentials
@@ -32,20 +34,15 @@ class Servers(NamedTuple):
 async def start_servers(data: Path, config: Config, secrets: Secrets, run_file: RunFile) -> Servers:
     """Start what the configuration does not name a URL for, and store addresses and logins in DIR/credentials.json.
 
-    Raises: ServerError; then nothing of it runs.
+    Raises: ServerError. Nothing of it runs when it fails or is cancelled.
     """
     credentials = ensure_credentials(data, config.brokers)
-    starts = []
+    starts: list[Coroutine[Any, Any, ChildProgram]] = []
     if config.nats.url is None:
         starts.append(start_nats(data, config, credentials, run_file))
     if config.postgres.url is None:
         starts.append(start_postgres(data, config, credentials, run_file))
-    results = await asyncio.gather(*starts, return_exceptions=True)
-    programs = tuple(result for result in results if isinstance(result, ChildProgram))
-    failures = [result for result in results if isinstance(result, BaseException)]
-    if failures:
-        await asyncio.gather(*(program.stop() for program in programs))
-        raise failures[0]
+    programs = await _all_started(starts)
     nats_url = config.nats.url or run_file.run.addresses["nats"]
     postgres_url = (
         external_postgres_url(config.postgres.url, secrets.postgres_password)
@@ -59,3 +56,20 @@ async def start_servers(data: Path, config: Config, secrets: Secrets, run_file: 
     credentials = msgspec.structs.replace(credentials, nats_url=nats_url, postgres_url=postgres_url)
     write_credentials(data, credentials)
     return Servers(nats_url, engine, postgres_url, credentials, programs)
+
+
+async def _all_started(starts: Sequence[Coroutine[Any, Any, ChildProgram]]) -> tuple[ChildProgram, ...]:
+    """Start programs side by side; when one fails, or this is cancelled, stop those that run by then."""
+    tasks = [asyncio.create_task(start) for start in starts]
+    try:
+        return tuple(await asyncio.gather(*tasks))
+    except BaseException:
+        await to_the_end(_undone(tasks))
+        raise
+
+
+async def _undone(tasks: Sequence[asyncio.Task[ChildProgram]]) -> None:
+    for task in tasks:
+        task.cancel()
+    ended = await asyncio.gather(*tasks, return_exceptions=True)
+    await asyncio.gather(*(program.stop() for program in ended if isinstance(program, ChildProgram)))

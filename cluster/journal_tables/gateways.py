@@ -1,4 +1,4 @@
-"""What a broker gateway's journal says: orders that never left for the broker."""
+"""What a broker gateway's journal says: orders that never arrived at the broker, and those of which nobody could say whether they did."""
 
 from typing import NamedTuple
 
@@ -6,7 +6,7 @@ import numpy as np
 
 from cluster.journal_tables.gather import Gatherer, Ints, U32s, U64s
 from cluster.journal_tables.reader import JournalFrame
-from engine.events import BlocksAnswered, OrdersWithdrawn
+from engine.events import BlocksAnswered, OrdersParked, OrdersWithdrawn
 from engine.identity import cause_high
 
 
@@ -39,6 +39,14 @@ class Withdrawals(NamedTuple):
         return self.subscriptions.astype(np.uint64) << np.uint64(32) | tails[self.sections]
 
 
+class Parked(NamedTuple):
+    """Orders sent and never answered, by a broker that cannot be asked. Shapes: one row an order."""
+
+    follower_shards: Ints
+    highs: U64s
+    lows: U64s
+
+
 class GatewayTables:
     """Tables of one gateway, filled frame by frame. `answered_sequence` is its ORDERS cursor's."""
 
@@ -49,12 +57,19 @@ class GatewayTables:
         self.answered_orders = 0
         self.answered_sequence = 0
         self._rows = Gatherer(7, (np.uint32, np.int64))
+        self._parked = Gatherer(3, (np.uint32,))
 
     def add(self, frame: JournalFrame) -> None:
         """Take one frame, the next."""
         for event in frame.events:
             if isinstance(event, OrdersWithdrawn):
                 self._take(frame, event)
+            elif isinstance(event, OrdersParked):
+                high = cause_high(
+                    event.follower_shard, event.cause_kind, event.creator_shard, event.cause_number
+                )
+                scalars = (event.follower_shard, high, event.leg << 20 | event.attempt)
+                self._parked.add(scalars, event.subscriptions)
             elif isinstance(event, BlocksAnswered):
                 self.answered_orders += event.orders
         for cursor in frame.head.cursors:
@@ -78,3 +93,11 @@ class GatewayTables:
         return Withdrawals(
             subscriptions, numbers, self._rows.sections(), shards, highs.view(np.uint64), *scalars
         )
+
+    def parked(self) -> Parked:
+        """Make the table of every parked order so far."""
+        shards, highs, tails = self._parked.scalars()
+        (subscriptions,) = self._parked.columns()
+        sections = self._parked.sections()
+        lows = subscriptions.astype(np.uint64) << np.uint64(32) | tails.view(np.uint64)[sections]
+        return Parked(shards[sections], highs.view(np.uint64)[sections], lows)

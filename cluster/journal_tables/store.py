@@ -15,7 +15,7 @@ from actors.ports import EXECUTIONS, Bus, Journal, Snapshots, journal_stream
 from cluster.config import BrokerOptions, ClusterOptions, Config, NatsOptions, PostgresOptions
 from cluster.config_file import read_secrets
 from cluster.credentials import ADMIN, User, read_credentials
-from cluster.data_directory import opened, read_identity
+from cluster.data_directory import check_is_directory, opened, read_identity
 from cluster.embedded.servers import start_servers
 from cluster.errors import UsageError
 from cluster.run_file import read_run
@@ -95,6 +95,7 @@ async def opened_store(data: Path) -> AsyncIterator[JournalStore]:
 
     Raises: UsageError when it never held a cluster, or is being started or stopped; ServerError; OperatingError.
     """
+    check_is_directory(data)
     if read_identity(data) is None:
         raise UsageError(f"--data {data}: expected the data directory of a cluster, found none there")
     run = read_run(data)

@@ -1,12 +1,8 @@
 """The work of `lockstep replay` after its input is checked: run the session, write the results, print the table."""
 
-import asyncio
-import signal
 import sys
 import time
 from pathlib import Path
-
-import uvloop
 
 from cluster.audit import AuditReport, audit_data
 from cluster.config import Config
@@ -18,6 +14,7 @@ from cluster.replay.inputs import Inputs
 from cluster.replay.outcome import Outcome, read_outcome
 from cluster.replay.session import connected, log_to, open_parties, prepare, publish, replay_config
 from cluster.replay.summary import counts_of, lines_of
+from cluster.stopping import run_until_stopped
 from cluster.supervisor import running_cluster
 
 _NAME_WIDTH = 16
@@ -28,20 +25,12 @@ def replay(inputs: Inputs, out: Path, config: Config) -> int:
     config = replay_config(config, inputs.instruments)
     data = prepare(out)
     log_to(data / "logs" / "replay.log")
-    return uvloop.run(_until_stopped(inputs, out, data, config))
+    return run_until_stopped(_replay(inputs, out, data, config), stopped=_stopped)
 
 
-async def _until_stopped(inputs: Inputs, out: Path, data: Path, config: Config) -> int:
-    """Replay, and stop everything that was started when this process is told to stop."""
-    task = asyncio.current_task()
-    assert task is not None
-    for number in (signal.SIGINT, signal.SIGTERM):
-        asyncio.get_running_loop().add_signal_handler(number, task.cancel)
-    try:
-        return await _replay(inputs, out, data, config)
-    except asyncio.CancelledError:
-        print("lockstep: the replay was stopped; its cluster is down", file=sys.stderr, flush=True)
-        return 1
+def _stopped() -> int:
+    print("lockstep: the replay was stopped; its cluster is down", file=sys.stderr, flush=True)
+    return 1
 
 
 async def _replay(inputs: Inputs, out: Path, data: Path, config: Config) -> int:

@@ -90,6 +90,18 @@ def _check_order_columns(orders: OrdersSubmitted) -> str:
     return ""
 
 
+def check_coordinates(section: Any) -> str:
+    """Check what orders have in common, but for symbol and prices."""
+    for field, low, high in _ORDER_RANGES:
+        value = getattr(section, field, low)
+        if not low <= value <= high:
+            return f"look-up: {field}: expected {low} to {high}, found {value}"
+    subscriptions = section.subscriptions
+    if len(subscriptions) and not (subscriptions.min() >= 0 and subscriptions.max() <= SUBSCRIPTION_MAX):
+        return f"look-up: subscriptions: expected 0 to {SUBSCRIPTION_MAX}, found {subscriptions.min()} to {subscriptions.max()}"
+    return ""
+
+
 def check_cancels(cancels: CancelsSubmitted) -> str:
     """Check a cancels section."""
     if not 0 <= cancels.follower_shard < DEDICATED_SHARDS_MAX:

@@ -17,7 +17,10 @@ from engine.blocks import (
     CorrectionsReported,
     ExecutionsReported,
     GatewayEpoch,
+    OrdersKnown,
+    OrdersLookedUp,
     OrdersSubmitted,
+    SendingRound,
     decode_block,
     encode_block,
 )
@@ -36,6 +39,7 @@ from gateways.paper_broker.corrections import (
 )
 from gateways.paper_broker.fill_rules import fees_micros, fill_price, rejected_by_count, rejected_by_ratio
 from gateways.paper_broker.ledger import Frame, Ledger, record_at
+from gateways.paper_broker.look_up import check_look_up, check_round, look_up, round_of
 from gateways.paper_broker.open_orders import OpenBatch, OpenOrders, key_of
 from gateways.paper_broker.records import (
     MESSAGE_TAG,
@@ -50,6 +54,7 @@ from gateways.paper_broker.records import (
     OrdersReopened,
     OrdersTaken,
     PublishConfirmed,
+    RoundSeen,
     record_type,
     walk_records,
 )
@@ -78,6 +83,7 @@ class PaperBrokerCore:
         self._settings = settings
         self._ledger = ledger
         self._epoch = 0
+        self._round = 0
         self._accounts = AccountNumbers()
         self._seen = SeenOrders(self._load_subscriptions)
         self._open = OpenOrders()
@@ -102,16 +108,22 @@ class PaperBrokerCore:
             sections = decode_block(block)
         except (SectionError, ValueError, OverflowError, MemoryError) as error:
             return _refused(str(error))
-        refusal = check_epoch(sections, self._epoch) or check_size(sections) or self._check(sections[1:])
+        refusal = check_epoch(sections, self._epoch)
+        if not refusal and sections[0].epoch == self._epoch:
+            refusal = check_round(sections, self._round)
+        refusal = refusal or check_size(sections) or self._check(sections[1:])
         if refusal:
             return _refused(refusal)
         head: GatewayEpoch = sections[0]
-        if head.epoch > self._epoch:
-            self._epoch = head.epoch
-            self._draft.add(EpochSeen(head.epoch))
+        self._see(head.epoch, round_of(sections))
         accepted = repeated = 0
+        known: list[OrdersKnown] = []
         for section in sections[1:]:
-            if isinstance(section, AccountsRegistered):
+            if isinstance(section, OrdersLookedUp):
+                known.append(look_up(section, self._seen))
+            elif isinstance(section, SendingRound):
+                pass
+            elif isinstance(section, AccountsRegistered):
                 self._register(section)
             elif isinstance(section, CancelsSubmitted):
                 self._cancel(section, head, now_ns)
@@ -119,7 +131,16 @@ class PaperBrokerCore:
                 taken = self._take_orders(section, head, now_ns)
                 accepted += taken
                 repeated += len(section.subscriptions) - taken
-        return encode_block(BlockAnswered(accepted, repeated, ""))
+        return encode_block(BlockAnswered(accepted, repeated, ""), *known)
+
+    def _see(self, epoch: int, number: int) -> None:
+        """Note the highest epoch, and its highest round."""
+        if epoch > self._epoch:
+            self._epoch, self._round = epoch, 0
+            self._draft.add(EpochSeen(epoch))
+        if number > self._round:
+            self._round = number
+            self._draft.add(RoundSeen(number))
 
     def correct(self, asked: CorrectionAsked, order: TradedOrder | None, now_ns: int) -> str | Refused:
         """Cancel or correct a trade of an order found in the ledger. Returns: the execution's id, for after the next commit."""
@@ -213,6 +234,12 @@ class PaperBrokerCore:
                 refusal = check_orders(section) or named.unknown_refusal(section)
             elif isinstance(section, CancelsSubmitted):
                 refusal = check_cancels(section)
+            elif isinstance(section, OrdersLookedUp):
+                refusal = check_look_up(section, self._settings)
+            elif isinstance(section, SendingRound):
+                refusal = (
+                    "" if section is sections[0] else "block: expected a SendingRound second or not at all"
+                )
             else:
                 refusal = f"block: expected accounts, orders and cancels, found {type(section).__name__}"
             if refusal:
@@ -242,15 +269,20 @@ class PaperBrokerCore:
         if not len(subscriptions):
             return None
         if is_rising(subscriptions):
-            repeated = self._seen.repeated(_key(orders), subscriptions)
+            repeated = self._repeated(orders, subscriptions)
             return None if repeated is None else ~repeated
         first_of_equal = np.concatenate(([True], subscriptions[1:] != subscriptions[:-1]))
-        repeated = self._seen.repeated(_key(orders), subscriptions[first_of_equal])
+        repeated = self._repeated(orders, subscriptions[first_of_equal])
         if repeated is None:
             return first_of_equal
         fresh = np.zeros(len(subscriptions), np.bool_)
         fresh[np.flatnonzero(first_of_equal)[~repeated]] = True
         return fresh
+
+    def _repeated(self, orders: OrdersSubmitted, distinct: NDArray[np.int64]) -> NDArray[np.bool_] | None:
+        """Mark the ids that are refused because they were seen, None when none is."""
+        refuses = self._settings.order_ids == "refused"
+        return self._seen.repeated(_key(orders), distinct) if refuses else None
 
     def _begin(self, taken: OrdersTaken, now_ns: int) -> None:
         batch = OpenBatch(taken, self._settings.partial_fill_slices, self._due_ns(taken, now_ns))
@@ -367,7 +399,9 @@ class PaperBrokerCore:
                     )
                 self._name_executions(record.ledger_id)
             case EpochSeen():
-                self._epoch = record.epoch
+                self._epoch, self._round = record.epoch, 0
+            case RoundSeen():
+                self._round = record.number
             case AccountsFiled():
                 self._accounts.add(record.follower_shard, record.first, record.ids)
             case OrdersReopened():

@@ -2,10 +2,12 @@
 
 from typing import Protocol
 
+from actors.errors import OutcomeUnknownError
 from engine.refusals import Refused
 from gateways.paper_broker.core import PaperBrokerCore
 from gateways.paper_broker.corrections import CorrectionAsked, find_traded
 from gateways.paper_broker.ledger import MemoryLedger
+from gateways.paper_broker.look_up import LostAnswers
 from gateways.paper_broker.settings import FillSettings
 
 
@@ -35,15 +37,18 @@ class MemoryPaperBroker:
         self._settings = settings
         self._clock = clock
         self._report = report
+        self._lost = LostAnswers(settings)
         self.ledger = ledger if ledger is not None else MemoryLedger()
         self._core = PaperBrokerCore(settings, self.ledger, new_ledger_id=ledger_id)
         self._unreported = self._core.unconfirmed()
         self.advance()
 
     async def submit(self, block: bytes) -> bytes:
-        """Take one block. Returns: the answer."""
+        """Take one block. Returns: the answer. Raises: OutcomeUnknownError when that is lost, as configured."""
         answer = self._core.take(block, self._clock.now_ns())
         self._commit()
+        if self._lost.loses_next():
+            raise OutcomeUnknownError(f"broker {self._settings.name}: the answer is lost, as configured")
         return answer
 
     def correct(self, asked: CorrectionAsked) -> str | Refused:

@@ -126,6 +126,14 @@ class OrdersReopened(OrdersTaken):
     TAG: ClassVar[int] = 208
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class RoundSeen:
+    """A look-up began a new round of the highest epoch; blocks of lower ones are refused from here on (P9)."""
+
+    TAG: ClassVar[int] = 210
+    number: int
+
+
 RECORD_TYPES = tags(
     LedgerOpened,
     EpochSeen,
@@ -135,6 +143,7 @@ RECORD_TYPES = tags(
     PublishConfirmed,
     CorrectionTaken,
     OrdersReopened,
+    RoundSeen,
 )
 
 

@@ -27,6 +27,7 @@ from gateways.paper_broker.corrections import (
     find_traded,
 )
 from gateways.paper_broker.ledger import FileLedger, Ledger, Readable
+from gateways.paper_broker.look_up import LostAnswers
 from gateways.paper_broker.publisher import Publish, Publisher
 from gateways.paper_broker.settings import FillSettings, PaperBrokerConfig
 from gateways.wire_commands import encode_ok, encode_refused
@@ -94,6 +95,7 @@ class Turns:
         self._core = core
         self._ledger = ledger
         self._settings = settings
+        self._lost = LostAnswers(settings)
         self._waiting: deque[tuple[bytes, Answer]] = deque()
         self._waiting_bytes = 0
         self._corrections: deque[Correcting] = deque()
@@ -154,7 +156,8 @@ class Turns:
         if self._settings.execute_before_reply:
             await self._hold(self.publisher.wait_published)
         for answer, reply in answers:
-            await answer(reply)
+            if not self._lost.loses_next():
+                await answer(reply)
         for correcting, outcome in corrected:
             if not correcting.answered.done():
                 correcting.answered.set_result(outcome)

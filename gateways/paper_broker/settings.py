@@ -46,6 +46,12 @@ class FillSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     """Publish each executions message twice, the second time under another message id."""
     execute_before_reply: bool = False
     """Answer a block only once its executions are acknowledged by JetStream."""
+    order_ids: Literal["refused", "looked_up", "unchecked"] = "refused"
+    """What is done with an order id seen before: refused; or placed again, with look-ups answered or refused."""
+    lost_answers_ratio_micros: int = 0
+    """Share of answers that are never sent in 1e-6, to test with."""
+    lost_answers_seed: int = 0
+    """Changes which answers are lost."""
 
     def __post_init__(self) -> None:
         if not is_id(self.name) or len(self.name) > NAME_LENGTH_MAX:
@@ -60,6 +66,8 @@ class FillSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
             ("reject_every_n", 0, 1 << 40),
             ("reject_ratio_micros", 0, MICROS),
             ("reject_seed", 0, (1 << 63) - 1),
+            ("lost_answers_ratio_micros", 0, MICROS - 1),
+            ("lost_answers_seed", 0, (1 << 63) - 1),
         ):
             value = getattr(self, field)
             if not low <= value <= high:

@@ -8,13 +8,17 @@ import numpy as np
 import pytest
 
 from actors.broker_gateway import QUEUED_ENTRIES_MAX, BrokerGatewayShardActor
-from actors.errors import TransientError
+from actors.errors import OutcomeUnknownError, TransientError
 from actors.ports import Broker
-from engine.blocks import BlockAnswered, OrdersSubmitted, decode_block, encode_block
-from engine.events import OrdersWithdrawn
+from actors.settings import OrderIds
+from engine.blocks import BlockAnswered, OrdersLookedUp, OrdersSubmitted, decode_block, encode_block
+from engine.events import OrdersWithdrawn, SendingBegan
 from engine.frame import ShardKey, ShardKind
 from engine.gateway import MARK_FRAMES, GatewayShard
+from engine.identity import parse_order_id
 from engine.tables import decode_state, encode_state
+from gateways.paper_broker.memory import MemoryPaperBroker
+from gateways.paper_broker.settings import FillSettings
 from tests.actors.order_flow import OrderFlow
 from tests.adversarial.stage import SETTINGS, Stage
 
@@ -146,6 +150,94 @@ async def test_entries_beyond_the_queue_are_withdrawn_and_exits_behind_them_are_
     [withdrawn] = stage.events(KEY, OrdersWithdrawn)
     assert withdrawn.subscriptions.tolist() == [1, 2]
     assert len(stage.server.stream("EXECUTIONS").messages) == 1
+    await actor.close()
+
+
+class Silent:
+    """A paper broker that, while silent, answers no orders; `takes` says whether it takes them all the same."""
+
+    def __init__(self, stage: Stage, order_ids: OrderIds, *, takes: bool) -> None:
+        settings = FillSettings(order_ids=order_ids.value)
+        self.broker = MemoryPaperBroker(settings, stage.clock, lambda subject, data, *, message_id: None)
+        self.is_silent = True
+        self.blocks: list[str] = []
+        self.journaled: list[int] = []
+        self._stage = stage
+        self._takes = takes
+
+    async def submit(self, block: bytes) -> bytes:
+        sections = decode_block(block)
+        is_orders = any(isinstance(each, OrdersSubmitted) for each in sections)
+        self.blocks += [
+            type(each).__name__ for each in sections if isinstance(each, OrdersSubmitted | OrdersLookedUp)
+        ]
+        if is_orders:
+            self.journaled.append(len(self._stage.events(KEY, SendingBegan)))
+        if not is_orders or not self.is_silent:
+            return await self.broker.submit(block)
+        if self._takes:
+            await self.broker.submit(block)
+        raise OutcomeUnknownError("no answer")
+
+
+async def silent_stage(order_ids: OrderIds, *, takes: bool) -> tuple[Stage, Silent, OrderFlow]:
+    """Set a stage with a silent broker of a kind."""
+    stage = Stage(msgspec.structs.replace(SETTINGS, order_ids={"paper": order_ids}))
+    flow = OrderFlow(stage.server, stage.clock.time_ns)
+    flow.open(10_000, ["AAA"])
+    return stage, Silent(stage, order_ids, takes=takes), flow
+
+
+@pytest.mark.parametrize("takes", [True, False])
+async def test_orders_without_an_answer_are_looked_up_once_and_never_sent_again(takes: bool) -> None:
+    """Journaled before they leave; what the broker has is answered, what it has not is reported as rejected (P3, P9)."""
+    stage, broker, flow = await silent_stage(OrderIds.LOOKED_UP, takes=takes)
+    actor = await gateway(stage, broker)
+    await turns(actor)
+    flow.append(flow.orders("AAA", [1, 2]), flow.orders("AAA", [3]))
+    await turns(actor, 16)
+    assert broker.blocks == ["OrdersSubmitted"] * 2 + ["OrdersLookedUp"] * 2
+    assert broker.journaled == [1]
+    withdrawn = stage.events(KEY, OrdersWithdrawn)
+    assert [each.subscriptions.tolist() for each in withdrawn] == ([] if takes else [[1, 2], [3]])
+    assert actor.core.counted()["outstanding_messages"] == 0
+    assert actor.core.counted()["answered_orders"] == 3
+    await actor.close()
+
+
+async def test_orders_that_nobody_can_be_asked_about_are_parked_and_each_is_named() -> None:
+    stage, broker, flow = await silent_stage(OrderIds.UNCHECKED, takes=False)
+    actor = await gateway(stage, broker)
+    await turns(actor)
+    orders = flow.orders("AAA", range(2500))
+    flow.append(orders)
+    await turns(actor, 16)
+    letters = [msgspec.json.decode(message.data) for message in stage.server.stream("DEADLETTER").messages]
+    assert [len(letter["order_ids"]) for letter in letters] == [1000, 1000, 500]
+    assert {letter["reason"] for letter in letters} == {"unknown_placement"}
+    named = {parse_order_id(each)[1] >> 32 for letter in letters for each in letter["order_ids"]}
+    assert named == set(range(2500))
+    assert actor.core.counted()["parked_orders"] == 2500
+    await actor.close()
+    broker.is_silent = False
+    successor = await gateway(stage, broker)
+    flow.append(flow.orders("AAA", [3000]))
+    await turns(successor, 16)
+    assert broker.blocks == ["OrdersSubmitted"] * 2
+    assert successor.core.counted()["parked_orders"] == 2500
+    assert successor.core.counted()["answered_orders"] == 1
+    await successor.close()
+
+
+async def test_a_broker_that_refuses_ids_costs_no_frame_before_its_orders_leave() -> None:
+    stage, broker, flow = await silent_stage(OrderIds.REFUSED, takes=True)
+    broker.is_silent = False
+    actor = await gateway(stage, broker)
+    await turns(actor)
+    flow.append(flow.orders("AAA", [1, 2]))
+    await turns(actor)
+    assert broker.blocks == ["OrdersSubmitted"]
+    assert stage.events(KEY, SendingBegan) == []
     await actor.close()
 
 

@@ -7,13 +7,14 @@ import numpy as np
 
 from engine.blocks import GatewayEpoch, OrdersSubmitted, encode_block
 from engine.disposition import Disposition
-from engine.events import OrdersPlaced, OrdersWithdrawn, SignalDecided
+from engine.events import OrdersParked, OrdersPlaced, OrdersWithdrawn, SignalDecided
 from engine.frame import FrameHead, decode_frame
 from engine.identity import CauseKind, cause_high, format_order_id
 from engine.order_state import ExecType
-from gateways.paper_broker.ledger import MemoryLedger
+from engine.sections import decode_section
+from gateways.paper_broker.ledger import MemoryLedger, walk_frames
 from gateways.paper_broker.memory import MemoryPaperBroker
-from gateways.paper_broker.records import OrdersTaken
+from gateways.paper_broker.records import OrdersTaken, walk_records
 from gateways.paper_broker.settings import FillSettings
 from tests.audit.memory_cluster import ManualClock
 from tests.audit.planting import FOLLOWERS, GATEWAY, Recording, with_value
@@ -243,3 +244,53 @@ async def test_p4_signals_out_of_order_are_named(recording: Recording, tmp_path:
     report = await recording.audit(tmp_path)
     assert f"signal {one.signal}" in report["P4"].offender
     assert "expected it before what was decided already" in report["P4"].offender
+
+
+async def test_p9_a_parked_order_is_no_fault_whether_the_broker_has_it_or_not(
+    recording: Recording, recorded: Recording, tmp_path: Path
+) -> None:
+    order = _order(recording)
+    last = decode_frame(recording.frames(GATEWAY)[-1].data)[0].number
+    recording.rewrite(
+        GATEWAY, lambda head, events: [*events, _parked(order)] if head.number == last else events
+    )
+    report = await recording.audit(tmp_path)
+    assert report.passed, "\n".join(report.lines())
+    assert report["P3"].counts["parked_unknown"] == 1
+    without, lost = recorded.copy(), []
+    for each in (recording, without):
+        each.change_ledger(OrdersTaken, lambda taken: [])
+        lost.append((await each.audit(tmp_path))["P3"].counts["not_yet_sent"])
+    assert lost[0] == lost[1] - 1
+
+
+async def test_p9_an_order_parked_and_withdrawn_is_named(recording: Recording, tmp_path: Path) -> None:
+    order = _order(recording)
+    withdrawn = OrdersWithdrawn(
+        0, order.cause_kind, order.creator_shard, order.cause_number, order.leg, order.attempt,
+        int(ExecType.EXPIRED), 0, 1, 1, order.subscriptions[:1],
+    )  # fmt: skip
+    last = decode_frame(recording.frames(GATEWAY)[-1].data)[0].number
+    both = [withdrawn, _parked(order)]
+    recording.rewrite(GATEWAY, lambda head, events: [*events, *both] if head.number == last else events)
+    report = await recording.audit(tmp_path)
+    assert not report["P3"].passed
+    assert report["P3"].faults >= 2
+
+
+def _order(recording: Recording) -> OrdersTaken:
+    """Find the first block of follower shard 0 in the ledger."""
+    return next(
+        taken
+        for frame in walk_frames(MemoryLedger(recording.ledger))
+        for record in walk_records(frame.offset, frame.payload)
+        if record.tag == OrdersTaken.TAG
+        and (taken := decode_section(OrdersTaken, record.body)).follower_shard == 0
+    )
+
+
+def _parked(order: OrdersTaken) -> OrdersParked:
+    return OrdersParked(
+        0, order.cause_kind, order.creator_shard, order.cause_number, order.leg, order.attempt, 1,
+        order.subscriptions[:1],
+    )  # fmt: skip

@@ -23,6 +23,7 @@ from gateways.nats_streams import NatsStreams, ensure_stream
 from gateways.paper_broker.ledger import FILE_NAME
 from gateways.postgres_snapshots import PostgresOptions, open_postgres_snapshots
 from tests.audit.planting import Recording, without_row
+from tests.gateways.contracts import save_whole
 
 pytestmark = pytest.mark.real
 
@@ -56,7 +57,7 @@ async def store(recording: Recording, data: Path, servers: Servers) -> None:
     snapshots = await open_postgres_snapshots(PostgresOptions(dsn=servers.postgres_url))
     for held in recording.server.snapshots.values():
         for snapshot in reversed(held):
-            assert await snapshots.save(snapshot)
+            assert await save_whole(snapshots, snapshot)
     await snapshots.close()
     directory = broker_directory(data, "paper")
     directory.mkdir(parents=True)

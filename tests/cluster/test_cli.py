@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from cluster.cli import main
+from cluster.terminal import line_of
 
 
 def run(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
@@ -56,6 +57,18 @@ def test_down_where_nothing_runs_is_no_failure(
 ) -> None:
     assert run(monkeypatch, "down", "--data", str(tmp_path)) == 0
     assert "no cluster runs in" in capsys.readouterr().out
+
+
+def test_log_entry_on_a_terminal_is_a_line_for_people() -> None:
+    entry = {
+        "name": "nats",
+        "pid": 7,
+        "status": -9,
+        "event": "program_ended",
+        "process": "supervisor",
+        "level": "warning",
+    }
+    assert line_of(None, "warning", entry) == "lockstep: warning: program ended: name nats, pid 7, status -9"
 
 
 def test_command_line_starts_without_loading_ray_numpy_or_clients() -> None:

@@ -53,7 +53,17 @@ def test_every_option_has_one_line_of_documentation() -> None:
         ("[instruments]\nlot = '0.000000001'", "instruments.lot: expected at most 8 decimal places"),
         ("[instruments]\nlot = 0.1", "instruments.lot: expected str, found 0.1"),
         ("[instruments.overrides.XYZ]\nmin_notional = '-1'", "instruments.overrides.XYZ.min_notional: expected zero"),
-        ("[supervision]\nheartbeat_ms = 5000", "supervision.heartbeat_missing_ms_max: expected at least three"),
+        ("[supervision]\nheartbeat_missing_ms_max = 500", "supervision.heartbeat_missing_ms_max: expected int >= 600"),
+        ("[nats]\nurl = 'http://n:4222'", "nats.url: expected nats://host:4222, or several separated by commas, "
+         "found 'http://n:4222'; leave it out to start an embedded server"),
+        ("[nats]\nurl = 'nats://a:4222,b:4222'", "nats.url: expected nats://host:4222, or several separated by commas, found 'b:4222'"),
+        ("[nats]\nurl = 'nats://a:port'", "nats.url: expected nats://host:4222"),
+        ("[nats]\nurl = ''", "nats.url: expected nats://host:4222"),
+        ("[postgres]\nurl = 'mysql://me:hunter2@db/x'", "postgres.url: expected postgresql://user@host:5432/database, "
+         "found 'mysql://me:********@db/x'; leave it out"),
+        ("[ray]\naddress = 'head'", "ray.address: expected host:port, found 'head'; leave it out to start a local Ray"),
+        ("[ray]\naddress = 'ray://head:10001'", "ray.address: expected host:port, found 'ray://head:10001'"),
+        ("[ray]\naddress = 'auto'", "ray.address: expected host:port"),
         ("[cluster", "expected TOML"),
     ],
 )  # fmt: skip
@@ -90,6 +100,17 @@ def test_rendered_configuration_reads_back_the_same() -> None:
 def test_a_denied_symbol_reaches_the_engines_terms() -> None:
     config = parse("[instruments.overrides.XYZ]\ndenied = true\n[instruments.overrides.ABC]\nlot = '1'")
     assert shard_settings(config).terms.denied == {"XYZ"}
+
+
+def test_addresses_of_servers_elsewhere_are_taken() -> None:
+    config = parse(
+        "[nats]\nurl = 'nats://a:4222,tls://b'\n[postgres]\nurl = 'postgres://me@db/x'\n[ray]\naddress = '10.0.0.1:6379'"
+    )
+    assert (config.nats.url, config.postgres.url, config.ray.address) == (
+        "nats://a:4222,tls://b",
+        "postgres://me@db/x",
+        "10.0.0.1:6379",
+    )
 
 
 def test_password_in_a_url_is_masked() -> None:

@@ -63,10 +63,11 @@ SECTIONS = {**EVENT_TYPES, **BLOCK_TYPES}
 """Every section type by its tag."""
 _BY_NAME = {section_type.__name__: section_type for section_type in SECTIONS.values()}
 
+_SENDINGS = ("SendingBegan", "SendingEnded", "OrdersParked")
 FRAMES = {
     f"frame_{kind.name.lower()}": encode_frame(head(kind), [sample(_BY_NAME[name]) for name in names])
     for kind, names in _NAMES.items()
-}
+} | {"frame_sendings": encode_frame(head(ShardKind.GATEWAY), [sample(_BY_NAME[name]) for name in _SENDINGS])}
 BLOCKS = {
     "block_orders": encode_block(
         *(sample(_BY_NAME[n]) for n in ("GatewayEpoch", "AccountsRegistered", "OrdersSubmitted"))
@@ -74,4 +75,8 @@ BLOCKS = {
     "block_cancels": encode_block(*(sample(_BY_NAME[n]) for n in ("GatewayEpoch", "CancelsSubmitted"))),
     "block_answer": encode_block(sample(_BY_NAME["BlockAnswered"])),
     "block_executions": encode_block(sample(_BY_NAME["ExecutionsReported"])),
+    "block_look_up": encode_block(
+        *(sample(_BY_NAME[n]) for n in ("GatewayEpoch", "SendingRound", "OrdersLookedUp"))
+    ),
+    "block_known": encode_block(*(sample(_BY_NAME[n]) for n in ("BlockAnswered", "OrdersKnown"))),
 }

@@ -112,6 +112,18 @@ def test_what_was_split_off_is_waited_for_as_the_whole_is() -> None:
     assert causes(queue.next_to_send()) == [2, 3]
 
 
+def test_what_left_before_is_waited_for_and_does_not_go_again() -> None:
+    queue = DispatchQueue()
+    first, second = orders(1, [1]), orders(2, [1])
+    queue.hold(first)
+    queue.hold(second)
+    queue.enqueue(orders(3, [1], is_exit=True))
+    queue.let_go(first)
+    assert not queue.next_to_send()
+    queue.let_go(second)
+    assert causes(queue.next_to_send()) == [3]
+
+
 def test_everything_of_a_shard_waits_for_its_accounts() -> None:
     queue = DispatchQueue()
     introduction = Outgoing(1, 0, AccountsRegistered(0, 0, ["ann"]))

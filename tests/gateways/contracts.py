@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 
 import pytest
 
@@ -276,6 +276,17 @@ class BusContract:
         await subscription.close()
 
 
+async def save_whole(snapshots: Snapshots, snapshot: Snapshot) -> bool:
+    """Save a snapshot whose chunks are all there."""
+
+    async def chunks() -> AsyncIterator[bytes]:
+        for chunk in snapshot.chunks:
+            yield chunk
+
+    place = snapshot._replace(chunks=(), state_hash=b"")
+    return await snapshots.save(place, chunks(), lambda: snapshot.state_hash)
+
+
 class SnapshotsContract:
     @pytest.fixture
     def snapshots(self) -> Snapshots:
@@ -290,7 +301,7 @@ class SnapshotsContract:
         self, snapshots: Snapshots, shard_key: ShardKey
     ) -> None:
         for number in (1, 2, 3):
-            assert await snapshots.save(self.snapshot(shard_key, 1, number))
+            assert await save_whole(snapshots, self.snapshot(shard_key, 1, number))
         assert [found.number for found in await snapshots.newest(shard_key)] == [3, 2]
 
     async def test_none_saved_is_none_found(self, snapshots: Snapshots, shard_key: ShardKey) -> None:
@@ -298,7 +309,7 @@ class SnapshotsContract:
 
     async def test_state_is_read_back_whole(self, snapshots: Snapshots, shard_key: ShardKey) -> None:
         chunks = (bytes(range(256)) * 40_000, b"", b"end")
-        await snapshots.save(self.snapshot(shard_key, 3, 7, chunks))
+        await save_whole(snapshots, self.snapshot(shard_key, 3, 7, chunks))
         (found,) = await snapshots.newest(shard_key)
         assert b"".join(found.chunks) == b"".join(chunks)
         assert found._replace(chunks=()) == self.snapshot(shard_key, 3, 7, ())
@@ -308,24 +319,24 @@ class SnapshotsContract:
         self, snapshots: Snapshots, shard_key: ShardKey, epoch: int, number: int
     ) -> None:
         """P5: a superseded owner's snapshot is refused."""
-        await snapshots.save(self.snapshot(shard_key, 2, 5, (b"new",)))
-        assert not await snapshots.save(self.snapshot(shard_key, epoch, number, (b"old",)))
+        await save_whole(snapshots, self.snapshot(shard_key, 2, 5, (b"new",)))
+        assert not await save_whole(snapshots, self.snapshot(shard_key, epoch, number, (b"old",)))
         assert [found.chunks for found in await snapshots.newest(shard_key)] == [(b"new",)]
 
     async def test_higher_epoch_with_lower_number_is_newer(
         self, snapshots: Snapshots, shard_key: ShardKey
     ) -> None:
-        await snapshots.save(self.snapshot(shard_key, 1, 9))
-        assert await snapshots.save(self.snapshot(shard_key, 2, 8))
+        await save_whole(snapshots, self.snapshot(shard_key, 1, 9))
+        assert await save_whole(snapshots, self.snapshot(shard_key, 2, 8))
         assert [found.epoch for found in await snapshots.newest(shard_key)] == [2, 1]
 
     async def test_shards_do_not_share(self, snapshots: Snapshots, shard_key: ShardKey) -> None:
-        await snapshots.save(self.snapshot(shard_key, 1, 1))
+        await save_whole(snapshots, self.snapshot(shard_key, 1, 1))
         assert await snapshots.newest(ShardKey(shard_key.kind, shard_key.shard + 100_000)) == []
 
     async def test_savers_at_once_leave_the_newest(self, snapshots: Snapshots, shard_key: ShardKey) -> None:
         saved = await asyncio.gather(
-            *(snapshots.save(self.snapshot(shard_key, 1, number)) for number in range(1, 9))
+            *(save_whole(snapshots, self.snapshot(shard_key, 1, number)) for number in range(1, 9))
         )
         assert any(saved)
         assert (await snapshots.newest(shard_key))[0].number == 8

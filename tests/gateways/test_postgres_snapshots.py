@@ -2,6 +2,7 @@
 
 import asyncio
 import signal
+from collections.abc import AsyncIterator
 
 import asyncpg
 import pytest
@@ -10,7 +11,7 @@ from actors.errors import PermanentError, TransientError
 from actors.ports import Snapshot, Snapshots
 from engine.frame import ShardKey
 from gateways.postgres_snapshots import PostgresOptions, open_postgres_snapshots
-from tests.gateways.contracts import SnapshotsContract
+from tests.gateways.contracts import SnapshotsContract, save_whole
 from tests.servers import PostgresServer
 
 pytestmark = pytest.mark.real
@@ -26,7 +27,7 @@ async def test_killed_server_is_transient_and_its_return_is_noticed(
     postgres_server: PostgresServer, postgres_snapshots: Snapshots, shard_key: ShardKey
 ) -> None:
     snapshot = Snapshot(shard_key, 1, 1, 1, b"h" * 32, b"s" * 32, (b"state",))
-    assert await postgres_snapshots.save(snapshot)
+    assert await save_whole(postgres_snapshots, snapshot)
     postgres_server.kill()
     with pytest.raises(TransientError):
         await postgres_snapshots.newest(shard_key)
@@ -40,7 +41,7 @@ async def test_killed_server_is_transient_and_its_return_is_noticed(
                 # Crash recovery: the server listens before it answers.
                 continue
     assert found == [snapshot]
-    assert await postgres_snapshots.save(snapshot._replace(number=2))
+    assert await save_whole(postgres_snapshots, snapshot._replace(number=2))
 
 
 async def test_a_snapshot_of_another_layout_is_not_found(
@@ -48,7 +49,7 @@ async def test_a_snapshot_of_another_layout_is_not_found(
 ) -> None:
     """What an engine of another layout left is no state; the journal is replayed instead, and in time it is replaced."""
     older = Snapshot(shard_key, 1, 1, 1, b"h" * 32, b"s" * 32, (b"state",))
-    assert await postgres_snapshots.save(older)
+    assert await save_whole(postgres_snapshots, older)
     connection = await asyncpg.connect(postgres_server.dsn)
     await connection.execute(
         "UPDATE lockstep_snapshot SET layout = layout - 1 WHERE shard = $1", shard_key.shard
@@ -56,7 +57,7 @@ async def test_a_snapshot_of_another_layout_is_not_found(
     assert await postgres_snapshots.newest(shard_key) == []
     newer = [older._replace(epoch=2, number=number) for number in (2, 3)]
     for snapshot in newer:
-        assert await postgres_snapshots.save(snapshot)
+        assert await save_whole(postgres_snapshots, snapshot)
     assert await postgres_snapshots.newest(shard_key) == newer[::-1]
     assert await postgres_snapshots.newest(shard_key, count=1) == newer[1:]
     held = await connection.fetchval(
@@ -64,6 +65,28 @@ async def test_a_snapshot_of_another_layout_is_not_found(
     )
     assert held == 2
     await connection.close()
+
+
+async def test_a_saver_that_stands_still_holds_up_nobody(
+    postgres_snapshots: Snapshots, shard_key: ShardKey
+) -> None:
+    """P5: its successor saves meanwhile, and then it is refused."""
+    slow = Snapshot(shard_key, 1, 5, 5, b"h" * 32, b"", ())
+    reached, going_on = asyncio.Event(), asyncio.Event()
+
+    async def chunks() -> AsyncIterator[bytes]:
+        yield b"some"
+        reached.set()
+        await going_on.wait()
+        yield b"more"
+
+    saving = asyncio.create_task(postgres_snapshots.save(slow, chunks(), lambda: b"s" * 32))
+    await reached.wait()
+    newer = Snapshot(shard_key, 2, 4, 4, b"h" * 32, b"s" * 32, (b"state",))
+    assert await save_whole(postgres_snapshots, newer)
+    going_on.set()
+    assert not await saving
+    assert await postgres_snapshots.newest(shard_key) == [newer]
 
 
 async def test_openers_at_once_make_the_tables_once(postgres_server: PostgresServer) -> None:

@@ -23,8 +23,9 @@ COMMAND = (sys.executable, "-c", "from cluster.cli import main; main()")
 class RunningCluster:
     """`lockstep up` on one data directory."""
 
-    def __init__(self, data: Path) -> None:
+    def __init__(self, data: Path, config: Path = CONFIG) -> None:
         self.data = data
+        self._config = config
         self._log = data.with_name(f"{data.name}.log")
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -32,7 +33,7 @@ class RunningCluster:
         """Start it and wait until it says that it is up. Raises: RuntimeError with the end of its log."""
         with self._log.open("wb") as output:
             self._process = subprocess.Popen(
-                [*COMMAND, "up", "--data", str(self.data), "--config", str(CONFIG)],
+                [*COMMAND, "up", "--data", str(self.data), "--config", str(self._config)],
                 cwd=ROOT,
                 env=_environment(),
                 stdout=output,

@@ -27,7 +27,7 @@ def test_status_shows_every_server_and_every_shard_with_its_process(cluster: Run
         assert word in table.stdout
     status = json.loads(cluster.command("status", "--json").stdout)
     assert {server["name"] for server in status["servers"]} == {
-        "nats", "postgres", "broker-paper", "ray-gcs", "ray-raylet",
+        "nats", "postgres", "broker-paper", "ray-driver", "ray-gcs", "ray-raylet",
     }  # fmt: skip
     assert all(start_mark(server["pid"]) for server in status["servers"])
     shards = [(actor["kind"], shard["shard"]) for actor in status["actors"] for shard in actor["shards"]]
