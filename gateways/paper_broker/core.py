@@ -154,7 +154,12 @@ class PaperBrokerCore:
             return trade
         taken, shard = order.taken, order.taken.follower_shard
         more = max(trade.quantity - asked.quantity, 0) if asked.is_reopened else 0
-        leaves = self._open.remaining_of(key_of(taken), order.subscription) + more
+        remaining = self._open.remaining_of(key_of(taken), order.subscription)
+        if remaining and asked.quantity > trade.quantity:
+            return Refused(
+                "overfill", "last_qty: expected no more than the trade's while its order is open, found more"
+            )
+        leaves = remaining + more
         time_ns = self._clock_ns(taken, now_ns)
         values = (asked.exec_type, asked.exec_ref_id, asked.quantity, asked.price, asked.fee)
         self._draft.add(CorrectionTaken(*values, int(asked.is_reopened), now_ns))

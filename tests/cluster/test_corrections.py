@@ -86,7 +86,7 @@ async def corrected(session: Session, now: str) -> None:
     await session.fill("e-1", last_qty="100", last_px="57.26", transact_time=now)
     _, ledger_id = LedgerReader(session.data / "broker" / "paper").broker()
     trade = f"paper-{ledger_id}-{opened['shard']}-1"
-    asked = {"exec_type": "trade_correct", "exec_ref_id": trade, "last_qty": "0.5", "last_px": "57.25"}
+    asked = {"exec_type": "trade_correct", "exec_ref_id": trade, "last_qty": "0.25", "last_px": "57.25"}
     first = await until(
         lambda: session.request("broker.paper.corrections", **asked), lambda answer: answer["ok"]
     )
