@@ -45,6 +45,7 @@ from engine.events import (
     OrdersParked,
     OrdersWithdrawn,
     SendingEnded,
+    TradesCorrected,
 )
 from engine.frame import Cursor, ShardKey, ShardKind, Source, decode_events, shard_in
 from engine.gateway import GatewayShard
@@ -67,7 +68,7 @@ RESEND_S_MAX = 5.0
 TRIES_MAX = 6
 """How often a frame tried alone ends its owners before the next stops for good: to stop means that an operator must come, so kills that
 come by chance just then must not add up to it."""
-NOT_FOR_BROKERS = frozenset((ExecutionsApplied.TAG, FollowUpsQueued.TAG))
+NOT_FOR_BROKERS = frozenset((ExecutionsApplied.TAG, FollowUpsQueued.TAG, TradesCorrected.TAG))
 """Half of a follower journal's bytes, and nothing in them for a broker: verified with their frame, not decoded."""
 
 

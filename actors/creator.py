@@ -18,10 +18,11 @@ from actors.ports import INGRESS, Feed, Request, StoredMessage
 from actors.settings import ShardSettings
 from actors.shard import Ports, ShardCore, refused_input
 from engine.commands import POISON_TEXT, CreatorOpened, EntriesAllowed, OpenCreator, ResumeCreator
-from engine.creator import CreatorShard, FillInput, Refused
+from engine.creator import CreatorShard, FillInput
 from engine.frame import NO_ROW, Cursor, ShardKey, ShardKind, Source
 from engine.identity import shard_of
 from engine.parking import WHOLE
+from engine.refusals import Refused
 
 BATCH_MESSAGES = 500
 BATCH_BYTES = 1 << 20

@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import NamedTuple, Protocol
 
 from actors.errors import BadInputError
-from engine.blocks import ExecutionsReported
+from engine.blocks import CorrectionsReported, ExecutionsReported
 from engine.commands import AccountCommand, Answer, CreatorCommand
 from engine.creator import FillInput, MarkInput
 from engine.frame import ShardKey
@@ -199,7 +199,7 @@ class Wire(Protocol):
         """Read a message on `marks.<broker>`."""
         ...
 
-    def reports(self, subject: str, data: bytes) -> list[ExecutionsReported]:
+    def reports(self, subject: str, data: bytes) -> list[ExecutionsReported | CorrectionsReported]:
         """Read a message on `executions.<broker>.<shard>`, JSON or a block."""
         ...
 

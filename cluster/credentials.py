@@ -20,6 +20,7 @@ ADMIN = "admin"
 
 ADMIN_PUBLISH = (
     "commands.>",
+    "broker.*.corrections",
     "shards.*.*.inspect",
     "$JS.API.INFO",
     "$JS.API.STREAM.INFO.*",

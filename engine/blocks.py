@@ -158,6 +158,37 @@ class OrdersKnown:
     subscriptions: Ascending
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class CorrectionsReported:
+    """Trade cancels and corrections of executions of one cause, leg and attempt, on the subject of `ExecutionsReported`.
+
+    Each has an execution id of its own, numbered with the other executions of the prefix, and names the
+    execution meant (FIX ExecRefID): `reference_prefix` and the decimal `reference_numbers`, or the prefix
+    alone where the number is -1. A trade correct carries the new quantity, price and fee; a trade cancel
+    zeros, or what it cancels. `leaves` is what the order works again; 0 where the broker does not say.
+    """
+
+    TAG: ClassVar[int] = 110
+    follower_shard: int
+    prefix: str
+    reference_prefix: str
+    cause_kind: int
+    creator_shard: int
+    cause_number: int
+    leg: int
+    attempt: int
+    transact_time: int
+    numbers: Ascending
+    reference_numbers: Column
+    subscriptions: Column
+    exec_types: Column
+    quantities: Column
+    prices: Column
+    fees: Column
+    leaves: Column
+    text: str = ""
+
+
 BLOCK_TYPES = tags(
     GatewayEpoch,
     AccountsRegistered,
@@ -168,6 +199,7 @@ BLOCK_TYPES = tags(
     SendingRound,
     OrdersLookedUp,
     OrdersKnown,
+    CorrectionsReported,
 )
 
 

@@ -11,12 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.book import Book, Mode, Status
-from engine.creator import Refused
 from engine.ending import Ending, end_subscriptions
 from engine.events import AccountsOpened, SubscriptionsOpened, SubscriptionsPaused, SubscriptionsResumed
 from engine.follower import NOTHING, FollowerShard
 from engine.frame import Source
 from engine.identity import shard_of
+from engine.refusals import Refused
 from engine.sizing import Terms
 from engine.tables import hash_64
 

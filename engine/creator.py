@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import msgspec
 import numpy as np
 
-from engine.arithmetic import value_ceil, value_floor
+from engine.arithmetic import value_floor
 from engine.columns import decode_texts, encode_texts
 from engine.cut import Cut, whole_cut
 from engine.events import (
@@ -19,6 +19,7 @@ from engine.events import (
     CreatorsOpened,
     CreatorSuspended,
     FillApplied,
+    FillCorrected,
     InputAttempted,
     InputParked,
     InputsRefused,
@@ -26,23 +27,19 @@ from engine.events import (
     MarksUpdated,
     OwnerFenced,
 )
+from engine.fill_corrections import cash_change, cash_of, compensating, corrected, find_meant, note_fill
 from engine.frame import Cursor, FrameHead, Source
 from engine.id_index import IdIndex
 from engine.identity import LEG_MAX
+from engine.order_state import ExecType
 from engine.parking import Parking, Suspensions
+from engine.refusals import Refused
+from engine.seen_fills import SeenFills
 from engine.tables import State, Table, hash_64
 from engine.units import MONEY_MAX, NS_PER_S, QUANTITY_MAX, format_quantity, format_time
 
 FILL_HORIZON_NS = 7 * 24 * 3600 * NS_PER_S
 FILL_AHEAD_NS_MAX = 5 * NS_PER_S
-_BUCKET_NS = 24 * 3600 * NS_PER_S
-
-
-class Refused(NamedTuple):
-    """A refusal: a code for programs and a text for people."""
-
-    reason: str
-    text: str
 
 
 class InstrumentTerms(NamedTuple):
@@ -53,7 +50,10 @@ class InstrumentTerms(NamedTuple):
 
 
 class FillInput(msgspec.Struct, frozen=True):
-    """A creator's fill as it came in. Units: 1e-8, micros, ns; `order_quantity` 0 and `position_after` None when not named."""
+    """A creator's fill as it came in. Units: 1e-8, micros, ns; `order_quantity` 0 and `position_after` None when not named.
+
+    A trade cancel or correct names the fill it means in `exec_ref_id`; a cancel may have neither quantity nor price.
+    """
 
     broker: str
     creator_id: str
@@ -67,6 +67,8 @@ class FillInput(msgspec.Struct, frozen=True):
     order_id: str = ""
     order_quantity: int = 0
     position_after: int | None = None
+    exec_type: int = ExecType.TRADE
+    exec_ref_id: str = ""
 
 
 class MarkInput(NamedTuple):
@@ -102,7 +104,7 @@ class CreatorShard:
         self._instruments = Table(
             {"lot": np.int64, "min_notional": np.int64, "mark": np.int64, "mark_time": np.int64}
         )
-        self._seen: dict[int, set[tuple[int, str, str]]] = {}
+        self._seen = SeenFills()
         self.next_signal = 1
         self.suspensions = Suspensions()
         self.parking = Parking()
@@ -195,7 +197,7 @@ class CreatorShard:
                 "wrong_broker",
                 f"creator {fill.creator_id}: expected fills of broker {creator.broker}, found {fill.broker}",
             )
-        if self._has_seen(number, fill):
+        if self._seen.find(number, fill.exec_id) is not None:
             return None
         if fill.transact_time > event_time_ns + FILL_AHEAD_NS_MAX:
             return Refused("time_ahead", self._time_text(fill, "at most 5 s ahead of", event_time_ns))
@@ -203,13 +205,28 @@ class CreatorShard:
             return Refused("too_old", self._time_text(fill, "at most 7 days before", event_time_ns))
         instrument = self._symbols.find(fill.symbol)
         assert instrument is not None, "fills are decided after their symbols are listed"
-        return self._fill_event(creator, instrument, fill)
+        if fill.exec_type != ExecType.TRADE:
+            return self._correct_fill(creator, instrument, fill)
+        return self._fill_event(creator, instrument, fill, cash_of(fill.side, fill.quantity, fill.price))
+
+    def _correct_fill(self, creator: Creator, instrument: int, fill: FillInput) -> FillCorrected | Refused:
+        found = find_meant(self._seen, creator.number, fill, instrument)
+        if isinstance(found, Refused):
+            return found
+        moved, cash = (
+            compensating(fill, found, int(self._instruments["mark"][instrument])),
+            cash_change(fill, found),
+        )
+        event = self._fill_event(creator, instrument, moved, cash)
+        return event if isinstance(event, Refused) else corrected(event, fill, found, cash)
 
     @staticmethod
     def _time_text(fill: FillInput, expected: str, event_time_ns: int) -> str:
         return f"transact_time: expected {expected} {format_time(event_time_ns)}, found {format_time(fill.transact_time)}"
 
-    def _fill_event(self, creator: Creator, instrument: int, fill: FillInput) -> FillApplied | Refused:
+    def _fill_event(
+        self, creator: Creator, instrument: int, fill: FillInput, cash_change: int
+    ) -> FillApplied | Refused:
         before = creator.positions.get(instrument, 0)
         after = before + fill.side * fill.quantity
         if fill.position_after is not None and fill.position_after != after:
@@ -223,7 +240,7 @@ class CreatorShard:
         marks[np.searchsorted(traded, instrument)] = fill.price
         held = [creator.positions.get(key, 0) for key in traded.tolist()]
         equity = creator.cash + sum(value_floor(*pair) for pair in zip(held, marks.tolist(), strict=True))
-        cash = creator.cash + self._cash_change(fill.side, fill.quantity, fill.price)
+        cash = creator.cash + cash_change
         if len(traded) > LEG_MAX + 1:
             return Refused(
                 "out_of_range",
@@ -253,14 +270,6 @@ class CreatorShard:
             mark_instruments=traded,
             mark_prices=marks,
         )
-
-    @staticmethod
-    def _cash_change(side: int, quantity: int, price: int) -> int:
-        return -value_ceil(quantity, price) if side > 0 else value_floor(quantity, price)
-
-    def _has_seen(self, creator: int, fill: FillInput) -> bool:
-        key = (creator, fill.broker, fill.exec_id)
-        return any(key in bucket for bucket in self._seen.values())
 
     # Applying.
 
@@ -309,17 +318,17 @@ class CreatorShard:
     def _apply_fill(self, event: FillApplied) -> None:
         creator = self.creators[event.creator]
         creator.positions[event.instrument] = event.position_after
-        creator.cash += self._cash_change(event.side, event.quantity, event.price)
-        if event.transact_time >= self._instruments["mark_time"][event.instrument]:
-            self._instruments["mark"][event.instrument] = event.price
-            self._instruments["mark_time"][event.instrument] = event.transact_time
-        bucket = self._seen.setdefault(event.transact_time // _BUCKET_NS, set())
-        bucket.add((event.creator, event.broker, event.exec_id))
+        if isinstance(event, FillCorrected):
+            creator.cash += event.cash_change
+        else:
+            creator.cash += cash_of(event.side, event.quantity, event.price)
+            if event.transact_time >= self._instruments["mark_time"][event.instrument]:
+                self._instruments["mark"][event.instrument] = event.price
+                self._instruments["mark_time"][event.instrument] = event.transact_time
+        note_fill(self._seen, event)
         # Told from the fill alone, for a frame's event time may be later than the time it was decided at (P6): a fill
         # is at most so far ahead of that, so whatever is forgotten is refused for its age.
-        oldest = (event.transact_time - FILL_AHEAD_NS_MAX - FILL_HORIZON_NS) // _BUCKET_NS
-        for day in [day for day in self._seen if day < oldest]:
-            del self._seen[day]
+        self._seen.forget_before(event.transact_time - FILL_AHEAD_NS_MAX - FILL_HORIZON_NS)
         self.next_signal = event.signal + 1
 
     # The state as columns.
@@ -333,7 +342,6 @@ class CreatorShard:
         positions = [
             (c.number, key, held) for c in self.creators for key, held in sorted(c.positions.items())
         ]
-        seen = [(day, *key) for day in sorted(self._seen) for key in sorted(self._seen[day])]
         return {
             **self._symbols.state("symbol"),
             **self._instruments.state("instrument"),
@@ -342,9 +350,7 @@ class CreatorShard:
             "creator.cash": np.array([c.cash for c in self.creators], np.int64),
             "creator.command": np.array([c.command for c in self.creators], np.int64),
             "position": np.array(positions, np.int64).reshape(-1),
-            "seen.key": np.array([row[:2] for row in seen], np.int64).reshape(-1),
-            "seen.broker": _texts([row[2] for row in seen]),
-            "seen.exec_id": _texts([row[3] for row in seen]),
+            **self._seen.state(),
             "next_signal": np.array([self.next_signal], np.int64),
             "cursors": cursors_column(self.cursors),
             **self.suspensions.state(),
@@ -367,11 +373,7 @@ class CreatorShard:
         self._ids = {creator.creator_id: creator.number for creator in self.creators}
         for number, key, held in state["position"].reshape(-1, 3).tolist():
             self.creators[number].positions[key] = held
-        keys = state["seen.key"].reshape(-1, 2).tolist()
-        for (day, number), broker, exec_id in zip(
-            keys, _untexts(state["seen.broker"]), _untexts(state["seen.exec_id"]), strict=True
-        ):
-            self._seen.setdefault(day, set()).add((number, broker, exec_id))
+        self._seen.restore(state)
         self.next_signal = int(state["next_signal"][0])
         self.cursors = cursors_from(state["cursors"])
         self.suspensions.restore(state)

@@ -94,7 +94,7 @@ class MarksUpdated:
 @dataclass(frozen=True, slots=True, eq=False)
 class FillApplied:
     """A creator's fill changed its portfolio; followers read their signals, one a leg, from this
-    (`engine.portfolio.legs`).
+    (`engine.legs`).
 
     `signal` numbers the fill in its creator shard. `equity` is the creator's just before the fill, at
     `mark_prices`, which hold every instrument the creator has traded with the fill's own price as its
@@ -120,6 +120,27 @@ class FillApplied:
     order_id: str
     mark_instruments: Ascending
     mark_prices: Column
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class FillCorrected(FillApplied):
+    """A creator's earlier fill was cancelled or corrected; followers read the signals of the difference from this.
+
+    As a fill it is the compensation: `side` and `quantity` are what the correction moves (0: nothing, no
+    signal), `price` is the instrument's current mark. `exec_type` is TRADE_CANCEL or TRADE_CORRECT,
+    `reference` the execution meant, which moved `old_quantity` at `old_price` on `old_side`; `new_quantity`
+    and `new_price` are what counts instead (0 for a cancel). `cash_change` is the creator's.
+    """
+
+    TAG: ClassVar[int] = 16
+    exec_type: int
+    reference: str
+    old_side: int
+    old_quantity: int
+    old_price: int
+    new_quantity: int
+    new_price: int
+    cash_change: int
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -416,6 +437,57 @@ class EntriesResumed:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class TradesCorrected:
+    """A broker cancelled or corrected trades on orders of one cause, leg and attempt, each counted once (P8).
+
+    An order's terms are as they were placed, for one that is worked again. Shapes: one row a correction,
+    each of another subscription. `old_*` is what the reference had moved and is reversed, `quantities`,
+    `prices` and `fees` what counts instead (0 for a cancel); `order_quantities` are the whole orders'.
+    After it: `filled` and `leaves` of the order (0: not working), `targets` and `costs` of the position.
+    `known` are the ids of executions without a number that reopened orders have had, by `known_rows`.
+    """
+
+    TAG: ClassVar[int] = 31
+    cause_kind: int
+    cause_creator_shard: int
+    cause_number: int
+    leg: int
+    attempt: int
+    creator_shard: int
+    creator: int
+    instrument: int
+    side: int
+    is_exit: int
+    price: int
+    limit_price: int
+    expire_time: int
+    fee_rate: int
+    order_time: int
+    transact_time: int
+    sequence: int
+    broker: str
+    prefix: str
+    reference_prefix: str
+    numbers: Column
+    reference_numbers: Column
+    subscriptions: Column
+    exec_types: Column
+    order_quantities: Column
+    old_quantities: Column
+    old_prices: Column
+    old_fees: Column
+    quantities: Column
+    prices: Column
+    fees: Column
+    filled: Column
+    leaves: Column
+    targets: Column
+    costs: Column
+    known_rows: Column
+    known: Texts
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class BlocksAnswered:
     """A broker took orders: every follower frame up to the head's ORDERS cursor is out of the gateway's
     hands.
@@ -504,6 +576,7 @@ EVENT_TYPES = tags(
     CreatorsOpened,
     MarksUpdated,
     FillApplied,
+    FillCorrected,
     InputsRefused,
     CreatorSuspended,
     CreatorResumed,
@@ -522,6 +595,7 @@ EVENT_TYPES = tags(
     SubscriptionsResumed,
     EntriesSuspended,
     EntriesResumed,
+    TradesCorrected,
     BlocksAnswered,
     OrdersWithdrawn,
     SendingBegan,

@@ -36,6 +36,7 @@ from engine.events import (
     SubscriptionsOpened,
     SubscriptionsPaused,
     SubscriptionsResumed,
+    TradesCorrected,
 )
 from engine.execution_ids import ExecutionIds
 from engine.follow_ups import FollowUp
@@ -46,6 +47,7 @@ from engine.masks import all_of, any_of, least, most, rows_of
 from engine.order_state import ExecType
 from engine.orders import ENDS, OpenOrders, OrderBlock, end, is_any, trade
 from engine.parking import Parking, SuspendedEntries
+from engine.reworked import apply_corrections
 from engine.tables import State, Table
 
 NOTHING = np.uint32(0xFFFFFFFF)
@@ -132,6 +134,10 @@ class FollowerShard:
                 self.suspended.apply(event)
             case InputParked():
                 self.parking.apply(event)
+            case TradesCorrected():
+                for book, _, _ in self.by_book(event.subscriptions):
+                    self._changing(book)
+                apply_corrections(self, event)
             case OwnerFenced() | InputAttempted() | InputsRefused():
                 pass
             case _:

@@ -17,7 +17,12 @@ class Leg(NamedTuple):
 
 
 def legs(position_before: int, side: int, quantity: int) -> tuple[Leg, ...]:
-    """Split a fill by the position it meets. Units: 1e-8, `position_before` signed."""
+    """Split a fill by the position it meets; one that moves nothing, a correction of the price alone, has no leg.
+
+    Units: 1e-8, `position_before` signed.
+    """
+    if not quantity:
+        return ()
     held = abs(position_before)
     if position_before * side >= 0:
         return (Leg(0, side, quantity, True, held, held + quantity),)

@@ -5,7 +5,8 @@
                      +-----------+-----------+--> PENDING_CANCEL -> CANCELED
                      +-----------+-----------+--> CANCELED | EXPIRED | REJECTED
 
-A fill may come before its acknowledgement, and after a cancel was asked for; a terminal order takes only a trade cancel or correct.
+A fill may come before its acknowledgement, and after a cancel was asked for; a terminal order takes only a trade cancel or correct
+(`engine.corrections`), which may reopen it.
 """
 
 from enum import IntEnum

@@ -220,6 +220,10 @@ class OpenOrders:
             block = _gathered(last[0], block)
         self._enter(block)
 
+    def enter_closed(self, block: OrderBlock) -> None:
+        """Enter a block whose orders are to be opened one by one."""
+        self._enter(block)
+
     def _enter(self, block: OrderBlock) -> None:
         self._blocks.setdefault(block.key, []).append(block)
         self._of_slot.setdefault(block.slot, {})[id(block)] = block
@@ -256,6 +260,10 @@ class OpenOrders:
             self._unnumbered.setdefault(key, set()).update(
                 (number, event.prefix) for number in event.subscriptions.tolist()
             )
+
+    def note_known(self, key: OrderKey, subscription: int, exec_id: str) -> None:
+        """Keep the id of an execution that an order had before it was worked again."""
+        self._unnumbered.setdefault(key, set()).add((subscription, exec_id))
 
     def has_unnumbered(self, key: OrderKey, subscription: int, exec_id: str) -> bool:
         """Say whether an execution without a number was applied to a still open block."""

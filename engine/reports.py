@@ -3,7 +3,7 @@ late or out of order (P8).
 
 A numbered execution that was applied before is dropped by its number. One for an order that is not open any
 more, or for more than is left of it, is not applied: it is returned as `Unmatched`, for the caller to look
-up (known: dropped) or to park.
+up (known: dropped) or to park. Trade cancels and corrections are decided in `engine.corrections`.
 """
 
 from collections.abc import Iterator
@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.blocks import ExecutionsReported
+from engine.blocks import CorrectionsReported, ExecutionsReported
 from engine.decide import after_reports
 from engine.events import ExecutionsApplied
 from engine.follower import FollowerShard
@@ -37,14 +37,9 @@ class Unmatched(NamedTuple):
     An `unmatched_execution` found no open order with as much left: it may have been applied before.
     """
 
-    report: ExecutionsReported
+    report: ExecutionsReported | CorrectionsReported
     reason: str
     why: str
-
-
-def exec_id(prefix: str, number: int) -> str:
-    """Name an execution."""
-    return prefix if number < 0 else f"{prefix}{number}"
 
 
 def decide_reports(
@@ -73,7 +68,7 @@ def decide_reports(
     if strange.any():
         left = _select(report, np.flatnonzero(strange))
         yield Unmatched(
-            left, "not_supported", "expected no trade cancel or correct; an operator must book it"
+            left, "missing", "expected the execution that it corrects; see CorrectionsReported (tag 110)"
         )
     foreign = fresh & ~_is_of(shard, broker, report.subscriptions)
     if foreign.any():

@@ -236,15 +236,7 @@ def walk_sections(
 
     Raises: SectionError.
     """
-    if len(data) < _COUNT.size:
-        raise SectionError(f"sections: expected a directory, found {len(data)} bytes")
-    (count,) = _COUNT.unpack_from(data, 0)
-    start = _COUNT.size + count * _ENTRY.size
-    if len(data) < start:
-        raise SectionError(f"sections: expected {count} directory entries, found {len(data)} bytes")
-    entries = [_ENTRY.unpack_from(data, _COUNT.size + index * _ENTRY.size) for index in range(count)]
-    if start + sum(length for _, _, length in entries) != len(data):
-        raise SectionError(f"sections: directory and length {len(data)} disagree")
+    start, entries = _directory(data)
     for tag, flags, length in entries:
         known = types.get(tag)
         if tag in skipped:
@@ -260,6 +252,30 @@ def walk_sections(
         else:
             yield UnknownSection(tag)
         start += length
+
+
+def _directory(data: memoryview) -> tuple[int, list[tuple[int, int, int]]]:
+    """Read a directory. Returns: where the bodies begin, and tag, flags and length of each. Raises: SectionError."""
+    if len(data) < _COUNT.size:
+        raise SectionError(f"sections: expected a directory, found {len(data)} bytes")
+    (count,) = _COUNT.unpack_from(data, 0)
+    start = _COUNT.size + count * _ENTRY.size
+    if len(data) < start:
+        raise SectionError(f"sections: expected {count} directory entries, found {len(data)} bytes")
+    entries = [_ENTRY.unpack_from(data, _COUNT.size + index * _ENTRY.size) for index in range(count)]
+    if start + sum(length for _, _, length in entries) != len(data):
+        raise SectionError(f"sections: directory and length {len(data)} disagree")
+    return start, entries
+
+
+def section_bodies(data: memoryview) -> list[tuple[int, memoryview]]:
+    """Name the sections in order, each tag with its body, nothing decoded. Raises: SectionError."""
+    start, entries = _directory(data)
+    bodies = []
+    for tag, _, length in entries:
+        bodies.append((tag, data[start : start + length]))
+        start += length
+    return bodies
 
 
 def tags(*section_types: type) -> dict[int, type]:

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 
 from actors.errors import BadInputError
-from engine.blocks import ExecutionsReported, is_block, walk_block
+from engine.blocks import CorrectionsReported, ExecutionsReported, is_block, walk_block
 from engine.commands import (
     AccountCommand,
     AccountOpened,
@@ -19,9 +19,11 @@ from engine.commands import (
     Resumed,
     Unfollowed,
 )
-from engine.creator import FillInput, MarkInput, Refused
+from engine.creator import FillInput, MarkInput
 from engine.identity import ATTEMPT_MAX, LEG_MAX, SHARDS_MAX, CauseKind, unpack_order_id
 from engine.masks import least, most
+from engine.order_state import ExecType
+from engine.refusals import Refused
 from engine.sections import SectionError, column_of
 from gateways import wire
 
@@ -48,6 +50,8 @@ class JsonWire:
                 order_id=fill.order_id,
                 order_quantity=fill.order_qty,
                 position_after=fill.position_after,
+                exec_type=fill.exec_type,
+                exec_ref_id=fill.exec_ref_id,
             )
             for fill in wire.decode_fills(subject, data)
         ]
@@ -56,23 +60,26 @@ class JsonWire:
         """Read a message on `marks.<broker>`."""
         return [MarkInput(mark.symbol, mark.px, mark.time_ns) for mark in wire.decode_marks(subject, data)]
 
-    def reports(self, subject: str, data: bytes) -> list[ExecutionsReported]:
+    def reports(self, subject: str, data: bytes) -> list[ExecutionsReported | CorrectionsReported]:
         """Read a message on `executions.<broker>.<shard>`: a block, or JSON."""
         if not is_block(data):
             return [_report(execution) for execution in wire.decode_executions(subject, data)]
         shard = _shard(subject)
-        sections: list[ExecutionsReported] = []
+        sections: list[ExecutionsReported | CorrectionsReported] = []
         rows = 0
         try:
             # One section after the other: a column of one value costs its reader memory, not its writer bytes.
             for section in walk_block(data):
-                if not isinstance(section, ExecutionsReported) or section.follower_shard != shard:
+                known = isinstance(section, ExecutionsReported | CorrectionsReported)
+                if not known or section.follower_shard != shard:
                     raise BadInputError(
                         "malformed",
                         f"block: expected executions of shard {shard}, found {type(section).__name__}",
                     )
                 _check_lengths(section)
                 _check_ranges(section)
+                if isinstance(section, CorrectionsReported):
+                    _check_references(section)
                 rows += len(section.subscriptions)
                 if rows > EXECUTIONS_MAX:
                     raise BadInputError(
@@ -133,8 +140,29 @@ class JsonWire:
         return wire.encode_answers(answers)
 
 
-def _report(execution: wire.Execution) -> ExecutionsReported:
+def _report(execution: wire.Execution) -> ExecutionsReported | CorrectionsReported:
     order = unpack_order_id(execution.order_high, execution.order_low)
+    if execution.exec_ref_id:
+        return CorrectionsReported(
+            follower_shard=execution.shard,
+            prefix=execution.exec_id,
+            reference_prefix=execution.exec_ref_id,
+            cause_kind=order.cause_kind,
+            creator_shard=order.creator_shard,
+            cause_number=order.cause_number,
+            leg=order.leg,
+            attempt=order.attempt,
+            transact_time=execution.transact_time_ns,
+            numbers=column_of(-1),
+            reference_numbers=column_of(-1),
+            subscriptions=column_of(order.subscription),
+            exec_types=column_of(execution.exec_type),
+            quantities=column_of(execution.last_qty),
+            prices=column_of(execution.last_px),
+            fees=column_of(execution.fee),
+            leaves=column_of(execution.leaves_qty),
+            text=execution.text,
+        )
     return ExecutionsReported(
         follower_shard=execution.shard,
         prefix=execution.exec_id,
@@ -163,15 +191,13 @@ def _shard(subject: str) -> int:
     return int(shard)
 
 
-def _check_lengths(report: ExecutionsReported) -> None:
-    columns = (
-        report.numbers,
-        report.subscriptions,
-        report.exec_types,
-        report.quantities,
-        report.prices,
-        report.fees,
-    )
+_COLUMNS = ("numbers", "subscriptions", "exec_types", "quantities", "prices", "fees")
+
+
+def _check_lengths(report: ExecutionsReported | CorrectionsReported) -> None:
+    columns = [getattr(report, name) for name in _COLUMNS]
+    if isinstance(report, CorrectionsReported):
+        columns += (report.reference_numbers, report.leaves)
     lengths = {len(column) for column in columns}
     if lengths == {0} or len(lengths) != 1:
         raise BadInputError(
@@ -188,7 +214,25 @@ _KEY_LIMITS = (
 )
 
 
-def _check_ranges(report: ExecutionsReported) -> None:
+def _check_references(report: CorrectionsReported) -> None:
+    """Check that every row cancels or corrects an execution that could be, and another than itself."""
+    is_correction = (report.exec_types == ExecType.TRADE_CANCEL) | (
+        report.exec_types == ExecType.TRADE_CORRECT
+    )
+    if not is_correction.all():
+        raise BadInputError(
+            "exec_type", "block: expected trade cancels and corrects in section 110, found another exec_type"
+        )
+    numbers = report.reference_numbers
+    if int(numbers.min()) < -1 or int(numbers.max()) >= 1 << 62 or int(report.leaves.min()) < 0:
+        raise BadInputError(
+            "malformed", "block: expected reference numbers of -1 or more and leaves of 0 or more, found less"
+        )
+    if report.prefix == report.reference_prefix and bool((numbers == report.numbers).any()):
+        raise BadInputError("id", "block: expected references to other executions, found one to itself")
+
+
+def _check_ranges(report: ExecutionsReported | CorrectionsReported) -> None:
     """Check that every row names an order that could be, and that its execution has a number."""
     for name, limit in _KEY_LIMITS:
         if not 0 <= getattr(report, name) < limit:

@@ -33,6 +33,7 @@ from gateways.wire_fields import (
 ORDER_ID_CHARACTERS_MAX = 64
 TEXT_CHARACTERS_MAX = 200
 _SIDES = {"buy": 1, "sell": -1}
+_CORRECTIONS = (ExecType.TRADE_CANCEL, ExecType.TRADE_CORRECT)
 _EXEC_TYPES = {exec_type.name.lower(): exec_type for exec_type in ExecType}
 
 
@@ -51,6 +52,9 @@ class Fill(msgspec.Struct, frozen=True):
     order_qty: int = 0
     """0 when the fill names no order."""
     position_after: int | None = None
+    exec_type: ExecType = ExecType.TRADE
+    exec_ref_id: str = ""
+    """The fill that a trade cancel or correct means; empty for a trade."""
 
 
 class Mark(msgspec.Struct, frozen=True):
@@ -62,7 +66,10 @@ class Mark(msgspec.Struct, frozen=True):
 
 
 class Execution(msgspec.Struct, frozen=True):
-    """A broker's report on one copy order. Units: `last_qty` 1e-8; `last_px` and `fee` micros, a negative fee is a rebate."""
+    """A broker's report on one copy order; a trade cancel may leave out what it cancels.
+
+    Units: quantities 1e-8; `last_px` and `fee` micros, a negative fee is a rebate.
+    """
 
     broker: str
     shard: int
@@ -75,15 +82,21 @@ class Execution(msgspec.Struct, frozen=True):
     fee: int
     transact_time_ns: int
     text: str = ""
+    exec_ref_id: str = ""
+    """The execution that a trade cancel or correct means; empty for others."""
+    leaves_qty: int = 0
+    """0 when the broker does not say."""
 
 
 class _FillJson(msgspec.Struct):
     exec_id: str
     symbol: str
     side: str
-    last_qty: Raw
-    last_px: Raw
     transact_time: str
+    last_qty: Raw = ABSENT
+    last_px: Raw = ABSENT
+    exec_type: str = "trade"
+    exec_ref_id: str | None = None
     creator_id: str | None = None
     broker: str | None = None
     order_id: str | None = None
@@ -106,6 +119,8 @@ class _ExecutionJson(msgspec.Struct):
     last_px: Raw = ABSENT
     fee: Raw = ABSENT
     text: str | None = None
+    exec_ref_id: str | None = None
+    leaves_qty: Raw = ABSENT
 
 
 _decode_fill = msgspec.json.Decoder(_FillJson)
@@ -145,7 +160,8 @@ def _fill(broker: str, creator_id: str, element: Raw) -> Fill:
     order_qty = number_or(found.order_qty, QUANTITY, "order_qty", 0)
     if order_qty and not order_id:
         raise WireError("missing", "order_qty: expected an order_id with it, found none")
-    last_qty = number(found.last_qty, QUANTITY, "last_qty")
+    exec_id, exec_type = checked_id(found.exec_id, "exec_id"), _fill_type(found.exec_type)
+    last_qty, last_px = _moved(exec_type, found.last_qty, found.last_px)
     if 0 < order_qty < last_qty:
         raise WireError(
             "number",
@@ -157,16 +173,27 @@ def _fill(broker: str, creator_id: str, element: Raw) -> Fill:
     return Fill(
         broker=broker,
         creator_id=creator_id,
-        exec_id=checked_id(found.exec_id, "exec_id"),
+        exec_id=exec_id,
         symbol=checked_symbol(found.symbol),
         side=_side(found.side),
         last_qty=last_qty,
-        last_px=number(found.last_px, PRICE, "last_px"),
+        last_px=last_px,
         transact_time_ns=time(found.transact_time, "transact_time"),
         order_id=order_id,
         order_qty=order_qty,
         position_after=position_after,
+        exec_type=exec_type,
+        exec_ref_id=_reference(found.exec_ref_id, exec_id) if exec_type in _CORRECTIONS else "",
     )
+
+
+def _fill_type(text: str) -> ExecType:
+    found = _EXEC_TYPES.get(text)
+    if found is not ExecType.TRADE and found not in _CORRECTIONS:
+        raise WireError(
+            "exec_type", f"exec_type: expected trade, trade_cancel or trade_correct, found {shown(text)}"
+        )
+    return found
 
 
 def _mark(element: Raw) -> Mark:
@@ -183,20 +210,41 @@ def _execution(broker: str, shard: int, element: Raw) -> Execution:
             f"exec_type: expected one of {', '.join(_EXEC_TYPES)}, found {shown(found.exec_type)}",
         )
     high, low = _order_id(found.order_id, shard)
-    trades = exec_type in (ExecType.TRADE, ExecType.TRADE_CORRECT, ExecType.TRADE_CANCEL)
+    exec_id = checked_id(found.exec_id, "exec_id")
+    last_qty, last_px = _moved(exec_type, found.last_qty, found.last_px)
+    is_correction = exec_type in _CORRECTIONS
     return Execution(
         broker=broker,
         shard=shard,
-        exec_id=checked_id(found.exec_id, "exec_id"),
+        exec_id=exec_id,
         order_high=high,
         order_low=low,
         exec_type=exec_type,
-        last_qty=number(found.last_qty, QUANTITY, "last_qty") if trades else 0,
-        last_px=number(found.last_px, PRICE, "last_px") if trades else 0,
+        last_qty=last_qty,
+        last_px=last_px,
         fee=number_or(found.fee, MONEY, "fee", 0),
         transact_time_ns=time(found.transact_time, "transact_time"),
         text="" if found.text is None else short_text(found.text, "text", TEXT_CHARACTERS_MAX),
+        exec_ref_id=_reference(found.exec_ref_id, exec_id) if is_correction else "",
+        leaves_qty=number_or(found.leaves_qty, POSITION, "leaves_qty", 0) if is_correction else 0,
     )
+
+
+def _moved(exec_type: ExecType, last_qty: Raw, last_px: Raw) -> tuple[int, int]:
+    """Read what an execution moved: needed of a trade and of a correction, and of a cancel as far as it says."""
+    if exec_type is ExecType.TRADE_CANCEL:
+        return number_or(last_qty, QUANTITY, "last_qty", 0), number_or(last_px, PRICE, "last_px", 0)
+    if exec_type in (ExecType.TRADE, ExecType.TRADE_CORRECT):
+        return number(last_qty, QUANTITY, "last_qty"), number(last_px, PRICE, "last_px")
+    return 0, 0
+
+
+def _reference(text: str | None, exec_id: str) -> str:
+    if text is None:
+        raise WireError("missing", "exec_ref_id: expected the execution that is meant, found none")
+    if checked_id(text, "exec_ref_id") == exec_id:
+        raise WireError("id", f"exec_ref_id: expected another execution than its own, found {shown(text)}")
+    return text
 
 
 def _order_id(text: str, shard: int) -> tuple[int, int]:

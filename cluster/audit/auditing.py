@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 from cluster.audit.conservation import ConservationAudit, check_creators
+from cluster.audit.corrections import CorrectionsAudit, check_corrected
 from cluster.audit.executions import ExecutionsAudit, check_applied, check_unknown, check_withdrawn
 from cluster.audit.followers_at_brokers import BrokerView
 from cluster.audit.intents import IntentsAudit
@@ -109,8 +110,9 @@ class _Audit:
         )  # fmt: skip
         self._views[follower.shard] = view
         try:
-            outcomes = order_outcomes(orders, index, executions)
+            outcomes = order_outcomes(orders, index, executions, corrections=tables.corrections)
             check_applied(view, outcomes, checks["P8"])
+            check_corrected(view, outcomes, checks["P8"])
             if follower.state is not None:
                 ConservationAudit(tables, orders, outcomes, checks["P7"]).run(follower.state)
         except OverflowError as error:
@@ -156,6 +158,7 @@ class _Audit:
             ledger
         )
         ExecutionsAudit(broker, self._views, self._checks["P8"], is_drained=self._is_drained).run(ledger)
+        CorrectionsAudit(broker, self._views, self._checks["P8"], is_drained=self._is_drained).run(ledger)
 
     def _note(self, note: str) -> None:
         if note and note not in self._notes:

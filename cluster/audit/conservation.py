@@ -6,6 +6,7 @@ orders; reserved = what open entries may still cost: a buy's remainder at its li
 
 import numpy as np
 
+from cluster.audit.creator_cash import check_creator_cash
 from cluster.audit.intents import order_name
 from cluster.audit.report import Check
 from cluster.audit.signals import ranks_in
@@ -190,7 +191,7 @@ def check_creators(tables: CreatorTables, check: Check, order: Check) -> None:
             f"creator {creator}, fill {fills.exec_ids[row]}: expected its position to go on from the fill before",
             int(wrong.sum()),
         )
-    _check_creator_cash(tables, check)
+    check_creator_cash(tables, check)
     ends = chain[np.roll(starts, -1)] if len(chain) else chain
     for row in ends.tolist():
         found = tables.state.creators[int(fills.creators[row])].positions.get(int(fills.instruments[row]), 0)
@@ -202,16 +203,4 @@ def check_creators(tables: CreatorTables, check: Check, order: Check) -> None:
             expected = format_quantity(int(fills.positions_after[row]))
             check.fail(
                 f"creator {creator}: expected position in {symbol} {expected}, found {format_quantity(found)}"
-            )
-
-
-def _check_creator_cash(tables: CreatorTables, check: Check) -> None:
-    fills = tables.fills()
-    cash = np.array(tables.initial_cash, np.int64)
-    values = notionals(fills.quantities, fills.prices)
-    np.add.at(cash, fills.creators, np.where(fills.sides > 0, -values.ceils, values.floors))
-    for creator, expected in zip(tables.state.creators, cash.tolist(), strict=True):
-        if creator.cash != expected:
-            check.fail(
-                f"creator {creator.creator_id}: expected cash {format_micros(expected)}, found {format_micros(creator.cash)}"
             )

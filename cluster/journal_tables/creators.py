@@ -7,14 +7,22 @@ import numpy as np
 from cluster.journal_tables.gather import Ints
 from cluster.journal_tables.reader import JournalFrame
 from engine.creator import CreatorShard, InstrumentTerms
-from engine.events import CreatorsOpened, FillApplied, InputParked, InputsRefused, InstrumentsListed
+from engine.events import (
+    CreatorsOpened,
+    FillApplied,
+    FillCorrected,
+    InputParked,
+    InputsRefused,
+    InstrumentsListed,
+)
 from engine.legs import legs_of
 
 
 class Fills(NamedTuple):
     """Shapes: one row a fill, in the order they were applied. Units: quantities and positions 1e-8, money and prices micros, times ns.
 
-    `legs_counts` is how many signals the fill broadcasts. `frames` are frame numbers, `sequences` stream sequences.
+    `legs_counts` is how many signals the fill broadcasts. A row that cancels or corrects an earlier fill is the compensation; what it
+    corrects is in `corrections`, by row. `frames` are frame numbers, `sequences` stream sequences.
     """
 
     shard: int
@@ -35,6 +43,7 @@ class Fills(NamedTuple):
     exec_ids: list[str]
     order_ids: list[str]
     brokers: list[str]
+    corrections: dict[int, FillCorrected]
 
     @property
     def rows_count(self) -> int:
@@ -59,6 +68,7 @@ class CreatorTables:
         self.state = CreatorShard({}, InstrumentTerms(1, 0))
         self._rows: list[tuple[int, ...]] = []
         self._texts: list[tuple[str, str, str]] = []
+        self._corrections: dict[int, FillCorrected] = {}
 
     def add(self, frame: JournalFrame, *, replays: bool = True) -> None:
         """Take one frame, the next; it changes `state` too unless told otherwise."""
@@ -89,6 +99,8 @@ class CreatorTables:
 
     def _take_fill(self, frame: JournalFrame, event: FillApplied) -> None:
         head = frame.head
+        if isinstance(event, FillCorrected):
+            self._corrections[len(self._rows)] = event
         self._rows.append(
             (
                 event.signal, event.creator, event.instrument, event.side, event.quantity, event.price,
@@ -106,5 +118,5 @@ class CreatorTables:
     def fills(self) -> Fills:
         """Make the table of every fill so far."""
         columns = np.ascontiguousarray(np.array(self._rows, np.int64).reshape(-1, 14).T)
-        texts = [[row[index] for row in self._texts] for index in range(3)]
-        return Fills(self.shard, *columns, *texts)
+        exec_ids, order_ids, brokers = ([row[index] for row in self._texts] for index in range(3))
+        return Fills._make((self.shard, *columns, exec_ids, order_ids, brokers, self._corrections))

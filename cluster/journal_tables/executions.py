@@ -72,6 +72,11 @@ class ExecutionsGatherer:
         self._brokers, self._prefixes = Names(), Names()
         self._rows = Gatherer(9, (np.uint32, np.int64, np.uint8, np.int64, np.int64, np.int64))
 
+    @property
+    def count(self) -> int:
+        """How many executions are gathered."""
+        return self._rows.rows_count
+
     def add(self, frame: JournalFrame, event: ExecutionsApplied) -> None:
         """Take the executions of one event."""
         scalars = (

@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 
+from cluster.journal_tables.corrections import Correction, corrections_of
 from cluster.journal_tables.dispositions import DispositionsGatherer
 from cluster.journal_tables.executions import ExecutionsGatherer
 from cluster.journal_tables.gather import Ints
@@ -23,6 +24,7 @@ from engine.events import (
     SubscriptionsEnded,
     SubscriptionsEnding,
     SubscriptionsOpened,
+    TradesCorrected,
 )
 from engine.follower import FollowerShard
 from engine.frame import Cursor, Source
@@ -63,6 +65,7 @@ class FollowerTables:
         self.orders = OrdersGatherer(shard)
         self.cancels = CancelsGatherer(shard)
         self.executions = ExecutionsGatherer(shard)
+        self.corrections: list[Correction] = []
         self.cursors: dict[tuple[Source, int], Cursor] = {}
         self.state = FollowerShard(shard)
         self._replays = replays
@@ -92,6 +95,8 @@ class FollowerTables:
                 self.orders.add_placed(frame, event)
             case CancelsRequested():
                 self.cancels.add(frame, event)
+            case TradesCorrected():
+                self.corrections += corrections_of(self.shard, frame, event, self.executions.count)
             case FollowUpsQueued():
                 self.follow_ups_count += len(event.subscriptions)
             case _:

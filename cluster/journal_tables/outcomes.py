@@ -4,11 +4,14 @@ An order id's cause, leg and attempt stand once in a section; numbered densely a
 64-bit key an order.
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from cluster.journal_tables.corrected_outcomes import OrderStory, status_of, stories
+from cluster.journal_tables.corrections import Correction
 from cluster.journal_tables.exact import notionals
 from cluster.journal_tables.executions import Executions
 from cluster.journal_tables.gather import Ints, U32s, U64s
@@ -120,7 +123,7 @@ class Outcomes(NamedTuple):
 
     `filled` and `leaves` in 1e-8; `leaves` is 0 once an order has ended. `cash` is what the fills moved in the subscription, without
     fees: buys rounded up and negative, sells rounded down. `average_prices` in micros, rounded down, 0 without a fill. `status` are FIX
-    OrdStatus.
+    OrdStatus. Trades cancelled or corrected count as they are now.
     """
 
     order_rows: Ints
@@ -133,10 +136,42 @@ class Outcomes(NamedTuple):
     executions_counts: Ints
 
 
+def rows_of_corrections(index: OrderIndex, corrections: Sequence[Correction]) -> list[int]:
+    """Find the orders of corrections. Returns: rows, -1 where there is no such order."""
+    highs = np.array([each.high for each in corrections], np.uint64)
+    rows: list[int] = index.find(highs, np.array([each.low for each in corrections], np.uint64)).tolist()
+    return rows
+
+
 def order_outcomes(
-    orders: Orders, index: OrderIndex, executions: Executions, cancels: Cancels | None = None
+    orders: Orders,
+    index: OrderIndex,
+    executions: Executions,
+    cancels: Cancels | None = None,
+    corrections: Sequence[Correction] = (),
 ) -> Outcomes:
     """Say what became of every order. Raises: OverflowError when an amount does not fit 64 bits."""
+    outcomes = _of_executions(orders, index, executions, cancels)
+    if corrections:
+        rows = rows_of_corrections(index, corrections)
+        pairs = [(row, each) for row, each in zip(rows, corrections, strict=True) if row >= 0]
+        for row, story in stories(outcomes.order_rows, orders.quantities, executions, pairs).items():
+            _correct(outcomes, orders, row, story)
+    return outcomes
+
+
+def _correct(outcomes: Outcomes, orders: Orders, row: int, story: OrderStory) -> None:
+    is_cancelling = outcomes.status[row] == OrdStatus.PENDING_CANCEL
+    outcomes.status[row] = status_of(story, int(orders.quantities[row]), is_cancelling=bool(is_cancelling))
+    outcomes.filled[row], outcomes.leaves[row] = story.filled, story.leaves
+    outcomes.cash[row] = story.cash(int(orders.sides[orders.sections[row]]))
+    outcomes.fees[row], outcomes.average_prices[row] = story.fees, story.average_price
+    outcomes.executions_counts[row] = len(story.trades)
+
+
+def _of_executions(
+    orders: Orders, index: OrderIndex, executions: Executions, cancels: Cancels | None
+) -> Outcomes:
     e, count = executions, orders.rows_count
     rows = index.find_sections(e.cause_highs, e.tails, e.sections, e.subscriptions)
     is_trade = (e.exec_types == ExecType.TRADE) & (rows >= 0)

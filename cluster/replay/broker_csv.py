@@ -1,7 +1,7 @@
 """broker.csv, and how fast the broker got its orders: the paper broker's own ledger, past everything that the cluster says of itself.
 
 Order of rows: by follower shard, then as the broker numbered the shard's executions. Only trades are executions; an order that ended
-without one is told by orders.csv.
+without one is told by orders.csv. Trades count net: one cancelled or corrected is left out, a correction is a trade under its own id.
 """
 
 from pathlib import Path
@@ -12,6 +12,7 @@ import numpy as np
 from cluster.journal_tables.outcomes import CauseIndex
 from cluster.replay.outcome import Outcome
 from cluster.replay.texts import Ints, U64s, csv_fields, order_id_texts, scaled_texts
+from engine.blocks import CorrectionsReported
 from engine.order_state import ExecType
 from gateways.paper_broker.ledger_reader import Executions, LedgerReader, Orders
 
@@ -53,6 +54,7 @@ def write_broker(path: Path, outcome: Outcome) -> BrokerTotals:
     with path.open("w", encoding="utf-8", newline="") as target:
         target.write(BROKER_HEADER + "\n")
         for executions in reader.executions(rows_min=1 << 62):
+            executions = net_of(executions, list(reader.corrections()))
             chosen = np.flatnonzero(executions.exec_types == ExecType.TRADE)
             order = np.lexsort((executions.numbers[chosen], executions.follower_shards[chosen]))
             trades = len(chosen)
@@ -62,6 +64,39 @@ def write_broker(path: Path, outcome: Outcome) -> BrokerTotals:
     return BrokerTotals(
         sum(len(batch.subscriptions) for batch in batches), trades, _latencies(outcome, batches)
     )
+
+
+def net_of(executions: Executions, corrections: list[CorrectionsReported]) -> Executions:
+    """Leave out the executions that were cancelled or corrected, and put corrections in as trades with ids of their own."""
+    if not corrections:
+        return executions
+    prefixes = list(executions.prefixes)
+    added: list[tuple[int, ...]] = []
+    replaced: set[tuple[str, int]] = set()
+    for section in corrections:
+        prefix = prefixes.index(section.prefix)
+        columns = zip(
+            section.subscriptions.tolist(), section.numbers.tolist(), section.reference_numbers.tolist(),
+            section.exec_types.tolist(), section.quantities.tolist(), section.prices.tolist(), section.fees.tolist(), strict=True,
+        )  # fmt: skip
+        for subscription, number, reference, exec_type, quantity, price, fee in columns:
+            replaced.add((section.reference_prefix, reference))
+            if exec_type == ExecType.TRADE_CORRECT:
+                added.append(
+                    (
+                        section.follower_shard, section.cause_kind, section.creator_shard, section.cause_number, section.leg,
+                        section.attempt, subscription, number, ExecType.TRADE, quantity, price, fee, section.transact_time, prefix,
+                    )
+                )  # fmt: skip
+    rows = np.array(added, np.int64).reshape(-1, len(Executions._fields) - 1).T
+    joined = [
+        np.concatenate((getattr(executions, name), column))
+        for name, column in zip(Executions._fields[:-1], rows, strict=True)
+    ]
+    whole = Executions._make((*joined, prefixes))
+    names = zip(whole.prefix_of.tolist(), whole.numbers.tolist(), strict=True)
+    counts = [(prefixes[prefix], number) not in replaced for prefix, number in names]
+    return _chosen(whole, np.flatnonzero(counts))
 
 
 def _highs(table: Orders | Executions) -> U64s:

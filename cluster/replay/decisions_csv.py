@@ -61,7 +61,9 @@ def _order_sections(
     orders = tables.orders.table()
     if not len(orders.subscriptions):
         return
-    became = order_outcomes(orders, OrderIndex(orders), tables.executions.table(), tables.cancels.table())
+    became = order_outcomes(
+        orders, OrderIndex(orders), tables.executions.table(), tables.cancels.table(), tables.corrections
+    )
     accounts = tables.subscriptions["account"]
     for section, first, last in _slices(orders.sections):
         high = int(orders.cause_highs[section])

@@ -14,6 +14,7 @@ from engine.blocks import (
     AccountsRegistered,
     BlockAnswered,
     CancelsSubmitted,
+    CorrectionsReported,
     ExecutionsReported,
     GatewayEpoch,
     OrdersKnown,
@@ -25,9 +26,17 @@ from engine.blocks import (
 )
 from engine.masks import is_rising
 from engine.order_state import ExecType
+from engine.refusals import Refused
 from engine.sections import SectionError, decode_section
 from gateways.paper_broker.accounts import AccountNumbers, AccountNumbersOfBlock
 from gateways.paper_broker.check import check_cancels, check_epoch, check_orders, check_size
+from gateways.paper_broker.corrections import (
+    CorrectionAsked,
+    TradedOrder,
+    corrected_by,
+    correction_section,
+    reopened_order,
+)
 from gateways.paper_broker.fill_rules import fees_micros, fill_price, rejected_by_count, rejected_by_ratio
 from gateways.paper_broker.ledger import Frame, Ledger, record_at
 from gateways.paper_broker.look_up import check_look_up, check_round, look_up, round_of
@@ -37,10 +46,12 @@ from gateways.paper_broker.records import (
     RECORD_HEAD,
     AccountsFiled,
     CancelsTaken,
+    CorrectionTaken,
     EpochSeen,
     FrameDraft,
     LedgerError,
     LedgerOpened,
+    OrdersReopened,
     OrdersTaken,
     PublishConfirmed,
     RoundSeen,
@@ -130,6 +141,40 @@ class PaperBrokerCore:
         if number > self._round:
             self._round = number
             self._draft.add(RoundSeen(number))
+
+    def correct(self, asked: CorrectionAsked, order: TradedOrder | None, now_ns: int) -> str | Refused:
+        """Cancel or correct a trade of an order found in the ledger. Returns: the execution's id, for after the next commit."""
+        if order is None:
+            return Refused(
+                "unknown_execution",
+                f"exec_ref_id: expected an execution of this broker, found {asked.exec_ref_id}",
+            )
+        trade = corrected_by(asked, order)
+        if isinstance(trade, Refused):
+            return trade
+        taken, shard = order.taken, order.taken.follower_shard
+        more = max(trade.quantity - asked.quantity, 0) if asked.is_reopened else 0
+        remaining = self._open.remaining_of(key_of(taken), order.subscription)
+        if remaining and asked.quantity > trade.quantity:
+            return Refused(
+                "overfill", "last_qty: expected no more than the trade's while its order is open, found more"
+            )
+        leaves = remaining + more
+        time_ns = self._clock_ns(taken, now_ns)
+        values = (asked.exec_type, asked.exec_ref_id, asked.quantity, asked.price, asked.fee)
+        self._draft.add(CorrectionTaken(*values, int(asked.is_reopened), now_ns))
+        number, prefix = self._reports.next_number(shard), self._reports.prefix_of(shard)
+        self._reports.add_correction(correction_section(asked, order, number, prefix, leaves, time_ns))
+        if more:
+            reopened = reopened_order(taken, order.row, more, now_ns)
+            self._draft.add(reopened)
+            self._reopen(reopened, is_live=True)
+        return f"{prefix}{number}"
+
+    def _reopen(self, reopened: OrdersReopened, *, is_live: bool) -> None:
+        batch = OpenBatch(reopened, 1, self._due_ns(reopened, reopened.taken_time))
+        if self._open.reopen(batch) and is_live:
+            self._open.schedule(batch)
 
     def advance(self, now_ns: int) -> None:
         """Execute every open order that is due by wall time."""
@@ -364,6 +409,8 @@ class PaperBrokerCore:
                 self._round = record.number
             case AccountsFiled():
                 self._accounts.add(record.follower_shard, record.first, record.ids)
+            case OrdersReopened():
+                self._reopen(record, is_live=False)
             case OrdersTaken():
                 self._file(record, offset)
                 self._open.keep(
@@ -380,8 +427,10 @@ class PaperBrokerCore:
                     self._recovered[shard] = kept
 
     def _replay_message(self, offset: int, body: memoryview) -> None:
-        sections: list[ExecutionsReported] = decode_block(body)
+        sections: list[ExecutionsReported | CorrectionsReported] = decode_block(body)
         for section in sections:
+            if isinstance(section, CorrectionsReported):
+                continue
             key = _key(section)
             self._open.apply_report(key, section.subscriptions, section.exec_types, section.quantities)
         shard = sections[0].follower_shard

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from engine.blocks import ExecutionsReported, decode_block
+from engine.blocks import CorrectionsReported, ExecutionsReported, decode_block
 from engine.sections import Column, SectionError, decode_section
 from gateways.paper_broker.ledger import FILE_NAME, check_torn, walk_frames
 from gateways.paper_broker.records import (
@@ -101,8 +101,16 @@ class LedgerReader:
 
     def executions(self, rows_min: int = 1 << 20) -> Iterator[Executions]:
         """Yield the executions in batches of at least `rows_min` rows but for the last, in the order they were made."""
-        for group in _grouped(self._sections(frozenset({MESSAGE_TAG})), rows_min):
+        sections = self._sections(frozenset({MESSAGE_TAG}))
+        reported = (section for section in sections if isinstance(section, ExecutionsReported))
+        for group in _grouped(reported, rows_min):
             yield _executions(group)
+
+    def corrections(self) -> Iterator[CorrectionsReported]:
+        """Yield the trade cancels and corrections, in the order they were made."""
+        for section in self._sections(frozenset({MESSAGE_TAG})):
+            if isinstance(section, CorrectionsReported):
+                yield section
 
     def confirmed(self) -> dict[int, int]:
         """Say up to which number of each follower shard's executions JetStream is known to hold them."""

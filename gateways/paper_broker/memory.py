@@ -3,7 +3,9 @@
 from typing import Protocol
 
 from actors.errors import OutcomeUnknownError
+from engine.refusals import Refused
 from gateways.paper_broker.core import PaperBrokerCore
+from gateways.paper_broker.corrections import CorrectionAsked, find_traded
 from gateways.paper_broker.ledger import MemoryLedger
 from gateways.paper_broker.look_up import LostAnswers
 from gateways.paper_broker.settings import FillSettings
@@ -47,6 +49,12 @@ class MemoryPaperBroker:
         self._commit()
         if self._lost.loses_next():
             raise OutcomeUnknownError(f"broker {self._settings.name}: the answer is lost, as configured")
+        return answer
+
+    def correct(self, asked: CorrectionAsked) -> str | Refused:
+        """Cancel or correct a trade. Returns: the execution's id, or why not."""
+        answer = self._core.correct(asked, find_traded(self.ledger, asked.exec_ref_id), self._clock.now_ns())
+        self._commit()
         return answer
 
     def advance(self) -> None:

@@ -91,6 +91,28 @@ class OpenOrders:
         self._count += 1
         heapq.heappush(self._due, (batch.due_ns, self._count, batch))
 
+    def remaining_of(self, key: int, subscription: int) -> int:
+        """Say how much of an order is open."""
+        found = [
+            int(batch.remaining[batch.taken.subscriptions == subscription].sum())
+            for batch in self.of_key(key)
+        ]
+        return sum(found)
+
+    def reopen(self, batch: OpenBatch) -> bool:
+        """Let orders that were taken before work more: where they stand while they are open, else as a batch of their own, which is kept.
+
+        Returns: whether the batch is kept, and must be scheduled.
+        """
+        (subscription,) = batch.taken.subscriptions.tolist()
+        for other in self.of_key(batch.key):
+            row = np.flatnonzero((other.taken.subscriptions == subscription) & (other.remaining > 0))
+            if len(row):
+                other.remaining[row] += batch.remaining
+                return False
+        self.keep(batch)
+        return True
+
     def of_key(self, key: int) -> list[OpenBatch]:
         """Find the open batches of a cause, leg and attempt."""
         return list(self._batches.get(key, ()))

@@ -106,6 +106,27 @@ class PublishConfirmed:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class CorrectionTaken:
+    """An operator asked for a trade cancel or correct; the execution that reports it stands in the same frame."""
+
+    TAG: ClassVar[int] = 207
+    exec_type: int
+    exec_ref_id: str
+    quantity: int
+    price: int
+    fee: int
+    is_reopened: int
+    taken_time: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class OrdersReopened(OrdersTaken):
+    """Orders taken before that work again; `quantities` are what they work more than they did."""
+
+    TAG: ClassVar[int] = 208
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class RoundSeen:
     """A look-up began a new round of the highest epoch; blocks of lower ones are refused from here on (P9)."""
 
@@ -114,7 +135,15 @@ class RoundSeen:
 
 
 RECORD_TYPES = tags(
-    LedgerOpened, EpochSeen, AccountsFiled, OrdersTaken, CancelsTaken, PublishConfirmed, RoundSeen
+    LedgerOpened,
+    EpochSeen,
+    AccountsFiled,
+    OrdersTaken,
+    CancelsTaken,
+    PublishConfirmed,
+    CorrectionTaken,
+    OrdersReopened,
+    RoundSeen,
 )
 
 

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.blocks import ExecutionsReported, encode_block
+from engine.blocks import CorrectionsReported, ExecutionsReported, encode_block
 from engine.masks import least, most
 from engine.order_state import ExecType
 from engine.sections import Column
@@ -19,6 +19,9 @@ from gateways.paper_broker.records import MESSAGE_TAG, RECORD_HEAD, FrameDraft, 
 MESSAGE_BYTES_MAX = (1 << 20) - 4096
 """Largest message: 1 MiB with room for subject and headers."""
 _SECTION_BYTES = 512
+
+
+Report = ExecutionsReported | CorrectionsReported
 
 
 class Message(NamedTuple):
@@ -59,7 +62,7 @@ class Reports:
         self._prefix = prefix
         self.last_numbers: dict[int, int] = {}
         self.waiting_count = 0
-        self._sections: dict[int, list[tuple[int, ExecutionsReported]]] = {}
+        self._sections: dict[int, list[tuple[int, Report]]] = {}
 
     def add(self, orders: OrdersTaken, outcome: Outcome) -> None:
         """Number an outcome's executions; nothing when it has no rows."""
@@ -77,6 +80,21 @@ class Reports:
             rows = slice(start, min(start + step, count))
             section = self._section(orders, outcome, rows, first + start)
             waiting.append((_SECTION_BYTES + row_bytes * len(section.numbers), section))
+
+    def prefix_of(self, shard: int) -> str:
+        """Name the prefix of a follower shard's execution ids."""
+        return f"{self._prefix}{shard}-"
+
+    def next_number(self, shard: int) -> int:
+        """Number an execution that is added next."""
+        return self.last_numbers.get(shard, 0) + 1
+
+    def add_correction(self, section: CorrectionsReported) -> None:
+        """Add a correction that carries the next number."""
+        shard = section.follower_shard
+        self.last_numbers[shard] = int(section.numbers[-1])
+        self.waiting_count += len(section.numbers)
+        self._sections.setdefault(shard, []).append((2 * _SECTION_BYTES, section))
 
     def write_into(self, draft: FrameDraft) -> list[Message]:
         """Pack what was added into messages and the messages into a frame."""
@@ -96,7 +114,7 @@ class Reports:
         count = len(subscriptions)
         return ExecutionsReported(
             follower_shard=orders.follower_shard,
-            prefix=f"{self._prefix}{orders.follower_shard}-",
+            prefix=self.prefix_of(orders.follower_shard),
             cause_kind=orders.cause_kind,
             creator_shard=orders.creator_shard,
             cause_number=orders.cause_number,
@@ -131,8 +149,8 @@ def _width(column: Column) -> int:
     return 1 if span < 1 << 8 else 2 if span < 1 << 16 else 4 if span < 1 << 32 else 8
 
 
-def _packed(waiting: list[tuple[int, ExecutionsReported]]) -> Iterator[list[ExecutionsReported]]:
-    packed: list[ExecutionsReported] = []
+def _packed(waiting: list[tuple[int, Report]]) -> Iterator[list[Report]]:
+    packed: list[Report] = []
     size = 0
     for section_bytes, section in waiting:
         if packed and size + section_bytes > MESSAGE_BYTES_MAX:

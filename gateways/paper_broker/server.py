@@ -13,25 +13,77 @@ from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from secrets import token_hex
+from typing import NamedTuple
 
 from actors.errors import OperatingError, TransientError
+from engine.refusals import Refused
 from gateways.nats_connection import NatsConnection, NatsOptions, connect_nats
 from gateways.nats_streams import NatsStreams
 from gateways.paper_broker.core import PaperBrokerCore
-from gateways.paper_broker.ledger import FileLedger, Ledger
+from gateways.paper_broker.corrections import (
+    CorrectionAsked,
+    TradedOrder,
+    decode_correction,
+    find_traded,
+)
+from gateways.paper_broker.ledger import FileLedger, Ledger, Readable
 from gateways.paper_broker.look_up import LostAnswers
 from gateways.paper_broker.publisher import Publish, Publisher
 from gateways.paper_broker.settings import FillSettings, PaperBrokerConfig
+from gateways.wire_commands import encode_ok, encode_refused
+from gateways.wire_fields import WireError
 
 _QUEUE_BYTES_MAX = 64 << 20
 _QUEUE_BLOCKS_MAX = 16_384
 _TURN_BYTES_MAX = 16 << 20
+_CORRECTIONS_MAX = 1_000
 _CONFIRM_EVERY_S = 0.25
 _STOP_PUBLISH_S_MAX = 1.0
 _NS_PER_S = 1_000_000_000
 _log = logging.getLogger(__name__)
 
 Answer = Callable[[bytes], Awaitable[None]]
+
+
+class Correcting(NamedTuple):
+    """A correction asked for, the order it is of, and where its outcome is awaited."""
+
+    asked: CorrectionAsked
+    order: TradedOrder | None
+    answered: asyncio.Future[str | Refused]
+
+
+class CorrectionDesk:
+    """Answers requests for corrections one at a time: each looks its trade up in the ledger, away from the turns."""
+
+    def __init__(self, ledger: Readable, turns: "Turns") -> None:
+        self._ledger = ledger
+        self._turns = turns
+        self._requests: asyncio.Queue[tuple[bytes, Answer]] = asyncio.Queue(_CORRECTIONS_MAX)
+
+    def offer(self, data: bytes, answer: Answer) -> bool:
+        """Queue a request. Returns: False when the queue is full."""
+        if self._requests.full():
+            return False
+        self._requests.put_nowait((data, answer))
+        return True
+
+    async def run(self) -> None:
+        """Answer for ever."""
+        while True:
+            data, answer = await self._requests.get()
+            await answer(await self._answered(data))
+
+    async def _answered(self, data: bytes) -> bytes:
+        try:
+            asked = decode_correction(data)
+        except WireError as error:
+            return encode_refused(error.reason, str(error))
+        order = await asyncio.to_thread(find_traded, self._ledger, asked.exec_ref_id)
+        outcome = await self._turns.correct(asked, order)
+        if isinstance(outcome, Refused):
+            return encode_refused(*outcome)
+        return encode_ok(exec_id=outcome)
 
 
 class Turns:
@@ -46,6 +98,7 @@ class Turns:
         self._lost = LostAnswers(settings)
         self._waiting: deque[tuple[bytes, Answer]] = deque()
         self._waiting_bytes = 0
+        self._corrections: deque[Correcting] = deque()
         self._stopping = False
         self._wake = asyncio.Event()
         self.publisher = Publisher(
@@ -67,6 +120,13 @@ class Turns:
         self._wake.set()
         return True
 
+    async def correct(self, asked: CorrectionAsked, order: TradedOrder | None) -> str | Refused:
+        """Let the next turn cancel or correct a trade. Returns: once it is in the ledger, as `PaperBrokerCore.correct`."""
+        correcting = Correcting(asked, order, asyncio.get_running_loop().create_future())
+        self._corrections.append(correcting)
+        self._wake.set()
+        return await correcting.answered
+
     def stop(self) -> None:
         """End `run` after what is queued was answered."""
         self._stopping = True
@@ -86,6 +146,7 @@ class Turns:
     async def turn(self, disk: ThreadPoolExecutor) -> None:
         """Take what waits, write it, answer it."""
         answers = self._take_waiting()
+        corrected = self._take_corrections()
         self._core.advance(time.time_ns())
         cut = self._core.cut()
         if cut.frame:
@@ -97,6 +158,16 @@ class Turns:
         for answer, reply in answers:
             if not self._lost.loses_next():
                 await answer(reply)
+        for correcting, outcome in corrected:
+            if not correcting.answered.done():
+                correcting.answered.set_result(outcome)
+
+    def _take_corrections(self) -> list[tuple["Correcting", str | Refused]]:
+        taken = [
+            (each, self._core.correct(each.asked, each.order, time.time_ns())) for each in self._corrections
+        ]
+        self._corrections.clear()
+        return taken
 
     def _take_waiting(self) -> list[tuple[Answer, bytes]]:
         answers: list[tuple[Answer, bytes]] = []
@@ -115,7 +186,7 @@ class Turns:
 
     async def _wait(self) -> None:
         """Wait for a block, an order that is due, a stop, or the time to write confirmations down."""
-        if not self._waiting and not self._stopping:
+        if not self._waiting and not self._corrections and not self._stopping:
             self._wake.clear()
             due_ns = self._core.next_due_ns()
             pause_s = _CONFIRM_EVERY_S
@@ -178,23 +249,30 @@ async def _serve_connected(
 ) -> None:
     turns = Turns(core, ledger, NatsStreams(connection), config)
 
+    desk = CorrectionDesk(ledger, turns)
+
     def receive(subject: str, reply: str, data: bytes, headers: dict[str, str] | None) -> None:
         async def answer(payload: bytes) -> None:
             try:
                 await connection.publish(reply, payload)
             except OperatingError as error:
-                _log.info("answer lost, the gateway will ask again: %s", error)
+                _log.info("answer lost, it will be asked for again: %s", error)
 
-        if reply and not turns.offer(data, answer):
-            _log.warning("queue full, a block of %d bytes gets no answer", len(data))
+        offer = desk.offer if subject.endswith(".corrections") else turns.offer
+        if reply and not offer(data, answer):
+            _log.warning("queue full, a message of %d bytes gets no answer", len(data))
 
     async with asyncio.TaskGroup() as tasks:
         publishing = tasks.create_task(turns.publisher.run())
         running = tasks.create_task(turns.run())
+        correcting = tasks.create_task(desk.run())
+        corrections = await connection.subscribe(f"broker.{config.name}.corrections", receive)
         orders = await connection.subscribe(f"broker.{config.name}.orders", receive)
         _log.info("paper broker %s takes orders on broker.%s.orders", config.name, config.name)
         await stop.wait()
         await orders.close()
+        await corrections.close()
+        correcting.cancel()
         turns.stop()
         await running
         publishing.cancel()

@@ -6,8 +6,8 @@ import pytest
 
 from actors.command_inbox import CommandInbox, PendingCommands
 from engine.commands import AccountCommand, Answer, Follow, Followed, OpenAccount, Unfollow, Unfollowed
-from engine.creator import Refused
 from engine.frame import ShardKey, ShardKind, decode_head
+from engine.refusals import Refused
 from tests.adversarial.stage import SETTINGS, Stage, command, turns
 
 CREATOR = ShardKey(ShardKind.CREATOR, 0)

@@ -8,7 +8,7 @@ import msgspec
 
 from actors.host import Connected, Host, HostSpec
 from actors.logging import set_up_logging
-from engine.blocks import ExecutionsReported
+from engine.blocks import CorrectionsReported, ExecutionsReported
 from engine.creator import FillInput
 from gateways.connections import ConnectionOptions, connect
 from gateways.json_wire import JsonWire
@@ -28,7 +28,7 @@ class MortalWire(JsonWire):
         _die_of(data)
         return super().fills(subject, data, sequence)
 
-    def reports(self, subject: str, data: bytes) -> list[ExecutionsReported]:
+    def reports(self, subject: str, data: bytes) -> list[ExecutionsReported | CorrectionsReported]:
         _die_of(data)
         return super().reports(subject, data)
 

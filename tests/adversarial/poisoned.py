@@ -18,7 +18,7 @@ from actors.host import Connected, Host, HostSpec
 from actors.settings import ShardSettings
 from actors.shard import Ports
 from cluster.audit import AuditReport, audit
-from engine.blocks import ExecutionsReported
+from engine.blocks import CorrectionsReported, ExecutionsReported
 from engine.commands import CreatorCommand
 from engine.creator import FillInput, InstrumentTerms, MarkInput
 from engine.events import InputParked
@@ -69,7 +69,7 @@ class DeadlyWire(JsonWire):
         self._see(data, b"POISON-MARK", "creator")
         return super().marks(subject, data)
 
-    def reports(self, subject: str, data: bytes) -> list[ExecutionsReported]:
+    def reports(self, subject: str, data: bytes) -> list[ExecutionsReported | CorrectionsReported]:
         self._see(data, b"poison-execution", "follower")
         if self._deadly.reports_are_poison and subject.startswith("executions.paper."):
             self._deadly.strike("follower")

@@ -13,6 +13,7 @@ from actors.host import Connected, Host, HostSpec
 from actors.settings import ShardSettings
 from actors.shard import Ports
 from cluster.journal_tables.store import JournalStore
+from engine.blocks import decode_block
 from engine.frame import ShardKey, ShardKind
 from engine.units import format_time
 from gateways.json_wire import JsonWire
@@ -74,8 +75,8 @@ class MemoryCluster:
         """Subscribe an account."""
         await self.command(f"commands.account.{account}", "follow", creator_id=creator, cash=cash, **fields)
 
-    async def fill(self, creator: str, symbol: str, side: str, quantity: str, price: str) -> None:
-        """Publish a fill, and wait until nothing is under way."""
+    async def fill(self, creator: str, symbol: str, side: str, quantity: str, price: str) -> str:
+        """Publish a fill, and wait until nothing is under way. Returns: its id."""
         number = next(self._ids)
         body = {
             "exec_id": f"fill-{number}", "creator_id": creator, "symbol": symbol, "side": side, "last_qty": quantity,
@@ -84,6 +85,27 @@ class MemoryCluster:
         subject = f"fills.paper.{creator}"
         await self._streams.publish(subject, msgspec.json.encode(body), message_id=f"fill-{number}")
         await self.drained()
+        return f"fill-{number}"
+
+    async def correct_fill(
+        self, exec_ref_id: str, creator: str, symbol: str, side: str, *, exec_type: str, **fields: str
+    ) -> None:
+        """Publish a trade cancel or correct of a fill, and wait until nothing is under way."""
+        name = f"correction-{next(self._ids)}"
+        body = {
+            "exec_id": name, "symbol": symbol, "side": side, "transact_time": format_time(self.clock.time_ns),
+            "exec_type": exec_type, "exec_ref_id": exec_ref_id, **fields,
+        }  # fmt: skip
+        await self._streams.publish(f"fills.paper.{creator}", msgspec.json.encode(body), message_id=name)
+        await self.drained()
+
+    def traded(self) -> list[str]:
+        """Name the executions that the broker has reported, in order."""
+        found = []
+        for message in self.server.stream("EXECUTIONS").messages:
+            for section in decode_block(message.data):
+                found += [f"{section.prefix}{number}" for number in section.numbers.tolist()]
+        return found
 
     async def mark(self, symbol: str, price: str) -> None:
         """Publish a mark, which no follower shard has anything to do about, and wait until nothing is under way."""

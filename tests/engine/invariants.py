@@ -9,12 +9,15 @@ from engine.follower import FollowerShard
 Ints = NDArray[np.int64]
 
 
-def demand_invariants(shard: FollowerShard) -> None:
-    """Demand of every subscription that its columns and its open orders say the same, and that nothing is stuck."""
+def demand_invariants(shard: FollowerShard, *, has_corrections: bool = False) -> None:
+    """Demand of every subscription that its columns and its open orders say the same, and that nothing is stuck.
+
+    What was bought may be taken back after it was sold: with corrections, sells may exceed what is held.
+    """
     for book in shard.books:
         reserved, proceeds = np.zeros(book.count, np.int64), np.zeros(book.count, np.int64)
         for slot in book.slots:
-            reserved += _demand_of_orders(shard, book, slot)
+            reserved += _demand_of_orders(shard, book, slot, has_corrections=has_corrections)
             proceeds += np.maximum(-slot.cost[: book.count], 0)
             _demand_of_follow_ups(shard, book, slot)
             position, cost = slot.position[: book.count], slot.cost[: book.count]
@@ -25,7 +28,7 @@ def demand_invariants(shard: FollowerShard) -> None:
         assert table["short_proceeds"].tolist() == proceeds.tolist()
 
 
-def _demand_of_orders(shard: FollowerShard, book: Book, slot: Slot) -> Ints:
+def _demand_of_orders(shard: FollowerShard, book: Book, slot: Slot, *, has_corrections: bool) -> Ints:
     """Returns: what the slot's open entries reserve, by row."""
     count = book.count
     open_, reserved = np.zeros(count, np.int64), np.zeros(count, np.int64)
@@ -43,7 +46,8 @@ def _demand_of_orders(shard: FollowerShard, book: Book, slot: Slot) -> Ints:
     assert not (sides[1] & sides[-1]).any(), "never open orders on both sides"
     # An account that may short can have an exit and an entry beyond it open, which the broker may fill in either order.
     least = slot.position[:count] + np.where(sides[-1], open_, 0)
-    assert (least[book.subscriptions["allow_short"] == 0] >= 0).all(), "sells never exceed what is held"
+    is_long_only = book.subscriptions["allow_short"] == 0
+    assert has_corrections or (least[is_long_only] >= 0).all(), "sells never exceed what is held"
     return reserved
 
 

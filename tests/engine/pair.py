@@ -9,15 +9,18 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from engine.blocks import ExecutionsReported
+from engine.blocks import CorrectionsReported, ExecutionsReported
 from engine.book import Mode
 from engine.commands import AccountCommand, Follow, Unfollow
-from engine.creator import Refused
+from engine.order_history import exec_id_of
 from engine.order_state import ExecType
+from engine.refusals import Refused
 from engine.tables import state_hash
 from tests.engine.invariants import demand_invariants
 from tests.engine.world import EngineWorld
+from tests.reference.corrections import Fill, correct, correct_fill, difference
 from tests.reference.values import CANCELED, COMMAND, EXPIRED, REJECTED, TRADE, Decision, Order, Position
+from tests.reference.values import OrderKey as ReferenceKey
 from tests.reference.world import ReferenceWorld
 
 SECOND = 10**9
@@ -84,6 +87,14 @@ def _decided(decisions: list[Decision]) -> list[Decision]:
     return sorted(decisions, key=lambda decision: (decision.leg, decision.account))
 
 
+class _Traded(NamedTuple):
+    """A trade, a trade cancel or correct that a story may refer to: the report, and what the reference calls its order."""
+
+    report: ExecutionsReported
+    exec_id: str
+    key: ReferenceKey
+
+
 class Pair:
     """The engine and the reference in one story."""
 
@@ -93,6 +104,9 @@ class Pair:
         self.engine = EngineWorld(fee_rate=setting.fee_rate, part_rows=self._part_rows)
         self.reference = ReferenceWorld(fee_rate=setting.fee_rate)
         self._reports: list[ExecutionsReported] = []
+        self._traded: list[_Traded] = []
+        self._corrections: list[CorrectionsReported] = []
+        self._fills: dict[tuple[str, str], Fill] = {}
         self._followed: list[tuple[str, str]] = []
         self._prices: dict[str, int] = {}
         for number, (lot, min_notional) in enumerate(setting.instruments):
@@ -148,11 +162,43 @@ class Pair:
             "fill", creator, symbol, side, quantity, price, age=age, order_quantity=order_quantity
         )
         assert _decided(decided) == _decided(expected)
+        self._fills[creator, self.engine.last_fill] = Fill(symbol, side, quantity, price)
+        self._check_complete(creator, decided)
+
+    def _check_complete(self, creator: str, decided: list[Decision]) -> None:
         active = [
             pair for pair in set(self._followed) if pair[1] == creator and self._status(pair) in _GOES_ON
         ]
         legs = {decision.leg for decision in decided}
         assert len(decided) == len(active) * max(len(legs), 1 if active else 0), "P2: one disposition each"
+
+    def _correct_fill(self, step: Step) -> None:
+        """Cancel or correct some fill of a creator, a cancel, a correction, or one that never was."""
+        if not self._fills:
+            return
+        names = list(self._fills)
+        creator, reference = names[len(names) - 1 - step.a % min(len(names), (2, 5, 1000)[step.b % 3])]
+        fill, is_cancel = self._fills[creator, reference], step.b % 2 == 0
+        quantity = (fill.quantity, fill.quantity * 2 + 1, fill.quantity // 3 + 1, 1)[step.c % 4]
+        price = self._price(fill.symbol, step.c // 4)
+        if is_cancel:
+            quantity, price = 0, 0
+        side, moved = difference(fill, quantity)
+        if self.engine.would_refuse(creator, fill.symbol, side, max(moved, 1), self._prices[fill.symbol]):
+            return
+        reference = "never" if step.a % 19 == 0 else reference
+        found, decided = self.engine.correct_fill(
+            creator, fill.symbol, fill.side, reference, quantity=quantity, price=price, is_cancel=is_cancel
+        )
+        if found == "out_of_range":
+            return
+        expected, decisions = correct_fill(
+            self.reference.book, self._fills, creator, reference, exec_id=self.engine.last_fill, quantity=quantity, price=price,
+            is_cancel=is_cancel,
+        )  # fmt: skip
+        assert found == expected and _decided(decided) == _decided(decisions)
+        if not found and moved:
+            self._check_complete(creator, decided)
 
     def _price(self, symbol: str, choice: int) -> int:
         old = self._prices.get(symbol, self._setting.price)
@@ -206,10 +252,21 @@ class Pair:
         if not is_numbered:
             report = replace(report, prefix=f"{report.prefix}{report.numbers[0]}", numbers=np.array([-1]))
         assert not self.engine.report(report)
+        self._mirror(report, picked[1].key)
+
+    def _mirror(self, report: ExecutionsReported, key: ReferenceKey) -> None:
+        """Let the reference have what the engine was reported."""
+        quantity, price, fee = int(report.quantities[0]), int(report.prices[0]), int(report.fees[0])
+        exec_type, name = (
+            ExecType(int(report.exec_types[0])),
+            exec_id_of(report.prefix, int(report.numbers[0])),
+        )
         self.reference.book.execution(
-            picked[1].key, _WORDS[exec_type], quantity=quantity, price=price, fee=fee
+            key, _WORDS[exec_type], quantity=quantity, price=price, fee=fee, exec_id=name
         )
         self._reports.append(report)
+        if exec_type is ExecType.TRADE:
+            self._traded.append(_Traded(report, name, key))
 
     def _trade_many(self, step: Step) -> None:
         """Report on all orders of one cause, leg and attempt in one message, each twice: some now, then the rest."""
@@ -231,11 +288,7 @@ class Pair:
         self.engine.report_all([report for _, report in reports])
         theirs = {(_comparable(order).key, order.symbol): order.key for order in self.reference.open_orders()}
         for order, report in reports:
-            kind = _WORDS[ExecType(int(report.exec_types[0]))]
-            quantity, at = int(report.quantities[0]), int(report.prices[0])
-            their = theirs[_comparable(order).key, order.symbol]
-            self.reference.book.execution(their, kind, quantity=quantity, price=at)
-            self._reports.append(report)
+            self._mirror(report, theirs[_comparable(order).key, order.symbol])
 
     def _repeat(self, step: Step) -> None:
         """Let an earlier report come again: it counts once, and whatever cannot be told is handed back (P8)."""
@@ -262,6 +315,58 @@ class Pair:
             return
         assert self.engine.report(report)
         assert state_hash(self.engine.followers.live.state()) == before
+
+    def _correct(self, step: Step) -> None:
+        """Cancel or correct some trade, cancel or correction of whenever, or one that never was; sometimes say it twice."""
+        if not self._traded:
+            return
+        # The newest are corrected most: those of open orders, and corrections of corrections.
+        back = step.a % (1 + min(len(self._traded), (2, 5, 1000)[step.b % 3]))
+        meant = self._traded[max(len(self._traded) - 1 - back, 0)]
+        placing = self.reference.book.placings[meant.key]
+        if placing.subscription is not self.reference.book.subscription(meant.key):
+            return
+        is_cancel = step.b % 2 == 0
+        report = self._correction(meant, placing.order.quantity, is_cancel=is_cancel, step=step)
+        quantity, price, fee = (int(column[0]) for column in (report.quantities, report.prices, report.fees))
+        name = exec_id_of(report.prefix, int(report.numbers[0]))
+        expected = correct(
+            self.reference.book, meant.key, exec_id_of(report.reference_prefix, int(report.reference_numbers[0])), exec_id=name,
+            quantity=quantity, price=price, fee=fee, leaves=int(report.leaves[0]), is_cancel=is_cancel,
+        )  # fmt: skip
+        before = state_hash(self.engine.followers.live.state())
+        assert self.engine.correct(report) == ([expected] if expected else [])
+        if expected:
+            assert state_hash(self.engine.followers.live.state()) == before
+        else:
+            self._traded.append(_Traded(meant.report, name, meant.key))
+            self._corrections.append(report)
+
+    def _correction(
+        self, meant: _Traded, order_quantity: int, *, is_cancel: bool, step: Step
+    ) -> CorrectionsReported:
+        own, old = self.engine.next_execution(), meant.report
+        said = int(old.quantities[0])
+        quantity = (said, said + 1, said // 2 + 1, max(said - 1, 1), order_quantity)[step.c % 5]
+        price = max(int(old.prices[0]) + (0, 1, -1, self._setting.price // 9)[step.c // 5 % 4], 1)
+        numbered = step.c % 3 > 0
+        leaves = (0, 0, 1, order_quantity, order_quantity // 2, said)[step.c // 20 % 6]
+        column = [0, 0, 0] if is_cancel else [quantity, price, step.c % 7]
+        reference = "never" if step.a % 23 == 0 else meant.exec_id
+        return CorrectionsReported(
+            0, "x-" if numbered else f"x-{own}", reference, old.cause_kind, old.creator_shard, old.cause_number, old.leg,
+            old.attempt, self.engine.time, np.array([own if numbered else -1]), np.array([-1]), old.subscriptions,
+            np.array([ExecType.TRADE_CANCEL if is_cancel else ExecType.TRADE_CORRECT]),
+            np.array(column[:1]), np.array(column[1:2]), np.array(column[2:]), np.array([leaves]),
+        )  # fmt: skip
+
+    def _correct_again(self, step: Step) -> None:
+        """Let an earlier cancel or correction come again: it counts once (P8)."""
+        if self._corrections:
+            before = state_hash(self.engine.followers.live.state())
+            report = self._corrections[step.a % len(self._corrections)]
+            assert self.engine.correct(report) == ["repeated"]
+            assert state_hash(self.engine.followers.live.state()) == before
 
     def _advance(self, step: Step) -> None:
         self._both("advance", (1, SECOND - 1, SECOND, 7 * SECOND, 61 * SECOND)[step.a % 5])
@@ -341,7 +446,7 @@ class Pair:
 
     def compare(self) -> None:
         """Compare every order, position, sleeve and portfolio (P1, P7)."""
-        demand_invariants(self.engine.followers.live)
+        demand_invariants(self.engine.followers.live, has_corrections=bool(self._corrections))
         mine, theirs = _sorted(self.engine.open_orders()), _sorted(self.reference.open_orders())
         assert [_comparable(order) for order in mine] == [_comparable(order) for order in theirs]
         expected = self.reference.book.state()

@@ -5,7 +5,6 @@ from typing import Any
 import numpy as np
 
 from engine.commands import AccountCommand, CommandBatch, Follow, Followed, OpenAccount, Unfollow, Unfollowed
-from engine.creator import Refused
 from engine.events import (
     CancelsRequested,
     FollowUpsQueued,
@@ -14,6 +13,7 @@ from engine.events import (
     SubscriptionsEnding,
 )
 from engine.identity import CauseKind, OrderKey
+from engine.refusals import Refused
 from engine.sizing import Terms
 from tests.engine.world import BROKER, EngineWorld
 from tests.reference.values import CANCELED

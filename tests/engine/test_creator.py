@@ -12,11 +12,11 @@ from engine.creator import (
     FillInput,
     InstrumentTerms,
     MarkInput,
-    Refused,
 )
 from engine.events import CreatorsOpened, FillApplied
 from engine.frame import ShardKey, ShardKind
 from engine.legs import Leg, legs, legs_of
+from engine.refusals import Refused
 from tests.engine.journaled import Journaled
 
 NOW = 1_700_000_000 * 10**9

@@ -17,10 +17,33 @@ _kinds = st.sampled_from(
     + ["answer_cancels"] * 3
     + ["advance"] * 3
     + ["mark"] * 2
+    + ["correct"] * 4
+    + ["correct_fill"] * 2
+    + ["correct_again"]
     + ["unfollow", "follow_again", "follow_new", "bulk", "pause", "repeat", "late", "snapshot", "crash"]
 )
 _number = st.integers(0, 10_000)
 _steps = st.lists(st.builds(Step, _kinds, _number, _number, _number), min_size=8, max_size=60)
+_corrected_kinds = st.sampled_from(
+    ["correct"] * 6
+    + ["correct_fill"] * 4
+    + ["fill"] * 4
+    + ["trade", "trade_many", "trade_many"] * 2
+    + [
+        "end",
+        "answer_cancels",
+        "advance",
+        "unfollow",
+        "follow_again",
+        "correct_again",
+        "repeat",
+        "late",
+        "crash",
+    ]
+)
+_corrected_steps = st.lists(
+    st.builds(Step, _corrected_kinds, _number, _number, _number), min_size=25, max_size=60
+)
 _money = st.sampled_from([0, 1, 5 * _MICRO, 999_999_999, 10**10, 10**10 + 7, 10**12, 3 * 10**14])
 _sleeves = st.builds(
     Sleeving,
@@ -59,6 +82,15 @@ def _affordable_to_audit(setting: Setting) -> Setting:
 @settings(max_examples=250, phases=_PHASES)
 @given(setting=_settings.map(_affordable_to_audit), steps=_steps)
 def test_engine_agrees_with_the_auditor(setting: Setting, steps: list[Step]) -> None:
+    tell(setting, steps)
+
+
+@settings(max_examples=100, phases=_PHASES)
+@given(setting=_settings.map(_affordable_to_audit), steps=_corrected_steps)
+def test_trades_cancelled_and_corrected_at_any_time_agree_with_the_auditor(
+    setting: Setting, steps: list[Step]
+) -> None:
+    """Late, twice, before others, after the order closed or the subscription ended, across zero (P1, P6, P7, P8)."""
     tell(setting, steps)
 
 

@@ -11,19 +11,22 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.blocks import ExecutionsReported, decode_block, encode_block
+from engine.blocks import CorrectionsReported, ExecutionsReported, decode_block, encode_block
 from engine.book import Book, Mode, Slot
 from engine.book import Status as SubscriptionStatus
 from engine.commands import AccountCommand, CommandBatch, Follow, OpenAccount, Pause, Resume, Unfollow
-from engine.creator import CreatorShard, FillInput, InstrumentTerms, MarkInput, Refused
+from engine.corrections import Parked, Repeated, decide_corrections, in_distinct_slices, key_of
+from engine.creator import CreatorShard, FillInput, InstrumentTerms, MarkInput
 from engine.decide import decide_due, decide_part, learn, parts_of, position_of
 from engine.disposition import Disposition
-from engine.events import CancelsRequested, FillApplied, SignalDecided
+from engine.events import FillApplied, SignalDecided
 from engine.follower import FollowerShard
-from engine.frame import NO_ROW, Cursor, ShardKey, ShardKind, Source
+from engine.frame import NO_ROW, Cursor, ShardKey, ShardKind, Source, decode_head
 from engine.identity import CauseKind, OrderKey
+from engine.order_history import OrderHistories
 from engine.order_state import ExecType
 from engine.orders import OrderBlock
+from engine.refusals import Refused
 from engine.reports import Unmatched, decide_reports
 from engine.sizing import Terms
 from tests.engine.journaled import Journaled
@@ -68,7 +71,6 @@ class EngineWorld:
         self._inputs = 0
         self._executions = 0
         self._commands = 0
-        self._cancelling: set[tuple[int, ...]] = set()
 
     def _creator_shard(self) -> CreatorShard:
         return CreatorShard(self._instrument_terms, InstrumentTerms(1, 0))
@@ -111,6 +113,36 @@ class EngineWorld:
         decisions = self._create([event])
         assert self.creators.live.decide_fill(fill, self.time) is None, "a fill counts once"
         return decisions
+
+    @property
+    def last_fill(self) -> str:
+        """Name the last fill."""
+        return f"fill-{self._inputs}"
+
+    def correct_fill(
+        self,
+        creator: str,
+        symbol: str,
+        side: int,
+        exec_ref_id: str,
+        *,
+        quantity: int,
+        price: int,
+        is_cancel: bool,
+    ) -> tuple[str, list[Decision]]:
+        """Cancel or correct a fill. Returns: why not, or nothing, and what the followers decided."""
+        self._inputs += 1
+        exec_type = ExecType.TRADE_CANCEL if is_cancel else ExecType.TRADE_CORRECT
+        fill = FillInput(
+            BROKER, creator, self.last_fill, symbol, side, quantity, price, self.time, self._inputs,
+            exec_type=exec_type, exec_ref_id=exec_ref_id,
+        )  # fmt: skip
+        event = self.creators.live.decide_fill(fill, self.time)
+        if isinstance(event, Refused):
+            return event.reason, []
+        decisions = self._create([event])
+        assert self.creators.live.decide_fill(fill, self.time) is None, "a correction counts once"
+        return "", decisions
 
     def would_refuse(self, creator: str, symbol: str, side: int, quantity: int, price: int) -> bool:
         """Say whether the creator shard would refuse a fill for its size."""
@@ -244,13 +276,18 @@ class EngineWorld:
         self, order: Order, exec_type: ExecType, quantity: int = 0, price: int = 0, fee: int = 0
     ) -> ExecutionsReported:
         """Make a report with the next execution id."""
-        self._executions += 1
+        self.next_execution()
         book, _slot, block, at = self._find(order)
         subscription = int(book.subscriptions["subscription"][block.rows[at]])
         return ExecutionsReported(
             0, "x-", *block.key, self.time, _one(self._executions), _one(subscription), _one(exec_type),
             _one(quantity), _one(price), _one(fee),
         )  # fmt: skip
+
+    def next_execution(self) -> int:
+        """Number an execution."""
+        self._executions += 1
+        return self._executions
 
     def report(self, report: ExecutionsReported) -> list[Unmatched]:
         """Let a message of reports arrive. Returns: what no order could take."""
@@ -260,6 +297,34 @@ class EngineWorld:
         decided = decide_reports(self.followers.live, BROKER, read, self._inputs, self._terms, self.time)
         self._follow_up_on(self._apply(decided, unmatched), is_applied=True)
         return unmatched
+
+    def correct(self, report: CorrectionsReported) -> list[str]:
+        """Let trade cancels or corrections arrive. Returns: why some were not applied, `repeated` for those that were before."""
+        self._inputs += 1
+        (read,) = decode_block(encode_block(report))
+        said: list[str] = []
+        for part in in_distinct_slices(read, 1000):
+            decided = decide_corrections(
+                self.followers.live, BROKER, part, self._inputs, self._histories(part), self._terms, self.time
+            )
+            answers: list[Any] = []
+            self._follow_up_on(self._apply(decided, answers), is_applied=True)
+            for answer in answers:
+                assert isinstance(answer, Parked | Repeated)
+                said.append(answer.refused.reason if isinstance(answer, Parked) else "repeated")
+        return said
+
+    def _histories(self, report: CorrectionsReported) -> OrderHistories:
+        """Find what the journal says of the orders, newest frame first."""
+        histories = OrderHistories()
+        for subscription in report.subscriptions.tolist():
+            histories.want(key_of(report), subscription)
+        for frame in reversed(self.followers.frames):
+            if histories.is_complete:
+                break
+            histories.read_back(memoryview(frame)[decode_head(frame)[1] :])
+        histories.finish()
+        return histories
 
     def report_all(self, reports: list[ExecutionsReported]) -> None:
         """Let reports on orders of one cause, leg and attempt arrive as one message."""
@@ -289,11 +354,6 @@ class EngineWorld:
                 continue
             self.followers.live.apply_event(event)
             events.append(event)
-            if isinstance(event, CancelsRequested):
-                self._cancelling.update(
-                    zip(event.cause_kinds.tolist(), event.cause_numbers.tolist(), event.legs.tolist(),
-                        event.attempts.tolist(), event.subscriptions.tolist(), strict=True)
-                )  # fmt: skip
         return events
 
     def _follow_up_on(self, events: list[Any], *, is_applied: bool = False) -> None:
@@ -355,8 +415,6 @@ class EngineWorld:
         orders = []
         for book, slot, block, at in self._open():
             row, quantity = int(block.rows[at]), int(block.quantity[at])
-            kind, _, number, leg, attempt = block.key
-            name = kind, number, leg, attempt, int(book.subscriptions["subscription"][row])
             orders.append(
                 Order(
                     self._reference_key(block.key, book, row),
@@ -367,7 +425,7 @@ class EngineWorld:
                     block.limit_price,
                     block.is_exit,
                     quantity - int(block.filled[at]),
-                    name in self._cancelling,
+                    bool(block.is_cancelling[at]),
                 )
             )
         return sorted(orders, key=lambda order: order.key)

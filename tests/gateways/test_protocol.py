@@ -8,6 +8,7 @@ import pytest
 
 from engine.blocks import AccountsRegistered, BlockAnswered, GatewayEpoch, OrdersSubmitted, decode_block
 from gateways import wire
+from gateways.paper_broker.corrections import decode_correction
 
 PAGE = (Path(wire.__file__).parent / "PROTOCOL.md").read_text()
 MESSAGES = re.findall(r"```json (\S+)\n(.*?)```", PAGE, re.DOTALL)
@@ -33,6 +34,8 @@ def test_documented_message_is_read(subject: str, text: str) -> None:
             assert not [found for found in wire.decode_bulk(data) if isinstance(found, wire.WireError)]
         case "commands":
             assert wire.decode_command(subject, data)
+        case "broker":
+            assert decode_correction(data)
         case "answer":
             assert not wire.decode_answer(data).ok
         case _:

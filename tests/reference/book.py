@@ -136,3 +136,49 @@ class Subscription:
         """Cash less reservations, less shorts' proceeds and as much again held against them."""
         proceeds = sum(-holding.cost for holding in self.holdings.values() if holding.position < 0)
         return self.cash - self.reserved - 2 * proceeds
+
+
+@dataclass(slots=True)
+class Trade:
+    """An execution on an order that moved something, or took something back; `replaced_by` is its cancel or correction."""
+
+    exec_id: str
+    quantity: int
+    price: int
+    fee: int
+    is_cancel: bool = False
+    replaced_by: "Trade | None" = None
+
+
+@dataclass(slots=True)
+class Placing:
+    """An order as it was placed, whose it is, and everything that was executed on it; `time` is its cause's."""
+
+    subscription: Subscription
+    order: Order
+    time: int
+    trades: list[Trade] = field(default_factory=list)
+
+    @property
+    def filled(self) -> int:
+        """What counts as filled."""
+        return sum(trade.quantity for trade in self.trades if trade.replaced_by is None)
+
+
+def base_of(holding: Holding, side: int) -> int:
+    """What an increase of this side builds on: p+o, or 0 while an exit of the other side still has to finish."""
+    return holding.reach if holding.reach * side > 0 else 0
+
+
+def net(holding: Holding, cause: Cause, *, attempt: int) -> str:
+    """Cancel what is open for a cause that follows up when that is answered."""
+    holding.cancel_all()
+    holding.follow_up = FollowUp(cause, attempt)
+    return "netted"
+
+
+def end_if_empty(subscription: Subscription) -> None:
+    """End what is to end once it holds nothing and waits for nothing."""
+    held = subscription.holdings.values()
+    if subscription.status == "ending" and not any(h.position or h.orders or h.follow_up for h in held):
+        subscription.status = "ended"

@@ -2,7 +2,8 @@
 
 from dataclasses import dataclass
 
-from tests.reference.book import Cause
+from tests.reference import amounts
+from tests.reference.book import Cause, Subscription
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,3 +40,12 @@ def legs_of(held: int, change: int) -> list[tuple[int, int, int]]:
     if held * after < 0:
         return [(abs(held), abs(held), 0), (abs(after), 0, abs(after))]
     return [(abs(change), abs(held), abs(after))]
+
+
+def sized(subscription: Subscription, leg: Leg, equity: int) -> int:
+    """Size an increase for a subscription, in its mode."""
+    if subscription.mode == "proportional":
+        return amounts.proportional(leg.quantity, equity, subscription.ratio, leg.equity)
+    if subscription.mode == "multiplier":
+        return amounts.multiplied(leg.quantity, subscription.ratio)
+    return amounts.fixed(subscription.amount, leg.cause.price, leg.quantity, leg.order_quantity)

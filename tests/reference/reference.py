@@ -29,14 +29,26 @@ It imports nothing of the engine and decides what the engine must. Where the des
 - unfollow: t = 0 everywhere; leg = the instrument's slot in the creator's book; a holding with open entries, or with open orders
   against the exit, cancels them all first. It ends when it holds nothing and has nothing open.
 
-What does not belong here: ids in 128 bits, frames, parts, shards, busts and corrections.
+What does not belong here: ids in 128 bits, frames, parts, shards; trade cancels and corrections are in `tests.reference.corrections`.
 """
 
 from dataclasses import replace
 
 from tests.reference import amounts
-from tests.reference.book import Cause, Creator, FollowUp, Holding, Instrument, Subscription
-from tests.reference.legs import Ask, Leg, legs_of
+from tests.reference.book import (
+    Cause,
+    Creator,
+    FollowUp,
+    Holding,
+    Instrument,
+    Placing,
+    Subscription,
+    Trade,
+    base_of,
+    end_if_empty,
+    net,
+)
+from tests.reference.legs import Ask, Leg, legs_of, sized
 from tests.reference.values import (
     BUY,
     CANCELED,
@@ -68,11 +80,12 @@ class Reference:
         self.time = time
         self._fee_rate = fee_rate
         self._slippage_cap = slippage_cap
-        self._instruments: dict[str, Instrument] = {}
-        self._marks: dict[str, tuple[int, int]] = {}
+        self.instruments: dict[str, Instrument] = {}
+        self.marks: dict[str, tuple[int, int]] = {}
         self._creators: dict[str, Creator] = {}
         self._subscriptions: dict[tuple[str, str], Subscription] = {}
         self._placed: dict[OrderKey, str] = {}
+        self.placings: dict[OrderKey, Placing] = {}
         self._signals = 0
         self._commands = 0
 
@@ -80,7 +93,7 @@ class Reference:
 
     def list_instrument(self, symbol: str, *, lot: int, min_notional: int) -> None:
         """Introduce an instrument."""
-        self._instruments[symbol] = Instrument(lot, min_notional)
+        self.instruments[symbol] = Instrument(lot, min_notional)
 
     def open_creator(self, creator: str, *, cash: int) -> None:
         """Begin a creator."""
@@ -129,8 +142,8 @@ class Reference:
     def mark(self, symbol: str, price: int, *, time: int | None = None) -> None:
         """Mark an instrument; an older mark than the known one says nothing."""
         at = self.time if time is None else time
-        if at >= self._marks.get(symbol, (0, at))[1]:
-            self._marks[symbol] = price, at
+        if at >= self.marks.get(symbol, (0, at))[1]:
+            self.marks[symbol] = price, at
 
     # What happens.
 
@@ -144,13 +157,20 @@ class Reference:
         *,
         time: int | None = None,
         order_quantity: int = 0,
+        cash: int | None = None,
     ) -> list[Decision]:
-        """Apply a creator's fill; `time` is the fill's own, decided now. Returns: leg by leg, every active subscription in order."""
+        """Apply a creator's fill; `time` is the fill's own, decided now; with `cash`, what a correction moves, the price marks nothing.
+
+        Returns: leg by leg, every active subscription in order.
+        """
         self._signals += 1
         book = self._creators[creator]
+        if not quantity:
+            book.cash += cash or 0
+            return []
         held = book.positions.setdefault(symbol, 0)
         at = self.time if time is None else time
-        book.seen = {name: self._marks[name][0] for name in book.traded if name in self._marks} | {
+        book.seen = {name: self.marks[name][0] for name in book.traded if name in self.marks} | {
             symbol: price
         }
         equity = book.equity(book.seen)
@@ -163,25 +183,37 @@ class Reference:
             leg = Leg(cause, symbol, side, part, before, after, equity, order_quantity)
             decisions += [self._answer(subscription, leg) for subscription in active]
         book.positions[symbol] = held + side * quantity
+        if cash is not None:
+            book.cash += cash
+            return decisions
         book.cash += amounts.received(quantity, price) if side == SELL else -amounts.paid(quantity, price)
         self.mark(symbol, price, time=at)
         return decisions
 
     def execution(
-        self, key: OrderKey, exec_type: str, *, quantity: int = 0, price: int = 0, fee: int = 0
-    ) -> list[Order]:
+        self, key: OrderKey, exec_type: str, *, quantity: int = 0, price: int = 0, fee: int = 0, exec_id: str = ""
+    ) -> list[Order]:  # fmt: skip
         """Apply a broker's report on an open order. Returns: the orders placed because of it. Raises: ValueError if it cannot apply."""
         subscription, symbol, order = self._find(key)
         holding = subscription.holdings[symbol]
         if exec_type == TRADE:
             self._trade(subscription, holding, order, quantity, price, fee)
+            self.placings[key].trades.append(Trade(exec_id, quantity, price, fee))
         elif exec_type in (CANCELED, EXPIRED, REJECTED):
             self._end(holding, order)
         else:
             raise ValueError(f"expected one of {TRADE, CANCELED, EXPIRED, REJECTED}, found {exec_type!r}")
-        placed = self._follow_up(subscription, symbol) if holding.is_waiting else []
-        _end_if_empty(subscription)
+        return self.go_on(subscription, symbol)
+
+    def go_on(self, subscription: Subscription, symbol: str) -> list[Order]:
+        """Do what an applied report lets go on. Returns: the orders placed because of it."""
+        placed = self._follow_up(subscription, symbol) if subscription.holdings[symbol].is_waiting else []
+        end_if_empty(subscription)
         return placed
+
+    def subscription(self, key: OrderKey) -> Subscription:
+        """Find the newest subscription of an order's account and creator."""
+        return self._subscriptions[key.account, key.creator]
 
     def advance(self, time: int) -> list[Order]:
         """Move event time on. Returns: the further attempts of exits that fell due."""
@@ -193,6 +225,7 @@ class Reference:
                 due = holding.follow_up.due if holding.follow_up else None
                 if due is not None and due <= time:
                     placed += self._follow_up(subscription, symbol)
+            end_if_empty(subscription)
         return placed
 
     def unfollow(self, account: str, creator: str, *, until: int | None = None) -> list[Order]:
@@ -210,10 +243,10 @@ class Reference:
             holding.target = 0
             cause = Cause(COMMAND, self._commands, slot, book.seen[symbol], self.time)
             if holding.is_waiting or any(not order.is_exit for order in holding.orders.values()):
-                _net(holding, cause, attempt=1)
+                net(holding, cause, attempt=1)
             elif outcome := self._exit_all(subscription, symbol, cause):
                 placed.append(outcome)
-        _end_if_empty(subscription)
+        end_if_empty(subscription)
         return placed
 
     # What can be seen.
@@ -225,7 +258,7 @@ class Reference:
 
     def state(self) -> State:
         """Show everything; equities are at the newest marks."""
-        marks = {symbol: price for symbol, (price, _) in self._marks.items()}
+        marks = {symbol: price for symbol, (price, _) in self.marks.items()}
         return State(
             {
                 (*pair, symbol): Position(held.target, held.position, held.open, held.cost)
@@ -262,7 +295,7 @@ class Reference:
             return "subscription_equity"
         if leg.side == SELL and not subscription.allow_short:
             return "short_not_allowed"
-        added = _sized(subscription, leg, equity)
+        added = sized(subscription, leg, equity)
         holding = subscription.holding(leg.symbol)
         target = holding.target + leg.side * added
         if max(equity, leg.equity) > MONEY_LIMIT or max(added, abs(target)) > QUANTITY_LIMIT:
@@ -270,9 +303,9 @@ class Reference:
         if subscription.status == "ending":
             return "paused"
         holding.target = target
-        wanted = self._instruments[leg.symbol].to_lot(leg.side * (target - _base(holding, leg.side)))
+        wanted = self.instruments[leg.symbol].to_lot(leg.side * (target - base_of(holding, leg.side)))
         if holding.is_waiting or (wanted and holding.open * leg.side < 0):
-            return _net(holding, leg.cause, attempt=1)
+            return net(holding, leg.cause, attempt=1)
         return self._placed_or_reason(
             subscription,
             leg.symbol,
@@ -288,7 +321,7 @@ class Reference:
             less = amounts.removed(holding.target, leg.quantity, leg.before)
         holding.target -= less if holding.target > 0 else -less
         if holding.is_waiting:
-            return _net(holding, leg.cause, attempt=1)
+            return net(holding, leg.cause, attempt=1)
         if max(-leg.side * holding.position, -leg.side * holding.reach) <= 0:
             return "no_position"
         if leg.after == 0:
@@ -296,7 +329,7 @@ class Reference:
                 "netted" if holding.is_waiting else "below_lot"
             )
         most = max(-leg.side * holding.reach, 0)
-        lots = self._instruments[leg.symbol].to_lot(leg.side * (holding.target - holding.reach))
+        lots = self.instruments[leg.symbol].to_lot(leg.side * (holding.target - holding.reach))
         ask = Ask(leg.side, min(lots, most), "below_lot", is_exit=True)
         return self._netted_or_placed(subscription, leg.symbol, leg.cause, 0, ask)
 
@@ -304,8 +337,8 @@ class Reference:
 
     def _limited(self, subscription: Subscription, symbol: str, side: int, cause: Cause) -> Ask:
         """Find what the limits leave of an increase, and lower the target to what is reachable."""
-        holding, instrument = subscription.holding(symbol), self._instruments[symbol]
-        base = _base(holding, side)
+        holding, instrument = subscription.holding(symbol), self.instruments[symbol]
+        base = base_of(holding, side)
         reason = self._barred(subscription, symbol, cause)
         if reason:
             holding.target = side * min(side * holding.target, side * base)
@@ -344,7 +377,7 @@ class Reference:
             most = amounts.weighted(subscription.max_position_weight, equity, price)
             limits.append(("max_position_weight", most - held))
         if side == BUY:
-            limit, lot = amounts.limit_of(price, side, self._slippage_cap), self._instruments[symbol].lot
+            limit, lot = amounts.limit_of(price, side, self._slippage_cap), self.instruments[symbol].lot
             most = amounts.reservable(subscription.available, limit, subscription.fee_rate, lot)
         else:
             most = amounts.afforded(subscription.available, price)
@@ -366,7 +399,7 @@ class Reference:
     ) -> Order | str:
         holding = subscription.holding(symbol)
         if ask.quantity and holding.open * ask.side < 0:
-            return _net(holding, cause, attempt=max(attempt, 1))
+            return net(holding, cause, attempt=max(attempt, 1))
         return self._placed_or_reason(subscription, symbol, cause, attempt, ask)
 
     def _placed_or_reason(
@@ -382,8 +415,12 @@ class Reference:
         )
         limit = 0 if ask.is_exit else amounts.limit_of(cause.price, ask.side, self._slippage_cap)
         order = Order(key, symbol, ask.side, ask.quantity, cause.price, limit, ask.is_exit, ask.quantity)
-        subscription.holding(symbol).orders[key] = order
+        holding = subscription.holding(symbol)
+        holding.orders[key] = order
+        if ask.is_exit:
+            holding.follow_up = None
         self._placed[key] = symbol
+        self.placings[key] = Placing(subscription, order, cause.time)
         return order
 
     def _follow_up(self, subscription: Subscription, symbol: str) -> list[Order]:
@@ -416,7 +453,7 @@ class Reference:
             return None
         if desired >= most:
             return Ask(side, most, is_exit=True)
-        return Ask(side, self._instruments[symbol].to_lot(desired), is_exit=True)
+        return Ask(side, self.instruments[symbol].to_lot(desired), is_exit=True)
 
     # Executions.
 
@@ -450,7 +487,7 @@ class Reference:
         """End an order with its remainder: an entry's lowers the target, an exit's is tried again."""
         del holding.orders[order.key]
         if not order.is_exit:
-            target, base = order.side * holding.target, order.side * _base(holding, order.side)
+            target, base = order.side * holding.target, order.side * base_of(holding, order.side)
             holding.target = order.side * max(target - order.remaining, min(target, base))
             is_exit_left = order.side * holding.reach < 0 and holding.follow_up is None
         else:
@@ -460,30 +497,3 @@ class Reference:
             cause = Cause(key.cause_kind, key.cause_number, key.leg, order.price, self.time)
             backoff = min(60 * SECOND, SECOND * 2**attempt)
             holding.follow_up = FollowUp(cause, attempt + 1, self.time + backoff)
-
-
-def _sized(subscription: Subscription, leg: Leg, equity: int) -> int:
-    if subscription.mode == "proportional":
-        return amounts.proportional(leg.quantity, equity, subscription.ratio, leg.equity)
-    if subscription.mode == "multiplier":
-        return amounts.multiplied(leg.quantity, subscription.ratio)
-    return amounts.fixed(subscription.amount, leg.cause.price, leg.quantity, leg.order_quantity)
-
-
-def _base(holding: Holding, side: int) -> int:
-    """What an increase of this side builds on: p+o, or 0 while an exit of the other side still has to finish."""
-    return holding.reach if holding.reach * side > 0 else 0
-
-
-def _net(holding: Holding, cause: Cause, *, attempt: int) -> str:
-    holding.cancel_all()
-    holding.follow_up = FollowUp(cause, attempt)
-    return "netted"
-
-
-def _end_if_empty(subscription: Subscription) -> None:
-    held = subscription.holdings.values()
-    if subscription.status == "ending" and not any(h.position or h.orders for h in held):
-        subscription.status = "ended"
-        for holding in held:
-            holding.follow_up = None

@@ -1,0 +1,59 @@
+"""Reading a shard's journal newest frame first.
+
+Which frames count is told by the hash that each carries of the one before it: a superseded owner's frame is in nobody's history.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+from actors.journal_writer import persist
+from actors.ports import Journal, StoredMessage
+from engine.chain import ChainBrokenError
+from engine.frame import NO_HASH, ShardKey, decode_head, frame_hash
+
+SPAN_FIRST = 64
+SPAN_MAX = 1 << 16
+WINDOW_BYTES_MIN = 2 << 20
+WINDOW_BYTES_MAX = 16 << 20
+
+
+async def frames_back(journal: Journal, key: ShardKey, *, sequence: int, hash: bytes) -> AsyncIterator[bytes]:
+    """Yield the frame of a hash, stored at a sequence, and every frame before it. Raises: ChainBrokenError.
+
+    Read in windows of the stream, which other shards share: the span of a window follows from the bytes of the one before.
+    """
+    wanted, last, span = hash, sequence, SPAN_FIRST
+    while wanted != NO_HASH:
+        first = max(last - span, 0)
+        messages = await _window(journal, key, first, last)
+        for message in reversed(messages):
+            if frame_hash(message.data) == wanted:
+                wanted = decode_head(message.data)[0].previous_hash
+                yield message.data
+        if not first and wanted != NO_HASH:
+            raise ChainBrokenError(
+                f"journal of {key}: expected a frame with hash {wanted.hex()[:12]} before sequence {sequence}, found none;"
+                " history was lost or rewritten"
+            )
+        size = sum(len(message.data) for message in messages)
+        if size < WINDOW_BYTES_MIN:
+            span = min(2 * span, SPAN_MAX)
+        elif size > WINDOW_BYTES_MAX:
+            span = max(span // 2, 1)
+        last = first
+
+
+async def _window(journal: Journal, key: ShardKey, first: int, last: int) -> list[StoredMessage]:
+    """Read the frames after one sequence up to another."""
+    found: list[StoredMessage] = []
+    after = first
+    while after < last:
+        start = after
+        messages = await persist(f"frames of {key}", lambda: journal.read(key, after_sequence=start))  # noqa: B023
+        if not messages:
+            break
+        found += [message for message in messages if message.sequence <= last]
+        after = messages[-1].sequence
+        # The shard's neighbours in the process have a heart to beat.
+        await asyncio.sleep(0)
+    return found

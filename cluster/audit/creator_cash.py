@@ -1,0 +1,78 @@
+"""P7 of creators: cash is what fills left, cancelled and corrected ones counted as they are now; a correction means one that stands."""
+
+import numpy as np
+
+from cluster.audit.report import Check
+from cluster.journal_tables.creators import CreatorTables, Fills
+from cluster.journal_tables.exact import notionals
+from cluster.journal_tables.gather import Ints
+from engine.events import FillCorrected
+from engine.order_state import ExecType
+from engine.units import format_micros
+
+Said = tuple[int, int, int, int]
+"""Instrument, side, quantity and price of a fill as it stands."""
+
+
+def check_creator_cash(tables: CreatorTables, check: Check) -> None:
+    """Compare every creator's cash with what its fills say."""
+    fills = tables.fills()
+    cash = np.array(tables.initial_cash, np.int64)
+    is_plain = np.ones(fills.rows_count, np.bool_)
+    is_plain[list(fills.corrections)] = False
+    changes = _changes(fills.sides, fills.quantities, fills.prices)
+    np.add.at(cash, fills.creators[is_plain], changes[is_plain])
+    for creator, change in _corrected(tables, fills, check):
+        cash[creator] += change
+    for found, expected in zip(tables.state.creators, cash.tolist(), strict=True):
+        if found.cash != expected:
+            check.fail(
+                f"creator {found.creator_id}: expected cash {format_micros(expected)}, found {format_micros(found.cash)}"
+            )
+
+
+def _changes(sides: Ints, quantities: Ints, prices: Ints) -> Ints:
+    values = notionals(quantities, prices)
+    changes: Ints = np.where(sides > 0, -values.ceils, values.floors)
+    return changes
+
+
+def _corrected(tables: CreatorTables, fills: Fills, check: Check) -> list[tuple[int, int]]:
+    """Say what each correction moves in its creator's cash, told from the fill it means, not from what it says itself."""
+    if not fills.corrections:
+        return []
+    standing: dict[tuple[int, str], Said] = {}
+    moved: list[tuple[int, int]] = []
+    for row in range(fills.rows_count):
+        creator, exec_id = int(fills.creators[row]), fills.exec_ids[row]
+        correction = fills.corrections.get(row)
+        columns = (fills.instruments, fills.sides, fills.quantities, fills.prices)
+        if correction is None:
+            instrument, side, quantity, price = (int(column[row]) for column in columns)
+            standing[creator, exec_id] = instrument, side, quantity, price
+            continue
+        check.count("fills_corrected")
+        said = standing.pop((creator, correction.reference), None)
+        if said is None or said != _meant(correction):
+            check.fail(
+                f"creator {tables.ids[creator]}, correction {exec_id}: expected it to mean a fill that counts,"
+                f" found {correction.reference} unknown, replaced before, or otherwise"
+            )
+            continue
+        instrument, side, quantity, price = said
+        if correction.exec_type == ExecType.TRADE_CORRECT:
+            standing[creator, exec_id] = instrument, side, correction.new_quantity, correction.new_price
+        new = correction.new_quantity
+        if correction.side * correction.quantity != side * (new - quantity):
+            check.fail(
+                f"creator {tables.ids[creator]}, correction {exec_id}: expected it to move the difference, found another quantity"
+            )
+        before, after = _changes(
+            np.array([side, side]), np.array([quantity, new]), np.array([price, correction.new_price])
+        ).tolist()
+        moved.append((creator, after - before))
+    return moved
+
+
+def _meant(correction: FillCorrected) -> Said:
+    return correction.instrument, correction.old_side, correction.old_quantity, correction.old_price

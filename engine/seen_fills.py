@@ -1,0 +1,105 @@
+"""Which fills a creator shard has seen over its horizon, and what each moved: days of packed columns, about 50 bytes and the id a fill.
+
+A fill counts once by its creator and exec id (a creator has one broker); its quantity, price, side and instrument are kept for a trade
+cancel or correct that may come. Days are forgotten whole.
+"""
+
+from enum import IntEnum
+from typing import NamedTuple
+
+import numpy as np
+
+from engine.id_index import IdIndex
+from engine.tables import State, Table
+
+BUCKET_NS = 24 * 3600 * 10**9
+_COLUMNS = {
+    "instrument": np.uint32,
+    "side": np.int8,
+    "standing": np.uint8,
+    "quantity": np.int64,
+    "price": np.int64,
+}
+
+
+class Standing(IntEnum):
+    """What a fill seen is: a trade that counts, one cancelled or corrected since, or a cancel."""
+
+    COUNTS = 0
+    CANCELED = 1
+    CORRECTED = 2
+    IS_CANCEL = 3
+
+
+class SeenFill(NamedTuple):
+    """One fill seen, and where it is kept."""
+
+    day: int
+    row: int
+    instrument: int
+    side: int
+    standing: Standing
+    quantity: int
+    price: int
+
+
+class _Day:
+    def __init__(self) -> None:
+        self.ids = IdIndex()
+        self.fills = Table(_COLUMNS)
+
+
+class SeenFills:
+    """The fills of one creator shard, by the day of their transact time."""
+
+    def __init__(self) -> None:
+        self._days: dict[int, _Day] = {}
+
+    def find(self, creator: int, exec_id: str) -> SeenFill | None:
+        """Find a fill."""
+        name = _name(creator, exec_id)
+        for number, day in self._days.items():
+            row = day.ids.find(name)
+            if row is not None:
+                instrument, side, standing, quantity, price = (
+                    int(day.fills[column][row]) for column in _COLUMNS
+                )
+                return SeenFill(number, row, instrument, side, Standing(standing), quantity, price)
+        return None
+
+    def add(
+        self, creator: int, exec_id: str, transact_time_ns: int, *, instrument: int, side: int, standing: Standing, quantity: int,
+        price: int,
+    ) -> None:  # fmt: skip
+        """Note a fill that is not there."""
+        day = self._days.setdefault(transact_time_ns // BUCKET_NS, _Day())
+        day.ids.add([_name(creator, exec_id)])
+        values = (instrument, side, standing, quantity, price)
+        day.fills.append({name: np.array([value]) for name, value in zip(_COLUMNS, values, strict=True)})
+
+    def replace(self, fill: SeenFill, standing: Standing) -> None:
+        """Note that a fill was cancelled or corrected."""
+        self._days[fill.day].fills["standing"][fill.row] = standing
+
+    def forget_before(self, time_ns: int) -> None:
+        """Let go of the days before a time."""
+        for day in [day for day in self._days if day < time_ns // BUCKET_NS]:
+            del self._days[day]
+
+    def state(self) -> State:
+        """Name everything as columns."""
+        state: State = {"seen.day": np.array(sorted(self._days), np.int64)}
+        for number, day in self._days.items():
+            state |= {**day.ids.state(f"seen.{number}"), **day.fills.state(f"seen.{number}")}
+        return state
+
+    def restore(self, state: State) -> None:
+        """Take everything back."""
+        for number in state["seen.day"].tolist():
+            day = self._days[number] = _Day()
+            day.ids.restore(f"seen.{number}", state)
+            day.fills.restore(f"seen.{number}", state)
+
+
+def _name(creator: int, exec_id: str) -> str:
+    return f"{creator}/{exec_id}"
