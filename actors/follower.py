@@ -9,36 +9,26 @@ crashes each message, part and command is decided alone (`actors.poison`).
 
 import asyncio
 import time
-from collections import deque
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from typing import Any
 
 import msgspec
-import numpy as np
-from numpy.typing import NDArray
 
 from actors.command_inbox import CommandInbox, PendingCommands
 from actors.committer import Output
-from actors.errors import BadInputError
 from actors.frame_size import FrameSize
 from actors.heads import ShardHead
-from actors.order_lookup import ORDERS_MAX, OrderLookup, orders_of
-from actors.poison import Input, command_input, message_input
-from actors.ports import EXECUTIONS, Feed, Request, StoredMessage, journal_stream
+from actors.poison import Input, command_input
+from actors.ports import Request, journal_stream
+from actors.report_taker import ReportTaker
 from actors.settings import ShardSettings
-from actors.shard import Ports, ShardCore, refused_input
+from actors.shard import Ports, ShardCore
 from actors.signal_reader import CreatorFrame, SignalReader, whole
-from engine.blocks import CorrectionsReported, ExecutionsReported
 from engine.commands import AccountCommand, Answer, CommandBatch, name_of
-from engine.corrections import Parked, Repeated, decide_corrections, in_distinct_slices
 from engine.decide import SignalPart, decide_due, decide_part, learn, parts_of, position_of
 from engine.events import EntriesSuspended
 from engine.follower import FollowerShard
-from engine.frame import NO_ROW, Cursor, ShardKey, ShardKind, Source
-from engine.identity import cause_high, format_order_id
-from engine.order_history import exec_id_of
-from engine.reports import Unmatched, decide_reports, in_slices
+from engine.frame import NO_ROW, ShardKey, ShardKind, Source
 
 REPORT_ROWS_MIN = 16
 REPORT_ROWS_MAX = 65_536
@@ -53,15 +43,6 @@ COMMAND_ROW_BYTES = 32
 
 def _never_parked(events: list[Any]) -> None:
     raise AssertionError("a poison command is parked before others are taken")
-
-
-@dataclass(slots=True)
-class _Message:
-    """A message of reports being taken: `next` is the first not yet decided."""
-
-    message: StoredMessage
-    reports: list[ExecutionsReported | CorrectionsReported]
-    next: int
 
 
 class FollowerShardActor:
@@ -81,12 +62,8 @@ class FollowerShardActor:
             arrived=self.core.arrived,
         )
         self._settings = settings
-        self._shard = shard
         self._readers: list[SignalReader] = []
-        self._reports: Feed | None = None
-        self._message: _Message | None = None
-        self._lookup = OrderLookup(self.core)
-        self._ahead: deque[StoredMessage] = deque()
+        self.reports = ReportTaker(self.core, self.state, settings, self._now)
         self._under_way: Iterator[SignalPart] | None = None
         self._is_between_signals = False
         self._has_more = False
@@ -112,30 +89,15 @@ class FollowerShardActor:
             )
             reader.open(feed)
             self._readers.append(reader)
-        seen = self.state.cursors.get((Source.EXECUTIONS, 0))
-        after = seen.sequence if seen else 0
-        self._reports = await self.core.open_feed(
-            EXECUTIONS, f"executions.*.{self._shard}", after_sequence=after, seen_sequence=after
-        )
+        await self.reports.open()
         await self.core.subscribe("heads.creator.*", self._see_head)
 
     async def close(self) -> None:
         """Close the feeds."""
-        await self._lookup.close()
-        if self._reports is not None:
-            await self._reports.close()
+        await self.reports.close()
         for reader in self._readers:
             await reader.close()
         await self.commands.close()
-
-    @property
-    def is_looking_up(self) -> bool:
-        """Whether executions wait for the journal to be read."""
-        return self._lookup.is_reading
-
-    async def wait_looked_up(self) -> None:
-        """Wait until the journal is read for what executions wait for."""
-        await self._lookup.wait_read()
 
     def _see_head(self, request: Request) -> None:
         head = msgspec.json.decode(request.data, type=ShardHead)
@@ -156,10 +118,10 @@ class FollowerShardActor:
         half = self._settings.frame_bytes_max // 2
         self._has_more = False
         if self._under_way is None or self._is_between_signals:
-            self._take_reports(events, FrameSize(events, half))
+            self._has_more = self.reports.take(events, FrameSize(events, half))
         noted = len(events)
         is_between_parts = self._take_signals(events, FrameSize(events, half))
-        self._lookup.note(events[noted:])
+        self.reports.note(events[noted:])
         if not is_between_parts:
             # Orders of commands are of causes of their own: no look-up asks for them.
             await self._take_commands(events, outputs)
@@ -167,7 +129,7 @@ class FollowerShardActor:
         self._apply_all(
             decide_due(self.state, self._settings.terms, self._now(), is_full=lambda: due.is_full), events
         )
-        self._lookup.note(events[noted:])
+        self.reports.note(events[noted:])
         now_s = time.monotonic()
         for reader in self._readers:
             reader.watch(now_s)
@@ -184,7 +146,7 @@ class FollowerShardActor:
             # Nobody may ever send it again, but whoever does must not crash the shard.
             await self._park_command(poison)
         if self._under_way is None or self._is_between_signals:
-            await self._message_alone()
+            await self.reports.take_alone()
         await self._part_alone()
         if self._under_way is None and not self._is_between_parts:
             await self._commands_alone()
@@ -205,7 +167,7 @@ class FollowerShardActor:
             await self.core.committer.settle()
 
     def _now(self) -> int:
-        return self.core.event_time_ns(self._inputs_ns)
+        return self.core.event_time_ns(max(self._inputs_ns, self.reports.inputs_ns))
 
     def _apply_all(self, decided: Iterable[Any], events: list[Any]) -> None:
         for event in decided:
@@ -329,199 +291,6 @@ class FollowerShardActor:
             frame.head.key.subject,
         )  # fmt: skip
         await self.core.decide_alone(tried, decide, park, self._now)
-
-    # Reports.
-
-    def _take_reports(self, events: list[Any], size: FrameSize) -> None:
-        """Take reports until a frame's worth is gathered, or one must wait for a look-up; a message that is too large for one frame is
-        taken over several, its cursor saying how many of its reports are taken.
-        """
-        assert self._reports is not None
-        rows = 0
-        while not self._lookup.is_reading and rows < REPORT_ROWS_MAX and not size.is_full:
-            if self._message is None:
-                if not self._ahead:
-                    self._lookup.forget()
-                message = self._ahead.popleft() if self._ahead else next(iter(self._reports.take(1)), None)
-                if message is None:
-                    return
-                self._message = self._opened(message, events)
-            rows += max(self._take_message(self._message, events, size), REPORT_ROWS_MIN)
-        self._has_more = not self._lookup.is_reading
-
-    def _opened(self, message: StoredMessage, events: list[Any]) -> "_Message":
-        try:
-            reports = self._read_reports(message)
-        except BadInputError as error:
-            self._refuse(message, events, error.reason, str(error), message.data)
-            return _Message(message, [], 0)
-        cursor = self.state.cursors.get((Source.EXECUTIONS, 0))
-        is_resumed = cursor is not None and cursor.row != NO_ROW
-        return _Message(message, reports, cursor.position if cursor is not None and is_resumed else 0)
-
-    def _read_reports(self, message: StoredMessage) -> list[ExecutionsReported | CorrectionsReported]:
-        reports: list[ExecutionsReported | CorrectionsReported] = []
-        for report in self.core.ports.wire.reports(message.subject, message.data):
-            if isinstance(report, CorrectionsReported):
-                reports += in_distinct_slices(report, CORRECTION_ROWS_MAX)
-            else:
-                reports += in_slices(report, REPORT_ROWS_MAX // 2)
-        return reports
-
-    def _take_message(self, taking: "_Message", events: list[Any], size: FrameSize) -> int:
-        """Take reports of one message and move the cursor. Returns: how many rows they have."""
-        message, rows, first, unmatched = taking.message, 0, taking.next, 0
-        while (
-            taking.next < len(taking.reports)
-            and rows < REPORT_ROWS_MAX
-            and unmatched < UNMATCHED_MAX
-            and not size.is_full
-        ):
-            report = taking.reports[taking.next]
-            is_slow = isinstance(report, CorrectionsReported) or report.numbers[0] < 0
-            if is_slow and self._lookup.is_missing(self.state, report):
-                self._look_up(taking, events)
-                break
-            taking.next += 1
-            rows += len(report.subscriptions)
-            self._inputs_ns = max(self._inputs_ns, report.transact_time)
-            unmatched += self._take_report(message, report, events)
-        cursor = Cursor(Source.EXECUTIONS, 0, message.sequence, message.sequence)
-        if taking.next < len(taking.reports):
-            before = message.sequence - 1
-            cursor = Cursor(Source.EXECUTIONS, 0, before, before, position=taking.next, row=0)
-        else:
-            self._message = None
-        if taking.next > first or self._message is None:
-            self.state.cursors[Source.EXECUTIONS, 0] = cursor
-        return rows
-
-    async def _message_alone(self) -> None:
-        """Take the next message of reports, or the next frame's worth of it, by itself. Of a parked one nothing more is applied: positions
-        may differ from the broker's until an operator has seen to it.
-        """
-        assert self._reports is not None
-        if self._lookup.is_reading:
-            return
-        if self._message is not None:
-            messages = [self._message.message]
-        else:
-            messages = [self._ahead.popleft()] if self._ahead else self._reports.take(1)
-        if not messages:
-            return
-        message, cursor = messages[0], self.state.cursors.get((Source.EXECUTIONS, 0))
-        position = cursor.position if cursor is not None and cursor.row != NO_ROW else 0
-
-        async def decide(events: list[Any], outputs: list[Output]) -> None:
-            if self._message is None:
-                self._message = self._opened(message, events)
-            self._take_message(self._message, events, FrameSize(events, self._settings.frame_bytes_max // 2))
-
-        def park(events: list[Any]) -> None:
-            excerpt = message.data[:200].decode("utf-8", "replace")
-            self._apply_all((self.core.careful.parked("executions that can be applied", excerpt),), events)
-            self._message = None
-            self.state.cursors[Source.EXECUTIONS, 0] = Cursor(
-                Source.EXECUTIONS, 0, message.sequence, message.sequence
-            )
-
-        tried = message_input(Source.EXECUTIONS, message, position)
-        await self.core.decide_alone(tried, decide, park, self._now)
-
-    def _take_report(
-        self, message: StoredMessage, report: ExecutionsReported | CorrectionsReported, events: list[Any]
-    ) -> int:
-        """Decide and apply one report. Returns: how many parts of it could not be applied."""
-        broker, parked = message.subject.split(".")[1], list[Parked]()
-        unmatched = 0
-        for event in self._decided(broker, report, message.sequence):
-            if isinstance(event, Unmatched):
-                self._settle(message, event, events)
-                unmatched += 1
-            elif isinstance(event, Repeated):
-                self.core.count("executions_repeated")
-            elif isinstance(event, Parked):
-                parked.append(event)
-            else:
-                self.state.apply_event(event)
-                events.append(event)
-                self._lookup.note((event,))
-        for refused in dict.fromkeys(each.refused for each in parked):
-            rows = np.array([each.row for each in parked if each.refused == refused], np.int64)
-            self._park(message, Unmatched(report, refused.reason, refused.text), rows, events)
-        return unmatched + len(parked)
-
-    def _decided(
-        self, broker: str, report: ExecutionsReported | CorrectionsReported, sequence: int
-    ) -> Iterator[Any]:
-        terms, now = self._settings.terms, self._now()
-        if isinstance(report, CorrectionsReported):
-            histories = self._lookup.histories
-            return decide_corrections(self.state, broker, report, sequence, histories, terms, now)
-        return decide_reports(self.state, broker, report, sequence, terms, now)
-
-    def _look_up(self, taking: "_Message", events: list[Any]) -> None:
-        """Look up the orders of the next report, and in the same pass those of reports behind it, as far as they have come."""
-        assert self._reports is not None
-        orders = [
-            order for report in taking.reports[taking.next :][:1] for order in orders_of(self.state, report)
-        ]
-        for report in taking.reports[taking.next + 1 :]:
-            if len(orders) >= ORDERS_MAX:
-                break
-            orders += orders_of(self.state, report)
-        self._ahead += self._reports.take(max(MESSAGES_AHEAD_MAX - len(self._ahead), 0))
-        for message in self._ahead:
-            if len(orders) >= ORDERS_MAX:
-                break
-            try:
-                orders += [
-                    each for report in self._read_reports(message) for each in orders_of(self.state, report)
-                ]
-            except BadInputError:
-                # Refused when its turn comes.
-                continue
-        self._lookup.begin(orders, events)
-
-    def _settle(self, message: StoredMessage, unmatched: Unmatched, events: list[Any]) -> None:
-        """Drop an execution that the journal has applied; park what it has not. A numbered one is known by its number alone."""
-        is_late = unmatched.reason == "unmatched_execution" and unmatched.report.numbers[0] < 0
-        if is_late and self._lookup.was_applied(unmatched):
-            self.core.count("executions_repeated")
-            return
-        self._park(message, unmatched, np.arange(len(unmatched.report.subscriptions)), events)
-
-    def _park(
-        self, message: StoredMessage, unmatched: Unmatched, rows: NDArray[np.int64], events: list[Any]
-    ) -> None:
-        """Refuse executions of one order cause: a few each in its own words, many in one."""
-        if not len(rows):
-            return
-        self.core.count("executions_parked", len(rows))
-        report, why = unmatched.report, unmatched.why
-        names = [exec_id_of(report.prefix, int(report.numbers[row])) for row in rows[[0, -1]]]
-        if len(rows) > PARKED_EACH_MAX:
-            orders = [self._order_id(report, int(row)) for row in rows[[0, -1]]]
-            text = (
-                f"{len(rows)} executions {names[0]} to {names[1]} of orders {orders[0]} to {orders[1]}: {why}"
-            )
-            self._refuse(message, events, unmatched.reason, text, f"{names[0]} to {names[1]}")
-            return
-        for row in rows.tolist():
-            name = exec_id_of(report.prefix, int(report.numbers[row]))
-            text = f"execution {name} of order {self._order_id(report, row)}: {why}"
-            self._refuse(message, events, unmatched.reason, text, name)
-
-    def _order_id(self, report: ExecutionsReported | CorrectionsReported, row: int) -> str:
-        high = cause_high(self._shard, report.cause_kind, report.creator_shard, report.cause_number)
-        return format_order_id(high, int(report.subscriptions[row]) << 32 | report.leg << 20 | report.attempt)
-
-    def _refuse(
-        self, message: StoredMessage, events: list[Any], reason: str, text: str, data: bytes | str
-    ) -> None:
-        event = refused_input(message.sequence, message.subject, reason, text, data)
-        self.state.apply_event(event)
-        events.append(event)
 
     # Commands.
 

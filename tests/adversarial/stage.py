@@ -116,7 +116,7 @@ async def turns(*actors: ShardActor, count: int = 6) -> None:
             await asyncio.sleep(0)
             await actor.core.rest()
             if isinstance(actor, FollowerShardActor):
-                await actor.wait_looked_up()
+                await actor.reports.wait_looked_up()
     for actor in actors:
         await actor.core.committer.settle()
         await actor.core.rest()

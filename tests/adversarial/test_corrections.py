@@ -178,14 +178,14 @@ async def test_signals_and_commands_go_on_while_the_journal_is_read() -> None:
     stage.journal.read = slow  # type: ignore[method-assign]
     await stage.publish("executions.paper.0", bust(0))
     await follower.turn()
-    assert follower.is_looking_up
+    assert follower.reports.is_looking_up
     await stage.publish("fills.paper.anna", [stage.fill("AAA", "sell", "5")])
     await turns(creator)
     for _ in range(4):
         await follower.turn()
         await asyncio.sleep(0)
         await follower.core.rest()
-    assert len(stage.events(FOLLOWER, SignalDecided)) == 2 and follower.is_looking_up
+    assert len(stage.events(FOLLOWER, SignalDecided)) == 2 and follower.reports.is_looking_up
     assert not stage.events(FOLLOWER, TradesCorrected)
     may_read.set()
     await turns(creator, follower)

@@ -1,0 +1,282 @@
+"""Taking a broker's reports in a follower shard: executions, and what takes them back.
+
+A message is read as reports and decided report by report (`engine.reports`, `engine.corrections`); the cursor says how far. What needs
+the journal's past is looked up beside the turns: only reports wait for it, signals and commands go on.
+"""
+
+from collections import deque
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from actors.committer import Output
+from actors.errors import BadInputError
+from actors.frame_size import FrameSize
+from actors.order_lookup import ORDERS_MAX, OrderLookup, orders_of
+from actors.poison import message_input
+from actors.ports import EXECUTIONS, Feed, StoredMessage
+from actors.settings import ShardSettings
+from actors.shard import ShardCore, refused_input
+from engine.blocks import CorrectionsReported, ExecutionsReported
+from engine.corrections import Parked, Repeated, decide_corrections, in_distinct_slices
+from engine.follower import FollowerShard
+from engine.frame import NO_ROW, Cursor, Source
+from engine.identity import cause_high, format_order_id
+from engine.order_history import exec_id_of
+from engine.reports import Unmatched, decide_reports, in_slices
+
+REPORT_ROWS_MIN = 16
+REPORT_ROWS_MAX = 65_536
+CORRECTION_ROWS_MAX = 1_000
+MESSAGES_AHEAD_MAX = 1_000
+UNMATCHED_MAX = 1_000
+PARKED_EACH_MAX = 16
+
+
+@dataclass(slots=True)
+class _Message:
+    """A message of reports being taken: `next` is the first not yet decided."""
+
+    message: StoredMessage
+    reports: list[ExecutionsReported | CorrectionsReported]
+    next: int
+
+
+class ReportTaker:
+    """The reports on one follower shard's orders. `now` tells the event time; `inputs_ns` is the latest time that a report has said."""
+
+    def __init__(
+        self, core: ShardCore, state: FollowerShard, settings: ShardSettings, now: Callable[[], int]
+    ) -> None:
+        self._core = core
+        self._state = state
+        self._settings = settings
+        self._now = now
+        self._feed: Feed | None = None
+        self._message: _Message | None = None
+        self._lookup = OrderLookup(core)
+        self._ahead: deque[StoredMessage] = deque()
+        self.inputs_ns = 0
+
+    async def open(self) -> None:
+        """Read from where the state stands."""
+        seen = self._state.cursors.get((Source.EXECUTIONS, 0))
+        after = seen.sequence if seen else 0
+        self._feed = await self._core.open_feed(
+            EXECUTIONS, f"executions.*.{self._core.key.shard}", after_sequence=after, seen_sequence=after
+        )
+
+    async def close(self) -> None:
+        """Stop reading."""
+        await self._lookup.close()
+        if self._feed is not None:
+            await self._feed.close()
+
+    @property
+    def is_looking_up(self) -> bool:
+        """Whether executions wait for the journal to be read."""
+        return self._lookup.is_reading
+
+    async def wait_looked_up(self) -> None:
+        """Wait until the journal is read for what executions wait for."""
+        await self._lookup.wait_read()
+
+    def note(self, events: list[Any]) -> None:
+        """Note what is decided of orders elsewhere, which a look-up under way does not find in the journal yet."""
+        self._lookup.note(events)
+
+    def take(self, events: list[Any], size: FrameSize) -> bool:
+        """Take reports until a frame's worth is gathered, or one must wait for a look-up; a message that is too large for one frame is
+        taken over several, its cursor saying how many of its reports are taken. Returns: whether more may be taken at once.
+        """
+        assert self._feed is not None
+        rows = 0
+        while not self._lookup.is_reading and rows < REPORT_ROWS_MAX and not size.is_full:
+            if self._message is None:
+                if not self._ahead:
+                    self._lookup.forget()
+                message = self._ahead.popleft() if self._ahead else next(iter(self._feed.take(1)), None)
+                if message is None:
+                    return False
+                self._message = self._opened(message, events)
+            rows += max(self._take_message(self._message, events, size), REPORT_ROWS_MIN)
+        return not self._lookup.is_reading
+
+    def _opened(self, message: StoredMessage, events: list[Any]) -> "_Message":
+        try:
+            reports = self._read_reports(message)
+        except BadInputError as error:
+            self._refuse(message, events, error.reason, str(error), message.data)
+            return _Message(message, [], 0)
+        cursor = self._state.cursors.get((Source.EXECUTIONS, 0))
+        is_resumed = cursor is not None and cursor.row != NO_ROW
+        return _Message(message, reports, cursor.position if cursor is not None and is_resumed else 0)
+
+    def _read_reports(self, message: StoredMessage) -> list[ExecutionsReported | CorrectionsReported]:
+        reports: list[ExecutionsReported | CorrectionsReported] = []
+        for report in self._core.ports.wire.reports(message.subject, message.data):
+            if isinstance(report, CorrectionsReported):
+                reports += in_distinct_slices(report, CORRECTION_ROWS_MAX)
+            else:
+                reports += in_slices(report, REPORT_ROWS_MAX // 2)
+        return reports
+
+    def _take_message(self, taking: "_Message", events: list[Any], size: FrameSize) -> int:
+        """Take reports of one message and move the cursor. Returns: how many rows they have."""
+        message, rows, first, unmatched = taking.message, 0, taking.next, 0
+        while (
+            taking.next < len(taking.reports)
+            and rows < REPORT_ROWS_MAX
+            and unmatched < UNMATCHED_MAX
+            and not size.is_full
+        ):
+            report = taking.reports[taking.next]
+            is_slow = isinstance(report, CorrectionsReported) or report.numbers[0] < 0
+            if is_slow and self._lookup.is_missing(self._state, report):
+                self._look_up(taking, events)
+                break
+            taking.next += 1
+            rows += len(report.subscriptions)
+            self.inputs_ns = max(self.inputs_ns, report.transact_time)
+            unmatched += self._take_report(message, report, events)
+        cursor = Cursor(Source.EXECUTIONS, 0, message.sequence, message.sequence)
+        if taking.next < len(taking.reports):
+            before = message.sequence - 1
+            cursor = Cursor(Source.EXECUTIONS, 0, before, before, position=taking.next, row=0)
+        else:
+            self._message = None
+        if taking.next > first or self._message is None:
+            self._state.cursors[Source.EXECUTIONS, 0] = cursor
+        return rows
+
+    async def take_alone(self) -> None:
+        """Take the next message of reports, or the next frame's worth of it, by itself. Of a parked one nothing more is applied: positions
+        may differ from the broker's until an operator has seen to it.
+        """
+        assert self._feed is not None
+        if self._lookup.is_reading:
+            return
+        if self._message is not None:
+            messages = [self._message.message]
+        else:
+            messages = [self._ahead.popleft()] if self._ahead else self._feed.take(1)
+        if not messages:
+            return
+        message, cursor = messages[0], self._state.cursors.get((Source.EXECUTIONS, 0))
+        position = cursor.position if cursor is not None and cursor.row != NO_ROW else 0
+
+        async def decide(events: list[Any], outputs: list[Output]) -> None:
+            if self._message is None:
+                self._message = self._opened(message, events)
+            self._take_message(self._message, events, FrameSize(events, self._settings.frame_bytes_max // 2))
+
+        def park(events: list[Any]) -> None:
+            excerpt = message.data[:200].decode("utf-8", "replace")
+            event = self._core.careful.parked("executions that can be applied", excerpt)
+            self._state.apply_event(event)
+            events.append(event)
+            self._message = None
+            self._state.cursors[Source.EXECUTIONS, 0] = Cursor(
+                Source.EXECUTIONS, 0, message.sequence, message.sequence
+            )
+
+        tried = message_input(Source.EXECUTIONS, message, position)
+        await self._core.decide_alone(tried, decide, park, self._now)
+
+    def _take_report(
+        self, message: StoredMessage, report: ExecutionsReported | CorrectionsReported, events: list[Any]
+    ) -> int:
+        """Decide and apply one report. Returns: how many parts of it could not be applied."""
+        broker, parked = message.subject.split(".")[1], list[Parked]()
+        unmatched = 0
+        for event in self._decided(broker, report, message.sequence):
+            if isinstance(event, Unmatched):
+                self._settle(message, event, events)
+                unmatched += 1
+            elif isinstance(event, Repeated):
+                self._core.count("executions_repeated")
+            elif isinstance(event, Parked):
+                parked.append(event)
+            else:
+                self._state.apply_event(event)
+                events.append(event)
+                self._lookup.note((event,))
+        for refused in dict.fromkeys(each.refused for each in parked):
+            rows = np.array([each.row for each in parked if each.refused == refused], np.int64)
+            self._park(message, Unmatched(report, refused.reason, refused.text), rows, events)
+        return unmatched + len(parked)
+
+    def _decided(
+        self, broker: str, report: ExecutionsReported | CorrectionsReported, sequence: int
+    ) -> Iterator[Any]:
+        terms, now = self._settings.terms, self._now()
+        if isinstance(report, CorrectionsReported):
+            histories = self._lookup.histories
+            return decide_corrections(self._state, broker, report, sequence, histories, terms, now)
+        return decide_reports(self._state, broker, report, sequence, terms, now)
+
+    def _look_up(self, taking: "_Message", events: list[Any]) -> None:
+        """Look up the orders of the next report, and in the same pass those of reports behind it, as far as they have come."""
+        assert self._feed is not None
+        orders = [
+            order for report in taking.reports[taking.next :][:1] for order in orders_of(self._state, report)
+        ]
+        for report in taking.reports[taking.next + 1 :]:
+            if len(orders) >= ORDERS_MAX:
+                break
+            orders += orders_of(self._state, report)
+        self._ahead += self._feed.take(max(MESSAGES_AHEAD_MAX - len(self._ahead), 0))
+        for message in self._ahead:
+            if len(orders) >= ORDERS_MAX:
+                break
+            try:
+                orders += [
+                    each for report in self._read_reports(message) for each in orders_of(self._state, report)
+                ]
+            except BadInputError:
+                # Refused when its turn comes.
+                continue
+        self._lookup.begin(orders, events)
+
+    def _settle(self, message: StoredMessage, unmatched: Unmatched, events: list[Any]) -> None:
+        """Drop an execution that the journal has applied; park what it has not. A numbered one is known by its number alone."""
+        is_late = unmatched.reason == "unmatched_execution" and unmatched.report.numbers[0] < 0
+        if is_late and self._lookup.was_applied(unmatched):
+            self._core.count("executions_repeated")
+            return
+        self._park(message, unmatched, np.arange(len(unmatched.report.subscriptions)), events)
+
+    def _park(
+        self, message: StoredMessage, unmatched: Unmatched, rows: NDArray[np.int64], events: list[Any]
+    ) -> None:
+        """Refuse executions of one order cause: a few each in its own words, many in one."""
+        if not len(rows):
+            return
+        self._core.count("executions_parked", len(rows))
+        report, why = unmatched.report, unmatched.why
+        names = [exec_id_of(report.prefix, int(report.numbers[row])) for row in rows[[0, -1]]]
+        if len(rows) > PARKED_EACH_MAX:
+            orders = [self._order_id(report, int(row)) for row in rows[[0, -1]]]
+            text = (
+                f"{len(rows)} executions {names[0]} to {names[1]} of orders {orders[0]} to {orders[1]}: {why}"
+            )
+            self._refuse(message, events, unmatched.reason, text, f"{names[0]} to {names[1]}")
+            return
+        for row in rows.tolist():
+            name = exec_id_of(report.prefix, int(report.numbers[row]))
+            text = f"execution {name} of order {self._order_id(report, row)}: {why}"
+            self._refuse(message, events, unmatched.reason, text, name)
+
+    def _order_id(self, report: ExecutionsReported | CorrectionsReported, row: int) -> str:
+        high = cause_high(self._core.key.shard, report.cause_kind, report.creator_shard, report.cause_number)
+        return format_order_id(high, int(report.subscriptions[row]) << 32 | report.leg << 20 | report.attempt)
+
+    def _refuse(
+        self, message: StoredMessage, events: list[Any], reason: str, text: str, data: bytes | str
+    ) -> None:
+        event = refused_input(message.sequence, message.subject, reason, text, data)
+        self._state.apply_event(event)
+        events.append(event)
