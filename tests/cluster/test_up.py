@@ -16,11 +16,11 @@ from cluster.leftovers import processes_of
 from cluster.run_file import read_run, start_mark
 from tests.cluster.broken_starts import STAGES, STRIKES, play
 from tests.cluster.listening import listening_addresses
-from tests.kill.running import COMMAND, ROOT, RunningCluster
+from tests.kill.running import COMMAND, CONFIG, ROOT, RunningCluster
 
 pytestmark = pytest.mark.real
 
-WAIT_S = 120.0
+WAIT_S = 300.0
 
 
 def until(condition: Callable[[], bool]) -> None:
@@ -51,7 +51,7 @@ def test_everything_that_was_started_listens_on_loopback_only(running: RunningCl
 
 def test_second_up_on_the_directory_is_refused(running: RunningCluster) -> None:
     before = running.run
-    second = running.command("up")
+    second = running.command("up", "--config", str(CONFIG))
     assert second.returncode == 2
     assert (
         f"found it running in process {before.supervisor.pid}; stop it with `lockstep down" in second.stderr
@@ -73,7 +73,7 @@ def test_ray_whose_driver_is_killed_comes_back_whole(running: RunningCluster) ->
                 servers.get(name, {}).get("state") == "running"
                 for name in ("ray-driver", "ray-gcs", "ray-raylet")
             )
-            and servers["ray-driver"]["restarts"] == 1
+            and servers["ray-driver"]["restarts"] >= 1
             and all(actor["state"] == "live" for actor in status["actors"])
         )
 
