@@ -58,6 +58,9 @@ class ProcessHandle:
         self._process = PROCESSES.Process(target=main, args=(msgspec.json.encode(mortal),), daemon=True)
         self._process.start()
 
+    async def started(self) -> None:
+        """Wait until it is started, which it is when made."""
+
     async def ended(self) -> str:
         """Wait until the process is gone. Returns: how it ended."""
         while self._process.is_alive():  # noqa: ASYNC110 - the condition lies in another process
