@@ -1,7 +1,8 @@
 """Which fills a creator shard has seen over its horizon, and what each moved: days of packed columns, about 50 bytes and the id a fill.
 
 A fill counts once by its creator and exec id (a creator has one broker); its quantity, price, side and instrument are kept for a trade
-cancel or correct that may come. Days are forgotten whole.
+cancel or correct that may come. Days are forgotten whole. The latest fills wait in a dict and are packed many at a time: what the
+columns hold does not depend on when.
 """
 
 from enum import IntEnum
@@ -13,6 +14,7 @@ from engine.id_index import IdIndex
 from engine.tables import State, Table
 
 BUCKET_NS = 24 * 3600 * 10**9
+RECENT_MAX = 1024
 _COLUMNS = {
     "instrument": np.uint32,
     "side": np.int8,
@@ -20,6 +22,9 @@ _COLUMNS = {
     "quantity": np.int64,
     "price": np.int64,
 }
+
+
+_NO_DAY = 1 << 62
 
 
 class Standing(IntEnum):
@@ -54,10 +59,14 @@ class SeenFills:
 
     def __init__(self) -> None:
         self._days: dict[int, _Day] = {}
+        self._recent: dict[str, tuple[int, ...]] = {}
+        self._first_day = _NO_DAY
 
     def find(self, creator: int, exec_id: str) -> SeenFill | None:
         """Find a fill."""
         name = _name(creator, exec_id)
+        if name in self._recent:
+            self._pack()
         for number, day in self._days.items():
             row = day.ids.find(name)
             if row is not None:
@@ -72,10 +81,22 @@ class SeenFills:
         price: int,
     ) -> None:  # fmt: skip
         """Note a fill that is not there."""
-        day = self._days.setdefault(transact_time_ns // BUCKET_NS, _Day())
-        day.ids.add([_name(creator, exec_id)])
-        values = (instrument, side, standing, quantity, price)
-        day.fills.append({name: np.array([value]) for name, value in zip(_COLUMNS, values, strict=True)})
+        day = transact_time_ns // BUCKET_NS
+        self._first_day = min(self._first_day, day)
+        self._recent[_name(creator, exec_id)] = (day, instrument, side, standing, quantity, price)
+        if len(self._recent) >= RECENT_MAX:
+            self._pack()
+
+    def _pack(self) -> None:
+        by_day: dict[int, list[str]] = {}
+        for name, (day, *_) in self._recent.items():
+            by_day.setdefault(day, []).append(name)
+        for number, names in by_day.items():
+            of_day = self._days.setdefault(number, _Day())
+            of_day.ids.add(names)
+            rows = np.array([self._recent[name][1:] for name in names], np.int64)
+            of_day.fills.append({name: rows[:, at] for at, name in enumerate(_COLUMNS)})
+        self._recent = {}
 
     def replace(self, fill: SeenFill, standing: Standing) -> None:
         """Note that a fill was cancelled or corrected."""
@@ -83,11 +104,17 @@ class SeenFills:
 
     def forget_before(self, time_ns: int) -> None:
         """Let go of the days before a time."""
-        for day in [day for day in self._days if day < time_ns // BUCKET_NS]:
+        oldest = time_ns // BUCKET_NS
+        if self._first_day >= oldest:
+            return
+        self._pack()
+        for day in [day for day in self._days if day < oldest]:
             del self._days[day]
+        self._first_day = min(self._days, default=_NO_DAY)
 
     def state(self) -> State:
         """Name everything as columns."""
+        self._pack()
         state: State = {"seen.day": np.array(sorted(self._days), np.int64)}
         for number, day in self._days.items():
             state |= {**day.ids.state(f"seen.{number}"), **day.fills.state(f"seen.{number}")}
@@ -99,6 +126,7 @@ class SeenFills:
             day = self._days[number] = _Day()
             day.ids.restore(f"seen.{number}", state)
             day.fills.restore(f"seen.{number}", state)
+        self._first_day = min(self._days, default=_NO_DAY)
 
 
 def _name(creator: int, exec_id: str) -> str:

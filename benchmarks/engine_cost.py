@@ -1,0 +1,161 @@
+"""`python -m benchmarks.engine_cost`: what the engine's own code costs for one signal of a book, stage by stage, without servers.
+
+    fill --> creator shard --> decide, apply --> frame --> (gateway reads it) --> reports --> decide, apply --> frame
+
+Fills of many creators in turn, buying and selling. Each figure is the tenth percentile over the buys and over the sells, averaged: what a
+signal costs when nothing else has the core. Prints the hash of the shard's state at the end, which is the same on every machine.
+"""
+
+import sys
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+
+from engine.blocks import ExecutionsReported
+from engine.commands import AccountCommand, Answer, CommandBatch, Follow, OpenAccount
+from engine.creator import CreatorShard, FillInput, InstrumentTerms
+from engine.decide import decide_part, learn, parts_of
+from engine.events import FillApplied, SignalDecided
+from engine.follower import FollowerShard
+from engine.frame import NO_HASH, FrameHead, ShardKey, ShardKind, decode_frame, encode_frame, frame_hash
+from engine.identity import CauseKind
+from engine.order_state import ExecType
+from engine.reports import decide_reports
+from engine.sizing import Terms
+from engine.tables import state_hash
+from engine.units import MICROS, QUANTITY_ONE
+
+NOW_NS = 1_700_000_000 * 10**9
+STAGES = ("fill", "decided", "framed", "read", "reported", "report framed")
+TERMS = Terms()
+
+
+class EngineCost:
+    """One creator shard and one follower shard, fed by hand."""
+
+    def __init__(self, creators: int, followers: int) -> None:
+        self._creators = CreatorShard({}, InstrumentTerms(100, MICROS))
+        self.shard = FollowerShard(0)
+        self._hash, self._number, self._executions = NO_HASH, 0, 0
+        self._spent: dict[str, float] = {}
+        self.orders = 0
+        for creator in range(creators):
+            self._introduce(
+                self._creators.decide_open(f"c{creator}", "paper", 10**9 * MICROS, f"open-{creator}")
+            )
+        self._introduce(self._creators.decide_list(["ACME"]))
+        batch = CommandBatch(self.shard, creator_shards=1, follower_shards=1, brokers=frozenset(["paper"]))
+        decided = batch.decide(list(_commands(creators, followers)), TERMS, NOW_NS)
+        self._apply(event for event in decided if not isinstance(event, Answer))
+
+    def _introduce(self, event: Any) -> None:
+        self._creators.apply_event(event)
+        self._apply(learn(self.shard, 0, event))
+
+    def _apply(self, events: Iterable[Any]) -> list[Any]:
+        applied = []
+        for event in events:
+            self.shard.apply_event(event)
+            applied.append(event)
+        return applied
+
+    def signal(self, creator: int, turn: int) -> dict[str, float]:
+        """Take one fill all the way. Returns: seconds by stage."""
+        self._spent = {}
+        with self._timed("fill"):
+            fill = self._creators.decide_fill(_fill(creator, turn), NOW_NS)
+            assert isinstance(fill, FillApplied)
+            self._creators.apply_event(fill)
+        with self._timed("decided"):
+            events = [
+                event
+                for part in parts_of(self.shard, 0, fill, 1 << 15)
+                for event in self._apply(decide_part(self.shard, part, TERMS, 1 << 15, NOW_NS))
+            ]
+        with self._timed("framed"):
+            data = self._frame(events)
+        with self._timed("read"):
+            _, read = decode_frame(data)
+        reports = [self._report(event) for event in read if isinstance(event, SignalDecided)]
+        with self._timed("reported"):
+            events = [
+                event
+                for report in reports
+                for event in self._apply(decide_reports(self.shard, "paper", report, 1, TERMS, NOW_NS))
+            ]
+        with self._timed("report framed"):
+            self._frame(events)
+        return self._spent
+
+    @contextmanager
+    def _timed(self, stage: str) -> Iterator[None]:
+        began = time.perf_counter()
+        yield
+        self._spent[stage] = time.perf_counter() - began
+
+    def _frame(self, events: list[Any]) -> bytes:
+        self._number += 1
+        head = FrameHead(ShardKey(ShardKind.FOLLOWER, 0), 1, self._number, NOW_NS, self._hash, ())
+        data = encode_frame(head, events)
+        self._hash = frame_hash(data)
+        return data
+
+    def _report(self, decided: SignalDecided) -> ExecutionsReported:
+        quantities = decided.units * decided.unit
+        rows = np.flatnonzero(quantities)
+        count = len(rows)
+        first = self._executions
+        self._executions += count
+        self.orders += count
+        return ExecutionsReported(
+            0, "paper-0-", CauseKind.SIGNAL, 0, decided.signal, decided.leg, 0, NOW_NS,
+            np.arange(first, first + count), decided.subscriptions[rows], np.full(count, ExecType.TRADE, np.int64),
+            quantities[rows], np.full(count, decided.price, np.int64), np.zeros(count, np.int64),
+        )  # fmt: skip
+
+
+def _commands(creators: int, followers: int) -> Iterator[AccountCommand]:
+    for follower in range(followers):
+        for creator in range(creators):
+            account = f"a{creator}-{follower}"
+            yield OpenAccount(f"o-{account}", account)
+            cash = (5_000 + 37 * follower % 45_000) * MICROS
+            yield Follow(
+                f"f-{account}", account, f"c{creator}", cash, ratio=MICROS if follower % 5 else MICROS // 2
+            )
+
+
+def _fill(creator: int, turn: int) -> FillInput:
+    side, quantity = (1, 100_000) if turn % 2 == 0 else (-1, 50_000)
+    return FillInput(
+        "paper", f"c{creator}", f"x-{turn}-{creator}", "ACME", side, quantity * QUANTITY_ONE, 100 * MICROS, NOW_NS, turn + 1
+    )  # fmt: skip
+
+
+def measure(creators: int, followers: int, turns: int) -> tuple[dict[str, float], int, str]:
+    """Take fills of all creators in turn. Returns: microseconds a signal by stage, the orders, and the state's hash."""
+    cost = EngineCost(creators, followers)
+    spent = [[cost.signal(creator, turn) for creator in range(creators)] for turn in range(turns)]
+    figures = {}
+    for stage in STAGES:
+        sides = [[each[stage] for turn in spent[side::2] for each in turn] for side in (0, 1)]
+        figures[stage] = sum(float(np.percentile(values, 10)) for values in sides) / 2 * 1e6
+    return figures, cost.orders, state_hash(cost.shard.state()).hex()[:16]
+
+
+def main(shapes: tuple[tuple[int, int, int], ...] = ((200, 50, 20), (200, 500, 10), (10, 50_000, 4))) -> None:
+    """Print what each shape costs: creators, accounts of each in the shard, fills of each creator."""
+    for creators, followers, turns in shapes:
+        figures, orders, digest = measure(creators, followers, turns)
+        stages = ", ".join(f"{stage} {micros:,.0f}" for stage, micros in figures.items())
+        sys.stdout.write(
+            f"{creators} creators x {followers:,} accounts: {sum(figures.values()):,.0f} us a signal"
+            f" ({stages}); {orders:,} orders, state {digest}\n"
+        )
+
+
+if __name__ == "__main__":
+    main()
