@@ -44,7 +44,7 @@ JsonOption = Annotated[
     Path | None, typer.Option("--json", metavar="F", help="Where the report goes; the chart goes next to it.")
 ]
 SizeOption = Annotated[
-    str, typer.Option(help="tiny (seconds), small (minutes) or full (the issue's figures).")
+    str, typer.Option(help="tiny (seconds), small (minutes) or full (the sizes that goals are set for).")
 ]
 SetOption = Annotated[
     list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="Change one of the size's settings.")
