@@ -2,8 +2,8 @@
 
 Keys: `format` (1), `bench`, `command` (reproduces it), `settings` (the benchmark's, and the cluster's), `machine`, `loading` (accounts
 through `commands.bulk`), `runs` (every run whole), `summary` (figures over the runs, medians unless the key says otherwise; units last
-in the key), `goals` (figures held against a limit: found, limit, met), `audit` (`passed`, and each check's counts). A run whose audit failed has
-empty `runs`, `summary` and `goals`: it measured nothing.
+in the key), `goals` (figures held against a limit: found, limit, met), `audit` (`passed`, and each check's counts). A run whose audit
+failed has empty `runs`, `summary` and `goals`: it measured nothing.
 """
 
 from pathlib import Path
