@@ -42,12 +42,10 @@ async def outlive(cluster: RunningCluster, load: Load, kind: str) -> None:
         return load.heard.shards[kind, 0].incarnation == f"zombie-{kind}"
 
     try:
-        await until(lambda: of_zombie() and epoch() > 0, f"the zombie of {kind} to own its shard")
-        mine = epoch()
-        # A gateway must reach its broker first: behind an append that stands still it would hand nothing over.
-        pause.is_armed = True
-        await asyncio.wait_for(pause.reached.wait(), 30)
-        zombie.append_pause.is_armed = True
+        await until(
+            pause.reached.is_set, f"the zombie of {kind} to own its shard, and to have decided something"
+        )
+        mine = zombie.host.actors[0].core.writer.epoch
         await until(lambda: not of_zombie() and epoch() > mine, f"a successor of the zombie of {kind}")
         written = await frames_of_epoch(zombie, kind, mine)
         pause.go.set()

@@ -13,7 +13,7 @@ from actors.ports import Broker, Bus, Request, Subscription
 from cluster.config_file import load
 from cluster.credentials import ENGINE, read_credentials
 from cluster.wiring import shard_settings
-from engine.blocks import BlockAnswered, decode_block
+from engine.blocks import BlockAnswered, OrdersSubmitted, decode_block
 from engine.frame import ShardKey
 from gateways.connections import ConnectionOptions, connect
 from gateways.nats_connection import NatsOptions
@@ -22,7 +22,9 @@ from tests.kill.running import CONFIG, RunningCluster
 
 
 class Pause:
-    """Where the zombie stops once armed: `reached` says that it stands there, `go` lets it on."""
+    """Where the zombie stops once armed, which it is by its own fence: a successor may follow within moments. `reached` says that it
+    stands there, `go` lets it on.
+    """
 
     def __init__(self) -> None:
         self.is_armed = False
@@ -74,20 +76,22 @@ class Zombie:
                 for number, (name, broker) in connected.brokers.items()
             }
             connected = connected._replace(brokers=brokers)
-        journal = _PausedJournal(connected.ports.journal, self.append_pause)
+        journal = _PausedJournal(connected.ports.journal, self.append_pause, self.pause)
         return connected._replace(ports=ports._replace(journal=journal))
 
 
 class _PausedJournal:
-    def __init__(self, journal: Any, pause: Pause) -> None:
-        self._journal, self._pause = journal, pause
+    def __init__(self, journal: Any, *pauses: Pause) -> None:
+        self._journal, self._pauses = journal, pauses
         self.read, self.tail = journal.read, journal.tail
 
     async def append(self, key: ShardKey, data: bytes, *, message_id: str, expected_sequence: int) -> int:
-        await self._pause.here()
+        await self._pauses[0].here()
         stored: int = await self._journal.append(
             key, data, message_id=message_id, expected_sequence=expected_sequence
         )
+        for pause in self._pauses:
+            pause.is_armed = True
         return stored
 
 
@@ -96,10 +100,13 @@ class _PausedBroker:
         self._broker, self._pause = broker, pause
 
     async def submit(self, block: bytes) -> bytes:
+        if not any(isinstance(section, OrdersSubmitted) for section in decode_block(block)):
+            # Its introduction, which may be answered before a successor's.
+            return bytes(await self._broker.submit(block))
         await self._pause.here()
         reply: bytes = await self._broker.submit(block)
         for section in decode_block(reply):
-            if isinstance(section, BlockAnswered) and self._pause.reached.is_set():
+            if isinstance(section, BlockAnswered):
                 self._pause.refusals.append(section.refusal)
         return reply
 
