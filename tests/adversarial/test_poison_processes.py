@@ -105,7 +105,7 @@ class Mortals:
         self.journal = NatsJournal(connection)
         self.paper = Paper(self._streams)
         self.keeper = HostKeeper(
-            lambda spec: ProcessHandle(Mortal(spec, options)),  # type: ignore[arg-type, return-value]
+            lambda spec: ProcessHandle(Mortal(spec, options)),
             lambda kind, shards, incarnation: HostSpec(kind, shards, incarnation, SETTINGS),
             SUPERVISION,
             is_connected=lambda: connection.is_connected,
