@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from engine.masks import all_of
 from engine.tables import AnyColumn, capacity_for, grown
 
 WIDE = ("cash", "reserved", "from_frame", "command")
@@ -116,7 +117,7 @@ class BookTable:
         column = self._shared[at]
         value = 0 if values is None else int(values[0])
         if _is_one_value(column):
-            is_same = values is None or len(values) == 1 or bool((values == value).all())
+            is_same = values is None or len(values) == 1 or all_of(values == value)
             if is_same and value == (0 if column is _ZEROS[at] else int(column[0])):
                 return
             if is_same and where.start == 0:
