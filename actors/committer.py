@@ -21,7 +21,7 @@ _log = structlog.get_logger()
 
 Output = Callable[[], Awaitable[None]]
 TURNS_TO_SOCKET = 3
-"""Turns of the loop from starting an append until its bytes are on the wire: the append, the client's flusher, the loop's own write.
+"""Turns of the loop from starting an append until its bytes are on the wire: the append, the client's write, the loop's own.
 
 Going on sooner means deciding the next frame, milliseconds, before this one has left (`fanout`).
 """
