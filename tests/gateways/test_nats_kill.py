@@ -27,9 +27,11 @@ class Writer:
         self.journal = journal
         self.stored: list[int] = []
         self.doubts_count = 0
+        self.is_stopping = False
 
     async def run(self) -> None:
-        while True:
+        """Append until told to stop; the last append is settled then, so that nothing is on its way any more."""
+        while not self.is_stopping:
             await self.append(b"%d" % (len(self.stored) + 1))
 
     async def append(self, data: bytes) -> None:
@@ -68,11 +70,11 @@ async def test_killed_server_loses_nothing_and_the_feed_goes_on(own_nats_server:
     arrived = asyncio.Event()
     feed = await streams.open_feed(journal_stream(KEY), KEY.subject, after_sequence=0, arrived=arrived)
     writer = Writer(journal)
-    writing: asyncio.Future[None] = asyncio.ensure_future(writer.run())
+    writing = asyncio.create_task(writer.run(), name="writer")
     taken: list[StoredMessage] = []
 
     def has_taken(count: int) -> bool:
-        assert not writing.done(), writing.result()
+        assert writer.is_stopping or not writing.done(), writing.result()
         taken.extend(feed.take(1000))
         return len(taken) >= count
 
@@ -81,10 +83,9 @@ async def test_killed_server_loses_nothing_and_the_feed_goes_on(own_nats_server:
             await asyncio.to_thread(own_nats_server.kill)
             await asyncio.to_thread(own_nats_server.start)
         await until(partial(has_taken, len(taken) + 100))
-    writing.cancel()
-    await asyncio.gather(writing, return_exceptions=True)
+    writer.is_stopping = True
+    await writing
     frames = await journal.read(KEY, after_sequence=0)
-    writing = asyncio.get_running_loop().create_future()
     await until(partial(has_taken, len(frames)))
     await feed.close()
     await connection.close()
