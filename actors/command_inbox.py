@@ -14,7 +14,7 @@ from actors.journal_writer import persist
 from actors.ports import Journal
 from engine.commands import AccountCommand, Answer, Follow, Unfollow
 from engine.frame import ShardKey, ShardKind, decode_head
-from engine.identity import shard_of
+from engine.identity import shards_of
 
 BATCH_COMMANDS = 20_000
 
@@ -74,12 +74,13 @@ class CommandInbox:
             commands += len(self._waiting[taken].commands)
             taken += 1
         self._ready, self._waiting = self._waiting[:taken], self._waiting[taken:]
-        shards = {
-            shard_of(command.creator_id, self._creator_shards)
+        creators = [
+            command.creator_id
             for pending in self._ready
             for command in pending.commands
             if isinstance(command, Follow | Unfollow)
-        }
+        ]
+        shards = set(shards_of(creators, self._creator_shards))
         if shards:
             self._reading = asyncio.create_task(self._tails(sorted(shards)), name="creator journal tails")
 

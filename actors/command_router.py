@@ -7,7 +7,7 @@ answered at all: the sender repeats it under the same command ids.
 """
 
 import asyncio
-from collections.abc import Coroutine, Mapping, Sequence
+from collections.abc import Coroutine, Mapping
 from typing import Any
 
 import msgspec
@@ -19,7 +19,7 @@ from actors.follower import FollowerShardActor
 from actors.ports import Bus, Request, Subscription, Wire
 from actors.settings import ShardSettings
 from engine.commands import AccountCommand, Answer, Elsewhere, OpenAccount
-from engine.identity import shard_of
+from engine.identity import shard_of, shards_of
 
 _log = structlog.get_logger()
 
@@ -116,31 +116,27 @@ class CommandRouter:
             await request.reply(self._wire.refusal(error.reason, str(error)))
             return
         answers: list[bytes] = [b""] * len(commands)
-        by_shard: dict[int, list[int]] = {}
+        places: list[int] = []
+        taken: list[AccountCommand] = []
         for index, command in enumerate(commands):
             if isinstance(command, BadInputError):
                 answers[index] = self._wire.refusal(command.reason, str(command))
             else:
-                by_shard.setdefault(shard_of(command.account_id, self._settings.follower_shards), []).append(
-                    index
-                )
-        work = [self._fill_in(shard, indexes, commands, answers) for shard, indexes in by_shard.items()]
-        await asyncio.gather(*work)
+                places.append(index)
+                taken.append(command)
+        shards = shards_of([command.account_id for command in taken], self._settings.follower_shards)
+        by_shard: dict[int, tuple[list[int], list[AccountCommand]]] = {}
+        for index, command, shard in zip(places, taken, shards, strict=True):
+            mine = by_shard.setdefault(shard, ([], []))
+            mine[0].append(index)
+            mine[1].append(command)
+        await asyncio.gather(*(self._fill_in(shard, *mine, answers) for shard, mine in by_shard.items()))
         await request.reply(self._wire.answers(answers))
 
     async def _fill_in(
-        self,
-        shard: int,
-        indexes: list[int],
-        commands: Sequence[AccountCommand | BadInputError],
-        answers: list[bytes],
+        self, shard: int, places: list[int], commands: list[AccountCommand], answers: list[bytes]
     ) -> None:
-        mine = [
-            command
-            for command in (commands[index] for index in indexes)
-            if not isinstance(command, BadInputError)
-        ]
-        for index, answer in zip(indexes, await self._at_shard(shard, mine), strict=True):
+        for index, answer in zip(places, await self._at_shard(shard, commands), strict=True):
             answers[index] = answer
 
     async def _at_shard(self, shard: int, commands: list[AccountCommand]) -> list[bytes]:
@@ -174,7 +170,10 @@ class CommandRouter:
                 f"{actor.core.key}: expected an answer within {FORWARD_S_MAX:.0f} s, found none"
             ) from None
         return [
-            await self._written(command, answer) for command, answer in zip(commands, answers, strict=True)
+            self._wire.answer(command, answer)
+            if not isinstance(answer, Elsewhere)
+            else await self._elsewhere(command, answer)
+            for command, answer in zip(commands, answers, strict=True)
         ]
 
     async def _forward(self, subject: str, data: bytes) -> bytes:
@@ -188,11 +187,7 @@ class CommandRouter:
                     raise
             await asyncio.sleep(FORWARD_AGAIN_S)
 
-    async def _written(self, command: AccountCommand, answer: Answer) -> bytes:
-        """Write an answer; an account that lives in a shard of its own is answered there, and opened there
-        first.
-        """
-        if not isinstance(answer, Elsewhere):
-            return self._wire.answer(command, answer)
+    async def _elsewhere(self, command: AccountCommand, answer: Elsewhere) -> bytes:
+        """Have a command answered by the shard that the account has to itself; the account is opened there first."""
         opening = OpenAccount(f"dedicated-{command.account_id}"[:64], command.account_id, answer.broker)
         return (await self._at_shard(answer.shard, [opening, command]))[-1]

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.arithmetic import Int64s, mul_div_within
-from engine.book_table import HEAD_WORDS, BookTable, words_of
+from engine.book_table import HEAD_WORDS, BookTable, NewRows, words_of
 from engine.follow_ups import FollowUp, FollowUps
 from engine.identity import OrderKey
 from engine.masks import all_of, any_of, least, most
@@ -141,9 +141,9 @@ class Book:
         """How many rows there are."""
         return self.subscriptions.count
 
-    def append(self, rows: dict[str, NDArray[np.integer]]) -> slice:
-        """Add subscriptions; positions of each slot grow with them."""
-        where = self.subscriptions.append(rows)
+    def append(self, rows: NewRows, which: slice) -> slice:
+        """Add some of the subscriptions; positions of each slot grow with them."""
+        where = self.subscriptions.append(rows, which)
         self._traits = None
         capacity = self.subscriptions.capacity
         for slot in self.slots:

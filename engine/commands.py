@@ -185,7 +185,7 @@ class CommandBatch:
         self._follower_shards = follower_shards
         self._brokers = brokers
         self._accounts: dict[str, tuple[OpenAccount, int, int, int]] = {}
-        self._follows: dict[_Pair, tuple[Follow, int, int]] = {}
+        self._follows: dict[_Pair, tuple[Follow, int, Followed]] = {}
         self._unfollows: dict[_Pair, Ending] = {}
         self._ending_rows = 0
         self._pauses: dict[_Pair, tuple[type[Pause | Resume], int, int]] = {}
@@ -200,29 +200,36 @@ class CommandBatch:
                 continue
             if self._needs_applied(command) or self._ending_rows >= self._rows_max:
                 yield from self._flush(terms, event_time_ns)
-            if isinstance(command, OpenAccount):
-                yield self._open(command)
-            elif isinstance(command, Follow):
-                yield self._follow(command)
-            elif isinstance(command, Pause | Resume):
-                yield self._pause(command)
-            else:
-                yield self._unfollow(command)
+            yield self._answer(command)
         yield from self._flush(terms, event_time_ns)
+
+    def _answer(self, command: AccountCommand) -> Answer:
+        if isinstance(command, OpenAccount):
+            return self._open(command)
+        if isinstance(command, Follow):
+            return self._follow(command)
+        if isinstance(command, Unfollow):
+            return self._unfollow(command)
+        return self._pause(command)
 
     def _needs_applied(self, command: AccountCommand) -> bool:
         """Say whether a command is about a subscription that one gathered before it, of another kind or a pause, changes."""
+        gathered: tuple[dict[_Pair, Any], ...]
         if isinstance(command, OpenAccount):
             return False
-        gathered: list[dict[_Pair, Any]] = [self._follows, self._unfollows, self._pauses]
         if isinstance(command, Follow):
-            gathered = [self._unfollows]
+            # The common batch opens and follows: nothing else is asked of it.
+            if not self._unfollows:
+                return False
+            gathered = (self._unfollows,)
         elif isinstance(command, Unfollow):
-            gathered = [self._follows]
+            gathered = (self._follows,)
+        else:
+            gathered = (self._follows, self._unfollows, self._pauses)
         if not any(gathered):
             return False
-        account, creator_shard, creator = *self._account(command.account_id)[:1], *self._creator(command)
-        return any((account, creator_shard, creator) in pairs for pairs in gathered)
+        pair = *self._account(command.account_id)[:1], *self._creator(command)
+        return any(pair in pairs for pairs in gathered)
 
     def _creator(self, command: Follow | Unfollow | Pause | Resume) -> tuple[int, int]:
         """Find a command's creator. Returns: its shard and its number there, -1 where it is not known."""
@@ -341,7 +348,7 @@ class CommandBatch:
         key = (account, creator_shard, creator)
         pending = self._follows.get(key)
         if pending is not None and pending[1] == wanted:
-            return Followed(shard.places.count + list(self._follows).index(key), pending[2])
+            return pending[2]
         held = list(self._subscriptions(account, creator_shard, creator))
         # A repeated command is answered as before, whatever followed upon it.
         for book, row in held:
@@ -353,8 +360,9 @@ class CommandBatch:
             book.subscriptions["status"][row] != Status.ENDED for book, row in held
         ):
             return self._subscribed(command)
-        self._follows[key] = command, wanted, self._next_frame(creator_shard)
-        return Followed(shard.places.count + len(self._follows) - 1, self._next_frame(creator_shard))
+        answer = Followed(shard.places.count + len(self._follows), self._next_frame(creator_shard))
+        self._follows[key] = command, wanted, answer
+        return answer
 
     @staticmethod
     def _subscribed(command: Follow) -> Refused:
@@ -399,7 +407,7 @@ class CommandBatch:
             max_weights=column(command.max_position_weight for command in commands),
             allow_short=column(int(command.allow_short) for command in commands),
             cash=column(command.cash for command in commands),
-            from_frames=column(frame for _, _, frame in follows),
+            from_frames=column(followed.from_frame for _, _, followed in follows),
             commands=column(wanted for _, wanted, _ in follows),
         )
 

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from engine.arithmetic import Int64s
 from engine.book import Book, Slot, Status, follow_ups_state, restore_follow_ups
+from engine.book_table import NewRows
 from engine.creator import InstrumentTerms, cursors_column, cursors_from
 from engine.cut import Cut, books_state, restore_books
 from engine.events import (
@@ -221,26 +222,38 @@ class FollowerShard:
         count = len(event.accounts)
         numbers = np.arange(event.first, event.first + count, dtype=np.int64)
         self.places.append({"book": np.zeros(count, np.uint32)})
-        previous, last = self.places["previous"], self.accounts["last_subscription"]
-        for number, account in zip(numbers.tolist(), event.accounts.tolist(), strict=True):
-            previous[number] = last[account]
-            last[account] = number
+        self._link(numbers, event.accounts)
         pairs = event.creator_shards << 32 | event.creators
         order = np.argsort(pairs, kind="stable")
-        starts = np.flatnonzero(np.diff(pairs[order], prepend=-1)).tolist()
-        rows = _subscription_rows(event, numbers, order)
+        starts = np.flatnonzero(np.diff(pairs[order], prepend=-1))
+        counts = np.diff(starts, append=count)
         # Books are numbered in the order in which they are first followed.
-        stops = dict(zip(starts, [*starts[1:], count], strict=True))
-        for start in sorted(starts, key=order.__getitem__):
-            pair = int(pairs[order[start]])
-            self._append_rows(self.book(pair >> 32, pair & 0xFFFFFFFF), rows, slice(start, stops[start]))
+        firsts = np.argsort(order[starts])
+        groups = np.stack((pairs[order[starts]], starts, starts + counts), axis=1)[firsts].tolist()
+        rows = _subscription_rows(event, numbers, order)
+        places = np.empty((len(starts), 2), np.int64)
+        places[firsts] = [self._append_rows(rows, *group) for group in groups]
+        places[:, 1] -= starts
+        self.places["book"][numbers[order]] = np.repeat(places[:, 0], counts)
+        self.places["row"][numbers[order]] = np.repeat(places[:, 1], counts) + np.arange(count)
 
-    def _append_rows(self, book: Book, rows: dict[str, NDArray[np.integer]], which: slice) -> None:
+    def _link(self, numbers: NDArray[np.int64], accounts: NDArray[np.int64]) -> None:
+        """Chain new subscriptions to their accounts' earlier ones."""
+        order = np.argsort(accounts, kind="stable")
+        numbers, accounts = numbers[order], accounts[order]
+        last = self.accounts["last_subscription"]
+        previous = np.empty(len(numbers), np.uint32)
+        previous[1:] = numbers[:-1]
+        first = np.diff(accounts, prepend=-1) != 0
+        previous[first] = last[accounts[first]]
+        self.places["previous"][numbers] = previous
+        last[accounts] = numbers
+
+    def _append_rows(self, rows: NewRows, pair: int, start: int, stop: int) -> tuple[int, int]:
+        """Add some of the rows to a creator's book. Returns: the book's index and the first row's place."""
+        book = self.book(pair >> 32, pair & 0xFFFFFFFF)
         self._changing(book)
-        where = book.append({name: column[which] for name, column in rows.items()})
-        numbers = rows["subscription"][which]
-        self.places["book"][numbers] = book.index
-        self.places["row"][numbers] = np.arange(where.start, where.stop)
+        return book.index, book.append(rows, slice(start, stop)).start
 
     def _apply_ending(self, event: SubscriptionsEnding) -> None:
         for book, rows, which in self.by_book(event.subscriptions):
@@ -431,8 +444,8 @@ class FollowerShard:
 
 def _subscription_rows(
     event: SubscriptionsOpened, numbers: NDArray[np.int64], order: NDArray[np.int64]
-) -> dict[str, NDArray[np.integer]]:
-    """Name the columns of new subscriptions, in some order."""
+) -> NewRows:
+    """Gather the columns of new subscriptions, in some order."""
     columns = {
         "subscription": numbers,
         "account": event.accounts,
@@ -446,7 +459,7 @@ def _subscription_rows(
         "from_frame": event.from_frames,
         "command": event.commands,
     }
-    return {name: column[order] for name, column in columns.items()}
+    return NewRows.of({name: column[order] for name, column in columns.items()})
 
 
 def _block(

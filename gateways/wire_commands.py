@@ -118,6 +118,7 @@ _NO_LIMITS = _Limits()
 _WRONG_TYPE = re.compile(r"Invalid (?:enum )?value (.*) - at `\$\.type`\Z", re.DOTALL)
 _decode_creator_command = msgspec.json.Decoder(_OpenCreatorJson | _ResumeCreatorJson)
 _decode_account_command = msgspec.json.Decoder(_AccountJson)
+_encode = msgspec.json.Encoder().encode
 
 
 def decode_command(subject: str, data: bytes) -> Command:
@@ -247,12 +248,12 @@ class Answer(msgspec.Struct, omit_defaults=True):
 
 def encode_ok(**fields: Any) -> bytes:
     """Write `{"ok": true, ...}`: only once the command is durable (P3)."""
-    return msgspec.json.encode({"ok": True, **fields})
+    return _encode({"ok": True, **fields})
 
 
 def encode_refused(reason: str, error: str) -> bytes:
     """Write `{"ok": false, "reason": code, "error": text}`."""
-    return msgspec.json.encode({"ok": False, "reason": reason, "error": error[:300]})
+    return _encode({"ok": False, "reason": reason, "error": error[:300]})
 
 
 def encode_answers(answers: list[bytes]) -> bytes:

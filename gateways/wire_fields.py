@@ -13,7 +13,7 @@ from msgspec import Raw
 
 from actors.errors import BadInputError
 from engine import units
-from engine.identity import is_id
+from engine.identity import ID_PATTERN, is_id
 
 ELEMENT_BYTES_MAX = 16 << 10
 """Largest single JSON object taken."""
@@ -118,7 +118,7 @@ def agree(found: str | None, expected: str, what: str) -> None:
 
 def checked_id(text: str, what: str) -> str:
     """Check an id. Raises: WireError."""
-    if not is_id(text):
+    if ID_PATTERN.match(text) is None:
         raise WireError("id", f"{what}: expected 1 to 64 of [A-Za-z0-9_-], found {shown(text)}")
     return text
 
@@ -172,7 +172,7 @@ def number(raw: Raw, unit: Unit, what: str) -> int:
 
 def number_or(raw: Raw, unit: Unit, what: str, absent: int) -> int:
     """Read a number that may be missing or null. Raises: WireError."""
-    return absent if bytes(raw) == b"null" else number(raw, unit, what)
+    return absent if raw is ABSENT or bytes(raw) == b"null" else number(raw, unit, what)
 
 
 def shown(text: str) -> str:

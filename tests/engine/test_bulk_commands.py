@@ -3,18 +3,23 @@
 from typing import Any
 
 import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
 
 from engine.commands import AccountCommand, CommandBatch, Follow, Followed, OpenAccount, Unfollow, Unfollowed
 from engine.events import (
     CancelsRequested,
+    CreatorsLearned,
     FollowUpsQueued,
     OrdersPlaced,
     SubscriptionsEnded,
     SubscriptionsEnding,
 )
+from engine.follower import FollowerShard
 from engine.identity import CauseKind, OrderKey
 from engine.refusals import Refused
 from engine.sizing import Terms
+from engine.tables import encode_state
 from tests.engine.world import BROKER, EngineWorld
 from tests.reference.values import CANCELED
 from tests.reference.world import execute_all
@@ -59,6 +64,44 @@ def decided(
         else:
             answers.append(each)
     return events, answers
+
+
+_few = st.sampled_from([0, 0, 0, 7])
+_follows = st.builds(
+    Follow,
+    command_id=st.sampled_from(["f-0", "f-1", "f-2"]),
+    account_id=st.sampled_from(["ann", "bob", "cid", "dee"]),
+    creator_id=st.sampled_from(["c0", "c1", "c2", "c3", "c4"]),
+    cash=st.integers(1, 10**12),
+    mode=st.integers(0, 2),
+    max_order_notional=_few,
+    max_position_weight=_few,
+    allow_short=st.booleans(),
+)
+
+
+@given(st.lists(_follows, max_size=20), st.integers(0, 20))
+def test_follows_of_several_creators_in_one_batch_are_as_each_alone(follows: list[Follow], cut: int) -> None:
+    """P2, P6: the same answers, and the same state to the last byte, into books that are there or not."""
+    opened: list[AccountCommand] = [OpenAccount("o", name, BROKER) for name in ("ann", "bob", "cid", "dee")]
+    commands = [*opened, *follows]
+    answers: list[list[Any]] = []
+    states: list[bytes] = []
+    for batches in ([commands[: 4 + cut], commands[4 + cut :]], [[command] for command in commands]):
+        shard = FollowerShard(0)
+        creators = ["c0", "c1", "c2", "c3", "c4"]
+        shard.apply_event(CreatorsLearned(0, np.arange(5), creators))
+        answers.append([])
+        for batch in batches:
+            deciding = CommandBatch(shard, creator_shards=1, follower_shards=1, brokers=frozenset({BROKER}))
+            for each in deciding.decide(batch, Terms(), 1):
+                if hasattr(each, "TAG"):
+                    shard.apply_event(each)
+                else:
+                    answers[-1].append(each)
+        states.append(encode_state(shard.state()))
+    assert answers[0] == answers[1]
+    assert states[0] == states[1]
 
 
 def kinds(events: list[Any]) -> list[type]:

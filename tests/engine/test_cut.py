@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engine.book import Book
-from engine.book_table import HEAD_WORDS, NARROW, SHARED, WIDE, BookTable
+from engine.book_table import HEAD_WORDS, NARROW, SHARED, WIDE, BookTable, NewRows
 from engine.cut import Cut, books_state, restore_books
 from engine.events import (
     AccountsOpened,
@@ -122,17 +122,20 @@ _rows = st.fixed_dictionaries(
 def test_columns_of_a_book_are_what_was_put_into_them(
     steps: list[tuple[dict[str, int], int, bool]],
 ) -> None:
-    """Rows alike or not, appended or written, saved and restored."""
+    """Rows alike or not, each step's a slice of all; appended or written, saved and restored."""
     book = Book(0, 1, 2)
-    expected: dict[str, list[int]] = {name: [] for name in (*WIDE, *NARROW, *SHARED, "status")}
-    for values, count, is_written in steps:
-        rows = {
-            "subscription": np.arange(count),
-            **{name: np.full(count, value) for name, value in values.items()},
-        }
-        book.append(rows)
+    counts = [count for _, count, _ in steps]
+    added = {
+        name: np.repeat([values.get(name, 0) for values, _, _ in steps], counts)
+        for name in (*WIDE, *NARROW, *SHARED, "status")
+    }
+    rows = NewRows.of(added)
+    expected: dict[str, list[int]] = {name: [] for name in added}
+    for _, count, is_written in steps:
+        which = slice(book.count, book.count + count)
+        assert book.append(rows, which) == which
         for name, column in expected.items():
-            column += rows[name].tolist() if name in rows else [0] * count
+            column += added[name][which].tolist()
         if is_written:
             book.subscriptions.own("end_command")[-1] = expected["end_command"][-1] = 5
         (book,) = restore_books(books_state([book])) if len(expected["cash"]) % 2 else (book,)
@@ -142,7 +145,7 @@ def test_columns_of_a_book_are_what_was_put_into_them(
 
 def test_a_column_shared_by_all_rows_cannot_be_written_by_mistake() -> None:
     table = BookTable()
-    table.append({"mode": np.array([1, 1]), "subscription": np.array([0, 1])})
+    table.append(NewRows.of({"mode": np.array([1, 1]), "subscription": np.array([0, 1])}), slice(0, 2))
     with pytest.raises(ValueError, match="read-only"):
         table["mode"][0] = 2
     table.own("mode")[0] = 2

@@ -16,6 +16,7 @@ from engine.identity import (
     order_lows,
     parse_order_id,
     shard_of,
+    shards_of,
     unpack_order_id,
 )
 from engine.order_state import OPEN, TERMINAL, ExecType, OrdStatus, next_status
@@ -191,6 +192,14 @@ def test_the_largest_order_id_has_128_bits() -> None:
 def test_fnv1a_known_values(text: str, value: int) -> None:
     assert fnv1a_32(text) == value
     assert shard_of(text, 4) == value % 4
+
+
+@given(st.lists(st.text(max_size=9), max_size=9), st.sampled_from([1, 2, 8, 4096]))
+def test_many_ids_are_hashed_as_each_alone(ids: list[str], count: int) -> None:
+    assert shards_of(ids, count) == [shard_of(each, count) for each in ids]
+    assert all(
+        shard == fnv1a_32(each) % count for each, shard in zip(ids, shards_of(ids, count), strict=True)
+    )
 
 
 @pytest.mark.parametrize("text", ["", "a" * 65, "a b", "a.b", "ä", "a\n", "*", ">", 5, None])
