@@ -92,11 +92,19 @@ def signed_quantity_e8(text: str | int | Decimal, what: str = "quantity") -> int
 
 
 def ratio_micros(text: str | int | Decimal, what: str = "ratio") -> int:
-    """Read a ratio or weight exactly. Units: micros (1.0 = 1_000_000). Raises: UnitError unless 0 < ratio <= RATIO_MAX."""
+    """Read a ratio exactly. Units: micros (1.0 = 1_000_000). Raises: UnitError unless 0 < ratio <= RATIO_MAX."""
     ratio = _scaled(text, 6, RATIO_MAX, what)
     if ratio <= 0:
         raise UnitError(f"{what}: expected a number above zero, found {_shown(text)}")
     return ratio
+
+
+def weight_micros(text: str | int | Decimal, what: str = "weight") -> int:
+    """Read a share of equity exactly; 0 is no limit. Units: micros. Raises: UnitError unless 0 <= weight <= RATIO_MAX."""
+    weight = _scaled(text, 6, RATIO_MAX, what)
+    if weight < 0:
+        raise UnitError(f"{what}: expected zero or more, found {_shown(text)}")
+    return weight
 
 
 def format_scaled(value: int, digits: int) -> str:

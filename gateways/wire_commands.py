@@ -205,9 +205,12 @@ def _follow(found: _FollowJson, command_id: str, account_id: str) -> Follow:
     mode = MODES.get(found.mode or "proportional")
     if mode is None:
         raise WireError("mode", f"mode: expected one of {', '.join(MODES)}, found {shown(found.mode or '')}")
-    amount = number_or(found.amount, MONEY, "amount", 0)
-    if amount < 0 or (mode == MODES["fixed_amount"] and amount == 0):
-        raise WireError("number", "amount: expected a number above zero with mode fixed_amount, found none")
+    amount = _not_negative(number_or(found.amount, MONEY, "amount", 0), "amount")
+    if mode == MODES["fixed_amount"] and amount == 0:
+        given = "none" if found.amount is ABSENT else shown(str(bytes(found.amount), "utf-8"))
+        raise WireError(
+            "number", f"amount: expected a number above zero with mode fixed_amount, found {given}"
+        )
     limits = found.limits or _NO_LIMITS
     return Follow(
         command_id,

@@ -43,7 +43,7 @@ class Unit(NamedTuple):
 MONEY = Unit(6, 0, units.MONEY_MAX, units.money_micros)
 PRICE = Unit(6, 1, units.PRICE_MAX, units.price_micros)
 RATIO = Unit(6, 1, units.RATIO_MAX, units.ratio_micros)
-WEIGHT = Unit(6, 0, units.RATIO_MAX, units.ratio_micros)
+WEIGHT = Unit(6, 0, units.RATIO_MAX, units.weight_micros)
 QUANTITY = Unit(8, 1, units.QUANTITY_MAX, units.quantity_e8)
 POSITION = Unit(8, 0, units.QUANTITY_MAX, units.signed_quantity_e8)
 

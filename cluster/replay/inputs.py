@@ -15,6 +15,7 @@ from engine.units import (
     price_micros,
     quantity_e8,
     ratio_micros,
+    weight_micros,
 )
 
 CLOSE_TIME = "T21:00:00Z"
@@ -216,7 +217,7 @@ def _follower(row: Row) -> FollowerRow:
         ratio=row.number_or("ratio", ratio_micros, MICROS),
         amount=amount,
         max_order_notional=_limit(row, "max_order_notional", money_micros),
-        max_position_weight=_limit(row, "max_position_weight", _weight_micros),
+        max_position_weight=_limit(row, "max_position_weight", weight_micros),
         allow_short=bool(row.flag("allow_short")),
         dedicated=row.flag("dedicated"),
     )
@@ -283,11 +284,6 @@ def _limit(row: Row, field: str, read: Callable[[str, str], int]) -> int:
     if value < 0:
         raise FieldError(f"{field}: expected zero (none) or more, found {shown(row.text(field))}")
     return value
-
-
-def _weight_micros(text: str, what: str) -> int:
-    """Read a weight, which may also be zero: no limit."""
-    return money_micros(text, what) and ratio_micros(text, what)
 
 
 def _close_time(row: Row) -> int:

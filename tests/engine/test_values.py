@@ -36,6 +36,7 @@ from engine.units import (
     ratio_micros,
     signed_quantity_e8,
     time_ns,
+    weight_micros,
 )
 
 
@@ -104,12 +105,15 @@ def test_prices_are_above_zero_and_within_range(text: str) -> None:
 def test_the_ends_of_the_ranges_are_allowed() -> None:
     assert price_micros(format_micros(PRICE_MAX)) == PRICE_MAX
     assert quantity_e8(format_quantity(QUANTITY_MAX)) == QUANTITY_MAX
-    assert ratio_micros(format_micros(RATIO_MAX)) == RATIO_MAX
+    assert ratio_micros(format_micros(RATIO_MAX)) == weight_micros(format_micros(RATIO_MAX)) == RATIO_MAX
+    assert weight_micros("0e0") == 0
     for read, text in (
         (quantity_e8, "0"),
         (quantity_e8, "0.000000001"),
         (ratio_micros, "1000.000001"),
         (ratio_micros, "0"),
+        (weight_micros, "1000.000001"),
+        (weight_micros, "-0.000001"),
     ):
         with pytest.raises(UnitError):
             read(text)

@@ -321,6 +321,12 @@ def test_commands_are_read_with_their_defaults() -> None:
         ({"ratoi": 2}, "ratoi"),
         ({"limits": {"max_notional": 2}}, "max_notional"),
         ({"limits": {"max_order_notional": -2}}, "max_order_notional: expected zero or more"),
+        ({"limits": {"max_position_weight": "-1"}}, "max_position_weight: expected zero or more, found '-1'"),
+        ({"amount": "-1"}, "amount: expected zero or more, found -1"),
+        (
+            {"mode": "fixed_amount", "amount": "0.0"},
+            "amount: expected a number above zero with mode fixed_amount, found '\"0.0\"'",
+        ),
         ({"account_id": "a2"}, "expected a1 as in the subject"),
         ({"creator_id": "a.b"}, "creator_id"),
         ({"command_id": ""}, "command_id"),
