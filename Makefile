@@ -40,10 +40,10 @@ unit: $(STAMP)  ## the tests that start no server
 test: $(STAMP)  ## checks and all tests: what starts no server beside what does
 	@$(MAKE) --no-print-directory --jobs=2 tests-beside tests-real
 
-# Servers are waited for more than they work: the second core does the rest meanwhile, at the lowest priority, and tells it in one piece.
+# Servers are waited for more than they work: the second core does the rest meanwhile, at a lower priority, and tells it in one piece.
 tests-beside: $(STAMP)
 	@mkdir -p build
-	@nice -n 19 $(MAKE) --no-print-directory check unit >build/beside.log 2>&1; found=$$?; cat build/beside.log; exit $$found
+	@nice -n 10 $(MAKE) --no-print-directory check unit >build/beside.log 2>&1; found=$$?; cat build/beside.log; exit $$found
 
 tests-real: $(STAMP)
 	@$(BIN)/python -m pytest -m real
