@@ -54,6 +54,8 @@ def _is_one_value(column: AnyColumn) -> bool:
 
 _ZEROS = tuple(_one_value(dtype, 0) for dtype in SHARED.values())
 
+_NONE: tuple[AnyColumn | None, ...] = (None,) * len(SHARED)
+
 
 class NewRows(NamedTuple):
     """Rows to add, to one book or many: each takes a slice. None stands for zero in every row.
@@ -82,9 +84,13 @@ class NewRows(NamedTuple):
             column = columns.get(name)
             return column if column is not None and any_of(column) else None
 
+        shared = tuple(map(unless_zero, SHARED))
         return cls(
-            gathered(WIDE, np.int64), gathered(NARROW, np.uint32), unless_zero("status"), tuple(map(unless_zero, SHARED))
-        )  # fmt: skip
+            gathered(WIDE, np.int64),
+            gathered(NARROW, np.uint32),
+            unless_zero("status"),
+            _NONE if all(column is None for column in shared) else shared,
+        )
 
 
 class BookTable:
@@ -142,9 +148,10 @@ class BookTable:
         self._narrow[:, where] = rows.narrow[:, which]
         if rows.status is not None:
             self._status[where] = rows.status[which]
-        for at, (column, values) in enumerate(zip(self._shared, rows.shared, strict=True)):
-            if values is not None or column is not _ZEROS[at]:
-                self._append_shared(at, where, None if values is None else values[which])
+        if rows.shared is not _NONE or self._shared is not _ZEROS:
+            for at, (column, values) in enumerate(zip(self._shared, rows.shared, strict=True)):
+                if values is not None or column is not _ZEROS[at]:
+                    self._append_shared(at, where, None if values is None else values[which])
         return where
 
     def _append_shared(self, at: int, where: slice, values: AnyColumn | None) -> None:

@@ -41,7 +41,7 @@ class ResumeCreator(msgspec.Struct, frozen=True, tag="resume_creator"):
     is_replay: bool
 
 
-class OpenAccount(msgspec.Struct, frozen=True, tag="open_account"):
+class OpenAccount(msgspec.Struct, frozen=True, tag="open_account", gc=False):
     """Open a follower account at a broker; `dedicated` gives it an actor of its own."""
 
     command_id: str
@@ -50,7 +50,7 @@ class OpenAccount(msgspec.Struct, frozen=True, tag="open_account"):
     dedicated: bool = False
 
 
-class Follow(msgspec.Struct, frozen=True, tag="follow"):
+class Follow(msgspec.Struct, frozen=True, tag="follow", gc=False):
     """Subscribe an account to a creator with cash of its own. Units: micros; a limit of 0 is none."""
 
     command_id: str
@@ -65,7 +65,7 @@ class Follow(msgspec.Struct, frozen=True, tag="follow"):
     allow_short: bool = False
 
 
-class Unfollow(msgspec.Struct, frozen=True, tag="unfollow"):
+class Unfollow(msgspec.Struct, frozen=True, tag="unfollow", gc=False):
     """Close every position of a subscription; then it is over."""
 
     command_id: str
@@ -73,7 +73,7 @@ class Unfollow(msgspec.Struct, frozen=True, tag="unfollow"):
     creator_id: str
 
 
-class Pause(msgspec.Struct, frozen=True, tag="pause"):
+class Pause(msgspec.Struct, frozen=True, tag="pause", gc=False):
     """Take no increases for a subscription; its exits go on."""
 
     command_id: str
@@ -81,7 +81,7 @@ class Pause(msgspec.Struct, frozen=True, tag="pause"):
     creator_id: str
 
 
-class Resume(msgspec.Struct, frozen=True, tag="resume"):
+class Resume(msgspec.Struct, frozen=True, tag="resume", gc=False):
     """Take increases for a paused subscription again."""
 
     command_id: str
@@ -349,7 +349,9 @@ class CommandBatch:
         pending = self._follows.get(key)
         if pending is not None and pending[1] == wanted:
             return pending[2]
-        held = list(self._subscriptions(account, creator_shard, creator))
+        # Most follow with an account just opened, which holds none.
+        is_held = account < shard.accounts.count
+        held = list(self._subscriptions(account, creator_shard, creator)) if is_held else []
         # A repeated command is answered as before, whatever followed upon it.
         for book, row in held:
             if int(book.subscriptions["command"][row]) == wanted:
@@ -378,9 +380,8 @@ class CommandBatch:
     def _subscriptions(self, account: int, creator_shard: int, creator: int) -> Iterator[tuple[Book, int]]:
         """Find an account's subscriptions to a creator, newest first."""
         shard = self._shard
-        number = (
-            int(shard.accounts["last_subscription"][account]) if account < shard.accounts.count else NOTHING
-        )
+        is_open = account < shard.accounts.count
+        number = int(shard.accounts["last_subscription"][account]) if is_open else NOTHING
         while number != NOTHING:
             book = shard.books[int(shard.places["book"][number])]
             if book.creator_shard == creator_shard and book.creator == creator:

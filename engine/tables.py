@@ -6,6 +6,7 @@ A table grows by a quarter, so rows waste little however many they are. A view o
 import re
 from collections.abc import Iterator, Mapping
 from hashlib import blake2b
+from struct import Struct
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,7 @@ State = dict[str, AnyColumn]
 
 _COLUMN_HEAD = re.compile(rb"([a-z0-9_.]+):([<|][iu][1248]):([0-9]{1,12})")
 _GROWTH_MIN = 8
+_INT64 = Struct("<q")
 STATE_LAYOUT = 2
 """Which columns states have and how they are encoded and hashed. A snapshot of another layout is no state: the journal is replayed
 instead."""
@@ -100,7 +102,8 @@ class Table:
 
 def hash_64(text: str) -> int:
     """Hash an id to 64 bits, signed (BLAKE2b)."""
-    return int.from_bytes(blake2b(text.encode(), digest_size=8).digest(), "little", signed=True)
+    hashed: int = _INT64.unpack(blake2b(text.encode(), digest_size=8).digest())[0]
+    return hashed
 
 
 def column_head(name: str, dtype: "np.dtype[Any]", count: int) -> bytes:

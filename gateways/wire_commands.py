@@ -48,33 +48,33 @@ T = TypeVar("T")
 Command = CreatorCommand | AccountCommand
 
 
-class _Limits(msgspec.Struct, forbid_unknown_fields=True):
+class _Limits(msgspec.Struct, forbid_unknown_fields=True, gc=False):
     max_order_notional: Raw = ABSENT
     max_position_weight: Raw = ABSENT
     allow_short: bool | None = None
 
 
-class _OpenCreatorJson(msgspec.Struct, tag="open_creator", forbid_unknown_fields=True):
+class _OpenCreatorJson(msgspec.Struct, tag="open_creator", forbid_unknown_fields=True, gc=False):
     command_id: str
     cash: Raw
     creator_id: str | None = None
     broker: str | None = None
 
 
-class _ResumeCreatorJson(msgspec.Struct, tag="resume_creator", forbid_unknown_fields=True):
+class _ResumeCreatorJson(msgspec.Struct, tag="resume_creator", forbid_unknown_fields=True, gc=False):
     command_id: str
     action: str
     creator_id: str | None = None
 
 
-class _OpenAccountJson(msgspec.Struct, tag="open_account", forbid_unknown_fields=True):
+class _OpenAccountJson(msgspec.Struct, tag="open_account", forbid_unknown_fields=True, gc=False):
     command_id: str
     account_id: str | None = None
     broker: str | None = None
     dedicated: bool | None = None
 
 
-class _FollowJson(msgspec.Struct, tag="follow", forbid_unknown_fields=True):
+class _FollowJson(msgspec.Struct, tag="follow", forbid_unknown_fields=True, gc=False):
     command_id: str
     creator_id: str
     cash: Raw
@@ -85,7 +85,7 @@ class _FollowJson(msgspec.Struct, tag="follow", forbid_unknown_fields=True):
     limits: _Limits | None = None
 
 
-class _UnfollowJson(msgspec.Struct, tag="unfollow", forbid_unknown_fields=True):
+class _UnfollowJson(msgspec.Struct, tag="unfollow", forbid_unknown_fields=True, gc=False):
     command_id: str
     creator_id: str
     account_id: str | None = None
@@ -95,13 +95,13 @@ CREATOR_TYPES = "open_creator or resume_creator"
 RESUME_ACTIONS = ("replay", "void")
 
 
-class _PauseJson(msgspec.Struct, tag="pause", forbid_unknown_fields=True):
+class _PauseJson(msgspec.Struct, tag="pause", forbid_unknown_fields=True, gc=False):
     command_id: str
     creator_id: str
     account_id: str | None = None
 
 
-class _ResumeJson(msgspec.Struct, tag="resume", forbid_unknown_fields=True):
+class _ResumeJson(msgspec.Struct, tag="resume", forbid_unknown_fields=True, gc=False):
     command_id: str
     creator_id: str
     account_id: str | None = None
