@@ -13,7 +13,7 @@ from actors.ports import Broker, Bus, Request, Subscription
 from cluster.config_file import load
 from cluster.credentials import ENGINE, read_credentials
 from cluster.wiring import shard_settings
-from engine.blocks import BlockAnswered, OrdersSubmitted, decode_block
+from engine.blocks import BlockAnswered, GatewayEpoch, OrdersSubmitted, decode_block
 from engine.frame import ShardKey
 from gateways.connections import ConnectionOptions, connect
 from gateways.nats_connection import NatsOptions
@@ -98,16 +98,24 @@ class _PausedJournal:
 class _PausedBroker:
     def __init__(self, broker: Any, pause: Pause) -> None:
         self._broker, self._pause = broker, pause
+        self._is_answered = asyncio.Event()
 
     async def submit(self, block: bytes) -> bytes:
-        if not any(isinstance(section, OrdersSubmitted) for section in decode_block(block)):
+        sections = decode_block(block)
+        if all(isinstance(section, GatewayEpoch) for section in sections):
             # Its introduction, which may be answered before a successor's.
+            return bytes(await self._broker.submit(block))
+        if not any(isinstance(section, OrdersSubmitted) for section in sections):
+            # Refused before the orders are, a block of cancels alone would end the zombie before it tried them.
+            if self._pause.is_armed:
+                await self._is_answered.wait()
             return bytes(await self._broker.submit(block))
         await self._pause.here()
         reply: bytes = await self._broker.submit(block)
         for section in decode_block(reply):
             if isinstance(section, BlockAnswered):
                 self._pause.refusals.append(section.refusal)
+        self._is_answered.set()
         return reply
 
 
