@@ -14,7 +14,7 @@ from benchmarks.machine import fingerprint
 from benchmarks.progress import Reporter
 from benchmarks.report import Measured, Report, judged
 from benchmarks.session import Session, audited, opened_session
-from cluster.config import Config
+from cluster.config import ClusterOptions, Config
 
 
 class Benchmark(NamedTuple):
@@ -30,6 +30,12 @@ class Benchmark(NamedTuple):
 def default_config(settings: Any) -> Config:
     """Run the cluster with its defaults."""
     return Config()
+
+
+def sharded_config(settings: Any) -> Config:
+    """Run the cluster with the defaults but as many follower shards as the settings say, each in a host of its own."""
+    shards = settings.follower_shards
+    return Config(cluster=ClusterOptions(follower_shards=shards, follower_hosts=shards))
 
 
 def with_changes(settings: Any, changes: Iterable[str]) -> Any:

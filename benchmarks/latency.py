@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from benchmarks.benchmark import Benchmark, default_config, result_hash
+from benchmarks.benchmark import Benchmark, result_hash, sharded_config
 from benchmarks.charts import draw_percentiles, draw_stages, new_figure, save
 from benchmarks.fills import alternating
 from benchmarks.histogram import medians, percentiles
@@ -40,13 +40,22 @@ class Settings(msgspec.Struct, frozen=True):
     warm_up_s: float = 3.0
     runs: int = 3
     seed: int = 1
+    follower_shards: int = 2
+    quiet_s_max: float = 60.0
+    """How long the cluster may take to come to rest before anything is measured."""
     skeleton: bool = True
     skeleton_seconds: float = 20.0
 
 
 SIZES = {
     "tiny": Settings(
-        creators=5, followers=4, fills_per_s=50, seconds=0.4, warm_up_s=0.2, skeleton_seconds=0.3
+        creators=5,
+        followers=4,
+        fills_per_s=50,
+        seconds=0.4,
+        warm_up_s=0.2,
+        skeleton_seconds=0.3,
+        quiet_s_max=0,
     ),
     "small": Settings(seconds=10, skeleton_seconds=5),
     "full": Settings(),
@@ -57,6 +66,7 @@ async def measure(session: Session, settings: Settings) -> Measured:
     """Load the creators, warm up, hold the rate; then the skeleton."""
     group = Group("lat", settings.creators, settings.followers)
     loading = await session.load([group], seed=settings.seed)
+    await session.quiet(settings.quiet_s_max)
     plans = alternating([group.creator_id(number) for number in range(group.creators)], f"lat{settings.seed}")
     await session.on_schedule(plans, per_s=settings.fills_per_s, seconds=settings.warm_up_s)
     runs, all_hops = [], []
@@ -73,6 +83,7 @@ async def measure(session: Session, settings: Settings) -> Measured:
                     fills_per_s=settings.fills_per_s,
                     seconds=settings.skeleton_seconds,
                     followers=settings.followers,
+                    shards=session.cluster.config.cluster.follower_shards,
                 )
             runs.append(figures)
             step.advance()
@@ -124,4 +135,4 @@ def draw(report: Report, path: Path) -> None:
     save(figure, path)
 
 
-BENCHMARK = Benchmark("latency", SIZES, measure, draw, default_config)
+BENCHMARK = Benchmark("latency", SIZES, measure, draw, sharded_config)

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from actors.heads import HostHead
+from actors.remote import SPARE_AFTER_S
 from benchmarks.fills import Plan, Published, publish, publish_on_schedule
 from benchmarks.gathering import Gatherer
 from benchmarks.heads import Acknowledgements, HeadsLog, Heard
@@ -29,6 +30,9 @@ from cluster.wiring import broker_directory
 from gateways.nats_connection import NatsConnection, NatsOptions, connect_nats
 
 BROKER = "paper"
+QUIET_S = 2.0
+QUIET_SHARE = 0.25
+"""Of one core, what an idle cluster uses with its heartbeats, heads and ticks, and room."""
 
 
 class Run(NamedTuple):
@@ -58,6 +62,7 @@ class Session:
         self.heads = HeadsLog(self.barrier)
         self.gatherer = Gatherer(admin, broker_directory(cluster.data, BROKER))
         self._sequence = 0
+        self._started_s = time.monotonic()
 
     async def start(self) -> None:
         """Listen to heads and heartbeats, until every host was heard."""
@@ -105,6 +110,21 @@ class Session:
         heard = self.heads.heard()
         hops = await self.gatherer.hops(published, window, Acknowledgements(heard))
         return Run(published, hops, heard, seconds, spent(before, after))
+
+    async def quiet(self, seconds_max: float) -> None:
+        """Wait until the cluster's own start is over and its processes rest: the spare hosts, started a while after the others, take
+        seconds of CPU that are no part of what is measured.
+        """
+        until_s = time.monotonic() + seconds_max
+        await asyncio.sleep(
+            max(0.0, min(self._started_s + SPARE_AFTER_S + QUIET_S, until_s) - time.monotonic())
+        )
+        while time.monotonic() < until_s:
+            before = self.usage()
+            await asyncio.sleep(QUIET_S)
+            spent_s = sum(role["cpu_s"] for role in spent(before, self.usage()).values())
+            if spent_s < QUIET_SHARE * QUIET_S:
+                return
 
     def usage(self) -> Usage:
         """Read what every process has used so far."""

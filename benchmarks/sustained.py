@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import msgspec
 import numpy as np
 
-from benchmarks.benchmark import Benchmark, default_config, result_hash
+from benchmarks.benchmark import Benchmark, result_hash, sharded_config
 from benchmarks.charts import draw_bars, draw_percentiles, new_figure, save
 from benchmarks.fills import alternating
 from benchmarks.histogram import percentiles
@@ -64,6 +64,7 @@ class Settings(msgspec.Struct, frozen=True):
     holds: int = 1
     """How often the best rate is held; the least of them counts."""
     seed: int = 1
+    follower_shards: int = 2
 
 
 SIZES = {
@@ -208,4 +209,4 @@ def draw(report: Report, path: Path) -> None:
     save(figure, path)
 
 
-BENCHMARK = Benchmark("sustained", SIZES, measure, draw, default_config)
+BENCHMARK = Benchmark("sustained", SIZES, measure, draw, sharded_config)

@@ -22,7 +22,6 @@ from benchmarks.skeleton.messages import (
 from gateways.nats_connection import NatsConnection, NatsOptions, connect_nats
 from gateways.nats_streams import NatsStreams
 
-SHARDS = 2
 OUTSTANDING_MAX = 8
 
 
@@ -34,12 +33,13 @@ class Options(msgspec.Struct, frozen=True):
     nats: NatsOptions
     fills: int
     followers: int
+    shards: int
     scratch: str
 
     @property
     def row_bytes(self) -> int:
         """Bytes of one fill's rows in one shard."""
-        return self.followers // SHARDS * ROW_BYTES
+        return self.followers // self.shards * ROW_BYTES
 
 
 class Process:
@@ -128,7 +128,7 @@ async def gateway(process: Process) -> None:
             free.release()
         for fill in part.fills:
             answered[fill] = answered.get(fill, 0) + 1
-        process.note(fill for fill in part.fills if answered[fill] == SHARDS)
+        process.note(fill for fill in part.fills if answered[fill] == process.options.shards)
         process.arrived.set()
 
     async with asyncio.TaskGroup() as tasks:
@@ -168,7 +168,7 @@ async def broker(process: Process) -> None:
             for shard, fills in by_shard.items():
                 for fill in fills:
                     taken[fill] = taken.get(fill, 0) + 1
-                process.note(fill for fill in fills if taken[fill] == SHARDS)
+                process.note(fill for fill in fills if taken[fill] == options.shards)
                 parts = [Part(EXECUTIONS, tuple(fills))]
                 task = asyncio.create_task(
                     process.publish(f"skeleton.executions.{shard}", parts, options.row_bytes)

@@ -13,7 +13,7 @@ import msgspec
 from benchmarks.baselines.servers import delete_stream, make_stream
 from benchmarks.histogram import percentiles
 from benchmarks.session import Session
-from benchmarks.skeleton.__main__ import SHARDS, Options
+from benchmarks.skeleton.__main__ import Options
 from benchmarks.skeleton.messages import FILL_BYTES, SIGNALS, Part, encode
 from gateways.nats_connection import NatsConnection, NatsOptions
 from gateways.nats_streams import NatsStreams
@@ -24,15 +24,15 @@ STREAMS = {
     "SKELETON_FOLLOWER": "skeleton.follower.*",
     "SKELETON_EXECUTIONS": "skeleton.executions.*",
 }
-ROLES = (("broker", 0), ("gateway", 0), *(("follower", shard) for shard in range(SHARDS)), ("creator", 0))
 DRAIN_S_MAX = 60.0
 
 
 async def run_skeleton(
-    session: Session, *, fills_per_s: float, seconds: float, followers: int
+    session: Session, *, fills_per_s: float, seconds: float, followers: int, shards: int
 ) -> dict[str, Any]:
     """Hold the schedule through the skeleton. Returns: percentiles from the intended time to accepted and to updated."""
     fills = max(1, round(fills_per_s * seconds))
+    roles = [("broker", 0), ("gateway", 0), *(("follower", shard) for shard in range(shards)), ("creator", 0)]
     connection = await session.connect(session.engine_role)
     try:
         await _make_streams(connection)
@@ -45,9 +45,9 @@ async def run_skeleton(
                 inbox_prefix=user.inbox_prefix,
                 name="bench-skeleton",
             )
-            options = Options("", 0, nats, fills, followers, str(Path(directory) / "ledger"))
+            options = Options("", 0, nats, fills, followers, shards, str(Path(directory) / "ledger"))
             starting = (
-                _start(msgspec.structs.replace(options, role=role, shard=shard)) for role, shard in ROLES
+                _start(msgspec.structs.replace(options, role=role, shard=shard)) for role, shard in roles
             )
             processes = await asyncio.gather(*starting)
             try:
@@ -62,7 +62,7 @@ async def run_skeleton(
         for name in STREAMS:
             await delete_stream(connection, name)
         await connection.close()
-    return _figures(intended, dict(zip(ROLES, passed, strict=True)))
+    return _figures(intended, dict(zip(roles, passed, strict=True)))
 
 
 async def _make_streams(connection: NatsConnection) -> None:
@@ -106,7 +106,8 @@ async def _result(process: Process) -> dict[str, int]:
 
 
 def _figures(intended: list[int], passed: dict[tuple[str, int], dict[str, int]]) -> dict[str, Any]:
-    accepted, shards = passed["broker", 0], [passed["follower", shard] for shard in range(SHARDS)]
+    accepted = passed["broker", 0]
+    shards = [times for (role, _), times in passed.items() if role == "follower"]
     # The first tenth warms the processes up.
     counted = range(len(intended) // 10, len(intended))
     return {
