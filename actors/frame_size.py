@@ -4,12 +4,11 @@ A frame beyond what the server takes as one message would be refused for ever, a
 """
 
 from collections.abc import Callable
-from dataclasses import fields
 from functools import cache
 from operator import attrgetter
-from typing import Any, NamedTuple, cast, get_type_hints
+from typing import Any, NamedTuple, get_type_hints
 
-from engine.sections import Texts
+from engine.sections import Section, Texts, names_of
 
 COLUMN_BYTES = 16
 VALUE_BYTES = 4
@@ -25,9 +24,9 @@ class _Fields(NamedTuple):
 
 
 @cache
-def _fields(event_type: type) -> _Fields:
+def _fields(event_type: type[Section]) -> _Fields:
     hints = get_type_hints(event_type)
-    names = [field.name for field in fields(event_type)]
+    names = names_of(event_type)
     texts = [name for name in names if hints[name] == Texts]
     columns = [name for name in names if hints[name] not in (int, str, Texts)]
     size = 8 + 8 * len(names) + COLUMN_BYTES * (len(columns) + len(texts))
@@ -40,9 +39,9 @@ def _getter(names: list[str]) -> Callable[[Any], tuple[Any, ...]]:
     return lambda event: tuple(getattr(event, name) for name in names)
 
 
-def event_bytes(event: Any) -> int:
+def event_bytes(event: Section) -> int:
     """Estimate the bytes of an event in a frame, within a factor of two."""
-    size, columns, texts = _fields(cast(type, type(event)))
+    size, columns, texts = _fields(type(event))
     size += VALUE_BYTES * sum(map(len, columns(event)))
     for each in texts(event):
         size += sum(map(len, each)) + len(each)

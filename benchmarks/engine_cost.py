@@ -2,8 +2,9 @@
 
     fill --> creator shard --> decide, apply --> frame --> (gateway reads it) --> reports --> decide, apply --> frame
 
-Fills of many creators in turn, buying and selling. Each figure is the tenth percentile over the buys and over the sells, averaged: what a
-signal costs when nothing else has the core. Prints the hash of the shard's state at the end, which is the same on every machine.
+Fills of many creators in turn, buying and selling, so many to a frame: a shard takes what came while the last frame was written. Each
+figure is the tenth percentile over the frames of buys and over those of sells, averaged, for each signal: what one costs when nothing else
+has the core. Prints the hash of the shard's state at the end, which is the same on every machine.
 """
 
 import sys
@@ -62,16 +63,15 @@ class EngineCost:
             applied.append(event)
         return applied
 
-    def signal(self, creator: int, turn: int) -> dict[str, float]:
-        """Take one fill all the way. Returns: seconds by stage."""
+    def frame(self, creators: range, turn: int) -> dict[str, float]:
+        """Take one fill of each of some creators all the way, together. Returns: seconds by stage."""
         self._spent = {}
         with self._timed("fill"):
-            fill = self._creators.decide_fill(_fill(creator, turn), NOW_NS)
-            assert isinstance(fill, FillApplied)
-            self._creators.apply_event(fill)
+            fills = [self._filled(_fill(creator, turn)) for creator in creators]
         with self._timed("decided"):
             events = [
                 event
+                for fill in fills
                 for part in parts_of(self.shard, 0, fill, 1 << 15)
                 for event in self._apply(decide_part(self.shard, part, TERMS, 1 << 15, NOW_NS))
             ]
@@ -89,6 +89,12 @@ class EngineCost:
         with self._timed("report framed"):
             self._frame(events)
         return self._spent
+
+    def _filled(self, fill: FillInput) -> FillApplied:
+        event = self._creators.decide_fill(fill, NOW_NS)
+        assert isinstance(event, FillApplied)
+        self._creators.apply_event(event)
+        return event
 
     @contextmanager
     def _timed(self, stage: str) -> Iterator[None]:
@@ -135,24 +141,37 @@ def _fill(creator: int, turn: int) -> FillInput:
     )  # fmt: skip
 
 
-def measure(creators: int, followers: int, turns: int) -> tuple[dict[str, float], int, str]:
-    """Take fills of all creators in turn. Returns: microseconds a signal by stage, the orders, and the state's hash."""
+def measure(
+    creators: int, followers: int, turns: int, *, together: int = 1
+) -> tuple[dict[str, float], int, str]:
+    """Take fills of all creators in turn, so many to a frame. Returns: microseconds a signal by stage, the orders, and the state's hash."""
     cost = EngineCost(creators, followers)
-    spent = [[cost.signal(creator, turn) for creator in range(creators)] for turn in range(turns)]
+    frames = [range(first, min(first + together, creators)) for first in range(0, creators, together)]
+    spent = [[cost.frame(frame, turn) for frame in frames] for turn in range(turns)]
     figures = {}
     for stage in STAGES:
         sides = [[each[stage] for turn in spent[side::2] for each in turn] for side in (0, 1)]
-        figures[stage] = sum(float(np.percentile(values, 10)) for values in sides) / 2 * 1e6
+        figures[stage] = sum(float(np.percentile(values, 10)) for values in sides) / 2 * 1e6 / together
     return figures, cost.orders, state_hash(cost.shard.state()).hex()[:16]
 
 
-def main(shapes: tuple[tuple[int, int, int], ...] = ((200, 50, 20), (200, 500, 10), (10, 50_000, 4))) -> None:
-    """Print what each shape costs: creators, accounts of each in the shard, fills of each creator."""
-    for creators, followers, turns in shapes:
-        figures, orders, digest = measure(creators, followers, turns)
+SHAPES = (
+    (200, 50, 20, 1),
+    (200, 50, 20, 5),
+    (200, 50, 20, 20),
+    (200, 500, 10, 1),
+    (200, 500, 10, 20),
+    (10, 50_000, 4, 1),
+)
+
+
+def main(shapes: tuple[tuple[int, int, int, int], ...] = SHAPES) -> None:
+    """Print what each shape costs: creators, accounts of each in the shard, fills of each creator, signals to a frame."""
+    for creators, followers, turns, together in shapes:
+        figures, orders, digest = measure(creators, followers, turns, together=together)
         stages = ", ".join(f"{stage} {micros:,.0f}" for stage, micros in figures.items())
         sys.stdout.write(
-            f"{creators} creators x {followers:,} accounts: {sum(figures.values()):,.0f} us a signal"
+            f"{creators} creators x {followers:,} accounts, {together} to a frame: {sum(figures.values()):,.0f} us a signal"
             f" ({stages}); {orders:,} orders, state {digest}\n"
         )
 

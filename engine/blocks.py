@@ -6,16 +6,23 @@ stands once. Order ids are the two halves of `engine.identity`.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from engine.sections import Ascending, Column, SectionError, Texts, encode_sections, tags, walk_sections
+from engine.sections import (
+    Ascending,
+    Column,
+    Section,
+    SectionError,
+    Texts,
+    encode_sections,
+    tags,
+    walk_sections,
+)
 
 _MAGIC = b"LSB1"
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class GatewayEpoch:
+class GatewayEpoch(Section, frozen=True):
     """Who speaks: first section of each block from a gateway. A broker refuses blocks of an epoch below the
     highest it saw (P5).
     """
@@ -25,8 +32,7 @@ class GatewayEpoch:
     event_time: int
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class AccountsRegistered:
+class AccountsRegistered(Section, frozen=True):
     """Names the accounts of a follower shard numbered from `first`; registering one again changes nothing."""
 
     TAG: ClassVar[int] = 101
@@ -35,8 +41,7 @@ class AccountsRegistered:
     ids: Texts
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class OrdersSubmitted:
+class OrdersSubmitted(Section, frozen=True):
     """New orders. `price` is the mark they were decided at, `limit_price` 0 for market, `expire_time` 0 for
     never; quantities unsigned.
 
@@ -62,8 +67,7 @@ class OrdersSubmitted:
     quantities: Column
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class CancelsSubmitted:
+class CancelsSubmitted(Section, frozen=True):
     """Cancels of orders that may have been sent, by order coordinates; answered by executions (Canceled),
     or not at all if already done.
     """
@@ -78,8 +82,7 @@ class CancelsSubmitted:
     attempts: Column
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class BlockAnswered:
+class BlockAnswered(Section, frozen=True):
     """The broker's one reply to a block, after its ledger is on disk. `refusal` is empty, or why the whole
     block was refused.
 
@@ -93,8 +96,7 @@ class BlockAnswered:
     refusal: str
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class ExecutionsReported:
+class ExecutionsReported(Section, frozen=True):
     """Executions of orders of one cause, leg and attempt: the message on `executions.<broker>.<follower
     shard>`.
 
@@ -120,8 +122,7 @@ class ExecutionsReported:
     text: str = ""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class SendingRound:
+class SendingRound(Section, frozen=True):
     """Second section of each block to a broker that is looked up. It refuses blocks of the same epoch and a lower round than the highest it
     saw: so what it does not know when it is asked under a new round can never arrive any more (P9).
     """
@@ -130,8 +131,7 @@ class SendingRound:
     number: int
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class OrdersLookedUp:
+class OrdersLookedUp(Section, frozen=True):
     """Asks which of some orders the broker has taken, ever."""
 
     TAG: ClassVar[int] = 107
@@ -144,8 +144,7 @@ class OrdersLookedUp:
     subscriptions: Ascending
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class OrdersKnown:
+class OrdersKnown(Section, frozen=True):
     """Answers one OrdersLookedUp: the subscriptions of those taken."""
 
     TAG: ClassVar[int] = 108
@@ -158,8 +157,7 @@ class OrdersKnown:
     subscriptions: Ascending
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class CorrectionsReported:
+class CorrectionsReported(Section, frozen=True):
     """Trade cancels and corrections of executions of one cause, leg and attempt, on the subject of `ExecutionsReported`.
 
     Each has an execution id of its own, numbered with the other executions of the prefix, and names the

@@ -14,9 +14,9 @@ replay needs no history. Rules:
 """
 
 from collections.abc import Iterator
-from dataclasses import replace
 from typing import Any, NamedTuple
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -119,7 +119,7 @@ _COLUMNS = (
 def _sliced(report: CorrectionsReported, rows: slice) -> CorrectionsReported:
     if rows == slice(0, len(report.subscriptions)):
         return report
-    return replace(report, **{name: getattr(report, name)[rows] for name in _COLUMNS})
+    return msgspec.structs.replace(report, **{name: getattr(report, name)[rows] for name in _COLUMNS})
 
 
 def key_of(report: CorrectionsReported | ExecutionsReported) -> OrderKey:

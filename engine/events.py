@@ -6,22 +6,19 @@ instruments per creator shard, accounts and subscriptions per follower shard; no
 stand here once, when a number is introduced. Units: see `engine.units`. Sides are +1 buy and -1 sell.
 """
 
-from dataclasses import dataclass
 from typing import ClassVar
 
-from engine.sections import Ascending, Column, Texts, tags
+from engine.sections import Ascending, Column, Section, Texts, tags
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class OwnerFenced:
+class OwnerFenced(Section, frozen=True):
     """A new owner took the shard: the first frame of an epoch, and nothing else is in it."""
 
     TAG: ClassVar[int] = 1
     incarnation: str
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class InputAttempted:
+class InputAttempted(Section, frozen=True):
     """An input is about to be decided with nothing else in hand, for its shard crashed again and again: if
     fences follow and nothing else, this input was what the owner died of.
 
@@ -38,8 +35,7 @@ class InputAttempted:
     subject: str
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class InputParked:
+class InputParked(Section, frozen=True):
     """An input was given up after it had crashed its shard `tries` times alone: it goes to the dead-letter
     stream and the shard goes on behind it. Fields as in `InputAttempted`.
     """
@@ -56,8 +52,7 @@ class InputParked:
     excerpt: str
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class InstrumentsListed:
+class InstrumentsListed(Section, frozen=True):
     """A creator shard introduced instruments: `lots` in 1e-8 units, `min_notionals` in micros."""
 
     TAG: ClassVar[int] = 10
@@ -67,8 +62,7 @@ class InstrumentsListed:
     min_notionals: Column
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class CreatorsOpened:
+class CreatorsOpened(Section, frozen=True):
     """Creators began, each with cash; `commands` are 64-bit hashes of the command ids."""
 
     TAG: ClassVar[int] = 11
@@ -79,8 +73,7 @@ class CreatorsOpened:
     commands: Column
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class MarksUpdated:
+class MarksUpdated(Section, frozen=True):
     """Instruments got new marks; within one section a later price of an instrument replaces an earlier
     one.
     """
@@ -91,8 +84,7 @@ class MarksUpdated:
     times: Column
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class FillApplied:
+class FillApplied(Section, frozen=True):
     """A creator's fill changed its portfolio; followers read their signals, one a leg, from this
     (`engine.legs`).
 
@@ -122,8 +114,7 @@ class FillApplied:
     mark_prices: Column
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class FillCorrected(FillApplied):
+class FillCorrected(FillApplied, frozen=True):
     """A creator's earlier fill was cancelled or corrected; followers read the signals of the difference from this.
 
     As a fill it is the compensation: `side` and `quantity` are what the correction moves (0: nothing, no
@@ -143,8 +134,7 @@ class FillCorrected(FillApplied):
     cash_change: int
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class InputsRefused:
+class InputsRefused(Section, frozen=True):
     """Inputs were not applied: each goes to the dead-letter stream with its reason."""
 
     TAG: ClassVar[int] = 15
@@ -154,8 +144,7 @@ class InputsRefused:
     excerpts: Texts
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class CreatorSuspended:
+class CreatorSuspended(Section, frozen=True):
     """A creator's fill was parked: until the creator is resumed its followers copy no entries.
 
     `sequence` is the parked message's in the ingress stream, `position` the fill in it, -1 for all of it.
@@ -167,8 +156,7 @@ class CreatorSuspended:
     position: int
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class CreatorResumed:
+class CreatorResumed(Section, frozen=True):
     """An operator settled a creator's parked fills: `is_replay` says whether they are decided now, in this
     frame, or void. Entries are copied again from `signal` on; `command` is the hash of the command's id.
     """
@@ -182,8 +170,7 @@ class CreatorResumed:
     positions: Column
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class CreatorsLearned:
+class CreatorsLearned(Section, frozen=True):
     """A follower shard learned of creators from a creator shard's journal."""
 
     TAG: ClassVar[int] = 20
@@ -192,8 +179,7 @@ class CreatorsLearned:
     ids: Texts
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class InstrumentsLearned:
+class InstrumentsLearned(Section, frozen=True):
     """A follower shard learned of instruments from a creator shard's journal."""
 
     TAG: ClassVar[int] = 21
@@ -204,8 +190,7 @@ class InstrumentsLearned:
     min_notionals: Column
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class AccountsOpened:
+class AccountsOpened(Section, frozen=True):
     """Accounts began with numbers from `first`; `broker_of` indexes `brokers`; `dedicated` is the shard
     given away to, or -1.
     """
@@ -219,8 +204,7 @@ class AccountsOpened:
     commands: Column
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class SubscriptionsOpened:
+class SubscriptionsOpened(Section, frozen=True):
     """Subscriptions began with numbers from `first`; each counts from the creator-shard frame in
     `from_frames`.
 
@@ -244,8 +228,7 @@ class SubscriptionsOpened:
     commands: Column
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class SubscriptionsEnding:
+class SubscriptionsEnding(Section, frozen=True):
     """Unfollowed: from creator-shard frame `until_frames` on no signal counts; every position is being
     closed.
 
@@ -259,16 +242,14 @@ class SubscriptionsEnding:
     commands: Column
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class SubscriptionsEnded:
+class SubscriptionsEnded(Section, frozen=True):
     """An ending subscription holds nothing and has nothing open: it is over."""
 
     TAG: ClassVar[int] = 25
     subscriptions: Column
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class SignalDecided:
+class SignalDecided(Section, frozen=True):
     """One part of a shard's subscriptions answered one signal: its dispositions and its orders.
 
     Shapes: one row a subscription of the creator's book, `first_row` on, in order of creation;
@@ -304,8 +285,7 @@ class SignalDecided:
     residuals: Column
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class OrdersPlaced:
+class OrdersPlaced(Section, frozen=True):
     """Orders whose cause was decided before or is no signal: closings, follow-ups after a cancel, further
     attempts of an exit.
 
@@ -334,8 +314,7 @@ class OrdersPlaced:
     targets: Column
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class CancelsRequested:
+class CancelsRequested(Section, frozen=True):
     """Open orders are to be cancelled: their coordinates."""
 
     TAG: ClassVar[int] = 28
@@ -347,8 +326,7 @@ class CancelsRequested:
     attempts: Column
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class FollowUpsQueued:
+class FollowUpsQueued(Section, frozen=True):
     """A cause is not done for some subscriptions: it waits for cancels to be answered (`due` 0), or for an
     exit's next attempt at `due`.
 
@@ -371,8 +349,7 @@ class FollowUpsQueued:
     subscriptions: Ascending
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class ExecutionsApplied:
+class ExecutionsApplied(Section, frozen=True):
     """A broker's reports on orders of one cause, leg and attempt, each counted once (P8).
 
     An execution id is `prefix` and the decimal `numbers`, or `prefix` alone where the number is -1.
@@ -397,8 +374,7 @@ class ExecutionsApplied:
     fees: Column
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class SubscriptionsPaused:
+class SubscriptionsPaused(Section, frozen=True):
     """Subscriptions take no increases from here on; exits go on. `commands` are 64-bit hashes of the command ids."""
 
     TAG: ClassVar[int] = 35
@@ -406,8 +382,7 @@ class SubscriptionsPaused:
     commands: Column
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class SubscriptionsResumed:
+class SubscriptionsResumed(Section, frozen=True):
     """Paused subscriptions take increases again."""
 
     TAG: ClassVar[int] = 36
@@ -415,8 +390,7 @@ class SubscriptionsResumed:
     commands: Column
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class EntriesSuspended:
+class EntriesSuspended(Section, frozen=True):
     """A follower shard copies no entries of a creator any more. `signal` is the parked one, which moves
     nothing in this shard; 0 when it was the creator's shard that suspended.
     """
@@ -427,8 +401,7 @@ class EntriesSuspended:
     signal: int
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class EntriesResumed:
+class EntriesResumed(Section, frozen=True):
     """A follower shard copies a creator's entries again, from its next signal on."""
 
     TAG: ClassVar[int] = 38
@@ -436,8 +409,7 @@ class EntriesResumed:
     creator: int
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class TradesCorrected:
+class TradesCorrected(Section, frozen=True):
     """A broker cancelled or corrected trades on orders of one cause, leg and attempt, each counted once (P8).
 
     An order's terms are as they were placed, for one that is worked again. Shapes: one row a correction,
@@ -487,8 +459,7 @@ class TradesCorrected:
     known: Texts
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class BlocksAnswered:
+class BlocksAnswered(Section, frozen=True):
     """A broker took orders: every follower frame up to the head's ORDERS cursor is out of the gateway's
     hands.
     """
@@ -497,8 +468,7 @@ class BlocksAnswered:
     orders: int
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class OrdersWithdrawn:
+class OrdersWithdrawn(Section, frozen=True):
     """Orders of one cause that never left for the broker: expired unsent, or cancelled while queued
     (`exec_type` says which).
 
@@ -520,8 +490,7 @@ class OrdersWithdrawn:
     subscriptions: Ascending
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class SendingBegan:
+class SendingBegan(Section, frozen=True):
     """Orders are about to leave for a broker that takes an order id again: numbered from `first_number`, one row a block.
 
     A row means the orders of a decision in a frame (`sequences`, of the follower journals' stream) with subscriptions from `firsts` to
@@ -541,16 +510,14 @@ class SendingBegan:
     lasts: Column
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class SendingEnded:
+class SendingEnded(Section, frozen=True):
     """It is known, or known never to be known, what became of what left: taken, refused, withdrawn or parked."""
 
     TAG: ClassVar[int] = 43
     numbers: Ascending
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class OrdersParked:
+class OrdersParked(Section, frozen=True):
     """Orders of one cause left for a broker that cannot be asked, and no answer came: they are at the broker or nowhere, and are never sent
     again (P9).
 

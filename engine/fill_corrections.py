@@ -4,7 +4,6 @@ The compensation is sized by followers like any fill, at the instrument's curren
 original moved. The original is found among the fills seen; a corrected fill is named by its latest correction.
 """
 
-from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -13,6 +12,7 @@ from engine.arithmetic import value_ceil, value_floor
 from engine.events import FillApplied, FillCorrected
 from engine.order_state import ExecType
 from engine.refusals import Refused
+from engine.sections import names_of
 from engine.seen_fills import SeenFill, SeenFills, Standing
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ def cash_change(fill: "FillInput", found: SeenFill) -> int:
 def corrected(event: FillApplied, fill: "FillInput", found: SeenFill, cash: int) -> FillCorrected:
     """Make the event of a correction from that of its compensation."""
     is_cancel = fill.exec_type == ExecType.TRADE_CANCEL
-    compensation: dict[str, Any] = {field.name: getattr(event, field.name) for field in fields(FillApplied)}
+    compensation: dict[str, Any] = {name: getattr(event, name) for name in names_of(FillApplied)}
     return FillCorrected(
         **compensation,
         exec_type=fill.exec_type,

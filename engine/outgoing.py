@@ -4,8 +4,9 @@
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -71,7 +72,9 @@ class Outgoing:
     def of_rows(self, rows: NDArray[np.bool_] | slice) -> "Outgoing":
         """Make the block of some of its orders."""
         names = ("subscriptions", "accounts", "quantities")
-        section = replace(self.orders, **{name: getattr(self.orders, name)[rows] for name in names})
+        section = msgspec.structs.replace(
+            self.orders, **{name: getattr(self.orders, name)[rows] for name in names}
+        )
         return Outgoing(self.sequence, self.follower_shard, section, self.key, self.creator, self.is_exit)
 
 

@@ -27,7 +27,7 @@ from engine.blocks import (
 from engine.masks import is_rising
 from engine.order_state import ExecType
 from engine.refusals import Refused
-from engine.sections import SectionError, decode_section
+from engine.sections import SectionError, decode_section, names_of
 from gateways.paper_broker.accounts import AccountNumbers, AccountNumbersOfBlock
 from gateways.paper_broker.check import check_cancels, check_epoch, check_orders, check_size
 from gateways.paper_broker.corrections import (
@@ -335,11 +335,7 @@ class PaperBrokerCore:
         """Cancel what is open; an order that is done, or never came, gets no answer."""
         if not len(cancels.subscriptions):
             return
-        self._draft.add(
-            CancelsTaken(
-                *(getattr(cancels, name) for name in CancelsTaken.__dataclass_fields__ if name != "TAG")
-            )
-        )
+        self._draft.add(CancelsTaken(*(getattr(cancels, name) for name in names_of(CancelsTaken))))
         if not self._open:
             return
         parts = np.stack(

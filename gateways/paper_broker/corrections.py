@@ -3,7 +3,6 @@
 The ledger is read from the beginning for each: this is rare, and nothing of closed orders is kept in memory.
 """
 
-from dataclasses import fields
 from typing import Any
 
 import msgspec
@@ -16,7 +15,7 @@ from engine.corrections import meant
 from engine.order_history import OrderHistory, PastExecution, exec_id_of
 from engine.order_state import ExecType
 from engine.refusals import Refused
-from engine.sections import decode_section
+from engine.sections import decode_section, names_of
 from engine.units import MONEY_MAX, QUANTITY_ONE
 from gateways.paper_broker.ledger import Readable, walk_frames
 from gateways.paper_broker.records import MESSAGE_TAG, OrdersReopened, OrdersTaken, walk_records
@@ -160,7 +159,7 @@ def _past(section: ExecutionsReported | CorrectionsReported, subscription: int) 
 
 def reopened_order(taken: OrdersTaken, row: int, quantity: int, now_ns: int) -> OrdersReopened:
     """Make the record of one order that works again."""
-    values: dict[str, Any] = {field.name: getattr(taken, field.name) for field in fields(OrdersTaken)}
+    values: dict[str, Any] = {name: getattr(taken, name) for name in names_of(OrdersTaken)}
     rows = slice(row, row + 1)
     columns = {"subscriptions": taken.subscriptions[rows], "accounts": taken.accounts[rows]}
     return OrdersReopened(**{**values, **columns, "quantities": np.array([quantity]), "taken_time": now_ns})

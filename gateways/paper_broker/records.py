@@ -9,7 +9,6 @@ Bodies are `engine.sections` but for MESSAGE_TAG, which holds one published exec
 import struct
 import zlib
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple
 
 from engine.sections import Ascending, Column, Section, Texts, encode_section, tags
@@ -27,8 +26,7 @@ class LedgerError(Exception):
     """The ledger cannot be used: says where, what was expected and what was found."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class LedgerOpened:
+class LedgerOpened(Section, frozen=True):
     """The first record: whose ledger this is. `ledger_id` is part of every execution id, so a new ledger never repeats one."""
 
     TAG: ClassVar[int] = 200
@@ -36,16 +34,14 @@ class LedgerOpened:
     ledger_id: str
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class EpochSeen:
+class EpochSeen(Section, frozen=True):
     """A gateway of a higher epoch spoke; lower ones are refused from here on (P5)."""
 
     TAG: ClassVar[int] = 201
     epoch: int
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class AccountsFiled:
+class AccountsFiled(Section, frozen=True):
     """Accounts of a follower shard, numbered from `first`."""
 
     TAG: ClassVar[int] = 202
@@ -54,8 +50,7 @@ class AccountsFiled:
     ids: Texts
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class OrdersTaken:
+class OrdersTaken(Section, frozen=True):
     """Orders accepted, none of them seen before; fields as in `engine.blocks.OrdersSubmitted`.
 
     `event_time` is the block's, `taken_time` the wall clock's.
@@ -82,8 +77,7 @@ class OrdersTaken:
     quantities: Column
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class CancelsTaken:
+class CancelsTaken(Section, frozen=True):
     """Cancels asked for; those that found their order open are followed by executions."""
 
     TAG: ClassVar[int] = 204
@@ -96,8 +90,7 @@ class CancelsTaken:
     attempts: Column
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class PublishConfirmed:
+class PublishConfirmed(Section, frozen=True):
     """JetStream holds the executions of these follower shards up to these numbers."""
 
     TAG: ClassVar[int] = 205
@@ -105,8 +98,7 @@ class PublishConfirmed:
     numbers: Column
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class CorrectionTaken:
+class CorrectionTaken(Section, frozen=True):
     """An operator asked for a trade cancel or correct; the execution that reports it stands in the same frame."""
 
     TAG: ClassVar[int] = 207
@@ -119,15 +111,13 @@ class CorrectionTaken:
     taken_time: int
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class OrdersReopened(OrdersTaken):
+class OrdersReopened(OrdersTaken, frozen=True):
     """Orders taken before that work again; `quantities` are what they work more than they did."""
 
     TAG: ClassVar[int] = 208
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class RoundSeen:
+class RoundSeen(Section, frozen=True):
     """A look-up began a new round of the highest epoch; blocks of lower ones are refused from here on (P9)."""
 
     TAG: ClassVar[int] = 210

@@ -1,10 +1,10 @@
 """A broker may say anything about executions: what makes no sense is refused, the shard goes on, nothing counts twice or is lost (P8)."""
 
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
+from msgspec.structs import replace
 
 from actors.creator import CreatorShardActor
 from actors.follower import FollowerShardActor

@@ -5,12 +5,12 @@ A rewritten journal has whole chains again, so only the check that is meant can 
 
 import copy
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import numpy as np
+from msgspec.structs import replace
 
 from actors.ports import StoredMessage, journal_stream
 from cluster.audit import AuditReport, audit

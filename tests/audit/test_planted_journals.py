@@ -1,10 +1,10 @@
 """The audit names planted faults in chains, snapshots, money and executions: P5, P6, P7, P8."""
 
 import asyncio
-from dataclasses import replace
 from pathlib import Path
 
 import msgspec
+from msgspec.structs import replace
 
 from actors.ports import Request
 from cluster.audit import audit

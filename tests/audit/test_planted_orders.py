@@ -1,9 +1,9 @@
 """The audit names planted faults in orders and dispositions: P1, P2, P3, P4."""
 
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+from msgspec.structs import replace
 
 from engine.blocks import GatewayEpoch, OrdersSubmitted, encode_block
 from engine.disposition import Disposition

@@ -7,6 +7,7 @@ story and Hypothesis can shorten one that fails.
 from dataclasses import replace
 from typing import Any, NamedTuple
 
+import msgspec
 import numpy as np
 
 from engine.blocks import CorrectionsReported, ExecutionsReported
@@ -250,7 +251,9 @@ class Pair:
     ) -> None:  # fmt: skip
         report = self.engine.reported(picked[0], exec_type, quantity, price, fee)
         if not is_numbered:
-            report = replace(report, prefix=f"{report.prefix}{report.numbers[0]}", numbers=np.array([-1]))
+            report = msgspec.structs.replace(
+                report, prefix=f"{report.prefix}{report.numbers[0]}", numbers=np.array([-1])
+            )
         assert not self.engine.report(report)
         self._mirror(report, picked[1].key)
 
@@ -308,7 +311,7 @@ class Pair:
             report = self.engine.reported(picked[0], ExecType.TRADE, picked[0].remaining + 1, 1)
         elif self._reports:
             report = self._reports[step.a % len(self._reports)]
-            report = replace(report, prefix="late-", numbers=np.array([step.a]))
+            report = msgspec.structs.replace(report, prefix="late-", numbers=np.array([step.a]))
             if any(self.engine.is_order_of(order, report) for order in self.engine.open_orders()):
                 return
         else:

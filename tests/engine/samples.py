@@ -1,6 +1,5 @@
 """One value of each section type, and whole frames and blocks made of them: the input of the golden bytes and of the fuzz tests."""
 
-from dataclasses import fields
 from typing import Any, get_type_hints
 
 import numpy as np
@@ -8,6 +7,7 @@ import numpy as np
 from engine.blocks import BLOCK_TYPES, encode_block
 from engine.events import EVENT_TYPES
 from engine.frame import Cursor, FrameHead, ShardKey, ShardKind, Source, encode_frame
+from engine.sections import names_of
 
 _COLUMNS = [
     np.array([7, 7, 7], np.int64),
@@ -22,8 +22,8 @@ def sample(section_type: type) -> Any:
     """Fill a section's fields in order with values of their kinds, each field another."""
     hints = get_type_hints(section_type, include_extras=True)
     values: list[Any] = []
-    for number, field in enumerate(fields(section_type)):
-        hint = hints[field.name]
+    for number, name in enumerate(names_of(section_type)):
+        hint = hints[name]
         if hint is int:
             values.append((number + 1) * (-1) ** number * 10 ** (number % 18))
         elif hint is str:

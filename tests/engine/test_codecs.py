@@ -1,7 +1,6 @@
 """Columns, sections, frames and blocks: every value comes back, and garbled bytes raise the one error that says so."""
 
 import contextlib
-from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
@@ -15,6 +14,7 @@ from engine.frame import FrameError, decode_frame
 from engine.sections import (
     Ascending,
     Column,
+    Section,
     SectionError,
     Texts,
     UnknownSection,
@@ -66,15 +66,13 @@ def test_equal_columns_give_equal_bytes_whatever_their_type() -> None:
         assert encode_column(np.array([1, 2, 200], dtype)) == encode_column(np.array([1, 2, 200], np.int64))
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class _Old:
+class _Old(Section, frozen=True):
     TAG: ClassVar[int] = 7
     number: int
     name: str
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class _New:
+class _New(Section, frozen=True):
     TAG: ClassVar[int] = 7
     number: int
     name: str
@@ -82,8 +80,7 @@ class _New:
     texts: Texts = None  # type: ignore[assignment]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class _Other:
+class _Other(Section, frozen=True):
     TAG: ClassVar[int] = 8
     column: Column
     ascending: Ascending

@@ -4,7 +4,6 @@ A file under `golden/` is never changed. New section types get new files: `pytho
 missing and touches no other. A changed layout needs a new tag or a new FORMAT_VERSION, not new bytes here.
 """
 
-from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,7 @@ import pytest
 
 from engine.blocks import decode_block, encode_block
 from engine.frame import decode_frame, encode_frame
-from engine.sections import decode_section, encode_section
+from engine.sections import decode_section, encode_section, names_of
 from tests.engine.samples import BLOCKS, FRAMES, SECTIONS, sample
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -30,13 +29,13 @@ def _expected() -> dict[str, bytes]:
 
 def _assert_same(found: Any, expected: Any) -> None:
     assert type(found) is type(expected)
-    for field in fields(expected):
-        one, other = getattr(found, field.name), getattr(expected, field.name)
+    for name in names_of(type(expected)):
+        one, other = getattr(found, name), getattr(expected, name)
         if isinstance(other, np.ndarray):
             assert one.dtype == np.int64
-            assert one.tolist() == other.tolist(), field.name
+            assert one.tolist() == other.tolist(), name
         else:
-            assert one == other, field.name
+            assert one == other, name
 
 
 @pytest.mark.parametrize(("name", "data"), _expected().items(), ids=_expected())

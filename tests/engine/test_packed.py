@@ -1,7 +1,6 @@
 """Packed sections: many of one type share a body, and come back one by one as they went in."""
 
 import contextlib
-from dataclasses import dataclass, fields
 from typing import Any, ClassVar
 
 import numpy as np
@@ -13,10 +12,12 @@ from engine.sections import (
     PACKED_MIN,
     Ascending,
     Column,
+    Section,
     SectionError,
     Texts,
     encode_section,
     encode_sections,
+    names_of,
     tags,
     walk_sections,
 )
@@ -26,8 +27,7 @@ _INT64 = st.integers(-(2**63), 2**63 - 1)
 _SMALL = st.integers(-3, 300)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class _Mixed:
+class _Mixed(Section, frozen=True):
     TAG: ClassVar[int] = 9
     number: int
     name: str
@@ -36,8 +36,7 @@ class _Mixed:
     texts: Texts
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class _Longer:
+class _Longer(Section, frozen=True):
     TAG: ClassVar[int] = 9
     number: int
     name: str
@@ -70,7 +69,7 @@ def _sections() -> st.SearchStrategy[list[_Mixed]]:
 
 
 def _values(section: Any) -> list[Any]:
-    found = [getattr(section, field.name) for field in fields(section)]
+    found = [getattr(section, name) for name in names_of(type(section))]
     return [value.tolist() if isinstance(value, np.ndarray) else value for value in found]
 
 

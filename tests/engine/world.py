@@ -5,10 +5,10 @@ encoded blocks; every part of a signal is a frame of its own, as in a running cl
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
+from msgspec.structs import replace
 from numpy.typing import NDArray
 
 from engine.blocks import CorrectionsReported, ExecutionsReported, decode_block, encode_block

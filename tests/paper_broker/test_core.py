@@ -1,12 +1,12 @@
 """What the paper broker does with blocks, driven through its in-memory twin."""
 
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from engine.blocks import ExecutionsReported, decode_block
 from engine.order_state import ExecType
