@@ -25,10 +25,11 @@ from actors.settings import ShardSettings
 from actors.shard import Ports, ShardCore
 from actors.signal_reader import CreatorFrame, SignalReader, whole
 from engine.commands import AccountCommand, Answer, CommandBatch, name_of
-from engine.decide import SignalPart, decide_due, decide_part, learn, parts_of, position_of
+from engine.decide import SignalPart, decide_due, decide_parts, learn, parts_of, position_of
 from engine.events import EntriesSuspended
 from engine.follower import FollowerShard
 from engine.frame import NO_ROW, ShardKey, ShardKind, Source
+from engine.runs import Together
 
 REPORT_ROWS_MIN = 16
 REPORT_ROWS_MAX = 65_536
@@ -65,6 +66,7 @@ class FollowerShardActor:
         self._readers: list[SignalReader] = []
         self.reports = ReportTaker(self.core, self.state, settings, self._now)
         self._under_way: Iterator[SignalPart] | None = None
+        self._taken: Together[SignalPart] = Together()
         self._is_between_signals = False
         self._has_more = False
         """Whether the last turn left input that it could have taken: the next follows at once."""
@@ -189,7 +191,8 @@ class FollowerShardActor:
                 is_dry = not was_under_way
                 break
             frames += 1
-            rows += self._decide_parts(events, size, self._settings.part_rows - rows)
+            rows += self._take_parts(events, size, self._settings.part_rows - rows)
+        self._decide_taken(events)
         self._has_more |= not is_dry
         return self._is_between_parts
 
@@ -216,6 +219,9 @@ class FollowerShardActor:
         cursor = self.state.cursors.get((Source.CREATOR_JOURNAL, reader.creator_shard))
         resumed = cursor is not None and cursor.number == frame.head.number
         position, row = (cursor.position, cursor.row) if cursor is not None and resumed else (0, 0)
+        if frame.events or (self._settings.uses_event_clock and frame.head.event_time_ns > self._inputs_ns):
+            # What was taken before does not know of this frame, nor of its time.
+            self._decide_taken(events)
         self._inputs_ns = max(self._inputs_ns, frame.head.event_time_ns)
         self._frame = frame
         for event in frame.events:
@@ -228,14 +234,14 @@ class FollowerShardActor:
             )
         )
 
-    def _decide_parts(self, events: list[Any], size: FrameSize, rows_max: int) -> int:
-        """Decide parts of the frame under way, moving the cursor with each. Returns: rows decided."""
+    def _take_parts(self, events: list[Any], size: FrameSize, rows_max: int) -> int:
+        """Take parts of the frame under way, moving the cursor with each, and decide those that can be decided together. Returns: rows."""
         rows = 0
         while rows < rows_max and not size.is_full:
             part = self._next_part()
             if part is None:
                 break
-            rows += self._decide(part, events)
+            rows += self._take(part, events)
         return rows
 
     def _next_part(self) -> SignalPart | None:
@@ -249,21 +255,31 @@ class FollowerShardActor:
             self.state.cursors[Source.CREATOR_JOURNAL, creator_shard] = whole(creator_shard, frame)
         return part
 
-    def _decide(self, part: SignalPart, events: list[Any]) -> int:
-        """Decide one part and move the cursor behind it. Returns: rows decided."""
+    def _take(self, part: SignalPart, events: list[Any]) -> int:
+        """Take one part, to be decided before this turn's frame is sent, and move the cursor behind it. Returns: its rows."""
         frame = self._frame
         assert frame is not None
         creator_shard = frame.head.key.shard
-        self._apply_all(
-            decide_part(self.state, part, self._settings.terms, self._settings.part_rows, self._now()), events
-        )
+        rows = min(self._settings.part_rows, part.book.count - part.first_row)
+        if not self._taken.has_room(part.book, rows):
+            self._decide_taken(events)
+        self._taken.add(part.book, rows, part)
         self._is_between_signals = part.is_last_part
-        decided = min(self._settings.part_rows, part.book.count - part.first_row)
         position = position_of(part.fill.signal, part.leg.leg)
         self.state.cursors[Source.CREATOR_JOURNAL, creator_shard] = whole(creator_shard, frame)._replace(
-            position=position, row=part.first_row + decided
+            position=position, row=part.first_row + rows
         )
-        return decided
+        return rows
+
+    def _decide_taken(self, events: list[Any]) -> None:
+        """Decide the parts that are taken, and apply what is decided."""
+        parts = self._taken.take()
+        if parts:
+            decided = decide_parts(
+                self.state, parts, self._settings.terms, self._settings.part_rows, self._now()
+            )
+            self.state.apply_events(decided)
+            events += decided
 
     async def _part_alone(self) -> None:
         """Decide the next part by itself. Of a parked one this shard's subscriptions copy nothing, nor further entries of its creator."""
@@ -278,13 +294,15 @@ class FollowerShardActor:
         book, signal, leg = part.book, part.fill.signal, part.leg.leg
 
         async def decide(events: list[Any], outputs: list[Output]) -> None:
-            self._decide(part, events)
+            self._take(part, events)
+            self._decide_taken(events)
 
         def park(events: list[Any]) -> None:
             what = f"signal {signal} leg {leg} of creator {book.creator}, rows from {part.first_row}"
             parked = self.core.careful.parked("a signal that can be decided", what)
             self._apply_all((parked, EntriesSuspended(book.creator_shard, book.creator, signal)), events)
-            self._decide(part, events)
+            self._take(part, events)
+            self._decide_taken(events)
 
         tried = Input(
             Source.CREATOR_JOURNAL, book.creator_shard, frame.sequence, position_of(signal, leg), part.first_row,

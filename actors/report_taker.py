@@ -7,6 +7,7 @@ the journal's past is looked up beside the turns: only reports wait for it, sign
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -26,7 +27,7 @@ from engine.follower import FollowerShard
 from engine.frame import NO_ROW, Cursor, Source
 from engine.identity import cause_high, format_order_id
 from engine.order_history import exec_id_of
-from engine.reports import Unmatched, decide_reports, in_slices
+from engine.reports import Unmatched, decide_reports, decide_together, in_slices, next_together
 
 REPORT_ROWS_MIN = 16
 REPORT_ROWS_MAX = 65_536
@@ -38,11 +39,12 @@ PARKED_EACH_MAX = 16
 
 @dataclass(slots=True)
 class _Message:
-    """A message of reports being taken: `next` is the first not yet decided."""
+    """A message of reports being taken: `next` is the first not yet decided; those before `alone` are decided one by one."""
 
     message: StoredMessage
     reports: list[ExecutionsReported | CorrectionsReported]
     next: int
+    alone: int = 0
 
 
 class ReportTaker:
@@ -127,12 +129,17 @@ class ReportTaker:
     def _take_message(self, taking: "_Message", events: list[Any], size: FrameSize) -> int:
         """Take reports of one message and move the cursor. Returns: how many rows they have."""
         message, rows, first, unmatched = taking.message, 0, taking.next, 0
+        broker = message.subject.split(".")[1]
         while (
             taking.next < len(taking.reports)
             and rows < REPORT_ROWS_MAX
             and unmatched < UNMATCHED_MAX
             and not size.is_full
         ):
+            taken = self._take_together(broker, taking, events)
+            if taken:
+                rows += taken
+                continue
             report = taking.reports[taking.next]
             is_slow = isinstance(report, CorrectionsReported) or report.numbers[0] < 0
             if is_slow and self._lookup.is_missing(self._state, report):
@@ -151,6 +158,24 @@ class ReportTaker:
         if taking.next > first or self._message is None:
             self._state.cursors[Source.EXECUTIONS, 0] = cursor
         return rows
+
+    def _take_together(self, broker: str, taking: "_Message", events: list[Any]) -> int:
+        """Decide and apply the next reports in one pass, where they are many and plain. Returns: their rows, 0 when none is taken."""
+        if taking.next < taking.alone:
+            return 0
+        reports = next_together(self._state, islice(taking.reports, taking.next, None))
+        decided = None
+        if len(reports) > 1:
+            decided = decide_together(self._state, broker, reports, taking.message.sequence)
+        if decided is None:
+            taking.alone = taking.next + max(len(reports), 1)
+            return 0
+        self._state.apply_events(decided)
+        events += decided
+        self._lookup.note(decided)
+        taking.next += len(reports)
+        self.inputs_ns = max(self.inputs_ns, *(report.transact_time for report in reports))
+        return sum(len(report.subscriptions) for report in reports)
 
     async def take_alone(self) -> None:
         """Take the next message of reports, or the next frame's worth of it, by itself. Of a parked one nothing more is applied: positions

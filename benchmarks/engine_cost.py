@@ -18,13 +18,14 @@ import numpy as np
 from engine.blocks import ExecutionsReported
 from engine.commands import AccountCommand, Answer, CommandBatch, Follow, OpenAccount
 from engine.creator import CreatorShard, FillInput, InstrumentTerms
-from engine.decide import decide_part, learn, parts_of
+from engine.decide import decide_parts, learn, parts_of
 from engine.events import FillApplied, SignalDecided
 from engine.follower import FollowerShard
 from engine.frame import NO_HASH, FrameHead, ShardKey, ShardKind, decode_frame, encode_frame, frame_hash
 from engine.identity import CauseKind
 from engine.order_state import ExecType
-from engine.reports import decide_reports
+from engine.reports import decide_reports, decide_together, next_together
+from engine.runs import together
 from engine.sizing import Terms
 from engine.tables import state_hash
 from engine.units import MICROS, QUANTITY_ONE
@@ -32,6 +33,7 @@ from engine.units import MICROS, QUANTITY_ONE
 NOW_NS = 1_700_000_000 * 10**9
 STAGES = ("fill", "decided", "framed", "read", "reported", "report framed")
 TERMS = Terms()
+PART_ROWS = 1 << 15
 
 
 class EngineCost:
@@ -69,23 +71,19 @@ class EngineCost:
         with self._timed("fill"):
             fills = [self._filled(_fill(creator, turn)) for creator in creators]
         with self._timed("decided"):
-            events = [
-                event
-                for fill in fills
-                for part in parts_of(self.shard, 0, fill, 1 << 15)
-                for event in self._apply(decide_part(self.shard, part, TERMS, 1 << 15, NOW_NS))
-            ]
+            parts = [part for fill in fills for part in parts_of(self.shard, 0, fill, PART_ROWS)]
+            events = []
+            for run in together((part.book, part.book.count, part) for part in parts):
+                decided = decide_parts(self.shard, run, TERMS, PART_ROWS, NOW_NS)
+                self.shard.apply_events(decided)
+                events += decided
         with self._timed("framed"):
             data = self._frame(events)
         with self._timed("read"):
             _, read = decode_frame(data)
         reports = [self._report(event) for event in read if isinstance(event, SignalDecided)]
         with self._timed("reported"):
-            events = [
-                event
-                for report in reports
-                for event in self._apply(decide_reports(self.shard, "paper", report, 1, TERMS, NOW_NS))
-            ]
+            events = self._reported(reports)
         with self._timed("report framed"):
             self._frame(events)
         return self._spent
@@ -95,6 +93,20 @@ class EngineCost:
         assert isinstance(event, FillApplied)
         self._creators.apply_event(event)
         return event
+
+    def _reported(self, reports: list[ExecutionsReported]) -> list[Any]:
+        events: list[Any] = []
+        while reports:
+            run = next_together(self.shard, reports) or reports[:1]
+            reports = reports[len(run) :]
+            if len(run) > 1:
+                decided = decide_together(self.shard, "paper", run, 1)
+                assert decided is not None
+                self.shard.apply_events(decided)
+                events += decided
+            else:
+                events += self._apply(decide_reports(self.shard, "paper", run[0], 1, TERMS, NOW_NS))
+        return events
 
     @contextmanager
     def _timed(self, stage: str) -> Iterator[None]:
@@ -167,11 +179,11 @@ SHAPES = (
 
 def main(shapes: tuple[tuple[int, int, int, int], ...] = SHAPES) -> None:
     """Print what each shape costs: creators, accounts of each in the shard, fills of each creator, signals to a frame."""
-    for creators, followers, turns, together in shapes:
-        figures, orders, digest = measure(creators, followers, turns, together=together)
+    for creators, followers, turns, count in shapes:
+        figures, orders, digest = measure(creators, followers, turns, together=count)
         stages = ", ".join(f"{stage} {micros:,.0f}" for stage, micros in figures.items())
         sys.stdout.write(
-            f"{creators} creators x {followers:,} accounts, {together} to a frame: {sum(figures.values()):,.0f} us a signal"
+            f"{creators} creators x {followers:,} accounts, {count} to a frame: {sum(figures.values()):,.0f} us a signal"
             f" ({stages}); {orders:,} orders, state {digest}\n"
         )
 

@@ -63,7 +63,7 @@ def _corrected(estimate: NDArray[np.float64], a: Int64s, b: Operand, c: Operand)
 
 
 def mul_mul_div(
-    a: int, b: Int64s, ratio: Int64s, c: int, limit: int
+    a: Operand, b: Int64s, ratio: Int64s, c: Operand, limit: int
 ) -> tuple[Int64s, NDArray[np.bool_] | None]:
     """Compute floor(a * b * ratio / (c * 1e6)) for each row, floored once, with `ratio` in micros; else as `mul_div_within`.
 
@@ -72,7 +72,7 @@ def mul_mul_div(
     if len(ratio) and least(ratio) == most(ratio) == MICROS:
         return mul_div_within(b, a, c, limit)
     whole, beyond = mul_div_within(b, a, c, limit)
-    rest = b * np.int64(a) - whole * np.int64(c)
+    rest = b * a - whole * c
     if beyond is not None:
         rest[beyond] = 0
     carried = mul_div(rest, ratio, c)
@@ -99,13 +99,15 @@ def _is_small(whole: Int64s, ratio: Int64s, limit: int) -> bool:
 
 
 def _shrink_exactly(
-    result: Int64s, too_large: NDArray[np.bool_], rows: NDArray[np.int64], a: int, b: Int64s, ratio: Int64s, c: int, limit: int
+    result: Int64s, too_large: NDArray[np.bool_], rows: NDArray[np.int64], a: Operand, b: Int64s, ratio: Int64s, c: Operand,
+    limit: int
 ) -> None:  # fmt: skip
     """Bring rows whose a * b / c is beyond the limit back where a small ratio does, one exact division each: a freak, not a hot path."""
-    estimate = b[rows].astype(np.float64) * a / c * ratio[rows] / MICROS
+    a, c = np.broadcast_to(a, b.shape), np.broadcast_to(c, b.shape)
+    estimate = b[rows].astype(np.float64) * a[rows] / c[rows] * ratio[rows] / MICROS
     too_large[rows] = True
     for row in rows[np.abs(estimate) < 2.0 * limit].tolist():
-        exact = int(b[row]) * a * int(ratio[row]) // (c * MICROS)
+        exact = int(b[row]) * int(a[row]) * int(ratio[row]) // (int(c[row]) * MICROS)
         if abs(exact) <= limit:
             result[row], too_large[row] = exact, False
 
@@ -120,16 +122,16 @@ def notional_ceil(quantity: Int64s, price: Operand) -> Int64s:
     return -mul_div(-quantity, price, QUANTITY_ONE)
 
 
-def fee_ceil(notional: Int64s, fee_rate: int) -> Int64s:
+def fee_ceil(notional: Int64s, fee_rate: Operand) -> Int64s:
     """Compute a fee on a notional. Units: `fee_rate` micros of the notional. Rounds: up."""
-    if fee_rate == 0:
+    if isinstance(fee_rate, int) and fee_rate == 0:
         return np.zeros_like(notional)
     return -mul_div(-notional, fee_rate, MICROS)
 
 
-def floor_to(values: Int64s, step: int) -> Int64s:
+def floor_to(values: Int64s, step: Operand) -> Int64s:
     """Round quantities down to whole lots."""
-    if step == 1:
+    if isinstance(step, int) and step == 1:
         return values.copy()
     lots = values // step
     lots *= step

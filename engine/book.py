@@ -6,20 +6,19 @@ per instrument in a `Slot`: target t, position p, open orders' signed remainder 
 the position cost to build (negative: a short's proceeds).
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from enum import IntEnum
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.arithmetic import Int64s, mul_div_within
+from engine.arithmetic import Int64s
 from engine.book_table import HEAD_WORDS, BookTable, NewRows, words_of
 from engine.follow_ups import FollowUp, FollowUps
 from engine.identity import OrderKey
 from engine.masks import all_of, any_of, least, most
 from engine.tables import AnyColumn, State
-from engine.units import MONEY_MAX, QUANTITY_ONE
 
 
 class Mode(IntEnum):
@@ -44,6 +43,10 @@ _HEAD_WORDS = 3
 _SLOT_HEAD_WORDS = 4
 _JOINED_ROWS_MAX = 1 << 12
 """Up to so many rows, a book is copied in one piece."""
+
+
+Mask = NDArray[np.bool_]
+Rows = slice | NDArray[np.int64]
 
 
 class Slot:
@@ -163,39 +166,6 @@ class Book:
             self.slot_of[instrument] = slot
         return slot
 
-    def equity(
-        self, rows: slice | NDArray[np.int64], marks: dict[int, int]
-    ) -> tuple[Int64s, NDArray[np.bool_] | None]:
-        """Value rows: cash and every position at its mark, each position floored to the micro.
-
-        Returns: equity in micros, and which rows are beyond MONEY_MAX (None: none). `marks` hold every
-        instrument of the creator.
-        """
-        equity = np.array(self.subscriptions["cash"][rows], np.int64)
-        beyond: NDArray[np.bool_] | None = None
-        for slot in self.slots:
-            position = slot.position[rows]
-            if not any_of(position):
-                continue
-            value, too_large = mul_div_within(position, marks[slot.instrument], QUANTITY_ONE, MONEY_MAX)
-            equity += value
-            if too_large is not None:
-                beyond = too_large if beyond is None else beyond | too_large
-        if len(equity) and (most(equity) > MONEY_MAX or least(equity) < -MONEY_MAX):
-            out = np.abs(equity) > MONEY_MAX
-            beyond = out if beyond is None else beyond | out
-        return equity, beyond
-
-    def available_cash(self, rows: slice | NDArray[np.int64]) -> Int64s:
-        """Say what rows may spend: cash less reservations, less a short's proceeds and as much again, which
-        secures it.
-        """
-        table = self.subscriptions
-        available: Int64s = table["cash"][rows] - table["reserved"][rows]
-        if not table.has_one_zero("short_proceeds"):
-            available -= 2 * table["short_proceeds"][rows]
-        return available
-
     @property
     def marks(self) -> dict[int, int]:
         """Name the marks of the last signal."""
@@ -242,6 +212,11 @@ class Book:
     def nbytes(self) -> int:
         """Bytes held by columns."""
         return self.subscriptions.nbytes + sum(slot.values.nbytes for slot in self.slots)
+
+
+def joined(columns: Sequence[NDArray[Any]]) -> NDArray[Any]:
+    """Put columns one after the other, or matrices side by side; a single one stays what it is."""
+    return columns[0] if len(columns) == 1 else np.concatenate(columns, axis=-1)
 
 
 def follow_ups_state(slots: list[tuple[Book, Slot]]) -> State:

@@ -15,6 +15,8 @@ from engine.tables import AnyColumn, capacity_for, grown
 
 WIDE = ("cash", "reserved", "from_frame", "command")
 """64 bits."""
+MONEY = WIDE[:2]
+"""The two that nearly every signal and report asks for."""
 NARROW = ("subscription", "account", "ratio")
 """32 bits, unsigned."""
 SHARED: dict[str, np.dtype[Any]] = {
@@ -114,6 +116,18 @@ class BookTable:
         if at < _STATUS:
             return self._narrow[at - _NARROW_FIRST, : self.count]
         return self._status[: self.count]
+
+    def money(self, rows: slice | NDArray[np.int64]) -> AnyColumn:
+        """Name the columns `MONEY` of some rows as one matrix."""
+        return self._wide[: len(MONEY), rows]
+
+    def spend(self, rows: slice | NDArray[np.int64], amounts: NDArray[np.int64]) -> None:
+        """Take amounts from the columns `MONEY` of some rows."""
+        self._wide[: len(MONEY), rows] -= amounts
+
+    def narrow(self, rows: slice | NDArray[np.int64]) -> AnyColumn:
+        """Name the columns `NARROW` of some rows as one matrix."""
+        return self._narrow[:, rows]
 
     def has_one_zero(self, name: str) -> bool:
         """Say whether a shared column is zero in every row for not having been written."""

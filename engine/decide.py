@@ -5,12 +5,13 @@ shard.apply_event(event)`), so a later decision of the same frame sees the earli
 decided in `engine.commands`.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from engine.arithmetic import Int64s
 from engine.book import Book, Slot, Status
 from engine.disposition import Disposition
 from engine.events import (
@@ -33,9 +34,11 @@ from engine.identity import ATTEMPT_MAX, CauseKind, OrderKey
 from engine.legs import Leg, legs_of
 from engine.masks import any_of, rows_of
 from engine.orders import OrderBlock
+from engine.runs import Piece, Run, spread
 from engine.sizing import (
     Decisions,
     Pricing,
+    Signal,
     Terms,
     size_decrease,
     size_increase,
@@ -44,7 +47,8 @@ from engine.sizing import (
 )
 from engine.units import NS_PER_S
 
-_NETTED = Disposition.NETTED
+_NETTED = int(Disposition.NETTED)
+_SIGNAL = int(CauseKind.SIGNAL)
 RETRY_NS_MIN = NS_PER_S
 RETRY_NS_MAX = 60 * NS_PER_S
 DUE_ROWS_MAX = 16_384
@@ -112,72 +116,118 @@ def parts_of(
             yield SignalPart(book, fill, leg, start, start + part_rows >= book.count)
 
 
-def decide_part(
-    shard: FollowerShard, part: SignalPart, terms: Terms, part_rows: int, event_time_ns: int
-) -> Iterator[Any]:
-    """Decide one leg of a fill for one part of its creator's book: dispositions, orders, cancels,
-    follow-ups.
+def decide_parts(
+    shard: FollowerShard, parts: Sequence[SignalPart], terms: Terms, part_rows: int, event_time_ns: int
+) -> list[Any]:
+    """Decide one leg of a fill each for parts of different creators' books: dispositions, orders, cancels, follow-ups.
+
+    Returns: the events of all parts in their order, none applied. No part's decision depends on another's, for no two are of one book;
+    what they have in common is asked in one pass (`engine.runs`).
     """
-    book, fill, leg = part.book, part.fill, part.leg
-    rows = slice(part.first_row, min(part.first_row + part_rows, book.count))
-    if not book.traits.is_active and not any_of(book.subscriptions["status"][rows] < Status.ENDING):
-        return
-    slot = shard.slot(book, fill.instrument)
-    if len(shard.suspended) and shard.suspended.skips(
-        book.creator_shard, book.creator, fill.signal, is_increase=leg.is_increase
-    ):
-        yield _signal_decided(part, slot, rows, skip_suspended(book, slot, leg, rows), terms, event_time_ns)
-        return
-    if leg.is_increase:
-        symbol = shard.instruments[book.creator_shard, fill.instrument].symbol
-        marks = dict(zip(fill.mark_instruments.tolist(), fill.mark_prices.tolist(), strict=True))
-        pricing = Pricing(fill.price, fill.equity, marks, fill.order_quantity, fill.transact_time)
-        decisions = size_increase(
-            book, slot, leg, pricing, terms, rows, symbol=symbol, event_time_ns=event_time_ns
+    decided: dict[int, list[Any]] = {}
+    groups: dict[tuple[bool, int, bool], list[tuple[int, SignalPart, Piece]]] = {}
+    for index, part in enumerate(parts):
+        book, leg = part.book, part.leg
+        rows = slice(part.first_row, min(part.first_row + part_rows, book.count))
+        if not book.traits.is_active and not any_of(book.subscriptions["status"][rows] < Status.ENDING):
+            continue
+        is_skipped = len(shard.suspended) > 0 and shard.suspended.skips(
+            book.creator_shard, book.creator, part.fill.signal, is_increase=leg.is_increase
         )
-    else:
-        decisions = size_decrease(book, slot, leg, rows)
-    yield _signal_decided(part, slot, rows, decisions, terms, event_time_ns)
-    netted = rows_of(decisions.disposition == _NETTED) + rows.start
-    if len(netted):
-        key = OrderKey(CauseKind.SIGNAL, book.creator_shard, fill.signal, leg.leg, 1)
-        yield from cancel_open(shard, book, slot, netted)
-        yield queued(book, slot, key, netted, price=fill.price, transact_time=fill.transact_time, due=0)
+        piece = Piece(book, shard.slot(book, part.fill.instrument), rows)
+        groups.setdefault((leg.is_increase, leg.side, is_skipped), []).append((index, part, piece))
+    for (is_increase, side, is_skipped), group in groups.items():
+        run = Run([piece for _, _, piece in group], side if is_increase else -side)
+        of_group = [part for _, part, _ in group]
+        if is_skipped:
+            decisions = skip_suspended(run, is_increase=is_increase)
+        elif is_increase:
+            signals = [_signal(shard, part, piece) for _, part, piece in group]
+            decisions = size_increase(signals, run, terms, event_time_ns)
+        else:
+            decisions = size_decrease([part.leg for part in of_group], run)
+        events = _events(shard, of_group, run, decisions, terms, event_time_ns)
+        decided.update(zip((index for index, _, _ in group), events, strict=True))
+    return [event for index in sorted(decided) for event in decided[index]]
 
 
-def _signal_decided(
-    part: SignalPart, slot: Slot, rows: slice, decisions: Decisions, terms: Terms, event_time_ns: int
-) -> SignalDecided:
-    book, fill, leg = part.book, part.fill, part.leg
-    quantity = decisions.quantity
-    in_lots = slot.lot == 1 or not any_of(quantity % slot.lot)
-    unit = slot.lot if in_lots else 1
-    residuals = decisions.target - slot.position[rows]
-    residuals -= slot.open[rows]
-    residuals -= quantity if decisions.side > 0 else -quantity
-    return SignalDecided(
-        creator_shard=book.creator_shard,
-        signal=fill.signal,
-        leg=leg.leg,
-        creator=book.creator,
-        instrument=slot.instrument,
-        side=decisions.side,
-        price=fill.price,
-        limit_price=decisions.limit_price,
-        expire_time=0 if decisions.is_exit else event_time_ns + terms.entry_window_ns,
-        is_exit=int(decisions.is_exit),
-        fee_rate=terms.fee_rate,
-        transact_time=fill.transact_time,
-        first_row=rows.start,
-        is_last_part=int(part.is_last_part),
-        unit=unit,
-        mark_instruments=fill.mark_instruments,
-        mark_prices=fill.mark_prices,
-        subscriptions=book.subscriptions["subscription"][rows].astype(np.int64),
-        dispositions=decisions.disposition.astype(np.int64),
-        units=quantity // unit if unit > 1 else quantity,
-        residuals=residuals,
-    )
+def _signal(shard: FollowerShard, part: SignalPart, piece: Piece) -> Signal:
+    fill = part.fill
+    marks = dict(zip(fill.mark_instruments.tolist(), fill.mark_prices.tolist(), strict=True))
+    pricing = Pricing(fill.price, fill.equity, marks, fill.order_quantity, fill.transact_time)
+    symbol = shard.instruments[part.book.creator_shard, fill.instrument].symbol
+    return Signal(piece, part.leg, pricing, symbol)
+
+
+def _events(
+    shard: FollowerShard, parts: Sequence[SignalPart], run: Run, decisions: Decisions, terms: Terms, event_time_ns: int
+) -> list[list[Any]]:  # fmt: skip
+    """Make the events of each part of a run."""
+    events: list[list[Any]] = [
+        [event] for event in _signals_decided(parts, run, decisions, terms, event_time_ns)
+    ]
+    netted = decisions.disposition == _NETTED
+    if any_of(netted):
+        for part, piece, where, of_part in zip(parts, run.pieces, run.ranges, events, strict=True):
+            rows = rows_of(netted[where]) + part.first_row
+            if len(rows):
+                book, fill = part.book, part.fill
+                key = OrderKey(_SIGNAL, book.creator_shard, fill.signal, part.leg.leg, 1)
+                of_part += cancel_open(shard, book, piece.slot, rows)
+                of_part.append(
+                    queued(book, piece.slot, key, rows, price=fill.price, transact_time=fill.transact_time, due=0)
+                )  # fmt: skip
+    return events
+
+
+def _signals_decided(
+    parts: Sequence[SignalPart], run: Run, decisions: Decisions, terms: Terms, event_time_ns: int
+) -> Iterator[SignalDecided]:
+    quantity, side = decisions.quantity, decisions.side
+    units = _units(run, quantity)
+    in_units = quantity // spread(units, run.counts) if any(unit > 1 for unit in units) else quantity
+    held = run.position + run.open
+    residuals = decisions.target - (held if run.side > 0 else -held)
+    residuals -= quantity if side > 0 else -quantity
+    subscriptions = run.column("subscription").astype(np.int64)
+    dispositions = decisions.disposition.astype(np.int64)
+    expire_time = 0 if decisions.is_exit else event_time_ns + terms.entry_window_ns
+    for part, piece, unit, limit_price, where in zip(
+        parts, run.pieces, units, decisions.limit_prices, run.ranges, strict=True
+    ):
+        fill = part.fill
+        yield SignalDecided(
+            part.book.creator_shard,
+            fill.signal,
+            part.leg.leg,
+            part.book.creator,
+            piece.slot.instrument,
+            side,
+            fill.price,
+            limit_price,
+            expire_time,
+            int(decisions.is_exit),
+            terms.fee_rate,
+            fill.transact_time,
+            part.first_row,
+            int(part.is_last_part),
+            unit,
+            fill.mark_instruments,
+            fill.mark_prices,
+            subscriptions[where],
+            dispositions[where],
+            in_units[where],
+            residuals[where],
+        )
+
+
+def _units(run: Run, quantity: Int64s) -> list[int]:
+    """Say in what each piece's quantities are written: in lots, where all are whole ones."""
+    rest = quantity % run.lot
+    if not any_of(rest):
+        return [piece.slot.lot for piece in run.pieces]
+    in_lots = [not any_of(rest[where]) for where in run.ranges]
+    return [piece.slot.lot if whole else 1 for piece, whole in zip(run.pieces, in_lots, strict=True)]
 
 
 def queued(
@@ -237,11 +287,12 @@ def after_reports(
     expired).
     """
     book, slot = block.book, block.slot
-    again = _still_to_exit(block, ended)
+    again = _still_to_exit(block, ended) if len(ended) else ended
     if len(again):
         yield _next_attempt(block, again, event_time_ns)
-    for follow_up, chosen in slot.follow_ups.waiting_for(rows[slot.open[rows] == 0]):
-        yield from _follow_up(shard, book, slot, follow_up, chosen, terms, event_time_ns)
+    if slot.follow_ups:
+        for follow_up, chosen in slot.follow_ups.waiting_for(rows[slot.open[rows] == 0]):
+            yield from _follow_up(shard, book, slot, follow_up, chosen, terms, event_time_ns)
     yield from end_finished(shard, book, rows)
 
 
@@ -287,7 +338,7 @@ def _follow_up(
     idle = np.setdiff1d(rows, done)
     if len(idle):
         nothing = Decisions(
-            np.zeros(0, np.uint8), np.zeros(len(idle), np.int64), slot.target[idle], 1, True, 0
+            np.zeros(0, np.uint8), np.zeros(len(idle), np.int64), slot.target[idle], 1, True, (0,)
         )
         groups.append((idle, nothing))
     price, time = follow_up.price, follow_up.transact_time
@@ -324,7 +375,7 @@ def placed(
         *key,
         side=decisions.side,
         price=price,
-        limit_price=decisions.limit_price,
+        limit_price=decisions.limit_prices[0],
         expire_time=0 if decisions.is_exit else event_time_ns + terms.entry_window_ns,
         is_exit=int(decisions.is_exit),
         fee_rate=terms.fee_rate,

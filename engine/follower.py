@@ -5,18 +5,20 @@ at a row that never moves. `apply` is the one way in, live and on replay alike (
 decided in `engine.decide`, which only reads.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Any
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.arithmetic import Int64s
 from engine.book import Book, Slot, Status, follow_ups_state, restore_follow_ups
 from engine.book_table import NewRows
 from engine.creator import InstrumentTerms, cursors_column, cursors_from
 from engine.cut import Cut, books_state, restore_books
+from engine.decided import apply_signals
 from engine.events import (
     AccountsOpened,
     CancelsRequested,
@@ -44,12 +46,14 @@ from engine.follow_ups import FollowUp
 from engine.frame import Cursor, FrameHead, Source
 from engine.id_index import IdIndex
 from engine.identity import CauseKind, OrderKey
-from engine.masks import all_of, any_of, least, most, rows_of
+from engine.masks import least, most
 from engine.order_state import ExecType
-from engine.orders import ENDS, OpenOrders, OrderBlock, end, is_any, trade
+from engine.orders import OpenOrders, OrderBlock
 from engine.parking import Parking, SuspendedEntries
 from engine.reworked import apply_corrections
+from engine.runs import together
 from engine.tables import State, Table
+from engine.traded import apply_executions
 
 NOTHING = np.uint32(0xFFFFFFFF)
 _SIGNAL = CauseKind.SIGNAL
@@ -97,17 +101,29 @@ class FollowerShard:
 
     def apply(self, head: FrameHead, events: list[Any]) -> None:
         """Change the state by a frame's events and take over its cursors."""
-        for event in events:
-            self.apply_event(event)
+        self.apply_events(events)
         self.cursors.update({(cursor.source, cursor.shard): cursor for cursor in head.cursors})
+
+    def apply_events(self, events: Sequence[Any]) -> None:
+        """Change the state by events in their order; neighbours that are about different books are applied in one pass."""
+        for event_type, grouped in groupby(events, key=type):
+            if event_type is SignalDecided:
+                items = (((e.creator_shard, e.creator), len(e.dispositions), e) for e in grouped)
+                for run in together(items):
+                    apply_signals(self, run)
+            elif event_type is ExecutionsApplied:
+                apply_executions(self, list(grouped))
+            else:
+                for event in grouped:
+                    self.apply_event(event)
 
     def apply_event(self, event: Any) -> None:
         """Change the state by one event."""
         match event:
             case SignalDecided():
-                self._apply_signal(event)
+                apply_signals(self, (event,))
             case ExecutionsApplied():
-                self._apply_executions(event)
+                apply_executions(self, (event,))
             case OrdersPlaced():
                 self._apply_placed(event)
             case FollowUpsQueued():
@@ -122,7 +138,7 @@ class FollowerShard:
                 self._apply_paused(event)
             case SubscriptionsEnded():
                 for book, rows, _ in self.by_book(event.subscriptions):
-                    self._changing(book)
+                    self.changing(book)
                     book.set_status(rows, Status.ENDED)
             case CreatorsLearned():
                 for number, creator_id in zip(event.numbers.tolist(), event.ids, strict=True):
@@ -137,7 +153,7 @@ class FollowerShard:
                 self.parking.apply(event)
             case TradesCorrected():
                 for book, _, _ in self.by_book(event.subscriptions):
-                    self._changing(book)
+                    self.changing(book)
                 apply_corrections(self, event)
             case OwnerFenced() | InputAttempted() | InputsRefused():
                 pass
@@ -173,7 +189,7 @@ class FollowerShard:
         slot = book.slot_of.get(instrument)
         if slot is None:
             terms = self.instruments[book.creator_shard, instrument].terms
-            self._changing(book)
+            self.changing(book)
             slot = book.slot(instrument, terms.lot, terms.min_notional)
         return slot
 
@@ -252,12 +268,12 @@ class FollowerShard:
     def _append_rows(self, rows: NewRows, pair: int, start: int, stop: int) -> tuple[int, int]:
         """Add some of the rows to a creator's book. Returns: the book's index and the first row's place."""
         book = self.book(pair >> 32, pair & 0xFFFFFFFF)
-        self._changing(book)
+        self.changing(book)
         return book.index, book.append(rows, slice(start, stop)).start
 
     def _apply_ending(self, event: SubscriptionsEnding) -> None:
         for book, rows, which in self.by_book(event.subscriptions):
-            self._changing(book)
+            self.changing(book)
             book.set_status(rows, Status.ENDING)
             book.subscriptions.own("until_frame")[rows] = event.until_frames[which]
             book.subscriptions.own("end_command")[rows] = event.commands[which]
@@ -272,35 +288,13 @@ class FollowerShard:
             else (Status.ACTIVE, "resume_command")
         )
         for book, rows, which in self.by_book(event.subscriptions):
-            self._changing(book)
+            self.changing(book)
             book.set_status(rows, status)
             book.subscriptions.own(column)[rows] = event.commands[which]
 
-    def _apply_signal(self, event: SignalDecided) -> None:
-        book = self.book(event.creator_shard, event.creator)
-        self._changing(book)
-        slot = self.slot(book, event.instrument)
-        for instrument, mark in zip(event.mark_instruments.tolist(), event.mark_prices.tolist(), strict=True):
-            if instrument in book.slot_of:
-                book.slot_of[instrument].mark = mark
-        first, last = event.first_row, event.first_row + len(event.dispositions)
-        quantity = event.units * event.unit if event.unit != 1 else event.units.copy()
-        target, position, open_, _ = slot.values[:, first:last]
-        np.add(position, open_, out=target)
-        target += event.residuals
-        target += quantity if event.side > 0 else -quantity
-        chosen = rows_of(quantity)
-        if len(chosen):
-            key = OrderKey(_SIGNAL, event.creator_shard, event.signal, event.leg, 0)
-            if len(chosen) < len(quantity):
-                quantity = quantity[chosen]
-            self.orders.add(_block(event, key, book, slot, chosen + first, quantity))
-            if event.is_exit:
-                slot.follow_ups.drop(chosen + first)
-
     def _apply_placed(self, event: OrdersPlaced) -> None:
         ((book, rows, _),) = self.by_book(event.subscriptions)
-        self._changing(book)
+        self.changing(book)
         slot = self.slot(book, event.instrument)
         slot.follow_ups.drop(rows)
         slot.target[rows] = event.targets
@@ -309,7 +303,9 @@ class FollowerShard:
             key = OrderKey(
                 event.cause_kind, event.cause_creator_shard, event.cause_number, event.leg, event.attempt
             )
-            self.orders.add_gathered(_block(event, key, book, slot, rows[chosen], event.quantities[chosen]))
+            self.orders.add_gathered(
+                OrderBlock.placed(key, book, slot, event, rows[chosen], event.quantities[chosen])
+            )
 
     def _apply_queued(self, event: FollowUpsQueued) -> None:
         ((book, rows, _),) = self.by_book(event.subscriptions)
@@ -330,31 +326,6 @@ class FollowerShard:
                         at, there = block.find(rows)
                         block.is_cancelling[at[there]] = True
 
-    def _apply_executions(self, event: ExecutionsApplied) -> None:
-        self.execution_ids.add(event.broker, event.prefix, event.numbers)
-        key = OrderKey(event.cause_kind, event.creator_shard, event.cause_number, event.leg, event.attempt)
-        whole = self.orders.holding(key, event.subscriptions)
-        if whole is not None and all_of(event.exec_types == _TRADE):
-            self._changing(whole.book)
-            trade(whole, None, event.quantities, event.prices, event.fees)
-        else:
-            self._report_rows(key, event)
-        self.orders.note_unnumbered(key, event)
-        self.orders.drop_closed(key)
-
-    def _report_rows(self, key: OrderKey, event: ExecutionsApplied) -> None:
-        for book, rows, which in self.by_book(event.subscriptions):
-            columns = (
-                event.exec_types[which],
-                event.quantities[which],
-                event.prices[which],
-                event.fees[which],
-            )
-            self._changing(book)
-            for block in self.orders.blocks(key):
-                if block.book is book:
-                    _report(block, rows, *columns)
-
     # The state as columns.
 
     def state(self) -> State:
@@ -374,7 +345,7 @@ class FollowerShard:
         if cut is self._cut:
             self._cut = None
 
-    def _changing(self, book: Book) -> None:
+    def changing(self, book: Book) -> None:
         """Let a cut under way have a book before it changes."""
         if self._cut is not None:
             self._cut.keep(book)
@@ -460,40 +431,3 @@ def _subscription_rows(
         "command": event.commands,
     }
     return NewRows.of({name: column[order] for name, column in columns.items()})
-
-
-def _block(
-    event: SignalDecided | OrdersPlaced, key: OrderKey, book: Book, slot: Slot, rows: NDArray[np.int64], quantity: Int64s
-) -> OrderBlock:  # fmt: skip
-    return OrderBlock(
-        key=key,
-        book=book,
-        slot=slot,
-        side=event.side,
-        is_exit=bool(event.is_exit),
-        price=event.price,
-        limit_price=event.limit_price,
-        expire_time=event.expire_time,
-        fee_rate=event.fee_rate,
-        transact_time=event.transact_time,
-        rows=rows,
-        quantity=quantity,
-        filled=np.zeros(len(rows), np.int64),
-        is_open=np.ones(len(rows), np.bool_),
-        is_cancelling=np.zeros(len(rows), np.bool_),
-    )
-
-
-def _report(
-    block: OrderBlock, rows: Int64s, exec_types: Int64s, quantities: Int64s, prices: Int64s, fees: Int64s
-) -> None:
-    """Apply reports to the orders of one block; rows that are not in it belong to another part's."""
-    at, there = block.find(rows)
-    if not any_of(there):
-        return
-    trades = there & (exec_types == _TRADE)
-    if any_of(trades):
-        trade(block, at[trades], quantities[trades], prices[trades], fees[trades])
-    ended = there & is_any(exec_types, ENDS)
-    if any_of(ended):
-        end(block, at[ended])

@@ -5,20 +5,25 @@ that key and the row; a block goes when its last order ends, so hot state knows 
 moves by the execution's notional, a buy's rounded up and a sell's down, and by the broker's fee (P7).
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, fields, replace
-from typing import Any
+from typing import Any, NamedTuple, Protocol
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.arithmetic import Int64s, fee_ceil, mul_div, notional_ceil, notional_floor
-from engine.book import Book, Slot
-from engine.events import ExecutionsApplied
+from engine.arithmetic import Int64s, Operand, fee_ceil, mul_div, notional_ceil, notional_floor
+from engine.book import Book, Rows, Slot, joined
+from engine.book_table import MONEY, BookTable
+from engine.events import ExecutionsApplied, OrdersPlaced, SignalDecided
 from engine.identity import OrderKey
 from engine.masks import any_of, is_same, least, most
 from engine.order_state import ExecType
+from engine.runs import length_of, ranges, spread
 from engine.tables import State, as_run
+
+_OPEN = np.ones(1 << 12, np.bool_)
 
 
 @dataclass(slots=True)
@@ -46,6 +51,20 @@ class OrderBlock:
     def __post_init__(self) -> None:
         self.run = as_run(self.rows)
 
+    @classmethod
+    def placed(
+        cls, key: OrderKey, book: Book, slot: Slot, event: SignalDecided | OrdersPlaced, rows: NDArray[np.int64],
+        quantity: Int64s,
+    ) -> "OrderBlock":  # fmt: skip
+        """Make the block of new orders."""
+        count = len(rows)
+        return cls(
+            key, book, slot, event.side, bool(event.is_exit), event.price, event.limit_price, event.expire_time,
+            event.fee_rate, event.transact_time, rows, quantity,
+            np.zeros(count, np.int64), _OPEN[:count].copy() if count <= len(_OPEN) else np.ones(count, np.bool_),
+            np.zeros(count, np.bool_),
+        )  # fmt: skip
+
     @property
     def subscriptions(self) -> NDArray[np.integer]:
         """Whose orders they are, row by row."""
@@ -70,15 +89,40 @@ class OrderBlock:
         return at, self.rows[at] == rows
 
     def reservation(self, leaves: Int64s) -> Int64s:
-        """Say what entries reserve for quantities still open: a buy at its limit and fee, a short's opening
-        at its price. Exits: nothing.
-        """
-        if self.is_exit:
-            return np.zeros(len(leaves), np.int64)
-        if self.side < 0:
-            return notional_ceil(leaves, self.price)
-        notional = notional_ceil(leaves, self.limit_price)
-        return notional + fee_ceil(notional, self.fee_rate)
+        """Say what the orders reserve for quantities still open."""
+        return reservation(leaves, *reserved_at(self))
+
+
+class _Order(Protocol):
+    """The terms of some orders."""
+
+    @property
+    def side(self) -> int: ...
+    @property
+    def is_exit(self) -> int: ...
+    @property
+    def price(self) -> int: ...
+    @property
+    def limit_price(self) -> int: ...
+    @property
+    def fee_rate(self) -> int: ...
+
+
+def reserved_at(order: _Order) -> tuple[int, int]:
+    """Say at which price and fee rate orders reserve: a buy at its limit and fee, a short's opening at its price. Exits: nothing."""
+    if order.is_exit:
+        return 0, 0
+    return (order.price, 0) if order.side < 0 else (order.limit_price, order.fee_rate)
+
+
+def reservation(leaves: Int64s, price: Operand, fee_rate: Operand) -> Int64s:
+    """Say what is reserved for quantities still open."""
+    if isinstance(price, int) and price == 0:
+        return np.zeros(len(leaves), np.int64)
+    notional = notional_ceil(leaves, price)
+    if isinstance(fee_rate, int) and fee_rate == 0:
+        return notional
+    return notional + fee_ceil(notional, fee_rate)
 
 
 def place(block: OrderBlock) -> None:
@@ -88,55 +132,82 @@ def place(block: OrderBlock) -> None:
         block.book.subscriptions["reserved"][block.run] += block.reservation(block.quantity)
 
 
-def trade(
-    block: OrderBlock, at: NDArray[np.int64] | None, quantity: Int64s, price: Int64s, fee: Int64s
-) -> None:
-    """Apply trades of distinct orders (None: of all, row by row), each within its order's open quantity."""
-    where, rows = (slice(None), block.run) if at is None else (at, block.rows[at])
-    leaves = block.quantity[where] - block.filled[where]
+class Traded(NamedTuple):
+    """Orders of one block that traded: their rows in the book, and where they are in the block."""
+
+    block: OrderBlock
+    rows: Rows
+    at: Rows
+
+
+def trade(traded: Sequence[Traded], quantity: Int64s, price: Int64s, fee: Int64s) -> None:
+    """Apply trades of distinct orders, each within its open quantity; the blocks are of one side and of different books.
+
+    Shapes: one row an order, block by block.
+    """
+    side = traded[0].block.side
+    filled = joined([block.filled[at] for block, _, at in traded])
+    leaves = joined([block.quantity[at] for block, _, at in traded]) - filled
     after = leaves - quantity
     assert least(quantity) > 0 and least(after) >= 0, "an overfill is parked, not applied"
-    table, slot = block.book.subscriptions, block.slot
-    notional = (notional_ceil if block.side > 0 else notional_floor)(quantity, price)
-    table["cash"][rows] -= (notional if block.side > 0 else -notional) + fee
-    if not block.is_exit:
-        released = block.reservation(leaves)
-        if any_of(after):
-            released -= block.reservation(after)
-        table["reserved"][rows] -= released
-    _move_position(block, rows, quantity, price, notional)
-    slot.open[rows] -= quantity if block.side > 0 else -quantity
-    block.filled[where] += quantity
-    block.is_open[where] = after > 0
+    counts = [length_of(rows) for _, rows, _ in traded]
+    notional = (notional_ceil if side > 0 else notional_floor)(quantity, price)
+    spent = np.empty((len(MONEY), len(quantity)), np.int64)
+    spent[0] = (notional if side > 0 else -notional) + fee
+    spent[1] = _released([block for block, _, _ in traded], counts, leaves, after)
+    _, held, open_, cost = joined([block.slot.values[:, rows] for block, rows, _ in traded])
+    moved = np.empty((3, len(quantity)), np.int64)
+    moved[0], moved[2] = _moved(side, held, cost, quantity, price, notional)
+    moved[1] = open_ - (quantity if side > 0 else -quantity)
+    has_shorts = least(cost) < 0 or least(moved[2]) < 0
+    filled = filled + quantity
+    is_open = after > 0
+    for (block, rows, at), where in zip(traded, ranges(counts), strict=True):
+        table, slot = block.book.subscriptions, block.slot
+        if has_shorts:
+            _note_proceeds(table, rows, cost[where], moved[2][where])
+        # `held` and `cost` may be views: they are written last.
+        table.spend(rows, spent[:, where])
+        slot.values[1:, rows] = moved[:, where]
+        block.filled[at] = filled[where]
+        block.is_open[at] = is_open[where]
 
 
-def _move_position(
-    block: OrderBlock,
-    rows: slice | NDArray[np.int64],
-    quantity: Int64s,
-    price: Int64s,
-    notional: Int64s,
-) -> None:
-    slot, table = block.slot, block.book.subscriptions
-    held, cost = slot.position[rows], slot.cost[rows]
-    after = held + (quantity if block.side > 0 else -quantity)
-    against = held if block.side < 0 else -held
+def _released(blocks: Sequence[OrderBlock], counts: list[int], leaves: Int64s, after: Int64s) -> Int64s | int:
+    """Say what orders reserve no more once `leaves` of them have become `after`."""
+    prices, fee_rates = zip(*(reserved_at(block) for block in blocks), strict=True)
+    price, fee_rate = spread(prices, counts), spread(fee_rates, counts)
+    if isinstance(price, int) and price == 0:
+        return 0
+    released = reservation(leaves, price, fee_rate)
+    if any_of(after):
+        released -= reservation(after, price, fee_rate)
+    return released
+
+
+def _moved(
+    side: int, held: Int64s, cost: Int64s, quantity: Int64s, price: Int64s, notional: Int64s
+) -> tuple[Int64s, Int64s]:
+    """Say what positions and their cost become."""
+    after = held + (quantity if side > 0 else -quantity)
+    against = held if side < 0 else -held
     if most(against) <= 0:
-        changed = cost + (notional if block.side > 0 else -notional)
-    else:
-        closing = np.minimum(np.maximum(against, 0), quantity)
-        released = mul_div(np.abs(cost), closing, np.maximum(np.abs(held), 1))
-        changed = cost - np.where(cost < 0, -released, released)
-        opening = quantity - closing
-        if any_of(opening):
-            # A trade that goes through zero builds the new side with the notional of the part beyond zero.
-            changed += block.side * (notional_ceil if block.side > 0 else notional_floor)(opening, price)
-        changed[after == 0] = 0
-    # `held` and `cost` may be views: they are written last.
-    if least(cost) < 0 or least(changed) < 0:
-        table.own("short_proceeds")[rows] += np.maximum(-changed, 0) - np.maximum(-cost, 0)
-    slot.position[rows] = after
-    slot.cost[rows] = changed
+        return after, cost + (notional if side > 0 else -notional)
+    closing = np.minimum(np.maximum(against, 0), quantity)
+    released = mul_div(np.abs(cost), closing, np.maximum(np.abs(held), 1))
+    changed = cost - np.where(cost < 0, -released, released)
+    opening = quantity - closing
+    if any_of(opening):
+        # A trade that goes through zero builds the new side with the notional of the part beyond zero.
+        changed += side * (notional_ceil if side > 0 else notional_floor)(opening, price)
+    changed[after == 0] = 0
+    return after, changed
+
+
+def _note_proceeds(table: BookTable, rows: Rows, before: Int64s, after: Int64s) -> None:
+    """Keep the proceeds of shorts, which are not available, as the negative cost of positions."""
+    if least(before) < 0 or least(after) < 0:
+        table.own("short_proceeds")[rows] += np.maximum(-after, 0) - np.maximum(-before, 0)
 
 
 def end(block: OrderBlock, at: NDArray[np.int64]) -> None:
@@ -184,7 +255,7 @@ def _columns_of(block: OrderBlock) -> list[str]:
 ENDS = (ExecType.CANCELED, ExecType.REJECTED, ExecType.EXPIRED)
 
 
-def is_any(exec_types: NDArray[np.int64], kinds: tuple[ExecType, ...]) -> NDArray[np.bool_]:
+def is_any(exec_types: NDArray[np.int64], kinds: tuple[int, ...]) -> NDArray[np.bool_]:
     """Say which reports are of one of some kinds."""
     found: NDArray[np.bool_] = exec_types == kinds[0]
     for kind in kinds[1:]:
@@ -202,11 +273,6 @@ class OpenOrders:
         self._count = 0
         self._unnumbered: dict[OrderKey, set[tuple[int, str]]] = {}
 
-    def add(self, block: OrderBlock) -> None:
-        """Enter a block's orders."""
-        place(block)
-        self._enter(block)
-
     def add_gathered(self, block: OrderBlock) -> None:
         """Enter a block's orders, together with the last blocks of their key where those are small too.
 
@@ -220,8 +286,8 @@ class OpenOrders:
             block = _gathered(last[0], block)
         self._enter(block)
 
-    def enter_closed(self, block: OrderBlock) -> None:
-        """Enter a block whose orders are to be opened one by one."""
+    def enter(self, block: OrderBlock) -> None:
+        """Enter a block whose orders are counted, or closed: those are to be opened one by one."""
         self._enter(block)
 
     def _enter(self, block: OrderBlock) -> None:
@@ -283,6 +349,25 @@ class OpenOrders:
             if len(block.rows) == len(subscriptions) and is_same(block.subscriptions, subscriptions):
                 return block
         return None
+
+    def holding_all(
+        self, keys: Sequence[OrderKey], subscriptions: Sequence[NDArray[np.int64]]
+    ) -> list[OrderBlock] | None:
+        """Find for each key the block whose orders are those of just its subscriptions, row by row; None when one has none such."""
+        if len(keys) == 1:
+            block = self.holding(keys[0], subscriptions[0])
+            return None if block is None else [block]
+        found = []
+        for key, column in zip(keys, subscriptions, strict=True):
+            blocks = self._blocks.get(key, ())
+            if len(blocks) != 1 or len(blocks[0].rows) != len(column):
+                return None
+            found.append(blocks[0])
+        return (
+            found
+            if is_same(joined([block.subscriptions for block in found]), joined(subscriptions))
+            else None
+        )
 
     @property
     def count(self) -> int:

@@ -6,13 +6,14 @@ more, or for more than is left of it, is not applied: it is returned as `Unmatch
 up (known: dropped) or to park. Trade cancels and corrections are decided in `engine.corrections`.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from engine.blocks import CorrectionsReported, ExecutionsReported
+from engine.book import joined
 from engine.decide import after_reports
 from engine.events import ExecutionsApplied
 from engine.follower import FollowerShard
@@ -20,11 +21,12 @@ from engine.identity import OrderKey
 from engine.masks import all_of, is_rising, least, most
 from engine.order_state import ExecType
 from engine.orders import ENDS, OrderBlock, is_any
+from engine.runs import Together
 from engine.sizing import Terms
 from engine.units import MONEY_MAX, PRICE_MAX, QUANTITY_ONE
 
 _CASH_MAX = 1 << 60
-_TRADE = ExecType.TRADE
+_TRADE = int(ExecType.TRADE)
 _APPLIED = (_TRADE, *ENDS)
 
 
@@ -53,9 +55,10 @@ def decide_reports(
     """Decide one message of reports: yields events, and `Unmatched` for what the caller must look up or
     park.
     """
-    key = OrderKey(report.cause_kind, report.creator_shard, report.cause_number, report.leg, report.attempt)
-    block = _block_filled_by(shard, broker, key, report)
-    if block is not None:
+    key = key_of(report)
+    filled = _blocks_filled_by(shard, broker, (key,), (report,))
+    if filled is not None:
+        (block,) = filled
         yield _applied(broker, key, report, sequence)
         yield from after_reports(shard, block, block.rows, block.rows[:0], terms, event_time_ns)
         return
@@ -80,36 +83,76 @@ def decide_reports(
         yield from _decide_distinct(shard, broker, key, now, sequence, terms, event_time_ns)
 
 
-def _block_filled_by(
-    shard: FollowerShard, broker: str, key: OrderKey, report: ExecutionsReported
-) -> OrderBlock | None:
-    """Find the block whose orders these are, each traded once, all new and within what is left: what nearly every message says.
+def decide_together(
+    shard: FollowerShard, broker: str, reports: Sequence[ExecutionsReported], sequence: int
+) -> list[ExecutionsApplied] | None:
+    """Decide reports about different books at once, where each is what nearly every one is: all orders of a block traded, and nothing
+    follows from that. Returns: None when one is not; then they are decided one after the other.
+    """
+    keys = [key_of(report) for report in reports]
+    blocks = _blocks_filled_by(shard, broker, keys, reports)
+    if blocks is None or any(block.slot.follow_ups or not block.book.traits.is_active for block in blocks):
+        return None
+    return [_applied(broker, key, report, sequence) for key, report in zip(keys, reports, strict=True)]
+
+
+def next_together(shard: FollowerShard, reports: Iterable[Any]) -> list[ExecutionsReported]:
+    """Name the first reports, as many as may be decided together: each of numbered executions and about another book."""
+    gathered: Together[ExecutionsReported] = Together()
+    for report in reports:
+        if not isinstance(report, ExecutionsReported):
+            break
+        blocks = shard.orders.blocks(key_of(report))
+        rows = len(report.subscriptions)
+        if len(blocks) != 1 or len(blocks[0].rows) != rows or not gathered.has_room(blocks[0].book, rows):
+            break
+        gathered.add(blocks[0].book, rows, report)
+    return gathered.take()
+
+
+def key_of(report: ExecutionsReported) -> OrderKey:
+    """Name the cause, leg and attempt that a report is about."""
+    return OrderKey(report.cause_kind, report.creator_shard, report.cause_number, report.leg, report.attempt)
+
+
+def _blocks_filled_by(
+    shard: FollowerShard, broker: str, keys: Sequence[OrderKey], reports: Sequence[ExecutionsReported]
+) -> list[OrderBlock] | None:
+    """Find the blocks whose orders these are, each traded once, all new and within what is left: what nearly every message says.
 
     Returns: None when anything is otherwise; the rules for single rows then tell. Cost: `latency`, `sustained`.
     """
-    subscriptions, numbers, count = report.subscriptions, report.numbers, len(report.subscriptions)
-    if not count or int(numbers[0]) < 0 or shard.brokers != [broker]:
+    prefix = reports[0].prefix
+    if shard.brokers != [broker] or any(
+        report.prefix != prefix or not len(report.subscriptions) for report in reports
+    ):
         return None
-    if not all_of(report.exec_types == _TRADE) or not is_rising(numbers):
+    numbers = joined([report.numbers for report in reports])
+    if int(numbers[0]) < 0 or not is_rising(numbers):
         return None
-    if not shard.execution_ids.is_after_all(broker, report.prefix, int(numbers[0])):
+    if not shard.execution_ids.is_after_all(broker, prefix, int(numbers[0])):
         return None
-    block = shard.orders.holding(key, subscriptions)
-    return block if block is not None and _fits_whole(block, report) else None
+    if not all_of(joined([report.exec_types for report in reports]) == _TRADE):
+        return None
+    blocks = shard.orders.holding_all(keys, [report.subscriptions for report in reports])
+    return blocks if blocks is not None and _fit_whole(blocks, reports) else None
 
 
-def _fits_whole(block: OrderBlock, report: ExecutionsReported) -> bool:
-    quantities, prices, fees = report.quantities, report.prices, report.fees
-    if least(quantities) <= 0 or not all_of(block.is_open):
+def _fit_whole(blocks: Sequence[OrderBlock], reports: Sequence[ExecutionsReported]) -> bool:
+    quantities = joined([report.quantities for report in reports])
+    prices = joined([report.prices for report in reports])
+    fees = joined([report.fees for report in reports])
+    if least(quantities) <= 0 or not all_of(joined([block.is_open for block in blocks])):
         return False
     if least(prices) <= 0 or most(prices) > PRICE_MAX or max(most(fees), -least(fees)) > MONEY_MAX:
         return False
     if most(quantities) * most(prices) > MONEY_MAX * QUANTITY_ONE:
         return False
-    cash = block.book.subscriptions["cash"][block.run]
+    cash = joined([block.book.subscriptions.money(block.run) for block in blocks])[0]
     if most(cash) > _CASH_MAX or least(cash) < -_CASH_MAX:
         return False
-    return all_of(quantities <= block.quantity - block.filled)
+    leaves = joined([block.quantity for block in blocks]) - joined([block.filled for block in blocks])
+    return all_of(quantities <= leaves)
 
 
 def _is_of(shard: FollowerShard, broker: str, subscriptions: NDArray[np.int64]) -> NDArray[np.bool_]:

@@ -67,7 +67,7 @@ def _rework(
             event.limit_price, event.expire_time, event.fee_rate, event.order_time,
         )  # fmt: skip
         block = closed_block(key, book, slot, placed, rows[chosen], event.filled[chosen])
-        shard.orders.enter_closed(block)
+        shard.orders.enter(block)
         _rework_in(block, np.arange(len(chosen)), event.filled[chosen], event.leaves[chosen])
     for row, exec_id in zip(event.known_rows.tolist(), event.known, strict=True):
         shard.orders.note_known(key, int(event.subscriptions[row]), exec_id)

@@ -10,6 +10,7 @@ that leaves less than a lot or the minimum names the skip. What rounding or the 
 stays in the target; what a limit cuts does not.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -18,24 +19,25 @@ from numpy.typing import NDArray
 
 from engine.arithmetic import (
     Int64s,
+    Operand,
     entry_limit_price,
     floor_to,
     mul_div,
     mul_div_within,
     mul_mul_div,
 )
-from engine.book import Book, Mode, Slot, Status
+from engine.book import Book, Mask, Mode, Rows, Slot, Status
 from engine.disposition import Disposition
 from engine.legs import Leg
 from engine.masks import all_of, any_of, least, most, rows_of
+from engine.runs import Piece, Run, spread, spread_mask
 from engine.units import MICROS, NS_PER_S, QUANTITY_MAX, QUANTITY_ONE
 
+_ORDERED = int(Disposition.ORDERED)
+_PROPORTIONAL, _MULTIPLIER = int(Mode.PROPORTIONAL), int(Mode.MULTIPLIER)
 _AMPLE = 1 + 2**-30
 _ROUNDED_UP = 8.0
 """An estimate in float64 with these added is above the exact amount, each rounding up to a micro included."""
-
-Mask = NDArray[np.bool_]
-Rows = slice | NDArray[np.int64]
 
 
 class Terms(NamedTuple):
@@ -57,10 +59,19 @@ class Pricing(NamedTuple):
     transact_time: int
 
 
+class Signal(NamedTuple):
+    """One leg of a fill as sizing sees it, for some rows of its creator's book."""
+
+    piece: Piece
+    leg: Leg
+    pricing: Pricing
+    symbol: str
+
+
 @dataclass(slots=True)
 class Decisions:
     """Shapes: one row a subscription of the run. `quantity` unsigned, in the leg's direction; `target`
-    signed, after the decision.
+    signed, after the decision. `limit_prices` are the pieces'.
     """
 
     disposition: NDArray[np.uint8]
@@ -68,63 +79,57 @@ class Decisions:
     target: Int64s
     side: int
     is_exit: bool
-    limit_price: int
+    limit_prices: Sequence[int]
 
 
-class _Run(NamedTuple):
-    """One run of rows and its columns along a side."""
+class _Market(NamedTuple):
+    """What limits ask of the signals: one value for all rows, or one each. `minimum` is the least quantity of an order."""
 
-    book: Book
-    rows: Rows
-    side: int
-    lot: int
-    min_notional: int
-    target: Int64s
-    position: Int64s
-    open: Int64s
-    waiting: Mask | None
-
-    def column(self, name: str) -> NDArray[np.integer]:
-        return self.book.subscriptions[name][self.rows]
+    price: Operand
+    limit_price: Operand
+    minimum: Operand
+    is_denied: bool | Mask
+    is_stale: bool | Mask
 
 
-def _run(book: Book, slot: Slot, side: int, rows: Rows) -> _Run:
-    """Name a run's columns along a side; they are read only, and may be the slot's own."""
-    target, position, open_ = slot.values[:3, rows]
-    if side < 0:
-        target, position, open_ = -target, -position, -open_
-    waiting = slot.follow_ups.waiting(rows.start, rows.stop) if isinstance(rows, slice) else None
-    return _Run(book, rows, side, slot.lot, slot.min_notional, target, position, open_, waiting)
+def _market(
+    run: Run, out: Decisions, pricings: Sequence[Pricing], symbols: Sequence[str], terms: Terms, event_time_ns: int
+) -> _Market:  # fmt: skip
+    prices = [pricing.price for pricing in pricings]
+    # A notional is below the minimum just when the quantity is below this one, which has no product to overflow.
+    minimums = [
+        min(max(piece.slot.lot, -(-piece.slot.min_notional * QUANTITY_ONE // price)), QUANTITY_MAX + 1)
+        for piece, price in zip(run.pieces, prices, strict=True)
+    ]
+    window = terms.entry_window_ns
+    return _Market(
+        spread(prices, run.counts),
+        spread(out.limit_prices, run.counts),
+        spread(minimums, run.counts),
+        spread_mask([symbol in terms.denied for symbol in symbols], run.counts),
+        spread_mask([event_time_ns - pricing.transact_time > window for pricing in pricings], run.counts),
+    )
 
 
-def size_increase(
-    book: Book,
-    slot: Slot,
-    leg: Leg,
-    pricing: Pricing,
-    terms: Terms,
-    rows: slice,
-    *,
-    symbol: str,
-    event_time_ns: int,
-) -> Decisions:
-    """Size an increase of the creator's position for a run of rows."""
-    run = _run(book, slot, leg.side, rows)
+def size_increase(signals: Sequence[Signal], run: Run, terms: Terms, event_time_ns: int) -> Decisions:
+    """Size increases of creators' positions, all on the run's side, each for its piece of the run."""
+    pricings = [signal.pricing for signal in signals]
     disposition = _active(run)
     target = run.target.copy()
-    quantity = np.zeros(len(target), np.int64)
-    limit_price = entry_limit_price(pricing.price, leg.side, terms.slippage_cap)
-    out = Decisions(disposition, quantity, target, leg.side, False, limit_price)
-    if pricing.creator_equity <= 0:
-        disposition[disposition == 0] = Disposition.CREATOR_EQUITY
-        return _finish(run, out)
-    equity, beyond = book.equity(rows, pricing.marks)
+    limit_prices = [entry_limit_price(each.price, run.side, terms.slippage_cap) for each in pricings]
+    out = Decisions(disposition, np.zeros(run.count, np.int64), target, run.side, False, limit_prices)
+    creator_equity = spread([pricing.creator_equity for pricing in pricings], run.counts)
+    if min(pricing.creator_equity for pricing in pricings) <= 0:
+        nothing = [pricing.creator_equity <= 0 for pricing in pricings]
+        _skip(disposition, np.repeat(nothing, run.counts), Disposition.CREATOR_EQUITY)
+        creator_equity = spread([max(pricing.creator_equity, 1) for pricing in pricings], run.counts)
+    equity, beyond = run.equity([pricing.marks for pricing in pricings])
     if len(equity) and least(equity) <= 0:
         _skip(disposition, equity <= 0, Disposition.SUBSCRIPTION_EQUITY)
     _skip(disposition, beyond, Disposition.OUT_OF_RANGE)
-    if leg.side < 0 and not book.traits.may_short:
+    if run.side < 0 and not run.traits.may_short:
         _skip(disposition, run.column("allow_short") == 0, Disposition.SHORT_NOT_ALLOWED)
-    added, beyond = _added(run, leg, pricing, equity)
+    added, beyond = _added(run, signals, creator_equity, equity)
     raised = target + added
     _skip(disposition, beyond, Disposition.OUT_OF_RANGE)
     if len(raised) and most(raised) > QUANTITY_MAX:
@@ -136,17 +141,15 @@ def size_increase(
     held = _held(run)
     if run.waiting is not None or any_of(run.open):
         _net(run, disposition, target - held >= run.lot)
-    check_entry(
-        run, out, held=held, equity=equity, price=pricing.price, terms=terms, symbol=symbol,
-        is_stale=event_time_ns - pricing.transact_time > terms.entry_window_ns,
-    )  # fmt: skip
+    market = _market(run, out, pricings, [signal.symbol for signal in signals], terms, event_time_ns)
+    check_entry(run, out, market, held=held, equity=equity, terms=terms)
     return _finish(run, out)
 
 
-def _active(run: _Run) -> NDArray[np.uint8]:
+def _active(run: Run) -> NDArray[np.uint8]:
     """Mark with 0 the rows still to be decided, with 255 those that are not active."""
-    if run.book.traits.is_active:
-        return np.zeros(len(run.target), np.uint8)
+    if run.traits.is_active:
+        return np.zeros(run.count, np.uint8)
     status = run.column("status")
     undecided: NDArray[np.uint8] = np.where(status >= Status.ENDING, np.uint8(255), np.uint8(0))
     return undecided
@@ -157,7 +160,7 @@ def _skip(disposition: NDArray[np.uint8], where: Mask | None, reason: Dispositio
         disposition[where & (disposition == 0)] = reason
 
 
-def _held(run: _Run) -> Int64s:
+def _held(run: Run) -> Int64s:
     """Name what counts toward the target: an exit still under way on the other side is not an obstacle to
     opening this one.
     """
@@ -165,44 +168,71 @@ def _held(run: _Run) -> Int64s:
     return np.maximum(held, 0, out=held)
 
 
-def _added(run: _Run, leg: Leg, pricing: Pricing, equity: Int64s) -> tuple[Int64s, Mask | None]:
-    sole = run.book.traits.mode
+class _Wanted(NamedTuple):
+    """What the signals add, one value for all rows or one each."""
+
+    quantity: Operand
+    price: Operand
+    creator_equity: Operand
+
+    def of_rows(self, rows: NDArray[np.int64]) -> "_Wanted":
+        return _Wanted(*(each if isinstance(each, int) else each[rows] for each in self))
+
+
+def _added(
+    run: Run, signals: Sequence[Signal], creator_equity: Operand, equity: Int64s
+) -> tuple[Int64s, Mask | None]:
+    quantity = spread([signal.leg.quantity for signal in signals], run.counts)
+    price = spread([signal.pricing.price for signal in signals], run.counts)
+    wanted = _Wanted(quantity, price, creator_equity)
+    sole = run.traits.mode
     if sole >= 0:
-        return _added_in_mode(sole, run, leg, pricing, equity, slice(None))
+        return _added_in_mode(sole, run, signals, wanted, equity, slice(None))
     mode = run.column("mode")
     added = np.zeros(len(mode), np.int64)
     beyond = np.zeros(len(mode), np.bool_)
     for each in Mode:
         rows = rows_of(mode == each)
         if len(rows):
-            added[rows], too_large = _added_in_mode(each, run, leg, pricing, equity, rows)
+            added[rows], too_large = _added_in_mode(each, run, signals, wanted.of_rows(rows), equity, rows)
             if too_large is not None:
                 beyond[rows] = too_large
     return added, beyond
 
 
 def _added_in_mode(
-    mode: int, run: _Run, leg: Leg, pricing: Pricing, equity: Int64s, rows: NDArray[np.int64] | slice
+    mode: int, run: Run, signals: Sequence[Signal], wanted: _Wanted, equity: Int64s, rows: Rows
 ) -> tuple[Int64s, Mask | None]:
     ratio = np.asarray(run.column("ratio")[rows], np.int64)
-    if mode == Mode.PROPORTIONAL:
+    if mode == _PROPORTIONAL:
         positive = np.maximum(equity[rows], 0)
-        return mul_mul_div(leg.quantity, positive, ratio, pricing.creator_equity, QUANTITY_MAX)
-    if mode == Mode.MULTIPLIER:
-        return mul_div_within(ratio, leg.quantity, MICROS, QUANTITY_MAX)
+        return mul_mul_div(wanted.quantity, positive, ratio, wanted.creator_equity, QUANTITY_MAX)
+    if mode == _MULTIPLIER:
+        return mul_div_within(ratio, wanted.quantity, MICROS, QUANTITY_MAX)
     amount = np.asarray(run.column("amount")[rows], np.int64)
-    if not pricing.order_quantity:
-        return mul_div_within(amount, QUANTITY_ONE, pricing.price, QUANTITY_MAX)
-    # amount * 1e8 * leg / (price * order quantity) has no 64-bit form: few distinct amounts, so one exact division each.
+    if not any(signal.pricing.order_quantity for signal in signals):
+        return mul_div_within(amount, QUANTITY_ONE, wanted.price, QUANTITY_MAX)
+    added = np.zeros(len(amount), np.int64)
+    beyond = np.zeros(len(amount), np.bool_)
+    for signal, of_signal in zip(signals, run.ranges_among(rows), strict=True):
+        added[of_signal], beyond[of_signal] = _shares_of_order(amount[of_signal], signal.leg, signal.pricing)
+    return added, beyond
+
+
+def _shares_of_order(amount: Int64s, leg: Leg, pricing: Pricing) -> tuple[Int64s, Mask]:
+    """Say what amounts buy of a fill's order, as much of it as the leg is.
+
+    amount * 1e8 * leg / (price * order quantity) has no 64-bit form: few distinct amounts, so one exact division each.
+    """
     distinct, which = np.unique(amount, return_inverse=True)
-    over = pricing.price * pricing.order_quantity
-    shares = [value * QUANTITY_ONE * leg.quantity // over for value in distinct.tolist()]
-    beyond = np.array([share > QUANTITY_MAX for share in shares])
+    part, whole = (leg.quantity, pricing.order_quantity) if pricing.order_quantity else (1, 1)
+    shares = [value * QUANTITY_ONE * part // (pricing.price * whole) for value in distinct.tolist()]
+    beyond = np.array([share > QUANTITY_MAX for share in shares], np.bool_)
     sized = np.array([0 if share > QUANTITY_MAX else share for share in shares], np.int64)
     return sized[which], beyond[which]
 
 
-def _net(run: _Run, disposition: NDArray[np.uint8], wants: Mask) -> None:
+def _net(run: Run, disposition: NDArray[np.uint8], wants: Mask) -> None:
     """Decide NETTED where an open order of the other side must be cancelled first, or a cause already waits
     for that.
     """
@@ -213,32 +243,23 @@ def _net(run: _Run, disposition: NDArray[np.uint8], wants: Mask) -> None:
 
 
 def check_entry(
-    run: _Run,
-    out: Decisions,
-    *,
-    held: Int64s,
-    equity: Int64s,
-    price: int,
-    terms: Terms,
-    symbol: str,
-    is_stale: bool,
+    run: Run, out: Decisions, market: _Market, *, held: Int64s, equity: Int64s, terms: Terms
 ) -> None:
     """Check the undecided rows' entries against every limit in order, and lower their targets to what is
     reachable.
     """
-    disposition, lot = out.disposition, run.lot
+    disposition = out.disposition
     were_undecided = None if not any_of(disposition) else disposition == 0
-    _check_permission(run, out, held, terms, symbol, is_stale)
+    _check_permission(run, out, held, market)
     whole = out.target - held
-    whole = floor_to(np.maximum(whole, 0, out=whole), lot)
-    # A notional is below the minimum just when the quantity is below this one, which has no product to overflow.
-    minimum = max(lot, -(-run.min_notional * QUANTITY_ONE // price))
-    if len(whole) and least(whole) < minimum:
-        _skip(disposition, whole < lot, Disposition.BELOW_LOT)
-        _skip(disposition, whole < minimum, Disposition.BELOW_MIN_NOTIONAL)
-    left = _within_limits(run, out, held, equity, whole, minimum, price, terms)
+    whole = floor_to(np.maximum(whole, 0, out=whole), run.lot)
+    too_small = whole < market.minimum
+    if any_of(too_small):
+        _skip(disposition, whole < run.lot, Disposition.BELOW_LOT)
+        _skip(disposition, too_small, Disposition.BELOW_MIN_NOTIONAL)
+    left = _within_limits(run, out, market, held, equity, whole, terms)
     if were_undecided is None and not any_of(disposition):
-        disposition.fill(Disposition.ORDERED)
+        disposition.fill(_ORDERED)
         out.quantity = left
         if left is not whole:
             np.copyto(out.target, held + left, where=left < whole)
@@ -246,24 +267,22 @@ def check_entry(
     ordered = disposition == 0
     if were_undecided is not None:
         ordered &= were_undecided
-    disposition[ordered] = Disposition.ORDERED
+    disposition[ordered] = _ORDERED
     np.copyto(out.quantity, left, where=ordered)
     if left is not whole:
         np.copyto(out.target, held + left, where=ordered & (left < whole))
 
 
-def _check_permission(
-    run: _Run, out: Decisions, held: Int64s, terms: Terms, symbol: str, is_stale: bool
-) -> None:
+def _check_permission(run: Run, out: Decisions, held: Int64s, market: _Market) -> None:
     """Skip the undecided rows that may not enter at all, their targets lowered to what is held."""
-    if run.book.traits.is_active and symbol not in terms.denied and not is_stale:
+    if run.traits.is_active and market.is_denied is False and market.is_stale is False:
         return
     disposition = out.disposition
     reachable = np.minimum(held, out.target)
     for blocked, reason in (
         (run.column("status") == Status.PAUSED, Disposition.PAUSED),
-        (symbol in terms.denied, Disposition.INSTRUMENT_DENIED),
-        (is_stale, Disposition.ENTRY_WINDOW),
+        (market.is_denied, Disposition.INSTRUMENT_DENIED),
+        (market.is_stale, Disposition.ENTRY_WINDOW),
     ):
         if np.any(blocked):
             hit = blocked & (disposition == 0)
@@ -272,18 +291,16 @@ def _check_permission(
 
 
 def _within_limits(
-    run: _Run, out: Decisions, held: Int64s, equity: Int64s, whole: Int64s, minimum: int, price: int, terms: Terms
-) -> Int64s:  # fmt: skip
+    run: Run, out: Decisions, market: _Market, held: Int64s, equity: Int64s, whole: Int64s, terms: Terms
+) -> Int64s:
     """Cut whole lots to what every limit leaves, and skip the undecided rows that one leaves less than the minimum. Returns: `whole`
     itself when no limit cuts anything.
     """
-    disposition, lot, left = out.disposition, run.lot, whole
-    for reason, quantity_max in _limits(run, out, held, equity, price, terms, whole):
-        cut = np.minimum(left, quantity_max)
-        if lot > 1:
-            cut = floor_to(cut, lot)
+    disposition, left = out.disposition, whole
+    for reason, quantity_max in _limits(run, market, held, equity, terms, whole):
+        cut = floor_to(np.minimum(left, quantity_max), run.lot)
         left = np.maximum(cut, 0, out=cut)
-        hit = (left < minimum) & (disposition == 0)
+        hit = (left < market.minimum) & (disposition == 0)
         if any_of(hit):
             disposition[hit] = reason
             np.copyto(out.target, np.minimum(held, out.target), where=hit)
@@ -291,11 +308,11 @@ def _within_limits(
 
 
 def _limits(
-    run: _Run, out: Decisions, held: Int64s, equity: Int64s, price: int, terms: Terms, whole: Int64s
+    run: Run, market: _Market, held: Int64s, equity: Int64s, terms: Terms, whole: Int64s
 ) -> list[tuple[Disposition, Int64s]]:
     """Say the largest quantity that each limit leaves, in their order; limits that no row has, or that cut nothing, are left out."""
     limits: list[tuple[Disposition, Int64s]] = []
-    traits = run.book.traits
+    traits, price = run.traits, market.price
     if traits.has_max_order_notional:
         most_notional = np.asarray(run.column("max_order_notional"), np.int64)
         quantity_max = _within(most_notional, QUANTITY_ONE, price)
@@ -308,13 +325,13 @@ def _limits(
             mul_div_within(np.maximum(equity, 0), weight, MICROS, 1 << 60)[0], QUANTITY_ONE, price
         )
         limits.append((Disposition.MAX_POSITION_WEIGHT, np.where(weight > 0, allowed - held, QUANTITY_MAX)))
-    affordable = _affordable(run, out, price, terms, whole)
+    affordable = _affordable(run, market, terms, whole)
     if affordable is not None:
         limits.append((Disposition.AVAILABLE_CASH, affordable))
     return limits
 
 
-def _within(a: Int64s, b: int, c: int) -> Int64s:
+def _within(a: Int64s, b: int, c: Operand) -> Int64s:
     """Compute floor(a * b / c), at most QUANTITY_MAX."""
     quotient, beyond = mul_div_within(a, b, c, QUANTITY_MAX)
     if beyond is not None:
@@ -322,15 +339,16 @@ def _within(a: Int64s, b: int, c: int) -> Int64s:
     return quotient
 
 
-def _affordable(run: _Run, out: Decisions, price: int, terms: Terms, whole: Int64s) -> Int64s | None:
+def _affordable(run: Run, market: _Market, terms: Terms, whole: Int64s) -> Int64s | None:
     """Say how much the available cash pays for: at the limit price with the fee; a short needs its notional at the signal's price.
 
     Returns: None where it pays for all of `whole` by far, which spares the exact division.
     """
-    available = run.book.available_cash(run.rows)
-    each, fee_rate = (price, 0) if run.side < 0 else (out.limit_price, terms.fee_rate)
+    available = run.available_cash()
+    each, fee_rate = (market.price, 0) if run.side < 0 else (market.limit_price, terms.fee_rate)
     wanted = whole.astype(np.float64)
-    wanted *= _AMPLE * each * (MICROS + fee_rate) / (MICROS * QUANTITY_ONE)
+    wanted *= each
+    wanted *= _AMPLE * (MICROS + fee_rate) / (MICROS * QUANTITY_ONE)
     wanted += _ROUNDED_UP
     if all_of(wanted < available):
         return None
@@ -340,31 +358,36 @@ def _affordable(run: _Run, out: Decisions, price: int, terms: Terms, whole: Int6
     return _within(covered, QUANTITY_ONE, each)
 
 
-def size_decrease(book: Book, slot: Slot, leg: Leg, rows: slice) -> Decisions:
-    """Size a decrease of the creator's position: the same fraction of each target, whatever its equity;
+def size_decrease(legs: Sequence[Leg], run: Run) -> Decisions:
+    """Size decreases of creators' positions on the run's side, each for its piece: the same fraction of each target, whatever its equity;
     flat is flat.
     """
-    run = _run(book, slot, -leg.side, rows)
     disposition = _active(run)
+    to_flat = spread_mask([leg.position_after == 0 for leg in legs], run.counts)
     kept = np.zeros_like(run.target)
-    if leg.position_after:
-        kept = run.target - mul_div(np.maximum(run.target, 0), leg.quantity, leg.position_before)
+    if to_flat is not True:
+        quantity = spread([leg.quantity for leg in legs], run.counts)
+        before = spread([leg.position_before for leg in legs], run.counts)
+        kept = run.target - mul_div(np.maximum(run.target, 0), quantity, before)
+        if to_flat is not False:
+            kept[to_flat] = 0
     target = kept if not any_of(disposition) else np.where(disposition == 0, kept, run.target)
-    out = Decisions(disposition, np.zeros(len(target), np.int64), target, leg.side, True, 0)
-    decide_exit(run, out, to_flat=leg.position_after == 0)
+    limit_prices = [0] * len(legs)
+    out = Decisions(disposition, np.zeros(len(target), np.int64), target, -run.side, True, limit_prices)
+    decide_exit(run, out, to_flat=to_flat)
     return _finish(run, out)
 
 
-def skip_suspended(book: Book, slot: Slot, leg: Leg, rows: slice) -> Decisions:
+def skip_suspended(run: Run, *, is_increase: bool) -> Decisions:
     """Skip a leg for every active row, whatever it is: the creator is suspended, or the signal parked. Targets stay."""
-    active = book.subscriptions["status"][rows] < Status.ENDING
+    active = run.column("status") < Status.ENDING
     disposition = np.where(active, np.uint8(Disposition.CREATOR_SUSPENDED), np.uint8(Disposition.INACTIVE))
-    quantity = np.zeros(len(active), np.int64)
-    is_exit = not leg.is_increase
-    return Decisions(disposition, quantity, slot.target[rows].copy(), leg.side, is_exit, 0)
+    side = run.side if is_increase else -run.side
+    quantity, limit_prices = np.zeros(run.count, np.int64), [0] * len(run.pieces)
+    return Decisions(disposition, quantity, run.side * run.target, side, not is_increase, limit_prices)
 
 
-def decide_exit(run: _Run, out: Decisions, *, to_flat: bool | Mask) -> None:
+def decide_exit(run: Run, out: Decisions, *, to_flat: bool | Mask) -> None:
     """Order what the undecided rows hold beyond their targets; nothing is opened or added. `run.side` is
     the position's: what is still held of the other side is an exit of an earlier cause, which is tried again for that one.
     """
@@ -388,16 +411,16 @@ def decide_exit(run: _Run, out: Decisions, *, to_flat: bool | Mask) -> None:
         _skip(disposition, (run.position <= 0) & (held == 0), Disposition.NO_POSITION)
         _skip(disposition, quantity == 0, Disposition.BELOW_LOT)
     if not any_of(disposition):
-        disposition.fill(Disposition.ORDERED)
+        disposition.fill(_ORDERED)
         out.quantity = quantity
         return
     ordered = disposition == 0
-    disposition[ordered] = Disposition.ORDERED
+    disposition[ordered] = _ORDERED
     np.copyto(out.quantity, quantity, where=ordered)
 
 
-def _finish(run: _Run, out: Decisions) -> Decisions:
-    if not run.book.traits.is_active:
+def _finish(run: Run, out: Decisions) -> Decisions:
+    if not run.traits.is_active:
         out.disposition[out.disposition == 255] = Disposition.INACTIVE
     if run.side < 0:
         out.target = -out.target
@@ -416,7 +439,6 @@ def size_toward_target(
     """
     goal = slot.target[rows]
     held = slot.position[rows] + slot.open[rows]
-    stale = event_time_ns - transact_time > terms.entry_window_ns
     groups: list[tuple[NDArray[np.int64], Decisions]] = []
     for side in (1, -1):
         # A target beyond zero is reached in two steps: the first ends at flat.
@@ -425,53 +447,37 @@ def size_toward_target(
             groups.append((exits, _exit_toward_target(book, slot, side, exits)))
         entries = rows[(side * held >= 0) & (side * (goal - held) > 0)]
         if may_enter and len(entries):
-            groups.append(
-                (entries, _enter_toward_target(book, slot, side, entries, terms, price, symbol, stale))
-            )
+            entered = _enter_toward_target(
+                book, slot, side, entries, terms, price=price, symbol=symbol, transact_time=transact_time,
+                event_time_ns=event_time_ns,
+            )  # fmt: skip
+            groups.append((entries, entered))
     return groups
 
 
 def _exit_toward_target(book: Book, slot: Slot, side: int, rows: NDArray[np.int64]) -> Decisions:
-    run = _run(book, slot, side, rows)
-    out = Decisions(
-        np.zeros(len(rows), np.uint8),
-        np.zeros(len(rows), np.int64),
-        np.maximum(run.target, 0),
-        -side,
-        True,
-        0,
-    )
+    run = Run((Piece(book, slot, rows),), side)
+    nothing = np.zeros(len(rows), np.uint8), np.zeros(len(rows), np.int64)
+    out = Decisions(*nothing, np.maximum(run.target, 0), -side, True, (0,))
     decide_exit(run, out, to_flat=run.target <= 0)
     out.target = slot.target[rows]
     return out
 
 
 def _enter_toward_target(
-    book: Book,
-    slot: Slot,
-    side: int,
-    rows: NDArray[np.int64],
-    terms: Terms,
-    price: int,
-    symbol: str,
-    stale: bool,
-) -> Decisions:
-    run = _run(book, slot, side, rows)
+    book: Book, slot: Slot, side: int, rows: NDArray[np.int64], terms: Terms, *, price: int, symbol: str,
+    transact_time: int, event_time_ns: int,
+) -> Decisions:  # fmt: skip
+    run = Run((Piece(book, slot, rows),), side)
+    nothing = np.zeros(len(rows), np.uint8), np.zeros(len(rows), np.int64)
     limit_price = entry_limit_price(price, side, terms.slippage_cap)
-    out = Decisions(
-        np.zeros(len(rows), np.uint8),
-        np.zeros(len(rows), np.int64),
-        run.target.copy(),
-        side,
-        False,
-        limit_price,
-    )
+    out = Decisions(*nothing, run.target.copy(), side, False, (limit_price,))
     if side < 0:
         _skip(out.disposition, run.column("allow_short") == 0, Disposition.SHORT_NOT_ALLOWED)
-    equity, beyond = book.equity(rows, book.marks)
+    pricing = Pricing(price, 0, book.marks, 0, transact_time)
+    equity, beyond = run.equity((pricing.marks,))
     _skip(out.disposition, beyond, Disposition.OUT_OF_RANGE)
-    check_entry(
-        run, out, held=_held(run), equity=equity, price=price, terms=terms, symbol=symbol, is_stale=stale
-    )
+    market = _market(run, out, (pricing,), (symbol,), terms, event_time_ns)
+    check_entry(run, out, market, held=_held(run), equity=equity, terms=terms)
     out.target *= side
     return out

@@ -14,6 +14,7 @@ from cluster.journal_tables import FollowerTables
 from cluster.replay.outcome import Outcome
 from cluster.replay.texts import Ints, csv_field, scaled_texts
 from engine.book import Book
+from engine.runs import equity_of
 from engine.units import QUANTITY_ONE, format_micros, format_quantity
 
 POSITIONS_HEADER = "account_id,creator_id,symbol,quantity,target,average_price"
@@ -57,7 +58,9 @@ def write_subscriptions(path: Path, outcome: Outcome) -> None:
     lines: list[str] = [""] * len(names)
     for found in _books(outcome):
         count = found.book.count
-        equity, beyond = found.book.equity(slice(0, count), _marks(outcome, found.book.creator_shard))
+        marks = _marks(outcome, found.book.creator_shard)
+        cash = found.book.subscriptions["cash"]
+        equity, beyond = equity_of(cash, [(found.book, slice(0, count))], [marks])
         if beyond is not None:
             raise OverflowError("equity: expected amounts in range at the final marks, found one beyond")
         columns = (found.book.subscriptions["cash"], found.book.subscriptions["reserved"], equity)

@@ -76,6 +76,28 @@ def test_a_proportion_is_floored_once(leg: int, rows: list[tuple[int, int]], equ
         assert found[index] == (0 if is_beyond else exact)
 
 
+@settings(max_examples=500)
+@given(
+    rows=st.lists(
+        st.tuples(
+            st.integers(1, QUANTITY_MAX),
+            _factors,
+            st.one_of(st.integers(1, RATIO_MAX), st.just(MICROS)),
+            _divisors,
+        ),
+        min_size=1,
+        max_size=5,
+    )
+)
+def test_a_proportion_of_each_row_s_own_is_floored_once(rows: list[tuple[int, int, int, int]]) -> None:
+    leg, owned, ratio, equity = (np.array(column) for column in zip(*rows, strict=True))
+    found, beyond = mul_mul_div(leg, owned, ratio, equity, QUANTITY_MAX)
+    exact = [a * b * times // (c * MICROS) for a, b, times, c in rows]
+    assert found.tolist() == [0 if each > QUANTITY_MAX else each for each in exact]
+    is_beyond = [False] * len(rows) if beyond is None else beyond.tolist()
+    assert is_beyond == [each > QUANTITY_MAX for each in exact]
+
+
 @given(quantity=st.integers(0, QUANTITY_MAX), price=st.integers(1, PRICE_MAX))
 def test_notionals_round_as_named(quantity: int, price: int) -> None:
     if quantity * price // QUANTITY_ONE > MONEY_MAX:
@@ -89,12 +111,15 @@ def test_notionals_round_as_named(quantity: int, price: int) -> None:
 
 @given(notional=st.integers(0, MONEY_MAX), rate=st.integers(0, MICROS))
 def test_fees_round_up(notional: int, rate: int) -> None:
-    assert fee_ceil(np.array([notional]), rate).tolist() == [-(-notional * rate // MICROS)]
+    exact = [-(-notional * rate // MICROS)]
+    assert fee_ceil(np.array([notional]), rate).tolist() == exact
+    assert fee_ceil(np.array([notional]), np.array([rate])).tolist() == exact
 
 
 @given(value=st.integers(-QUANTITY_MAX, QUANTITY_MAX), step=st.integers(1, QUANTITY_MAX))
 def test_lots_round_down(value: int, step: int) -> None:
     assert floor_to(np.array([value]), step).tolist() == [value // step * step]
+    assert floor_to(np.array([value]), np.array([step])).tolist() == [value // step * step]
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ from engine.book import Status as SubscriptionStatus
 from engine.commands import AccountCommand, CommandBatch, Follow, OpenAccount, Pause, Resume, Unfollow
 from engine.corrections import Parked, Repeated, decide_corrections, in_distinct_slices, key_of
 from engine.creator import CreatorShard, FillInput, InstrumentTerms, MarkInput
-from engine.decide import decide_due, decide_part, learn, parts_of, position_of
+from engine.decide import decide_due, decide_parts, learn, parts_of, position_of
 from engine.disposition import Disposition
 from engine.events import FillApplied, SignalDecided
 from engine.follower import FollowerShard
@@ -28,6 +28,7 @@ from engine.order_state import ExecType
 from engine.orders import OrderBlock
 from engine.refusals import Refused
 from engine.reports import Unmatched, decide_reports
+from engine.runs import equity_of
 from engine.sizing import Terms
 from tests.engine.journaled import Journaled
 from tests.reference.values import (
@@ -177,7 +178,7 @@ class EngineWorld:
             part = next(parts_of(shard, 0, fill, part_rows, position=position, row=row), None)
             if part is None:
                 return decisions
-            events = self._apply(decide_part(shard, part, self._terms, part_rows, self.time))
+            events = self._apply(iter(decide_parts(shard, [part], self._terms, part_rows, self.time)))
             position = position_of(fill.signal, part.leg.leg)
             row = min(part.first_row + part_rows, part.book.count)
             self.followers.commit(events, self.time, [self._cursor(position, row)])
@@ -447,7 +448,10 @@ class EngineWorld:
 
     def sleeve(self, account: str, creator: str) -> Sleeve:
         book, row = self._row(account, creator)
-        equity, beyond = book.equity(np.array([row]), dict(enumerate(self._marks())))
+        rows = np.array([row])
+        equity, beyond = equity_of(
+            book.subscriptions["cash"][rows], [(book, rows)], [dict(enumerate(self._marks()))]
+        )
         assert beyond is None
         status = SubscriptionStatus(int(book.subscriptions["status"][row])).name.lower()
         cash, reserved = (int(book.subscriptions[name][row]) for name in ("cash", "reserved"))

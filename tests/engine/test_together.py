@@ -1,0 +1,316 @@
+"""What is decided in one pass over several books is what the same signals and reports lead to one after the other: the same events, the
+same state, live and replayed (P4, P6, P7).
+"""
+
+from collections.abc import Iterable
+from typing import Any, NamedTuple
+
+import numpy as np
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from engine.blocks import ExecutionsReported
+from engine.book import Mode
+from engine.commands import AccountCommand, Answer, CommandBatch, Follow, OpenAccount, Pause, Unfollow
+from engine.creator import CreatorShard, FillInput, InstrumentTerms
+from engine.decide import decide_parts, learn, parts_of
+from engine.events import CancelsRequested, FillApplied, FollowUpsQueued, OrdersPlaced, SignalDecided
+from engine.follower import FollowerShard
+from engine.frame import NO_HASH, FrameHead, ShardKey, ShardKind, decode_frame, encode_frame
+from engine.identity import CauseKind, OrderKey
+from engine.order_state import ExecType
+from engine.reports import Unmatched, decide_reports, decide_together, next_together
+from engine.runs import ROWS_MAX, together
+from engine.sections import encode_sections
+from engine.sizing import Terms
+from engine.tables import state_hash
+from engine.units import MICROS, NS_PER_S, QUANTITY_ONE
+
+NOW_NS = 1_700_000_000 * NS_PER_S
+CREATORS = 4
+SYMBOLS = {"ACME": InstrumentTerms(100, MICROS), "BETA": InstrumentTerms(1, 0), "COIN": InstrumentTerms(QUANTITY_ONE, 0)}  # fmt: skip
+
+
+class _Follower(NamedTuple):
+    cash: int
+    mode: Mode
+    ratio: int
+    amount: int
+    max_order_notional: int
+    max_weight: int
+    allow_short: bool
+    state: str
+
+
+class _Fill(NamedTuple):
+    creator: int
+    symbol: str
+    side: int
+    quantity: int
+    price: int
+    age: int
+    order_quantity: int
+
+
+class _Step(NamedTuple):
+    """Fills that come together, and then reports on a share of the open orders, each block's `whole` or in part."""
+
+    fills: list[_Fill]
+    reported: list[str]
+
+
+_PLAIN = _Follower(20_000 * MICROS, Mode.PROPORTIONAL, MICROS, 0, 0, 0, False, "")
+_followers = st.one_of(
+    st.just(_PLAIN),
+    st.builds(
+        _Follower,
+        st.sampled_from([0, 150, 9_000, 70_000, 10**11]).map(lambda value: value * MICROS),
+        st.sampled_from(Mode),
+        st.sampled_from([MICROS, MICROS // 3, 2 * MICROS, 100 * MICROS]),
+        st.sampled_from([50 * MICROS, 777 * MICROS]),
+        st.sampled_from([0, 100 * MICROS]),
+        st.sampled_from([0, MICROS // 4]),
+        st.booleans(),
+        st.sampled_from(["", "", "", "paused", "ending"]),
+    ),
+)
+_books = st.one_of(
+    st.lists(_followers, min_size=1, max_size=4), st.lists(st.just(_PLAIN), min_size=1, max_size=5)
+)
+_fills = st.builds(
+    _Fill,
+    st.integers(0, CREATORS - 1),
+    st.sampled_from(list(SYMBOLS)),
+    st.sampled_from([1, 1, -1]),
+    st.sampled_from([QUANTITY_ONE // 8, 3 * QUANTITY_ONE, 40 * QUANTITY_ONE, 100_000 * QUANTITY_ONE]),
+    st.one_of(
+        st.sampled_from([7 * MICROS // 3, 10 * MICROS, 99_990_000, 250 * MICROS]),
+        st.integers(1, 300 * MICROS),
+    ),
+    st.sampled_from([0] * 7 + [120 * NS_PER_S]),
+    st.sampled_from([0, 0, 200_000 * QUANTITY_ONE]),
+)
+_steps = st.builds(
+    _Step,
+    st.lists(_fills, min_size=1, max_size=8),
+    st.lists(st.sampled_from(["whole", "whole", "whole", "part", "end", "late"]), min_size=1, max_size=8),
+)
+
+
+class _Open(NamedTuple):
+    """Orders that no report has ended yet."""
+
+    key: OrderKey
+    price: int
+    subscriptions: Any
+    quantities: Any
+
+
+class _Shards:
+    """One follower shard that decides together what it may, one that decides one after the other, one that replays the first's frames."""
+
+    def __init__(
+        self,
+        books: list[list[_Follower]],
+        fee_rate: int,
+        denied: frozenset[str],
+        cash: tuple[int, ...] = (10_000,) * CREATORS,
+    ) -> None:
+        self._terms = Terms(fee_rate=fee_rate, denied=denied)
+        self._creators = CreatorShard(SYMBOLS, InstrumentTerms(1, 0))
+        self.joint, self.single, self.replayed = FollowerShard(0), FollowerShard(0), FollowerShard(0)
+        self._frames = self._fills = self._executions = 0
+        self.open: list[_Open] = []
+        self.runs: list[int] = []
+        for creator in range(CREATORS):
+            self._introduce(
+                self._creators.decide_open(f"c{creator}", "paper", cash[creator] * MICROS, f"o{creator}")
+            )
+        self._introduce(self._creators.decide_list(list(SYMBOLS)))
+        decided = CommandBatch(
+            self.single, creator_shards=1, follower_shards=1, brokers=frozenset(["paper"])
+        ).decide(list(_commands(books)), self._terms, NOW_NS)
+        self._both(event for event in decided if not isinstance(event, Answer))
+
+    def _introduce(self, event: Any) -> None:
+        self._creators.apply_event(event)
+        self._both(learn(self.single, 0, event))
+
+    def _both(self, decided: Iterable[Any]) -> None:
+        events = []
+        for event in decided:
+            self.single.apply_event(event)
+            events.append(event)
+        for event in events:
+            self.joint.apply_event(event)
+        self._replay(events)
+
+    def _replay(self, events: list[Any]) -> None:
+        self._frames += 1
+        head = FrameHead(ShardKey(ShardKind.FOLLOWER, 0), 1, self._frames, NOW_NS, NO_HASH, ())
+        self.replayed.apply(*decode_frame(encode_frame(head, events)))
+
+    def fill(self, fills: list[_Fill]) -> list[Any]:
+        """Decide fills that came together. Returns: the events."""
+        applied = [event for event in map(self._filled, fills) if event is not None]
+        parts = [part for fill in applied for part in parts_of(self.joint, 0, fill, ROWS_MAX)]
+        joint: list[Any] = []
+        for run in together((part.book, part.book.count, part) for part in parts):
+            self.runs.append(len(run))
+            decided = decide_parts(self.joint, run, self._terms, ROWS_MAX, NOW_NS)
+            self.joint.apply_events(decided)
+            joint += decided
+        single: list[Any] = []
+        for fill in applied:
+            for part in parts_of(self.single, 0, fill, ROWS_MAX):
+                single += self._apply(decide_parts(self.single, [part], self._terms, ROWS_MAX, NOW_NS))
+        self._settle(joint, single)
+        return joint
+
+    def _apply(self, decided: Iterable[Any]) -> list[Any]:
+        events = []
+        for event in decided:
+            if not isinstance(event, Unmatched):
+                self.single.apply_event(event)
+                events.append(event)
+        return events
+
+    def _filled(self, fill: _Fill) -> FillApplied | None:
+        self._fills += 1
+        event = self._creators.decide_fill(
+            FillInput(
+                "paper", f"c{fill.creator}", f"x{self._fills}", fill.symbol, fill.side, fill.quantity, fill.price,
+                NOW_NS - fill.age, self._fills, order_quantity=fill.order_quantity,
+            ),
+            NOW_NS,
+        )  # fmt: skip
+        if not isinstance(event, FillApplied):
+            return None
+        self._creators.apply_event(event)
+        return event
+
+    def report(self, kinds: list[str]) -> None:
+        """Let reports arrive on the oldest blocks of open orders, as one message; the rest wait."""
+        reports = [
+            report
+            for each, kind in zip(self.open[: len(kinds)], kinds, strict=False)
+            for report in self._reports(each, kind)
+        ]
+        self.open = self.open[len(kinds) :] + [
+            each for each, kind in zip(self.open, kinds, strict=False) if kind == "late"
+        ]
+        joint, single = [], []
+        waiting = list(reports)
+        while waiting:
+            run = next_together(self.joint, waiting) or waiting[:1]
+            self.runs.append(len(run))
+            waiting = waiting[len(run) :]
+            decided = decide_together(self.joint, "paper", run, 1)
+            if decided is not None:
+                self.joint.apply_events(decided)
+                joint += decided
+                continue
+            for report in run:
+                for event in decide_reports(self.joint, "paper", report, 1, self._terms, NOW_NS):
+                    if not isinstance(event, Unmatched):
+                        self.joint.apply_event(event)
+                        joint.append(event)
+        for report in reports:
+            single += self._apply(decide_reports(self.single, "paper", report, 1, self._terms, NOW_NS))
+        self._settle(joint, single)
+
+    def _reports(self, orders: _Open, kind: str) -> Iterable[ExecutionsReported]:
+        rows = slice(None)
+        if kind == "late":
+            return
+        if kind == "part":
+            rows = slice(0, len(orders.subscriptions) // 2)
+        subscriptions, quantities = orders.subscriptions[rows], orders.quantities[rows]
+        count = len(subscriptions)
+        if not count:
+            return
+        exec_type = ExecType.CANCELED if kind == "end" else ExecType.TRADE
+        if exec_type != ExecType.TRADE:
+            quantities = np.zeros(count, np.int64)
+        first = self._executions
+        self._executions += count
+        yield ExecutionsReported(
+            0, "x-", *orders.key, NOW_NS, np.arange(first, first + count), subscriptions,
+            np.full(count, exec_type, np.int64), quantities, np.full(count, orders.price, np.int64),
+            np.arange(count) % 3,
+        )  # fmt: skip
+
+    def _settle(self, joint: list[Any], single: list[Any]) -> None:
+        """Demand that all three agree, and remember the orders that are open now."""
+        assert encode_sections(joint) == encode_sections(single)
+        self._replay(joint)
+        expected = state_hash(self.single.state())
+        assert state_hash(self.joint.state()) == expected
+        assert state_hash(self.replayed.state()) == expected
+        for event in joint:
+            if isinstance(event, SignalDecided):
+                key = OrderKey(CauseKind.SIGNAL, 0, event.signal, event.leg, 0)
+                self._opened(key, event, event.units * event.unit)
+            elif isinstance(event, OrdersPlaced):
+                key = OrderKey(event.cause_kind, 0, event.cause_number, event.leg, event.attempt)
+                self._opened(key, event, event.quantities)
+
+    def _opened(self, key: OrderKey, event: SignalDecided | OrdersPlaced, quantities: Any) -> None:
+        chosen = np.flatnonzero(quantities)
+        if len(chosen):
+            self.open.append(_Open(key, event.price, event.subscriptions[chosen], quantities[chosen]))
+
+
+def _commands(books: list[list[_Follower]]) -> Iterable[AccountCommand]:
+    for creator, followers in enumerate(books):
+        for number, follower in enumerate(followers):
+            account, name = f"a{creator}-{number}", f"c{creator}"
+            yield OpenAccount(f"o-{account}", account)
+            yield Follow(
+                f"f-{account}", account, name, follower.cash, follower.mode, follower.ratio, follower.amount,
+                follower.max_order_notional, follower.max_weight, follower.allow_short,
+            )  # fmt: skip
+            if follower.state == "paused":
+                yield Pause(f"p-{account}", account, name)
+            elif follower.state == "ending":
+                yield Unfollow(f"u-{account}", account, name)
+
+
+@settings(max_examples=150)
+@given(
+    books=st.lists(_books, min_size=CREATORS, max_size=CREATORS),
+    fee_rate=st.sampled_from([0, 1_000]),
+    denied=st.sampled_from([frozenset[str]()] * 3 + [frozenset(["BETA"])]),
+    steps=st.lists(_steps, min_size=1, max_size=5),
+)
+def test_p4_p6_signals_and_reports_decided_together_are_those_decided_one_after_the_other(
+    books: list[list[_Follower]], fee_rate: int, denied: frozenset[str], steps: list[_Step]
+) -> None:
+    shards = _Shards(books, fee_rate, denied, (10_000, 10_000, 10**9, 10**6))
+    for step in steps:
+        shards.fill(step.fills)
+        shards.report(step.reported)
+
+
+def _buy(creator: int, *, side: int = 1, price: int = 10 * MICROS, quantity: int = 100 * QUANTITY_ONE) -> _Fill:  # fmt: skip
+    return _Fill(creator, "ACME", side, quantity, price, 0, 0)
+
+
+def test_signals_of_different_books_share_a_pass_and_those_of_one_book_do_not() -> None:
+    shards = _Shards([[_PLAIN] * 3] * CREATORS, 0, frozenset())
+    shards.fill([_buy(0), _buy(1, price=20 * MICROS), _buy(2), _buy(1), _buy(3)])
+    assert shards.runs == [3, 2]
+    shards.runs.clear()
+    shards.report(["whole"] * 5)
+    assert shards.runs == [3, 2]
+    assert not shards.joint.orders.count
+
+
+def test_a_pass_nets_what_one_of_its_books_has_open_on_the_other_side() -> None:
+    shards = _Shards([[_PLAIN] * 3] * CREATORS, 0, frozenset())
+    shards.fill([_buy(0), _buy(1)])
+    shards.report(["whole", "late"])
+    assert shards.joint.orders.count == 3
+    kinds = [type(event) for event in shards.fill([_buy(0, side=-1), _buy(1, side=-1)])]
+    assert kinds == [SignalDecided, SignalDecided, CancelsRequested, FollowUpsQueued]
+    assert shards.runs[-1] == 2
