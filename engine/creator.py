@@ -235,11 +235,11 @@ class CreatorShard:
                 f"position_after: expected {format_quantity(after)}, found {format_quantity(fill.position_after)};"
                 " an earlier fill of this creator is missing or was applied by another name",
             )
-        traded = np.array(sorted({*creator.positions, instrument}), np.int64)
-        marks = np.array(self._instruments["mark"][traded], np.int64)
-        marks[np.searchsorted(traded, instrument)] = fill.price
-        held = [creator.positions.get(key, 0) for key in traded.tolist()]
-        equity = creator.cash + sum(value_floor(*pair) for pair in zip(held, marks.tolist(), strict=True))
+        traded = sorted({*creator.positions, instrument})
+        known = self._instruments["mark"]
+        marks = [fill.price if key == instrument else int(known[key]) for key in traded]
+        held = [creator.positions.get(key, 0) for key in traded]
+        equity = creator.cash + sum(map(value_floor, held, marks))
         cash = creator.cash + cash_change
         if len(traded) > LEG_MAX + 1:
             return Refused(
@@ -267,8 +267,8 @@ class CreatorShard:
             broker=fill.broker,
             exec_id=fill.exec_id,
             order_id=fill.order_id,
-            mark_instruments=traded,
-            mark_prices=marks,
+            mark_instruments=np.array(traded, np.int64),
+            mark_prices=np.array(marks, np.int64),
         )
 
     # Applying.

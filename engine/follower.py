@@ -106,6 +106,9 @@ class FollowerShard:
 
     def apply_events(self, events: Sequence[Any]) -> None:
         """Change the state by events in their order; neighbours that are about different books are applied in one pass."""
+        if len(events) == 1:
+            self.apply_event(events[0])
+            return
         for event_type, grouped in groupby(events, key=type):
             if event_type is SignalDecided:
                 items = (((e.creator_shard, e.creator), len(e.dispositions), e) for e in grouped)

@@ -105,7 +105,9 @@ def read_text(data: memoryview, offset: int, count: int) -> tuple[list[str], int
 
 def write_texts(values: list[list[str]]) -> bytes:
     """Write a list of texts a section."""
-    return _counts(values) + encode_texts([text for texts in values for text in texts])
+    return encode_integers(list(map(len, values))) + encode_texts(
+        [text for texts in values for text in texts]
+    )
 
 
 def read_texts(data: memoryview, offset: int, count: int) -> tuple[list[list[str]], int]:
@@ -119,10 +121,6 @@ def read_texts(data: memoryview, offset: int, count: int) -> tuple[list[list[str
 # Columns.
 
 
-def _counts(values: Sequence[Any]) -> bytes:
-    return encode_integers(list(map(len, values)))
-
-
 def _read_ends(data: memoryview, offset: int, count: int) -> tuple[list[int], int]:
     counts, offset = decode_integers(data, offset, count_max=count)
     if min(_checked(counts, count)) < 0 or sum(counts) > COUNT_MAX:
@@ -132,29 +130,32 @@ def _read_ends(data: memoryview, offset: int, count: int) -> tuple[list[int], in
 
 def write_columns(values: list[Int64s]) -> bytes:
     """Write a column a section."""
-    return _counts(values) + _write_joined(values, rises=False)
+    return _write_joined(values, rises=False)
 
 
 def write_rising(values: list[Int64s]) -> bytes:
     """Write a column a section that nearly always rises."""
-    return _counts(values) + _write_joined(values, rises=True)
+    return _write_joined(values, rises=True)
 
 
 def _write_joined(values: list[Int64s], *, rises: bool) -> bytes:
     joined = np.concatenate(values)
     counts = list(map(len, values))
-    starts = [end - count for end, count in zip(accumulate(counts), counts, strict=True) if count]
-    if not starts:
-        return _PLAIN + encode_column(joined)
-    firsts = joined[starts]
+    head = encode_integers(counts)
+    if not len(joined):
+        return head + _PLAIN + encode_column(joined)
+    if 0 in counts:
+        values = [column for column in values if len(column)]
+        counts = list(map(len, values))
+    firsts = [int(column[0]) for column in values]
     if rises:
         steps = np.empty(len(joined), np.int64)
         np.subtract(joined[1:], joined[:-1], out=steps[1:])
-        steps[starts] = 0
-        return _RISING + encode_column(firsts) + encode_column(steps)
-    if joined[-1] == firsts[-1] and is_same(joined, np.repeat(firsts, [count for count in counts if count])):
-        return _EQUAL + encode_column(firsts)
-    return _PLAIN + encode_column(joined)
+        steps[[0, *accumulate(counts[:-1])]] = 0
+        return head + _RISING + encode_integers(firsts) + encode_column(steps)
+    if joined[-1] == firsts[-1] and is_same(joined, np.repeat(np.array(firsts, np.int64), counts)):
+        return head + _EQUAL + encode_integers(firsts)
+    return head + _PLAIN + encode_column(joined)
 
 
 def read_columns(data: memoryview, offset: int, count: int) -> tuple[list[Int64s], int]:
@@ -169,7 +170,7 @@ def read_columns(data: memoryview, offset: int, count: int) -> tuple[list[Int64s
         values = _checked(values, len(filled))
         if form == _RISING:
             steps, offset = decode_column(data, offset)
-            rises = np.cumsum(_checked(steps, ends[-1]))
+            rises = np.add.accumulate(_checked(steps, ends[-1]))
             values = rises + np.repeat(values - rises[[start for start, _ in filled]], counts)
         elif form == _EQUAL:
             values = np.repeat(values, counts)

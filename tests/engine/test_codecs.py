@@ -9,7 +9,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from engine.blocks import decode_block
-from engine.columns import ColumnError, decode_column, decode_texts, encode_column, encode_texts
+from engine.columns import (
+    ColumnError,
+    decode_column,
+    decode_integers,
+    decode_texts,
+    encode_column,
+    encode_integers,
+    encode_texts,
+)
 from engine.frame import FrameError, decode_frame
 from engine.sections import (
     Ascending,
@@ -54,6 +62,15 @@ def test_a_falling_column_survives_being_called_ascending(values: list[int]) -> 
 def test_unsigned_columns_keep_their_bits(values: list[int]) -> None:
     column = np.array(values, np.uint64)
     assert decode_column(encode_column(column))[0].view(np.uint64).tolist() == values
+
+
+@settings(max_examples=300)
+@given(values=_columns.filter(bool), repeats=st.sampled_from([1, 1, 40]))
+def test_integers_are_the_bytes_of_their_column(values: list[int], repeats: int) -> None:
+    values = values * repeats
+    data = encode_integers(values)
+    assert data == encode_column(np.array(values, np.int64))
+    assert decode_integers(data) == decode_integers(memoryview(data)) == (values, len(data))
 
 
 @given(texts=st.lists(st.text(max_size=20), max_size=9))
