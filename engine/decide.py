@@ -1,7 +1,8 @@
 """What a follower shard does about a signal, a report, a passed time: reads the state, yields events.
 
 The caller applies each event before asking for the next (`for event in decide...:
-shard.apply_event(event)`), so a later decision of the same frame sees the earlier ones. Commands are
+shard.apply_event(event)`), so a later decision of the same frame sees the earlier ones. Signals of different
+books are decided together: none sees another, and their events are applied together too. Commands are
 decided in `engine.commands`.
 """
 
@@ -125,7 +126,33 @@ def decide_parts(
     what they have in common is asked in one pass (`engine.runs`).
     """
     decided: dict[int, list[Any]] = {}
-    groups: dict[tuple[bool, int, bool], list[tuple[int, SignalPart, Piece]]] = {}
+    for kind, group in _by_kind(shard, parts, part_rows).items():
+        run = Run([each.piece for each in group], kind.side if kind.is_increase else -kind.side)
+        decisions = _sized(shard, kind, group, run, terms, event_time_ns)
+        events = _events(shard, [each.part for each in group], run, decisions, terms, event_time_ns)
+        for each, of_part in zip(group, events, strict=True):
+            decided[each.place] = of_part
+    return [event for place in sorted(decided) for event in decided[place]]
+
+
+class _Kind(NamedTuple):
+    """What signals must have in common to be sized in one pass."""
+
+    is_increase: bool
+    side: int
+    is_skipped: bool
+
+
+class _Chosen(NamedTuple):
+    """A part that has rows to decide, where it stands among all, and these rows."""
+
+    place: int
+    part: SignalPart
+    piece: Piece
+
+
+def _by_kind(shard: FollowerShard, parts: Sequence[SignalPart], part_rows: int) -> dict[_Kind, list[_Chosen]]:
+    groups: dict[_Kind, list[_Chosen]] = {}
     for index, part in enumerate(parts):
         book, leg = part.book, part.leg
         rows = slice(part.first_row, min(part.first_row + part_rows, book.count))
@@ -135,20 +162,20 @@ def decide_parts(
             book.creator_shard, book.creator, part.fill.signal, is_increase=leg.is_increase
         )
         piece = Piece(book, shard.slot(book, part.fill.instrument), rows)
-        groups.setdefault((leg.is_increase, leg.side, is_skipped), []).append((index, part, piece))
-    for (is_increase, side, is_skipped), group in groups.items():
-        run = Run([piece for _, _, piece in group], side if is_increase else -side)
-        of_group = [part for _, part, _ in group]
-        if is_skipped:
-            decisions = skip_suspended(run, is_increase=is_increase)
-        elif is_increase:
-            signals = [_signal(shard, part, piece) for _, part, piece in group]
-            decisions = size_increase(signals, run, terms, event_time_ns)
-        else:
-            decisions = size_decrease([part.leg for part in of_group], run)
-        events = _events(shard, of_group, run, decisions, terms, event_time_ns)
-        decided.update(zip((index for index, _, _ in group), events, strict=True))
-    return [event for index in sorted(decided) for event in decided[index]]
+        kind = _Kind(leg.is_increase, leg.side, is_skipped)
+        groups.setdefault(kind, []).append(_Chosen(index, part, piece))
+    return groups
+
+
+def _sized(
+    shard: FollowerShard, kind: _Kind, group: Sequence[_Chosen], run: Run, terms: Terms, event_time_ns: int
+) -> Decisions:
+    if kind.is_skipped:
+        return skip_suspended(run, is_increase=kind.is_increase)
+    if kind.is_increase:
+        signals = [_signal(shard, each.part, each.piece) for each in group]
+        return size_increase(signals, run, terms, event_time_ns)
+    return size_decrease([each.part.leg for each in group], run)
 
 
 def _signal(shard: FollowerShard, part: SignalPart, piece: Piece) -> Signal:

@@ -353,7 +353,9 @@ class OpenOrders:
     def holding_all(
         self, keys: Sequence[OrderKey], subscriptions: Sequence[NDArray[np.int64]]
     ) -> list[OrderBlock] | None:
-        """Find for each key the block whose orders are those of just its subscriptions, row by row; None when one has none such."""
+        """Find for each key the block whose orders are those of just its subscriptions, row by row; None when one has none such, or two are
+        of one book.
+        """
         if len(keys) == 1:
             block = self.holding(keys[0], subscriptions[0])
             return None if block is None else [block]
@@ -363,11 +365,10 @@ class OpenOrders:
             if len(blocks) != 1 or len(blocks[0].rows) != len(column):
                 return None
             found.append(blocks[0])
-        return (
-            found
-            if is_same(joined([block.subscriptions for block in found]), joined(subscriptions))
-            else None
-        )
+        if len({block.book.index for block in found}) < len(found):
+            return None
+        are_theirs = is_same(joined([block.subscriptions for block in found]), joined(subscriptions))
+        return found if are_theirs else None
 
     @property
     def count(self) -> int:

@@ -115,7 +115,9 @@ class _Shards:
         fee_rate: int,
         denied: frozenset[str],
         cash: tuple[int, ...] = (10_000,) * CREATORS,
+        part_rows: int = ROWS_MAX,
     ) -> None:
+        self._part_rows = part_rows
         self._terms = Terms(fee_rate=fee_rate, denied=denied)
         self._creators = CreatorShard(SYMBOLS, InstrumentTerms(1, 0))
         self.joint, self.single, self.replayed = FollowerShard(0), FollowerShard(0), FollowerShard(0)
@@ -153,17 +155,17 @@ class _Shards:
     def fill(self, fills: list[_Fill]) -> list[Any]:
         """Decide fills that came together. Returns: the events."""
         applied = [event for event in map(self._filled, fills) if event is not None]
-        parts = [part for fill in applied for part in parts_of(self.joint, 0, fill, ROWS_MAX)]
+        parts = [part for fill in applied for part in parts_of(self.joint, 0, fill, self._part_rows)]
         joint: list[Any] = []
-        for run in together((part.book, part.book.count, part) for part in parts):
+        for run in together((part.book, part.book.count - part.first_row, part) for part in parts):
             self.runs.append(len(run))
-            decided = decide_parts(self.joint, run, self._terms, ROWS_MAX, NOW_NS)
+            decided = decide_parts(self.joint, run, self._terms, self._part_rows, NOW_NS)
             self.joint.apply_events(decided)
             joint += decided
         single: list[Any] = []
         for fill in applied:
-            for part in parts_of(self.single, 0, fill, ROWS_MAX):
-                single += self._apply(decide_parts(self.single, [part], self._terms, ROWS_MAX, NOW_NS))
+            for part in parts_of(self.single, 0, fill, self._part_rows):
+                single += self._apply(decide_parts(self.single, [part], self._terms, self._part_rows, NOW_NS))
         self._settle(joint, single)
         return joint
 
@@ -281,12 +283,13 @@ def _commands(books: list[list[_Follower]]) -> Iterable[AccountCommand]:
     books=st.lists(_books, min_size=CREATORS, max_size=CREATORS),
     fee_rate=st.sampled_from([0, 1_000]),
     denied=st.sampled_from([frozenset[str]()] * 3 + [frozenset(["BETA"])]),
+    part_rows=st.sampled_from([2, ROWS_MAX]),
     steps=st.lists(_steps, min_size=1, max_size=5),
 )
 def test_p4_p6_signals_and_reports_decided_together_are_those_decided_one_after_the_other(
-    books: list[list[_Follower]], fee_rate: int, denied: frozenset[str], steps: list[_Step]
+    books: list[list[_Follower]], fee_rate: int, denied: frozenset[str], part_rows: int, steps: list[_Step]
 ) -> None:
-    shards = _Shards(books, fee_rate, denied, (10_000, 10_000, 10**9, 10**6))
+    shards = _Shards(books, fee_rate, denied, (10_000, 10_000, 10**9, 10**6), part_rows)
     for step in steps:
         shards.fill(step.fills)
         shards.report(step.reported)
