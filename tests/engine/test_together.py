@@ -14,6 +14,7 @@ from engine.book import Mode
 from engine.commands import AccountCommand, Answer, CommandBatch, Follow, OpenAccount, Pause, Unfollow
 from engine.creator import CreatorShard, FillInput, InstrumentTerms
 from engine.decide import decide_parts, learn, parts_of
+from engine.disposition import Disposition
 from engine.events import CancelsRequested, FillApplied, FollowUpsQueued, OrdersPlaced, SignalDecided
 from engine.follower import FollowerShard
 from engine.frame import NO_HASH, FrameHead, ShardKey, ShardKind, decode_frame, encode_frame
@@ -317,3 +318,26 @@ def test_a_pass_nets_what_one_of_its_books_has_open_on_the_other_side() -> None:
     kinds = [type(event) for event in shards.fill([_buy(0, side=-1), _buy(1, side=-1)])]
     assert kinds == [SignalDecided, SignalDecided, CancelsRequested, FollowUpsQueued]
     assert shards.runs[-1] == 2
+
+
+def test_each_limit_in_a_pass_is_of_its_own_book_and_price() -> None:
+    books = [
+        [_PLAIN],
+        [_PLAIN, _PLAIN._replace(max_order_notional=100 * MICROS)],
+        [_PLAIN._replace(max_weight=MICROS // 4), _PLAIN],
+        [_PLAIN._replace(ratio=100 * MICROS), _PLAIN._replace(max_order_notional=MICROS // 2)],
+    ]
+    shards = _Shards(books, 1_000, frozenset())
+    events = shards.fill([_buy(number, price=(number + 1) * 3 * MICROS) for number in range(CREATORS)])
+    assert shards.runs == [CREATORS]
+    bought = [
+        (event.units * event.unit * event.price // (QUANTITY_ONE * MICROS)).tolist() for event in events
+    ]
+    assert bought == [[600], [1_200, 99], [1_800, 1_800], [19_880, 0]]
+    assert Disposition(int(events[3].dispositions[1])) is Disposition.MAX_ORDER_NOTIONAL
+    shards.report(["whole"] * CREATORS)
+    bigger = [_buy(number, price=(number + 1) * 3 * MICROS, quantity=300 * QUANTITY_ONE) for number in (2, 0)]
+    capped, free = shards.fill(bigger)
+    assert shards.runs[-1] == 2
+    assert (capped.units * capped.unit)[0] < (capped.units * capped.unit)[1]
+    assert (free.units * free.unit).tolist() == [600 * QUANTITY_ONE]
