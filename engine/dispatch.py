@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from engine.blocks import AccountsRegistered, CancelsSubmitted, OrdersSubmitted
 from engine.identity import CauseKind, OrderKey
+from engine.masks import most
 from engine.outgoing import Outgoing, cancelled_orders
 
 MESSAGE_ORDERS_MAX = 65_536
@@ -65,15 +66,20 @@ class _Lane:
     def _before(self, block: Outgoing) -> list[Outgoing]:
         last = self.fill()
         places = block.orders.accounts & (BUCKETS_MAX - 1)
-        ordinals = np.unique(last[places[places < len(last)]]).tolist()
-        return [self.blocks[each] for each in ordinals if each in self.blocks]
+        if len(places) and most(places) >= len(last):
+            places = places[places < len(last)]
+        ordinals = last[places]
+        if not len(ordinals) or most(ordinals) < next(iter(self.blocks)):
+            # What these accounts were last in is out of hand: blocks stand in the order in which they came.
+            return []
+        return [self.blocks[each] for each in np.unique(ordinals).tolist() if each in self.blocks]
 
     def _note(self, block: Outgoing) -> None:
         accounts = block.orders.accounts & (BUCKETS_MAX - 1)
         if not len(accounts):
             return
         assert self.last is not None
-        top = int(accounts.max())
+        top = most(accounts)
         if top >= len(self.last):
             self.last = np.concatenate(
                 (self.last, np.zeros((1 << top.bit_length()) - len(self.last), np.int64))

@@ -36,11 +36,13 @@ from engine.events import (
 )
 from engine.frame import NO_HASH, Cursor, FrameHead, ShardKey, ShardKind, Source
 from engine.identity import CauseKind, OrderKey
+from engine.masks import rows_of
 from engine.outgoing import Outgoing
 from engine.sections import encode_sections, walk_sections
 from engine.sendings import Sendings
 from engine.tables import State, Table
 
+_SIGNAL = int(CauseKind.SIGNAL)
 MARK_FRAMES = 1024
 MARKS_MAX = 64
 """Beyond it every other one is forgotten: an owner that reads on from further back only reads more."""
@@ -84,25 +86,17 @@ class FollowerView:
         """Make what an event means for one broker."""
         match event:
             case SignalDecided():
-                chosen = np.flatnonzero(event.units)
-                key = OrderKey(CauseKind.SIGNAL, event.creator_shard, event.signal, event.leg, 0)
+                key = OrderKey(_SIGNAL, event.creator_shard, event.signal, event.leg, 0)
+                subscriptions, units = _placed(event.subscriptions, event.units)
                 yield from self._orders(
-                    broker,
-                    sequence,
-                    frame,
-                    event,
-                    key,
-                    event.subscriptions[chosen],
-                    event.units[chosen] * event.unit,
+                    broker, sequence, frame, event, key, subscriptions, units * event.unit
                 )
             case OrdersPlaced():
-                chosen = np.flatnonzero(event.quantities)
                 key = OrderKey(
                     event.cause_kind, event.cause_creator_shard, event.cause_number, event.leg, event.attempt
                 )
-                yield from self._orders(
-                    broker, sequence, frame, event, key, event.subscriptions[chosen], event.quantities[chosen]
-                )
+                placed = _placed(event.subscriptions, event.quantities)
+                yield from self._orders(broker, sequence, frame, event, key, *placed)
             case CancelsRequested():
                 mine = self._is_of(broker, event.subscriptions)
                 if mine.any():
@@ -134,8 +128,8 @@ class FollowerView:
         self, broker: str, sequence: int, frame: int, event: SignalDecided | OrdersPlaced, key: OrderKey,
         subscriptions: NDArray[np.int64], quantities: NDArray[np.int64],
     ) -> Iterator[Outgoing]:  # fmt: skip
-        mine = self._is_of(broker, subscriptions)
-        if not mine.all():
+        if self.brokers != [broker]:
+            mine = self._is_of(broker, subscriptions)
             subscriptions, quantities = subscriptions[mine], quantities[mine]
         if not len(subscriptions):
             return
@@ -158,6 +152,16 @@ class FollowerView:
         )
         creator = (event.creator_shard, event.creator)
         yield Outgoing(sequence, self.shard, section, key, creator, bool(event.is_exit))
+
+
+def _placed(
+    subscriptions: NDArray[np.int64], quantities: NDArray[np.int64]
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Leave out the rows that place nothing."""
+    chosen = rows_of(quantities)
+    if len(chosen) == len(quantities):
+        return subscriptions, quantities
+    return subscriptions[chosen], quantities[chosen]
 
 
 class Mark(NamedTuple):

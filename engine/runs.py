@@ -149,9 +149,11 @@ class Run:
 
     def _waiting(self) -> Mask | None:
         """Say which rows have a cause waiting for cancels; None when none has, or when single rows are asked for, which wait no more."""
+        if not any(piece.slot.follow_ups.count for piece in self.pieces):
+            return None
         found = [
             piece.slot.follow_ups.waiting(piece.rows.start, piece.rows.stop)
-            if piece.slot.follow_ups and isinstance(piece.rows, slice)
+            if isinstance(piece.rows, slice)
             else None
             for piece in self.pieces
         ]
@@ -248,9 +250,10 @@ def _holdings(
 
 def _shared_traits(pieces: Sequence[Piece]) -> Traits:
     """Say what the rows of all pieces have in common."""
+    first = pieces[0].book.traits
+    if all(piece.book.traits == first for piece in pieces):
+        return first
     found = {piece.book.traits for piece in pieces}
-    if len(found) == 1:
-        return pieces[0].book.traits
     modes = {traits.mode for traits in found}
     return Traits(
         is_active=all(traits.is_active for traits in found),
