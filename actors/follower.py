@@ -25,7 +25,7 @@ from actors.settings import ShardSettings
 from actors.shard import Ports, ShardCore
 from actors.signal_reader import CreatorFrame, SignalReader, whole
 from engine.commands import AccountCommand, Answer, CommandBatch, name_of
-from engine.decide import SignalPart, decide_due, decide_parts, learn, parts_of, position_of
+from engine.decide import LEARNED, SignalPart, decide_due, decide_parts, learn, parts_of, position_of
 from engine.events import EntriesSuspended
 from engine.follower import FollowerShard
 from engine.frame import NO_ROW, ShardKey, ShardKind, Source
@@ -219,12 +219,13 @@ class FollowerShardActor:
         cursor = self.state.cursors.get((Source.CREATOR_JOURNAL, reader.creator_shard))
         resumed = cursor is not None and cursor.number == frame.head.number
         position, row = (cursor.position, cursor.row) if cursor is not None and resumed else (0, 0)
-        if frame.events or (self._settings.uses_event_clock and frame.head.event_time_ns > self._inputs_ns):
-            # What was taken before does not know of this frame, nor of its time.
+        news = [event for event in frame.events if isinstance(event, LEARNED)]
+        if news or (self._settings.uses_event_clock and frame.head.event_time_ns > self._inputs_ns):
+            # What was taken before does not know of them, nor of this frame's time.
             self._decide_taken(events)
         self._inputs_ns = max(self._inputs_ns, frame.head.event_time_ns)
         self._frame = frame
-        for event in frame.events:
+        for event in news:
             self._apply_all(learn(self.state, reader.creator_shard, event), events)
         self._under_way = (
             part
@@ -275,6 +276,7 @@ class FollowerShardActor:
         """Decide the parts that are taken, and apply what is decided."""
         parts = self._taken.take()
         if parts:
+            self.core.count("signal_passes")
             decided = decide_parts(
                 self.state, parts, self._settings.terms, self._settings.part_rows, self._now()
             )

@@ -65,6 +65,10 @@ class SignalPart(NamedTuple):
     is_last_part: bool
 
 
+LEARNED = (CreatorsOpened, InstrumentsListed, CreatorSuspended, CreatorResumed)
+"""What a follower shard takes over from a creator shard's journal, the signals apart."""
+
+
 def learn(shard: FollowerShard, creator_shard: int, event: Any) -> Iterator[Any]:
     """Take over the creators and instruments that a creator shard introduced and this shard does not know
     yet, and which creators it has suspended or resumed.
