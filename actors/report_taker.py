@@ -161,7 +161,7 @@ class ReportTaker:
 
     def _take_together(self, broker: str, taking: "_Message", events: list[Any]) -> int:
         """Decide and apply the next reports in one pass, where they are many and plain. Returns: their rows, 0 when none is taken."""
-        if taking.next < taking.alone:
+        if taking.next < taking.alone or taking.next + 1 >= len(taking.reports):
             return 0
         reports = next_together(self._state, islice(taking.reports, taking.next, None))
         decided = None

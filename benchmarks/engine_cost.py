@@ -97,7 +97,8 @@ class EngineCost:
     def _reported(self, reports: list[ExecutionsReported]) -> list[Any]:
         events: list[Any] = []
         while reports:
-            run = next_together(self.shard, reports) or reports[:1]
+            run = next_together(self.shard, reports) if len(reports) > 1 else reports
+            run = run or reports[:1]
             reports = reports[len(run) :]
             if len(run) > 1:
                 decided = decide_together(self.shard, "paper", run, 1)
