@@ -20,8 +20,8 @@ from engine.frame import NO_HASH, Cursor
 _log = structlog.get_logger()
 
 Output = Callable[[], Awaitable[None]]
-TURNS_TO_SOCKET = 3
-"""Turns of the loop from starting an append until its bytes are on the wire: the append, the client's write, the loop's own.
+TURNS_TO_SOCKET = 2
+"""Turns of the loop from starting an append until its bytes are on the wire: the append's, at whose end the loop writes.
 
 Going on sooner means deciding the next frame, milliseconds, before this one has left (`fanout`).
 """

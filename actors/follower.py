@@ -17,7 +17,7 @@ import msgspec
 from actors.command_inbox import CommandInbox, PendingCommands
 from actors.committer import Output
 from actors.frame_size import FrameSize
-from actors.heads import ShardHead
+from actors.heads import HeadNumber
 from actors.poison import Input, command_input
 from actors.ports import Request, journal_stream
 from actors.report_taker import ReportTaker
@@ -40,6 +40,8 @@ UNMATCHED_MAX = 1_000
 PARKED_EACH_MAX = 16
 COMMAND_ROW_BYTES = 32
 """What ending one subscription may write for each of its instruments, at most."""
+
+_decode_head = msgspec.json.Decoder(HeadNumber).decode
 
 
 def _never_parked(events: list[Any]) -> None:
@@ -102,7 +104,7 @@ class FollowerShardActor:
         await self.commands.close()
 
     def _see_head(self, request: Request) -> None:
-        head = msgspec.json.decode(request.data, type=ShardHead)
+        head = _decode_head(request.data)
         if head.shard < len(self._readers):
             self._readers[head.shard].head_number = head.number
 

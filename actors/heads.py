@@ -49,6 +49,27 @@ class HostHead(msgspec.Struct, frozen=True):
     error: str = ""
 
 
+class HeadNumber(msgspec.Struct, frozen=True):
+    """What a reader of a shard's journal needs of its head."""
+
+    shard: int
+    number: int
+
+
+class Allowance:
+    """How often something may be done: so often a second, so many at once after a pause."""
+
+    def __init__(self, per_s: float, at_once: int) -> None:
+        self._every_s = 1 / per_s
+        self._spread_s = at_once / per_s
+        self._used_until_s = 0.0
+
+    def take(self, now_s: float) -> float:
+        """Take the next. Returns: how long it must wait, in seconds."""
+        self._used_until_s = max(self._used_until_s, now_s - self._spread_s) + self._every_s
+        return self._used_until_s - now_s
+
+
 def cursor_heads(cursors: "list[Cursor]") -> tuple[CursorHead, ...]:
     """Show cursors."""
     return tuple(CursorHead(c.source.name.lower(), c.shard, c.number, c.sequence, c.row) for c in cursors)

@@ -17,7 +17,7 @@ import structlog
 
 from actors.committer import Committer, Output
 from actors.event_time import EventTime
-from actors.heads import ShardHead, cursor_heads, publish_head
+from actors.heads import Allowance, ShardHead, cursor_heads, publish_head
 from actors.journal_writer import JournalWriter, ShardLostError, persist
 from actors.poison import Careful, Input, Neighbours, PoisonError, Trail
 from actors.ports import Bus, Clock, Feed, Journal, Request, Snapshots, Streams, Subscription, Wire
@@ -35,8 +35,10 @@ from engine.tables import AnyColumn, State, state_hash
 _log = structlog.get_logger()
 
 TICK_S = 0.1
-HEAD_GAP_S = 0.005
-"""Heads that follow frames are at least so far apart; under load one a frame would cost as much as the frame (`latency`)."""
+HEADS_PER_S = 50
+"""So often heads follow frames under load: one a frame would cost as much as the frame, here and at whoever hears it (`latency`)."""
+HEADS_AT_ONCE = 8
+"""So many follow frames at once after a pause."""
 
 
 class Ports(NamedTuple):
@@ -110,7 +112,7 @@ class ShardCore:
         self._event_time = EventTime()
         self._trail = Trail()
         self._told_cursors: dict[tuple[Source, int], Cursor] = {}
-        self._told_s = 0.0
+        self._tellings = Allowance(HEADS_PER_S, HEADS_AT_ONCE)
         self._telling: asyncio.Task[None] | None = None
         self._undelivered: list[Output] = []
         self._owed: list[Output] = []
@@ -368,7 +370,6 @@ class ShardCore:
 
     async def tell(self) -> None:
         """Publish the head."""
-        self._told_s = time.monotonic()
         if self.is_settled:
             self._told_cursors = dict(self.state.cursors)
         await publish_head(self.ports.bus, self.key, self.head())
@@ -377,10 +378,12 @@ class ShardCore:
         """Publish the head, or leave it to the one that follows within moments: many frames share one."""
         if self._undelivered:
             self.arrived.set()
-        wait_s = self._told_s + HEAD_GAP_S - time.monotonic()
+        if self._telling is not None and not self._telling.done():
+            return
+        wait_s = self._tellings.take(time.monotonic())
         if wait_s <= 0:
             await self.tell()
-        elif self._telling is None or self._telling.done():
+        else:
             self._telling = asyncio.create_task(self._tell_after(wait_s), name=f"head {self.key}")
 
     async def _tell_after(self, wait_s: float) -> None:

@@ -1,43 +1,25 @@
-"""nats-py's client with five changes, all that we rely on of its inside; nats-py is pinned and the port contracts cover each.
+"""nats-py's client with its hot inner parts replaced; nats-py is pinned and the port contracts cover each reliance on its inside.
 
-- Messages of a subscription go straight to a function in the read loop (`deliveries`), without a queue and a task in between: a feed's
-  latency and CPU are those of the parser.
-- Headers of stored messages that a consumer delivers are not read: nobody asks for them, and a frame has two.
-- What is published in one turn of the loop goes to the socket at its end, in one write; nats-py wakes a task for it.
-- A server error other than a permission violation leads to a reconnect, where nats-py would close for good.
-- The socket is read a mebibyte at a time, where nats-py takes 32 KiB and needs 250 turns of the loop for one large frame.
+nats-py makes the connection, logs in, pings, connects again and subscribes again. Ours (`gateways/nats_wire.py`) are
+
+- `_transport`: the socket, read into a buffer that is parsed where it stands;
+- `_read_loop`: messages of a subscription go straight to a function (`deliveries`), nats-py's parser, queues and tasks are not used;
+- `_send_command`, `_flush_pending`: what is published goes to the loop at once, nothing waits in `_pending`, so nothing is sent late;
+- `_process_err`: a server error other than a permission violation leads to a reconnect, where nats-py would close for good;
+- `_attempt_reconnect`: the lost connection is cut, so what was not on the wire yet is forgotten.
 """
 
 import asyncio
-from collections.abc import Callable
+import json
 from typing import Any
-from urllib.parse import ParseResult
 
 import nats.errors
 from nats.aio.client import PING_PROTO, Client
-from nats.aio.transport import TcpTransport
 from nats.protocol.parser import PERMISSIONS_ERR
 
-Deliver = Callable[[str, str, bytes, dict[str, str] | None], None]
-"""Takes subject, reply subject, data and headers of one message; must not block, must not raise."""
+from gateways.nats_wire import Deliver, WireTransport, write_message
 
-_READ_BYTES = 1 << 20
-_DELIVERED = b"$JS.ACK."
-"""Begins the reply subject of each stored message that a consumer delivers."""
 CANCEL_AGAIN_S = 0.1
-
-
-class _WideTransport(TcpTransport):
-    """TCP with large reads. True from the start, so that the client does not put its own in place."""
-
-    async def connect(self, uri: ParseResult, buffer_size: int, connect_timeout: int) -> None:
-        await super().connect(uri, _READ_BYTES, connect_timeout)
-
-    async def read(self, buffer_size: int) -> bytes:
-        return bytes(await super().read(_READ_BYTES))
-
-    def __bool__(self) -> bool:
-        return True
 
 
 class DirectClient(Client):
@@ -46,13 +28,26 @@ class DirectClient(Client):
     def __init__(self) -> None:
         super().__init__()
         self.deliveries: dict[int, Deliver] = {}
-        self._is_write_due = False
-        self._transport = _WideTransport()  # type: ignore[no-untyped-call]
+        self._wire = WireTransport(self.deliveries)
+        self._transport = self._wire
+
+    def send(self, subject: str, data: bytes, reply: str, headers: dict[str, str] | None) -> None:
+        """Hand a message to the loop, which writes it at the end of this turn. Raises: nats.errors.Error."""
+        if len(data) > self._max_payload:
+            raise nats.errors.MaxPayloadError
+        try:
+            pieces = write_message(subject, reply, data, headers)
+        except ValueError as error:
+            raise nats.errors.BadSubjectError from error
+        if len(pieces) == 1:
+            self._wire.write(pieces[0])
+        else:
+            self._wire.writelines(pieces)
 
     async def subscribe_direct(self, subject: str, deliver: Deliver, *, queue: str = "") -> Any:
-        """Subscribe; `deliver` is called in the read loop. Returns: nats-py's subscription."""
+        """Subscribe; `deliver` is called in the loop's read callback. Returns: nats-py's subscription."""
         subscription = await self.subscribe(subject, queue, pending_msgs_limit=0, pending_bytes_limit=0)
-        # The SUB is still in our own buffer here, so no message can come before this line.
+        # The loop has not written the SUB yet, so no message can come before this line.
         self.deliveries[subscription._id] = deliver
         return subscription
 
@@ -65,40 +60,49 @@ class DirectClient(Client):
             # A lost or closed connection has no subscriptions on the server.
             self._remove_sub(subscription._id)
 
-    async def send_ping(self, answered: asyncio.Future[bool]) -> None:
-        """Send a PING behind everything handed over before; nats-py's own overtakes what is not on the wire yet.
-
-        `answered` must never be cancelled or set by others: nats-py's read loop would end.
-        """
+    def send_ping(self, answered: asyncio.Future[bool]) -> None:
+        """Send a PING behind everything handed over before."""
         self._pongs.append(answered)
-        await self._send_command(PING_PROTO)
-        await self._flush_pending()
+        self._wire.write(PING_PROTO)
 
-    def drop_unsent(self) -> None:
-        """Forget what is not on the wire yet: after a reconnect it would be sent late. Subscriptions are replayed by nats-py."""
-        self._pending.clear()
-        self._pending_data_size = 0
+    def _take_pong(self) -> None:
+        if self._pongs:
+            answered = self._pongs.pop(0)
+            if not answered.done():
+                answered.set_result(True)
+            self._pongs_received += 1
+            self._pings_outstanding = 0
 
-    async def _process_msg(self, sid: int, subject: bytes, reply: bytes, data: bytes, headers: bytes) -> None:
-        deliver = self.deliveries.get(sid)
-        if deliver is None:
-            await super()._process_msg(sid, subject, reply, data, headers)
-        elif headers is None or reply.startswith(_DELIVERED):
-            deliver(subject.decode(), reply.decode(), data, None)
-        else:
-            deliver(subject.decode(), reply.decode(), data, await self._process_headers(headers))
+    async def _read_loop(self) -> None:
+        protocol = self._wire.protocol
+        assert protocol is not None
+        protocol.start(self._take_pong)
+        while True:
+            notice = await protocol.next_notice()
+            if self.is_closed or self.is_reconnecting:
+                return
+            kind, _, text = notice.partition(b" ")
+            if kind == b"-ERR":
+                await self._process_err(text.strip().decode("utf-8", "replace").lower())
+            elif kind == b"INFO":
+                await self._process_info(json.loads(text))
+            else:
+                lost = nats.errors.UnexpectedEOF()
+                await self._error_cb(lost)
+                await self._process_op_err(lost)
+                return
+
+    async def _send_command(self, cmd: bytes, priority: bool = False) -> None:
+        # Without a connection it is forgotten: subscriptions are made again by nats-py, nothing else may be late.
+        if self.is_connected:
+            self._wire.write(cmd)
 
     async def _flush_pending(self, force_flush: bool = False) -> None:
-        if not self._is_write_due:
-            self._is_write_due = True
-            asyncio.get_running_loop().call_soon(self._write_pending)
+        """Nothing: nothing waits."""
 
-    def _write_pending(self) -> None:
-        self._is_write_due = False
-        if self._pending and self.is_connected and self._transport is not None:
-            self._transport.writelines(self._pending)
-            self._pending = []
-            self._pending_data_size = 0
+    async def _attempt_reconnect(self) -> None:
+        self._wire.abort()
+        await super()._attempt_reconnect()
 
     async def _process_err(self, err_msg: str) -> None:
         if PERMISSIONS_ERR in err_msg:

@@ -16,8 +16,9 @@ import msgspec
 import nats.errors
 
 from actors.errors import OperatingError, OutcomeUnknownError, PermanentError, TransientError
-from gateways.nats_client import Deliver, DirectClient, connect_within
+from gateways.nats_client import DirectClient, connect_within
 from gateways.nats_errors import api_error, mapped
+from gateways.nats_wire import Deliver
 
 _log = logging.getLogger(__name__)
 _QUOTED = re.compile(r'"([^"]+)"')
@@ -160,13 +161,16 @@ class NatsConnection:
         self, subject: str, data: bytes, *, reply: str = "", headers: dict[str, str] | None = None
     ) -> None:
         """Hand a message to the socket. Raises: TransientError when there is no connection, at once."""
+        self._send(subject, data, reply, headers)
+
+    def _send(self, subject: str, data: bytes, reply: str, headers: dict[str, str] | None) -> None:
         if not self._client.is_connected:
             raise TransientError(
                 f"publish to {subject}: expected a connection to {self.options.url}, found none"
             )
         try:
-            await self._client.publish(subject, data, reply=reply, headers=headers)
-        except (nats.errors.Error, OSError) as error:
+            self._client.send(subject, data, reply, headers)
+        except nats.errors.Error as error:
             raise mapped(error, f"publish to {subject}") from error
 
     async def subscribe(self, subject: str, deliver: Deliver, *, queue: str = "") -> BusSubscription:
@@ -185,7 +189,7 @@ class NatsConnection:
         answered: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
         with self._wait("PING", _take_none, self.options.request_deadline_s) as (_, done):
             answered.add_done_callback(lambda _: _finish(done))
-            await self._client.send_ping(answered)
+            self._client.send_ping(answered)
             await done
 
     async def request(
@@ -204,7 +208,7 @@ class NatsConnection:
         deadline_s = self.options.request_deadline_s if deadline_s is None else deadline_s
         token, done, timer = self._begin(subject, None, deadline_s)
         try:
-            await self.publish(subject, data, reply=self._reply_prefix + token, headers=headers)
+            self._send(subject, data, self._reply_prefix + token, headers)
             answer = await done
         finally:
             self._end(token, done, timer)
@@ -223,7 +227,7 @@ class NatsConnection:
         """Send and hand each answer to `take` until it returns True. Raises: as `request`."""
         deadline_s = self.options.request_deadline_s if deadline_s is None else deadline_s
         with self._wait(subject, take, deadline_s) as (reply, done):
-            await self.publish(subject, data, reply=reply, headers=headers)
+            self._send(subject, data, reply, headers)
             await done
 
     @contextmanager
@@ -286,7 +290,6 @@ class NatsConnection:
             waiting.done.set_exception(error)
 
     async def _lose(self) -> None:
-        self._client.drop_unsent()
         self._fail_waiting("the connection was lost")
 
     def _fail_waiting(self, why: str) -> None:

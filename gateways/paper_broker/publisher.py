@@ -61,6 +61,11 @@ class Publisher:
         """Messages that JetStream has not acknowledged."""
         return self._count
 
+    @property
+    def has_space(self) -> bool:
+        """Whether new blocks may be taken."""
+        return self._count < MESSAGES_MAX
+
     def add(self, messages: list[Message]) -> None:
         """Queue messages whose frame is in the ledger, in order."""
         for message in messages:
