@@ -86,6 +86,7 @@ class Gatherer:
         ):
             run.take_executions(stored.time_ns, stored.data, commits, accepted)
         run.close_commits(accepted)
+        run.hops.tighten()
         return run.hops
 
     def _read_ledger(self, run: "_Run", window: Window) -> dict[tuple[int, int], int]:

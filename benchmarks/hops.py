@@ -2,10 +2,10 @@
 
     hop         read from
     published   the client's clock (intended time under open loop)
-    signaled    first head that covers the creator's frame
+    signaled    first head that covers the creator's frame, or the next hop if that is earlier; an upper bound
     sized       event time of the follower frame that decided it, stamped when the frame was made
     journaled   JetStream's time of that frame: written, not yet synced
-    durable     first head that covers that frame: acknowledged; an upper bound
+    durable     first head that covers that frame (acknowledged), or the next hop if that is earlier; an upper bound
     sent        event time of the block in the broker's ledger, stamped right before the write
     accepted    JetStream's time of the first execution message of the broker's group commit, published after its fsync; an upper bound
     executed    JetStream's time of the execution message
@@ -70,6 +70,16 @@ class FillHops:
         first, last = self.first[hop], self.last[hop]
         first[fill] = min(first[fill], time_ns)
         last[fill] = max(last[fill], time_ns)
+
+    def tighten(self) -> None:
+        """Lower what only bounds from above to the hop behind it: heads come fifty times a second, and nobody decides on a signal, or sends
+        an order, before its frame is durable. Of fills whose orders all went the whole way.
+        """
+        whole = (self.orders > 0) & (self.executions == self.orders)
+        for told, behind in (("signaled", "sized"), ("durable", "sent")):
+            for times in (self.first, self.last):
+                earlier = whole & (times[behind] > 0) & (times[behind] < times[told])
+                times[told][earlier] = times[behind][earlier]
 
     def to_last(self, hop: str) -> Times:
         """Durations from the intended time to the last of a hop, ns, of the fills that have orders and passed it."""

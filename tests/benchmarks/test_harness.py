@@ -119,6 +119,21 @@ def test_a_stage_over_before_the_one_in_front_takes_no_time() -> None:
     assert hops.shares()["applied"] == pytest.approx(0.4)
 
 
+def test_what_is_told_late_is_bounded_by_the_hop_behind_it() -> None:
+    hops = FillHops(published(0, 0))
+    hops.orders[:] = (2, 2)
+    hops.executions[:] = (2, 1)
+    for fill in (0, 1):
+        for hop, time_ns in (("signaled", 30), ("sized", 20), ("durable", 60), ("sent", 40), ("sent", 50)):
+            hops.see(fill, hop, time_ns)
+    hops.tighten()
+    assert [int(hops.last[hop][0]) for hop in ("signaled", "durable")] == [20, 50]
+    assert int(hops.first["durable"][0]) == 40
+    assert [int(hops.last[hop][1]) for hop in ("signaled", "durable")] == [30, 60], (
+        "an order of it never left"
+    )
+
+
 def test_the_result_hash_does_not_depend_on_speed() -> None:
     slow, fast = FillHops(published(0, 10)), FillHops(published(5, 6))
     for hops in (slow, fast):
