@@ -6,11 +6,14 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import NamedTuple
 
+from actors.errors import OutcomeUnknownError, TransientError
 from gateways.nats_connection import NatsConnection
 from gateways.nats_streams import stored_sequence
 
 PRICE = "100"
 ANSWER_S_MAX = 30.0
+TRIES_MAX = 6
+RETRY_S = 0.5
 
 
 class Plan(NamedTuple):
@@ -53,9 +56,20 @@ async def publish(connection: NatsConnection, plan: Plan, intended_ns: int | Non
     )
     subject = f"fills.paper.{plan.creator_id}"
     headers = {"Nats-Msg-Id": f"paper/{plan.creator_id}/{plan.exec_id}"}
-    answer = await connection.request(subject, data.encode(), headers=headers, deadline_s=ANSWER_S_MAX)
-    sequence = stored_sequence(answer.data, f"publish to {subject}")
+    answer = await _stored(connection, subject, data.encode(), headers)
+    sequence = stored_sequence(answer, f"publish to {subject}")
     return Published(plan, intended_ns or sent_ns, sent_ns, time.time_ns(), sequence)
+
+
+async def _stored(connection: NatsConnection, subject: str, data: bytes, headers: dict[str, str]) -> bytes:
+    """Publish until it is known to be stored; under one message id it is stored once. Returns: the answer."""
+    for _ in range(TRIES_MAX - 1):
+        try:
+            return (await connection.request(subject, data, headers=headers, deadline_s=ANSWER_S_MAX)).data
+        except (OutcomeUnknownError, TransientError):
+            # Overloaded, or away for a moment: the clock of this fill goes on.
+            await asyncio.sleep(RETRY_S)
+    return (await connection.request(subject, data, headers=headers, deadline_s=ANSWER_S_MAX)).data
 
 
 async def publish_on_schedule(
