@@ -4,6 +4,7 @@ The harness logs in as `admin` (commands, heads, reading streams) and as the pap
 """
 
 import asyncio
+import signal
 import sys
 import time
 from collections.abc import AsyncIterator, Iterator
@@ -166,7 +167,11 @@ async def audited(data: Path) -> dict[str, Any]:
     try:
         report: dict[str, Any] = msgspec.json.decode(output)
     except msgspec.DecodeError:
-        return {"passed": False, "error": f"lockstep audit ended with {process.returncode} and no report"}
+        why = "; killed, as happens when memory runs out" if process.returncode == -signal.SIGKILL else ""
+        return {
+            "passed": False,
+            "error": f"lockstep audit ended with {process.returncode} and no report{why}",
+        }
     return {**report, "passed": report.get("passed") is True and process.returncode == 0}
 
 
