@@ -25,6 +25,8 @@ class Benchmark(NamedTuple):
     measure: Callable[[Session, Any], Awaitable[Measured]]
     draw: Callable[[Report, Path], None]
     config: Callable[[Any], Config]
+    parts: Callable[[Any], list[tuple[str, Any]]] = lambda settings: [("", settings)]
+    """Settings of what each runs on a cluster of its own, by the name of its directory: what one audit reads must fit the memory."""
 
 
 def default_config(settings: Any) -> Config:
@@ -60,16 +62,54 @@ async def run_benchmark(
     directory = data or Path(tempfile.mkdtemp(prefix=f"lockstep-bench-{benchmark.name}-"))
     config = benchmark.config(settings)
     machine = fingerprint()
+    measured: list[Measured] = []
+    audits: dict[str, dict[str, Any]] = {}
     try:
-        async with opened_session(directory, config, reporter) as session:
-            measured = await benchmark.measure(session, settings)
-            await session.settled()
-            reporter.say("auditing")
-            audit = await audited(directory)
+        for name, part in benchmark.parts(settings):
+            async with opened_session(directory / name, config, reporter) as session:
+                measured.append(await benchmark.measure(session, part))
+                await session.settled()
+                reporter.say("auditing")
+                audits[name] = await audited(directory / name)
+            if name and not keep and data is None:
+                shutil.rmtree(directory / name, ignore_errors=True)
     finally:
         if not keep and data is None:
             shutil.rmtree(directory, ignore_errors=True)
-    return report_of(benchmark, settings, config, measured, audit, command=command, machine=machine)
+    audit = joined_audits(audits)
+    return report_of(benchmark, settings, config, joined(measured), audit, command=command, machine=machine)
+
+
+def joined(measured: list[Measured]) -> Measured:
+    """Put the parts of a benchmark together."""
+    if len(measured) == 1:
+        return measured[0]
+    return Measured(
+        runs=[run for part in measured for run in part.runs],
+        summary={name: figures for part in measured for name, figures in part.summary.items()},
+        loading=joined_loading([part.loading for part in measured]),
+        goals=measured[0].goals,
+    )
+
+
+def joined_loading(loadings: list[dict[str, Any]]) -> dict[str, Any]:
+    """Add up what was loaded one after the other."""
+    added: dict[str, Any] = {
+        key: sum(loading[key] for loading in loadings) for key in ("subscriptions", "creators", "seconds")
+    }
+    return {**added, "subscriptions_per_s": round(added["subscriptions"] / max(added["seconds"], 1e-9), 1)}
+
+
+def joined_audits(audits: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    """Put the audits of a benchmark's parts together: passed if all are."""
+    if len(audits) == 1:
+        return next(iter(audits.values()))
+    return {
+        "passed": all(audit.get("passed") is True for audit in audits.values()),
+        "error": "; ".join(str(audit["error"]) for audit in audits.values() if audit.get("error")),
+        "checks": [check for audit in audits.values() for check in audit.get("checks", [])],
+        "parts": audits,
+    }
 
 
 def report_of(

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import msgspec
 import numpy as np
 
-from benchmarks.benchmark import Benchmark, result_hash, sharded_config
+from benchmarks.benchmark import Benchmark, joined_loading, result_hash, sharded_config
 from benchmarks.charts import draw_bars, draw_percentiles, new_figure, save
 from benchmarks.fills import alternating
 from benchmarks.histogram import percentiles
@@ -82,7 +82,7 @@ async def measure(session: Session, settings: Settings) -> Measured:
     """Search and hold, shape by shape."""
     runs: list[dict[str, Any]] = []
     summary: dict[str, Any] = {}
-    loading: dict[str, Any] = {}
+    loadings: list[dict[str, Any]] = []
     for name in settings.shapes:
         shape = SHAPES[name]
         group = Group(
@@ -90,17 +90,16 @@ async def measure(session: Session, settings: Settings) -> Measured:
             max(1, round(shape.creators * settings.scale)),
             max(1, round(shape.followers * settings.scale)),
         )
-        loaded = await session.load([group], seed=settings.seed)
-        loading = (
-            loaded
-            if not loading
-            else {key: loading[key] + loaded[key] for key in ("subscriptions", "creators", "seconds")}
-        )
-        loading["subscriptions_per_s"] = round(loading["subscriptions"] / max(loading["seconds"], 1e-9), 1)
+        loadings.append(await session.load([group], seed=settings.seed))
         search = _Search(session, settings, name, group)
         summary[name] = await search.best(shape.orders_per_s_wanted)
         runs += search.runs
-    return Measured(runs=runs, summary=summary, loading=loading, goals=GOALS if settings.scale == 1.0 else ())
+    return Measured(
+        runs=runs,
+        summary=summary,
+        loading=joined_loading(loadings),
+        goals=GOALS if settings.scale == 1.0 else (),
+    )
 
 
 class _Search:
@@ -213,4 +212,9 @@ def draw(report: Report, path: Path) -> None:
     save(figure, path)
 
 
-BENCHMARK = Benchmark("sustained", SIZES, measure, draw, sharded_config)
+def _parts(settings: Settings) -> list[tuple[str, Settings]]:
+    """Give each shape a cluster of its own."""
+    return [(name, msgspec.structs.replace(settings, shapes=(name,))) for name in settings.shapes]
+
+
+BENCHMARK = Benchmark("sustained", SIZES, measure, draw, sharded_config, _parts)

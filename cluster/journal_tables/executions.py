@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from cluster.journal_tables.gather import Gatherer, Ints, Names, U32s, U64s
+from cluster.journal_tables.gather import AnyColumn, Gatherer, Ints, Names, U32s, U64s
 from cluster.journal_tables.reader import JournalFrame
 from engine.events import ExecutionsApplied
 from engine.identity import cause_high
@@ -96,8 +96,11 @@ class ExecutionsGatherer:
 
     def table(self) -> Executions:
         """Make the table of everything gathered."""
+        return self._table(*self._rows.columns())
+
+    def _table(self, *columns: AnyColumn) -> Executions:
         highs, legs, attempts, brokers, prefixes, times, frames, sequences, event_times = self._rows.scalars()
-        subscriptions, numbers, exec_types, quantities, prices, fees = self._rows.columns()
+        subscriptions, numbers, exec_types, quantities, prices, fees = columns
         return Executions(
             self._shard, subscriptions, numbers, exec_types, quantities, prices, fees, self._rows.sections(),
             highs.view(np.uint64), legs, attempts, brokers, prefixes, times, frames, sequences, event_times,
@@ -106,6 +109,6 @@ class ExecutionsGatherer:
 
     def take(self) -> Executions:
         """Make the table of everything gathered, and forget it."""
-        table = self.table()
+        table = self._table(*self._rows.take_columns())
         self._rows.clear()
         return table

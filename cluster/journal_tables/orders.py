@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from cluster.journal_tables.gather import Gatherer, Ints, U32s, U64s
+from cluster.journal_tables.gather import AnyColumn, Gatherer, Ints, U32s, U64s
 from cluster.journal_tables.reader import JournalFrame
 from engine.events import CancelsRequested, OrdersPlaced, SignalDecided
 from engine.identity import CauseKind, cause_high
@@ -114,15 +114,17 @@ class OrdersGatherer:
 
     def table(self) -> Orders:
         """Make the table of everything gathered."""
+        return self._table(*self._rows.columns())
+
+    def _table(self, subscriptions: AnyColumn, quantities: AnyColumn) -> Orders:
         highs, *scalars = self._rows.scalars()
-        subscriptions, quantities = self._rows.columns()
         return Orders(
             self._shard, subscriptions, quantities, self._rows.sections(), highs.view(np.uint64), *scalars
         )
 
     def take(self) -> Orders:
         """Make the table of everything gathered, and forget it."""
-        table = self.table()
+        table = self._table(*self._rows.take_columns())
         self._rows.clear()
         return table
 

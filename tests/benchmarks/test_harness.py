@@ -7,7 +7,7 @@ import pytest
 
 from actors.heads import ShardHead
 from benchmarks import fanout, latency
-from benchmarks.benchmark import report_of, result_hash, with_changes
+from benchmarks.benchmark import joined, joined_audits, report_of, result_hash, with_changes
 from benchmarks.cli import run
 from benchmarks.fills import Plan, Published, alternating
 from benchmarks.heads import Acknowledgements, Heard
@@ -167,3 +167,20 @@ def test_the_slower_shards_time_on_acknowledgements_counts_per_fill() -> None:
     heard = [head(0, 1_000, 5_000), head(1, 0, 0), head(0, 9_000, 25_000), head(1, 2_000, 30_000)]
     assert fanout.journal_waits_ms(heard, 2) == {"journal_wait_ms": 4.0, "journal_append_ms": 15.0}
     assert fanout.journal_waits_ms([], 2) == {"journal_wait_ms": 0.0, "journal_append_ms": 0.0}
+
+
+def test_parts_on_clusters_of_their_own_are_one_report_whose_audit_is_all_of_theirs() -> None:
+    loading = {"subscriptions": 10, "creators": 1, "seconds": 2.0, "subscriptions_per_s": 5.0}
+    parts = [
+        Measured(runs=[{"run": name}], summary={name: {"rate": number}}, loading=loading)
+        for number, name in enumerate("ab")
+    ]
+    found = joined(parts)
+    assert [run["run"] for run in found.runs] == ["a", "b"]
+    assert found.summary == {"a": {"rate": 0}, "b": {"rate": 1}}
+    assert found.loading == {"subscriptions": 20, "creators": 2, "seconds": 4.0, "subscriptions_per_s": 5.0}
+    passed, failed = {"passed": True, "checks": [{"promise": "P1"}]}, {"passed": False, "error": "killed"}
+    assert joined_audits({"a": passed, "b": passed})["passed"] is True
+    both = joined_audits({"a": passed, "b": failed})
+    assert (both["passed"], both["error"], both["checks"]) == (False, "killed", [{"promise": "P1"}])
+    assert joined_audits({"": failed}) == failed
