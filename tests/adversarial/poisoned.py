@@ -8,6 +8,7 @@ import asyncio
 import itertools
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ from engine.commands import CreatorCommand
 from engine.creator import FillInput, InstrumentTerms, MarkInput
 from engine.events import InputParked
 from engine.follower import FollowerShard
-from engine.frame import ShardKind, decode_frame
+from engine.frame import ShardKey, ShardKind, decode_frame
 from engine.sizing import Terms
 from gateways.json_wire import JsonWire
 from gateways.memory import MemoryBus, MemoryJournal, MemoryServer, MemorySnapshots, MemoryStreams
@@ -37,6 +38,19 @@ POISON = "POISON"
 PLACES = (("creator", (0,)), ("follower", (0, 1)), ("gateway", (0,)))
 
 
+class MortalJournal(MemoryJournal):
+    """The journal as one process has it: killed, it appends nothing more. A task is cancelled turns of the loop later, in which a shard
+    beside the one that died would go on, as no killed process does.
+    """
+
+    is_killed = False
+
+    async def append(self, key: ShardKey, data: bytes, *, message_id: str, expected_sequence: int) -> int:
+        if self.is_killed:
+            await asyncio.Event().wait()
+        return await super().append(key, data, message_id=message_id, expected_sequence=expected_sequence)
+
+
 class Deadly:
     """What deciding a poison input does; `count` says how often it did. `reports_are_poison` says it of every executions message."""
 
@@ -45,14 +59,20 @@ class Deadly:
         self.kills = False
         self.reports_are_poison = False
         self.hosts: dict[str, asyncio.Task[str]] = {}
+        self.journals: dict[str, MortalJournal] = {}
 
     def strike(self, kind: str) -> None:
         """Crash whoever decides: an exception, or the end of the whole process."""
         self.count += 1
         if not self.kills:
             raise RuntimeError("poison")
-        self.hosts[kind].cancel()
+        self.kill(kind)
         raise asyncio.CancelledError
+
+    def kill(self, kind: str) -> None:
+        """End a host's process: from here on it does nothing."""
+        self.journals[kind].is_killed = True
+        self.hosts[kind].cancel()
 
 
 class DeadlyWire(JsonWire):
@@ -191,21 +211,24 @@ class Poisoned:
     async def _keep(self, kind: str, shards: tuple[int, ...]) -> None:
         while not self._stopping:
             self.starts[kind] = self.starts.get(kind, 0) + 1
-            host = Host(HostSpec(kind, shards, f"{kind}-{next(self._ids)}", self.settings), self._connect)
+            journal = self.deadly.journals[kind] = MortalJournal(self.server)
+            ports = self.ports._replace(journal=journal)
+            spec = HostSpec(kind, shards, f"{kind}-{next(self._ids)}", self.settings)
+            host = Host(spec, partial(self._connect, ports))
             self.hosts[kind] = host
             self.deadly.hosts[kind] = asyncio.create_task(host.run(), name=f"host {kind}")
             await asyncio.wait([self.deadly.hosts[kind]])
 
-    async def _connect(self) -> Connected:
+    async def _connect(self, ports: Ports) -> Connected:
         async def close() -> None:
             return None
 
-        return Connected(self.ports, {0: (self.name, self.broker), 1: ("poison-broker", self.broker)}, close)
+        return Connected(ports, {0: (self.name, self.broker), 1: ("poison-broker", self.broker)}, close)
 
     async def kill(self, kind: str) -> None:
         """End a host as kill -9 would."""
         run = self.deadly.hosts[kind]
-        run.cancel()
+        self.deadly.kill(kind)
         await asyncio.wait([run])
         await self.until(lambda: self.deadly.hosts[kind] is not run, "a successor")
 
