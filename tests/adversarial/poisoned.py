@@ -43,12 +43,15 @@ class MortalJournal(MemoryJournal):
     beside the one that died would go on, as no killed process does.
     """
 
-    is_killed = False
+    def __init__(self, server: MemoryServer, whole: MemoryJournal) -> None:
+        super().__init__(server)
+        self._whole = whole
+        self.is_killed = False
 
     async def append(self, key: ShardKey, data: bytes, *, message_id: str, expected_sequence: int) -> int:
         if self.is_killed:
             await asyncio.Event().wait()
-        return await super().append(key, data, message_id=message_id, expected_sequence=expected_sequence)
+        return await self._whole.append(key, data, message_id=message_id, expected_sequence=expected_sequence)
 
 
 class Deadly:
@@ -211,7 +214,7 @@ class Poisoned:
     async def _keep(self, kind: str, shards: tuple[int, ...]) -> None:
         while not self._stopping:
             self.starts[kind] = self.starts.get(kind, 0) + 1
-            journal = self.deadly.journals[kind] = MortalJournal(self.server)
+            journal = self.deadly.journals[kind] = MortalJournal(self.server, self.journal)
             ports = self.ports._replace(journal=journal)
             spec = HostSpec(kind, shards, f"{kind}-{next(self._ids)}", self.settings)
             host = Host(spec, partial(self._connect, ports))
