@@ -87,12 +87,12 @@ def joined(measured: list[Measured]) -> Measured:
     return Measured(
         runs=[run for part in measured for run in part.runs],
         summary={name: figures for part in measured for name, figures in part.summary.items()},
-        loading=joined_loading([part.loading for part in measured]),
+        loading=_joined_loading([part.loading for part in measured]),
         goals=measured[0].goals,
     )
 
 
-def joined_loading(loadings: list[dict[str, Any]]) -> dict[str, Any]:
+def _joined_loading(loadings: list[dict[str, Any]]) -> dict[str, Any]:
     """Add up what was loaded one after the other."""
     added: dict[str, Any] = {
         key: sum(loading[key] for loading in loadings) for key in ("subscriptions", "creators", "seconds")

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import NamedTuple
 
-from actors.errors import OutcomeUnknownError, TransientError
+from actors.errors import OutcomeUnknownError
+from benchmarks.asking import ask
 from gateways.nats_connection import NatsConnection
 from gateways.nats_streams import stored_sequence
 
@@ -56,20 +57,16 @@ async def publish(connection: NatsConnection, plan: Plan, intended_ns: int | Non
     )
     subject = f"fills.paper.{plan.creator_id}"
     headers = {"Nats-Msg-Id": f"paper/{plan.creator_id}/{plan.exec_id}"}
-    answer = await _stored(connection, subject, data.encode(), headers)
+    # Under one message id it is stored once; the clock of this fill goes on.
+    answer = await ask(
+        connection, subject, data.encode(), headers=headers, deadline_s=ANSWER_S_MAX, tries_max=TRIES_MAX, pause_s=RETRY_S
+    )  # fmt: skip
+    if answer is None:
+        raise OutcomeUnknownError(
+            f"publish to {subject}: expected an answer within {TRIES_MAX} tries, found none"
+        )
     sequence = stored_sequence(answer, f"publish to {subject}")
     return Published(plan, intended_ns or sent_ns, sent_ns, time.time_ns(), sequence)
-
-
-async def _stored(connection: NatsConnection, subject: str, data: bytes, headers: dict[str, str]) -> bytes:
-    """Publish until it is known to be stored; under one message id it is stored once. Returns: the answer."""
-    for _ in range(TRIES_MAX - 1):
-        try:
-            return (await connection.request(subject, data, headers=headers, deadline_s=ANSWER_S_MAX)).data
-        except (OutcomeUnknownError, TransientError):
-            # Overloaded, or away for a moment: the clock of this fill goes on.
-            await asyncio.sleep(RETRY_S)
-    return (await connection.request(subject, data, headers=headers, deadline_s=ANSWER_S_MAX)).data
 
 
 async def publish_on_schedule(

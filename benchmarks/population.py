@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from actors.errors import OutcomeUnknownError, TransientError
+from benchmarks.asking import ask
 from benchmarks.progress import Reporter, Step
 from gateways.nats_connection import NatsConnection
 
@@ -18,6 +18,7 @@ OUTSTANDING = 3
 CREATORS_AT_ONCE = 256
 ANSWER_S_MAX = 60.0
 TRIES_MAX = 10
+RETRY_S = 0.2
 CREATOR_CASH = "1000000000"
 
 
@@ -130,12 +131,10 @@ async def _send_all(connection: NatsConnection, batches: Iterator[list[bytes]], 
 
 async def _ask(connection: NatsConnection, subject: str, data: bytes) -> bytes:
     """Ask until answered; a command repeated under its id is answered the same again."""
-    for _ in range(TRIES_MAX):
-        try:
-            answer = (await connection.request(subject, data, deadline_s=ANSWER_S_MAX)).data
-            if not (len(answer) < 1000 and b'"busy"' in answer):
-                return answer
-        except (OutcomeUnknownError, TransientError):
-            pass
-        await asyncio.sleep(0.2)
+    answer = await ask(
+        connection, subject, data, deadline_s=ANSWER_S_MAX, tries_max=TRIES_MAX, pause_s=RETRY_S,
+        is_final=lambda answer: not (len(answer) < 1000 and b'"busy"' in answer),
+    )  # fmt: skip
+    if answer is not None:
+        return answer
     raise LoadingError(f"{subject}: expected an answer within {TRIES_MAX} tries, found none")

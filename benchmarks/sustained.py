@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import msgspec
 import numpy as np
 
-from benchmarks.benchmark import Benchmark, joined_loading, result_hash, sharded_config
+from benchmarks.benchmark import Benchmark, result_hash, sharded_config
 from benchmarks.charts import draw_bars, draw_percentiles, new_figure, save
 from benchmarks.fills import alternating
 from benchmarks.histogram import percentiles
@@ -79,27 +79,19 @@ SIZES = {
 
 
 async def measure(session: Session, settings: Settings) -> Measured:
-    """Search and hold, shape by shape."""
-    runs: list[dict[str, Any]] = []
-    summary: dict[str, Any] = {}
-    loadings: list[dict[str, Any]] = []
-    for name in settings.shapes:
-        shape = SHAPES[name]
-        group = Group(
-            f"sus{name}",
-            max(1, round(shape.creators * settings.scale)),
-            max(1, round(shape.followers * settings.scale)),
-        )
-        loadings.append(await session.load([group], seed=settings.seed))
-        search = _Search(session, settings, name, group)
-        summary[name] = await search.best(shape.orders_per_s_wanted)
-        runs += search.runs
-    return Measured(
-        runs=runs,
-        summary=summary,
-        loading=joined_loading(loadings),
-        goals=GOALS if settings.scale == 1.0 else (),
+    """Search and hold one shape, on a cluster of its own (`_parts`)."""
+    (name,) = settings.shapes
+    shape = SHAPES[name]
+    group = Group(
+        f"sus{name}",
+        max(1, round(shape.creators * settings.scale)),
+        max(1, round(shape.followers * settings.scale)),
     )
+    loading = await session.load([group], seed=settings.seed)
+    search = _Search(session, settings, name, group)
+    summary = {name: await search.best(shape.orders_per_s_wanted)}
+    goals = GOALS if settings.scale == 1.0 else ()
+    return Measured(runs=search.runs, summary=summary, loading=loading, goals=goals)
 
 
 class _Search:
