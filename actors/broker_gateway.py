@@ -24,9 +24,9 @@ from actors.frame_size import FrameSize
 from actors.journal_writer import ShardLostError, persist
 from actors.order_rate import OrderRate
 from actors.poison import PoisonError, message_input
-from actors.ports import Broker, Feed, StoredMessage, journal_stream
+from actors.ports import Broker, Feed, Ports, StoredMessage, journal_stream
 from actors.settings import OrderIds, ShardSettings
-from actors.shard import Ports, ShardCore
+from actors.shard import ShardCore
 from actors.withdrawals import reports
 from engine.blocks import (
     BlockAnswered,

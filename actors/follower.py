@@ -19,10 +19,10 @@ from actors.committer import Output
 from actors.frame_size import FrameSize
 from actors.heads import HeadNumber
 from actors.poison import Input, command_input
-from actors.ports import Request, journal_stream
+from actors.ports import Ports, Request, journal_stream
 from actors.report_taker import ReportTaker
 from actors.settings import ShardSettings
-from actors.shard import Ports, ShardCore
+from actors.shard import ShardCore
 from actors.signal_reader import CreatorFrame, SignalReader, whole
 from engine.commands import AccountCommand, Answer, CommandBatch, name_of
 from engine.decide import LEARNED, SignalPart, decide_due, decide_parts, learn, parts_of, position_of
@@ -31,13 +31,7 @@ from engine.follower import FollowerShard
 from engine.frame import NO_ROW, ShardKey, ShardKind, Source
 from engine.runs import Together
 
-REPORT_ROWS_MIN = 16
-REPORT_ROWS_MAX = 65_536
 FRAMES_MAX = 256
-CORRECTION_ROWS_MAX = 1_000
-MESSAGES_AHEAD_MAX = 1_000
-UNMATCHED_MAX = 1_000
-PARKED_EACH_MAX = 16
 COMMAND_ROW_BYTES = 32
 """What ending one subscription may write for each of its instruments, at most."""
 

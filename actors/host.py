@@ -19,10 +19,10 @@ from actors.follower import FollowerShardActor
 from actors.heads import HEAD_PERIOD_S, HostHead
 from actors.journal_writer import persist
 from actors.poison import Neighbours
-from actors.ports import Broker
+from actors.ports import Broker, Ports
 from actors.recovery import Phase
 from actors.settings import ShardSettings
-from actors.shard import Ports, ShardActor
+from actors.shard import ShardActor
 from engine.frame import ShardKind
 
 _log = structlog.get_logger()

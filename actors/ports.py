@@ -234,3 +234,14 @@ class Clock(Protocol):
     def now_ns(self) -> int:
         """Tell the time in ns since the epoch."""
         ...
+
+
+class Ports(NamedTuple):
+    """The outside, as one host connects to it once for all its shards."""
+
+    journal: Journal
+    streams: Streams
+    bus: Bus
+    snapshots: Snapshots
+    wire: Wire
+    clock: Clock

@@ -9,7 +9,7 @@ sends one frame. `ShardCore` is the part that does not depend on the kind of sha
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol
 
 import msgspec
 import numpy as np
@@ -20,7 +20,7 @@ from actors.event_time import EventTime
 from actors.heads import Allowance, ShardHead, cursor_heads, publish_head
 from actors.journal_writer import JournalWriter, ShardLostError, persist
 from actors.poison import Careful, Input, Neighbours, PoisonError, Trail
-from actors.ports import Bus, Clock, Feed, Journal, Request, Snapshots, Streams, Subscription, Wire
+from actors.ports import Feed, Ports, Request, Subscription
 from actors.recovery import Phase, ShardState, recover
 from actors.settings import ShardSettings
 from actors.snapshotter import Snapshotter
@@ -39,17 +39,6 @@ HEADS_PER_S = 50
 """So often heads follow frames under load: one a frame would cost as much as the frame, here and at whoever hears it (`latency`)."""
 HEADS_AT_ONCE = 8
 """So many follow frames at once after a pause."""
-
-
-class Ports(NamedTuple):
-    """The outside, as one host connects to it once for all its shards."""
-
-    journal: Journal
-    streams: Streams
-    bus: Bus
-    snapshots: Snapshots
-    wire: Wire
-    clock: Clock
 
 
 class CursoredState(ShardState, Protocol):

@@ -4,8 +4,7 @@ import msgspec
 
 from actors.host import Connected
 from actors.journal_writer import persist
-from actors.ports import Broker
-from actors.shard import Ports
+from actors.ports import Broker, Ports
 from gateways.clock import WallClock
 from gateways.json_wire import JsonWire
 from gateways.nats_broker import NatsBroker

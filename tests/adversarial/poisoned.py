@@ -16,8 +16,8 @@ import msgspec
 
 from actors.errors import OperatingError
 from actors.host import Connected, Host, HostSpec
+from actors.ports import Ports
 from actors.settings import ShardSettings
-from actors.shard import Ports
 from cluster.audit import AuditReport, audit
 from engine.blocks import CorrectionsReported, ExecutionsReported
 from engine.commands import CreatorCommand

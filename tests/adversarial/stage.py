@@ -11,8 +11,9 @@ import msgspec
 from actors.command_inbox import PendingCommands
 from actors.creator import CreatorShardActor
 from actors.follower import FollowerShardActor
+from actors.ports import Ports
 from actors.settings import ShardSettings
-from actors.shard import Ports, ShardActor
+from actors.shard import ShardActor
 from engine.chain import Chain
 from engine.commands import AccountCommand, Answer
 from engine.frame import ShardKey, decode_frame

@@ -11,8 +11,8 @@ import msgspec
 import pytest
 
 from actors.host import Connected, Host, HostSpec
+from actors.ports import Ports
 from actors.settings import ShardSettings
-from actors.shard import Ports
 from cluster.audit import audit
 from gateways.json_wire import JsonWire
 from gateways.memory import MemoryBus, MemoryJournal, MemoryServer, MemorySnapshots, MemoryStreams

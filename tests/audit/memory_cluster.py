@@ -10,8 +10,8 @@ from typing import Any
 import msgspec
 
 from actors.host import Connected, Host, HostSpec
+from actors.ports import Ports
 from actors.settings import ShardSettings
-from actors.shard import Ports
 from cluster.journal_tables.store import JournalStore
 from engine.blocks import decode_block
 from engine.frame import ShardKey, ShardKind
