@@ -11,10 +11,10 @@ from typing import Any
 from actors.journal_back import frames_back
 from actors.shard import ShardCore
 from engine.blocks import CorrectionsReported, ExecutionsReported
-from engine.corrections import is_working, key_of
+from engine.corrections import is_working
 from engine.follower import FollowerShard
 from engine.frame import decode_head
-from engine.identity import OrderKey
+from engine.identity import OrderKey, key_of
 from engine.order_history import OrderHistories, OrderHistory, exec_id_of
 from engine.order_state import ExecType
 from engine.orders import ENDS, is_any

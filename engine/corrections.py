@@ -21,12 +21,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.arithmetic import value_ceil, value_floor
-from engine.blocks import CorrectionsReported, ExecutionsReported
+from engine.blocks import CorrectionsReported
 from engine.book import Book, Slot
 from engine.decide import RETRY_NS_MAX, RETRY_NS_MIN, after_reports, cancel_open
 from engine.events import CancelsRequested, FollowUpsQueued, TradesCorrected
 from engine.follower import FollowerShard
-from engine.identity import ATTEMPT_MAX, OrderKey
+from engine.identity import ATTEMPT_MAX, OrderKey, key_of
 from engine.order_history import OrderHistories, OrderHistory, PastExecution, Placed, exec_id_of
 from engine.order_state import ExecType
 from engine.refusals import Refused
@@ -120,11 +120,6 @@ def _sliced(report: CorrectionsReported, rows: slice) -> CorrectionsReported:
     if rows == slice(0, len(report.subscriptions)):
         return report
     return msgspec.structs.replace(report, **{name: getattr(report, name)[rows] for name in _COLUMNS})
-
-
-def key_of(report: CorrectionsReported | ExecutionsReported) -> OrderKey:
-    """Name what the orders of a report share."""
-    return OrderKey(report.cause_kind, report.creator_shard, report.cause_number, report.leg, report.attempt)
 
 
 def _decide_row(

@@ -35,7 +35,7 @@ from engine.events import (
     SubscriptionsOpened,
 )
 from engine.frame import NO_HASH, Cursor, FrameHead, ShardKey, ShardKind, Source
-from engine.identity import CauseKind, OrderKey
+from engine.identity import CauseKind, OrderKey, key_of
 from engine.masks import rows_of
 from engine.outgoing import Outgoing
 from engine.sections import encode_sections, walk_sections
@@ -240,10 +240,7 @@ class GatewayShard:
         restart, they must not be sent.
         """
         for event in self._gone.get(outgoing.sequence, ()):
-            key = OrderKey(
-                event.cause_kind, event.creator_shard, event.cause_number, event.leg, event.attempt
-            )
-            if outgoing.key == key and outgoing.follower_shard == event.follower_shard:
+            if outgoing.key == key_of(event) and outgoing.follower_shard == event.follower_shard:
                 outgoing = outgoing.of_rows(~np.isin(outgoing.orders.subscriptions, event.subscriptions))
         return outgoing
 

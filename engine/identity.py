@@ -8,7 +8,7 @@ All orders that one signal causes in one shard therefore share the high 64 bits.
 import re
 from collections.abc import Sequence
 from enum import IntEnum
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -79,6 +79,26 @@ class OrderKey(NamedTuple):
     cause_number: int
     leg: int
     attempt: int
+
+
+class OfOrders(Protocol):
+    """What is about orders that share a cause, a leg and an attempt: reports, and what is applied of them."""
+
+    @property
+    def cause_kind(self) -> int: ...
+    @property
+    def creator_shard(self) -> int: ...
+    @property
+    def cause_number(self) -> int: ...
+    @property
+    def leg(self) -> int: ...
+    @property
+    def attempt(self) -> int: ...
+
+
+def key_of(about: OfOrders) -> OrderKey:
+    """Name what the orders of a report or an event share."""
+    return OrderKey(about.cause_kind, about.creator_shard, about.cause_number, about.leg, about.attempt)
 
 
 class CauseKind(IntEnum):

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from engine.events import EVENT_TYPES, ExecutionsApplied, OrdersPlaced, SignalDecided, TradesCorrected
-from engine.identity import CauseKind, OrderKey
+from engine.identity import CauseKind, OrderKey, key_of
 from engine.order_state import ExecType
 from engine.sections import decode_section, section_bodies
 
@@ -163,10 +163,7 @@ class OrderHistories:
                 cause = (event.cause_kind, event.cause_creator_shard, event.cause_number, event.leg)
                 self._take_placed(event, cause, event.attempt, event.quantities)
             case ExecutionsApplied():
-                key = OrderKey(
-                    event.cause_kind, event.creator_shard, event.cause_number, event.leg, event.attempt
-                )
-                self._take_executions(event, key, is_past=is_past)
+                self._take_executions(event, key_of(event), is_past=is_past)
             case TradesCorrected():
                 key = OrderKey(
                     event.cause_kind, event.cause_creator_shard, event.cause_number, event.leg, event.attempt

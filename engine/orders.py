@@ -284,13 +284,10 @@ class OpenOrders:
             del self._of_slot[block.slot][id(last[0])]
             self._blocks[block.key].pop()
             block = _gathered(last[0], block)
-        self._enter(block)
+        self.enter(block)
 
     def enter(self, block: OrderBlock) -> None:
         """Enter a block whose orders are counted, or closed: those are to be opened one by one."""
-        self._enter(block)
-
-    def _enter(self, block: OrderBlock) -> None:
         self._blocks.setdefault(block.key, []).append(block)
         self._of_slot.setdefault(block.slot, {})[id(block)] = block
         self._recount(block.key)
@@ -431,4 +428,4 @@ class OpenOrders:
                 key, owner, owner.slots[slot], side, bool(is_exit), price, limit_price, expire_time, fee_rate, transact_time,
                 columns[0], columns[1], columns[2], columns[3] != 0, columns[4] != 0,
             )  # fmt: skip
-            self._enter(block)
+            self.enter(block)

@@ -17,7 +17,7 @@ from engine.book import joined
 from engine.decide import after_reports
 from engine.events import ExecutionsApplied
 from engine.follower import FollowerShard
-from engine.identity import OrderKey
+from engine.identity import OrderKey, key_of
 from engine.masks import all_of, is_rising, least, most
 from engine.order_state import ExecType
 from engine.orders import ENDS, OrderBlock, is_any
@@ -108,11 +108,6 @@ def next_together(shard: FollowerShard, reports: Iterable[Any]) -> list[Executio
             break
         gathered.add(blocks[0].book, rows, report)
     return gathered.take()
-
-
-def key_of(report: ExecutionsReported) -> OrderKey:
-    """Name the cause, leg and attempt that a report is about."""
-    return OrderKey(report.cause_kind, report.creator_shard, report.cause_number, report.leg, report.attempt)
 
 
 def _blocks_filled_by(

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from engine.arithmetic import Int64s
 from engine.book import joined
 from engine.events import ExecutionsApplied
-from engine.identity import OrderKey
+from engine.identity import OrderKey, key_of
 from engine.masks import all_of, any_of
 from engine.order_state import ExecType
 from engine.orders import ENDS, OrderBlock, Traded, end, is_any, trade
@@ -21,11 +21,6 @@ if TYPE_CHECKING:
     from engine.follower import FollowerShard
 
 _TRADE = int(ExecType.TRADE)
-
-
-def key_of(event: ExecutionsApplied) -> OrderKey:
-    """Name the cause, leg and attempt whose orders an event is about."""
-    return OrderKey(event.cause_kind, event.creator_shard, event.cause_number, event.leg, event.attempt)
 
 
 def apply_executions(shard: "FollowerShard", events: Sequence[ExecutionsApplied]) -> None:

@@ -10,9 +10,9 @@ nats-py makes the connection, logs in, pings, connects again and subscribes agai
 """
 
 import asyncio
-import json
 from typing import Any
 
+import msgspec
 import nats.errors
 from nats.aio.client import PING_PROTO, Client
 from nats.protocol.parser import PERMISSIONS_ERR
@@ -85,7 +85,7 @@ class DirectClient(Client):
             if kind == b"-ERR":
                 await self._process_err(text.strip().decode("utf-8", "replace").lower())
             elif kind == b"INFO":
-                await self._process_info(json.loads(text))
+                await self._process_info(msgspec.json.decode(text))
             else:
                 lost = nats.errors.UnexpectedEOF()
                 await self._error_cb(lost)

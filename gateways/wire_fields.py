@@ -13,7 +13,7 @@ from msgspec import Raw
 
 from actors.errors import BadInputError
 from engine import units
-from engine.identity import ID_PATTERN, is_id
+from engine.identity import is_id
 
 ELEMENT_BYTES_MAX = 16 << 10
 """Largest single JSON object taken."""
@@ -118,7 +118,7 @@ def agree(found: str | None, expected: str, what: str) -> None:
 
 def checked_id(text: str, what: str) -> str:
     """Check an id. Raises: WireError."""
-    if ID_PATTERN.match(text) is None:
+    if not is_id(text):
         raise WireError("id", f"{what}: expected 1 to 64 of [A-Za-z0-9_-], found {shown(text)}")
     return text
 

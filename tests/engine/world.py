@@ -15,14 +15,14 @@ from engine.blocks import CorrectionsReported, ExecutionsReported, decode_block,
 from engine.book import Book, Mode, Slot
 from engine.book import Status as SubscriptionStatus
 from engine.commands import AccountCommand, CommandBatch, Follow, OpenAccount, Pause, Resume, Unfollow
-from engine.corrections import Parked, Repeated, decide_corrections, in_distinct_slices, key_of
+from engine.corrections import Parked, Repeated, decide_corrections, in_distinct_slices
 from engine.creator import CreatorShard, FillInput, InstrumentTerms, MarkInput
 from engine.decide import decide_due, decide_parts, learn, parts_of, position_of
 from engine.disposition import Disposition
 from engine.events import FillApplied, SignalDecided
 from engine.follower import FollowerShard
 from engine.frame import NO_ROW, Cursor, ShardKey, ShardKind, Source, decode_head
-from engine.identity import CauseKind, OrderKey
+from engine.identity import CauseKind, OrderKey, key_of
 from engine.order_history import OrderHistories
 from engine.order_state import ExecType
 from engine.orders import OrderBlock
