@@ -68,6 +68,8 @@ class FollowerShardActor:
         """Whether the last turn left input that it could have taken: the next follows at once."""
         self._frame: CreatorFrame | None = None
         self._inputs_ns = 0
+        self._sent_s = 0.0
+        self._is_waking = False
         self._dedicated_seen = 0
         self._dedicated_shards: tuple[int, ...] = ()
 
@@ -115,7 +117,7 @@ class FollowerShardActor:
         # under way goes first: its later parts wait for nothing, and the reports are of its own earlier ones.
         half = self._settings.frame_bytes_max // 2
         self._has_more = False
-        if self._under_way is None or self._is_between_signals:
+        if (self._under_way is None or self._is_between_signals) and not self._reports_wait():
             self._has_more = self.reports.take(events, FrameSize(events, half))
         noted = len(events)
         is_between_parts = self._take_signals(events, FrameSize(events, half))
@@ -134,8 +136,26 @@ class FollowerShardActor:
         if self._has_more or outputs or due.is_full:
             self.core.arrived.set()
         if events or outputs:
+            self._sent_s = asyncio.get_running_loop().time()
             await self.core.commit(events, self._now(), outputs)
             await asyncio.sleep(0)
+
+    def _reports_wait(self) -> bool:
+        """Whether nothing is at hand but reports, moments after a frame: under load a signal comes soon, and takes them along."""
+        loop = asyncio.get_running_loop()
+        wait_s = self._sent_s + self._settings.reports_wait_s - loop.time()
+        if wait_s <= 0 or self._under_way is not None or self.commands.count:
+            return False
+        if not self.reports.has_report() or any(reader.has_frame() for reader in self._readers):
+            return False
+        if not self._is_waking:
+            self._is_waking = True
+            loop.call_later(wait_s, self._wake)
+        return True
+
+    def _wake(self) -> None:
+        self._is_waking = False
+        self.core.arrived.set()
 
     async def _turn_carefully(self) -> None:
         """Take one message of reports, one part of a signal, the commands and the exits that are due, each alone."""

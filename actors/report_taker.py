@@ -90,20 +90,30 @@ class ReportTaker:
         """Note what is decided of orders elsewhere, which a look-up under way does not find in the journal yet."""
         self._lookup.note(events)
 
+    def has_report(self) -> bool:
+        """Say whether there is a report to be taken now."""
+        if self._message is None and not self._lookup.is_reading:
+            self._fetch()
+        return not self._lookup.is_reading and (self._message is not None or bool(self._ahead))
+
+    def _fetch(self) -> None:
+        """Have the next message at hand, if there is one."""
+        assert self._feed is not None
+        if not self._ahead:
+            self._lookup.forget()
+            self._ahead += self._feed.take(1)
+
     def take(self, events: list[Any], size: FrameSize) -> bool:
         """Take reports until a frame's worth is gathered, or one must wait for a look-up; a message that is too large for one frame is
         taken over several, its cursor saying how many of its reports are taken. Returns: whether more may be taken at once.
         """
-        assert self._feed is not None
         rows = 0
         while not self._lookup.is_reading and rows < REPORT_ROWS_MAX and not size.is_full:
             if self._message is None:
+                self._fetch()
                 if not self._ahead:
-                    self._lookup.forget()
-                message = self._ahead.popleft() if self._ahead else next(iter(self._feed.take(1)), None)
-                if message is None:
                     return False
-                self._message = self._opened(message, events)
+                self._message = self._opened(self._ahead.popleft(), events)
             rows += max(self._take_message(self._message, events, size), REPORT_ROWS_MIN)
         return not self._lookup.is_reading
 

@@ -38,6 +38,8 @@ class ShardSettings(msgspec.Struct, frozen=True):
     """Most subscriptions decided in one part, between which executions are taken."""
     frame_bytes_max: int = 1 << 20
     """Soft cap of a frame's size."""
+    reports_wait_s: float = 0.01
+    """So long after a frame executions wait for the next that is made anyway: one of their own costs as much, and orders wait behind it."""
     inbox_commands_max: int = 200_000
     """Most commands waiting in a shard; beyond it, new ones are answered `busy`."""
     poison_crashes: int = 3

@@ -61,13 +61,17 @@ class SignalReader:
 
     def next_frame(self) -> CreatorFrame | None:
         """Take the next frame that counts and is not wholly decided. Raises: ChainBrokenError."""
+        return self._frames.popleft() if self.has_frame() else None
+
+    def has_frame(self) -> bool:
+        """Say whether a frame is there to be taken. Raises: ChainBrokenError."""
         assert self._feed is not None
         if not self._frames:
             messages = self._feed.take(64)
             self._asked_in_vain = not messages
             for message in messages:
                 self._accept(message.sequence, message.data)
-        return self._frames.popleft() if self._frames else None
+        return bool(self._frames)
 
     def _accept(self, sequence: int, data: bytes) -> None:
         self._read_sequence = sequence

@@ -135,6 +135,14 @@ class EngineOptions(msgspec.Struct, frozen=True, kw_only=True):
             description="Limit price's distance from the fill's price, micros (5000 = 0.5 %).",
         ),
     ] = 5000
+    reports_wait_ms: Annotated[
+        int,
+        Meta(
+            ge=0,
+            le=1000,
+            description="How long after a frame executions may wait to share the next signal's, ms; 0: not at all.",
+        ),
+    ] = 10
     poison_crashes: Annotated[
         int,
         Meta(

@@ -23,7 +23,9 @@ from gateways.memory import MemoryBus, MemoryJournal, MemoryServer, MemorySnapsh
 
 START_NS = 1_700_000_000 * 10**9
 TIME = "2023-11-14T22:13:20Z"
-SETTINGS = ShardSettings(creator_shards=1, follower_shards=1, part_rows=64, snapshot_frames_every=10**9)
+SETTINGS = ShardSettings(
+    creator_shards=1, follower_shards=1, part_rows=64, reports_wait_s=0, snapshot_frames_every=10**9
+)
 STREAMS = {
     "INGRESS": ("fills.>", "marks.>"),
     "EXECUTIONS": ("executions.>",),

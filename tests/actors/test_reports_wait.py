@@ -1,0 +1,93 @@
+"""Executions that come moments after a frame share the next, which orders or a command make, or have one of their own after a while;
+none is lost, applied twice or kept waiting for ever.
+"""
+
+import asyncio
+
+import numpy as np
+from msgspec.structs import replace
+
+from actors.creator import CreatorShardActor
+from actors.follower import FollowerShardActor
+from engine.blocks import ExecutionsReported, encode_block
+from engine.commands import Follow, OpenAccount
+from engine.events import ExecutionsApplied, SignalDecided
+from engine.frame import ShardKey, ShardKind
+from engine.order_state import ExecType
+from tests.adversarial.stage import SETTINGS, START_NS, Stage, command, hash_of, turns
+
+FOLLOWER = ShardKey(ShardKind.FOLLOWER, 0)
+FOR_LONG_S = 3600.0
+
+
+async def executed(
+    reports_wait_s: float,
+) -> tuple[Stage, CreatorShardActor, FollowerShardActor]:
+    """A signal is decided, and its order's execution is there to be taken."""
+    stage = Stage(replace(SETTINGS, reports_wait_s=reports_wait_s))
+    creator, follower = await stage.creator(), await stage.follower()
+    await stage.open_creator(creator, "anna")
+    await turns(follower)
+    await command(follower, OpenAccount("open", "a"), Follow("follow", "a", "anna", 10**10))
+    await stage.publish("fills.paper.anna", stage.fill("AAA"))
+    await turns(creator, follower)
+    one = np.ones(1, np.int64)
+    report = ExecutionsReported(
+        0, "x-", 0, 0, 1, 0, 0, START_NS, one, one - 1, one * ExecType.TRADE, one * 10**6, one * 10**8, one - 1
+    )  # fmt: skip
+    await stage.publish("executions.paper.0", encode_block(report))
+    return stage, creator, follower
+
+
+def last_frames(stage: Stage, frames: int) -> list[list[type]]:
+    return [[type(event) for event in frame] for frame in stage.frames(FOLLOWER)[frames:]]
+
+
+async def test_a_signal_takes_the_executions_before_it_into_its_frame() -> None:
+    stage, creator, follower = await executed(FOR_LONG_S)
+    frames = len(stage.frames(FOLLOWER))
+    await turns(follower)
+    assert last_frames(stage, frames) == []
+    await stage.publish("fills.paper.anna", stage.fill("AAA"))
+    await turns(creator, follower)
+    assert last_frames(stage, frames) == [[ExecutionsApplied, SignalDecided]]
+    assert hash_of(await stage.follower()) == hash_of(follower)
+
+
+async def test_a_command_takes_the_executions_before_it_into_its_frame() -> None:
+    stage, _, follower = await executed(FOR_LONG_S)
+    frames = len(stage.frames(FOLLOWER))
+    await turns(follower)
+    assert last_frames(stage, frames) == []
+    await command(follower, OpenAccount("open", "b"))
+    ((first, *rest),) = last_frames(stage, frames)
+    assert first is ExecutionsApplied and rest
+    assert hash_of(await stage.follower()) == hash_of(follower)
+
+
+async def test_without_a_wait_executions_have_a_frame_of_their_own_at_once() -> None:
+    stage, _, follower = await executed(0)
+    frames = len(stage.frames(FOLLOWER))
+    await turns(follower)
+    assert last_frames(stage, frames) == [[ExecutionsApplied]]
+
+
+async def test_executions_that_nothing_follows_have_a_frame_of_their_own_after_the_wait() -> None:
+    stage, _, follower = await executed(0.01)
+    async with asyncio.timeout(30):
+        while not stage.events(FOLLOWER, ExecutionsApplied):
+            await follower.core.arrivals()
+            await follower.turn()
+    await follower.core.committer.settle()
+    assert len(stage.events(FOLLOWER, ExecutionsApplied)) == 1
+    assert hash_of(await stage.follower()) == hash_of(follower)
+
+
+async def test_executions_that_wait_when_the_owner_dies_are_applied_once_by_the_next() -> None:
+    stage, _, follower = await executed(FOR_LONG_S)
+    await turns(follower)
+    successor = await stage.follower()
+    # It has made no frame since it took over, so nothing waits.
+    await turns(successor)
+    assert len(stage.events(FOLLOWER, ExecutionsApplied)) == 1
+    assert hash_of(await stage.follower()) == hash_of(successor)
