@@ -55,8 +55,7 @@ async def gateway(stage: Stage, broker: Broker) -> BrokerGatewayShardActor:
     """Start the gateway anew."""
     actor = BrokerGatewayShardActor(0, "gateway", stage.ports, stage.settings, name="paper", broker=broker)
     await actor.start()
-    assert actor._introduction is not None
-    await actor._introduction
+    await actor.sender.wait_introduced()
     return actor
 
 

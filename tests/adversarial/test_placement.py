@@ -168,7 +168,7 @@ async def _drained(stage: Stage, last: BrokerGatewayShardActor) -> None:
         stage.clock.time_ns += 10**8
         counts = last.core.counted()
         waiting = counts["queued_orders"] + counts["outstanding_messages"]
-        if last.state.read_sequence >= end and not waiting and last._answered_up_to() >= end:
+        if last.state.read_sequence >= end and not waiting and last.outcomes.answered_up_to() >= end:
             await asyncio.sleep(5)
             return
     raise AssertionError(f"expected everything answered, found {last.core.counted()}, {last.core.error}")

@@ -47,11 +47,11 @@ async def test_orders_that_expire_all_at_once_are_journaled_in_several_frames_an
     for number in range(200):
         one = np.array([number], np.int64)
         section = OrdersSubmitted(0, 9, 0, 0, number, 0, 0, "AAA", 1, 100, 100, 1, one, one, one + 1)
-        gateway._withdraw(
+        gateway.outcomes.withdraw(
             Outgoing(number + 1, 0, section, KEY._replace(cause_number=number)), ExecType.EXPIRED
         )
     gateway.state.read_sequence = 200
-    await gateway._remember()
+    await gateway.outcomes.remember()
     await gateway.core.committer.settle()
     await gateway.close()
     frames = [
