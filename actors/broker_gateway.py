@@ -22,7 +22,8 @@ from actors.settings import ShardSettings
 from actors.shard import ShardCore
 from engine.blocks import CancelsSubmitted, OrdersSubmitted
 from engine.dispatch import DispatchQueue
-from engine.events import ExecutionsApplied, FollowUpsQueued, OrdersParked, OrdersWithdrawn, TradesCorrected
+from engine.events.gateway import OrdersParked, OrdersWithdrawn
+from engine.events.orders import ExecutionsApplied, FollowUpsQueued, TradesCorrected
 from engine.frame import ShardKey, ShardKind, Source, decode_events, shard_in
 from engine.gateway import GatewayShard
 from engine.order_state import ExecType

@@ -26,7 +26,7 @@ from actors.shard import ShardCore
 from actors.signal_reader import CreatorFrame, SignalReader, whole
 from engine.commands import AccountCommand, Answer, CommandBatch, name_of
 from engine.decide import LEARNED, SignalPart, decide_due, decide_parts, learn, parts_of, position_of
-from engine.events import EntriesSuspended
+from engine.events.subscriptions import EntriesSuspended
 from engine.follower import FollowerShard
 from engine.frame import NO_ROW, ShardKey, ShardKind, Source
 from engine.runs import Together

@@ -13,7 +13,7 @@ import structlog
 
 from actors.errors import OutcomeUnknownError, StreamFullError, TransientError
 from actors.ports import Journal, StoredMessage
-from engine.events import OwnerFenced
+from engine.events.shard import OwnerFenced
 from engine.frame import NO_HASH, Cursor, FrameHead, ShardKey, decode_head, encode_frame, frame_hash
 
 T = TypeVar("T")

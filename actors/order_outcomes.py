@@ -20,7 +20,7 @@ from actors.shard import ShardCore
 from actors.withdrawals import reports
 from engine.blocks import OrdersSubmitted
 from engine.dispatch import DispatchQueue
-from engine.events import BlocksAnswered, OrdersParked, OrdersWithdrawn, SendingEnded
+from engine.events.gateway import BlocksAnswered, OrdersParked, OrdersWithdrawn, SendingEnded
 from engine.frame import Cursor, Source
 from engine.gateway import GatewayShard
 from engine.order_state import ExecType

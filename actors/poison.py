@@ -18,7 +18,7 @@ import structlog
 
 from actors.journal_writer import persist
 from actors.ports import Journal, StoredMessage, Streams
-from engine.events import InputAttempted, InputParked, OwnerFenced
+from engine.events.shard import InputAttempted, InputParked, OwnerFenced
 from engine.frame import NO_HASH, FrameHead, ShardKey, Source, decode_frame, frame_hash
 from engine.tables import hash_64
 

@@ -27,7 +27,7 @@ from actors.snapshotter import Snapshotter
 from engine.chain import ChainBrokenError
 from engine.creator import cursors_column
 from engine.cut import Cut
-from engine.events import InputAttempted, InputParked, InputsRefused, OwnerFenced
+from engine.events.shard import InputAttempted, InputParked, InputsRefused, OwnerFenced
 from engine.frame import Cursor, FrameError, FrameHead, ShardKey, Source
 from engine.sections import SectionError
 from engine.tables import AnyColumn, State, state_hash

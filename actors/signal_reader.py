@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from actors.ports import Feed
 from engine.chain import Chain
-from engine.events import FillApplied
+from engine.events.creator import FillApplied
 from engine.frame import NO_ROW, Cursor, FrameHead, ShardKey, ShardKind, Source, decode_events
 
 BEHIND_S_MAX = 2.0

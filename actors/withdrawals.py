@@ -9,7 +9,7 @@ import msgspec
 import numpy as np
 
 from engine.blocks import ExecutionsReported, encode_block
-from engine.events import OrdersParked, OrdersWithdrawn
+from engine.events.gateway import OrdersParked, OrdersWithdrawn
 from engine.identity import cause_high, format_order_id
 
 LETTER_ORDERS_MAX = 1000

@@ -19,7 +19,8 @@ from engine.blocks import ExecutionsReported
 from engine.commands import AccountCommand, Answer, CommandBatch, Follow, OpenAccount
 from engine.creator import CreatorShard, FillInput, InstrumentTerms
 from engine.decide import decide_parts, learn, parts_of
-from engine.events import FillApplied, SignalDecided
+from engine.events.creator import FillApplied
+from engine.events.orders import SignalDecided
 from engine.follower import FollowerShard
 from engine.frame import NO_HASH, FrameHead, ShardKey, ShardKind, decode_frame, encode_frame, frame_hash
 from engine.identity import CauseKind

@@ -12,7 +12,8 @@ from benchmarks.heads import Acknowledgements
 from benchmarks.hops import FillHops, SeenFrame, Window
 from benchmarks.streams import last_sequence, read_stream
 from engine.blocks import ExecutionsReported, decode_block, is_block
-from engine.events import ExecutionsApplied, FillApplied, OrdersPlaced, SignalDecided
+from engine.events.creator import FillApplied
+from engine.events.orders import ExecutionsApplied, OrdersPlaced, SignalDecided
 from engine.frame import FrameHead, decode_frame
 from engine.identity import CauseKind
 from engine.sections import decode_section

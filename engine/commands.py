@@ -12,7 +12,12 @@ from numpy.typing import NDArray
 
 from engine.book import Book, Mode, Status
 from engine.ending import Ending, end_subscriptions
-from engine.events import AccountsOpened, SubscriptionsOpened, SubscriptionsPaused, SubscriptionsResumed
+from engine.events.subscriptions import (
+    AccountsOpened,
+    SubscriptionsOpened,
+    SubscriptionsPaused,
+    SubscriptionsResumed,
+)
 from engine.follower import NOTHING, FollowerShard
 from engine.frame import Source
 from engine.identity import shard_of

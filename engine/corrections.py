@@ -24,7 +24,7 @@ from engine.arithmetic import value_ceil, value_floor
 from engine.blocks import CorrectionsReported
 from engine.book import Book, Slot
 from engine.decide import RETRY_NS_MAX, RETRY_NS_MIN, after_reports, cancel_open
-from engine.events import CancelsRequested, FollowUpsQueued, TradesCorrected
+from engine.events.orders import CancelsRequested, FollowUpsQueued, TradesCorrected
 from engine.follower import FollowerShard
 from engine.identity import ATTEMPT_MAX, OrderKey, key_of
 from engine.order_history import OrderHistories, OrderHistory, PastExecution, Placed, exec_id_of

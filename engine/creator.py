@@ -14,19 +14,16 @@ import numpy as np
 from engine.arithmetic import value_floor
 from engine.columns import decode_texts, encode_texts
 from engine.cut import Cut, whole_cut
-from engine.events import (
+from engine.events.creator import (
     CreatorResumed,
     CreatorsOpened,
     CreatorSuspended,
     FillApplied,
     FillCorrected,
-    InputAttempted,
-    InputParked,
-    InputsRefused,
     InstrumentsListed,
     MarksUpdated,
-    OwnerFenced,
 )
+from engine.events.shard import InputAttempted, InputParked, InputsRefused, OwnerFenced
 from engine.fill_corrections import cash_change, cash_of, compensating, corrected, find_meant, note_fill
 from engine.frame import Cursor, FrameHead, Source
 from engine.id_index import IdIndex

@@ -15,20 +15,15 @@ from numpy.typing import NDArray
 from engine.arithmetic import Int64s
 from engine.book import Book, Slot, Status
 from engine.disposition import Disposition
-from engine.events import (
-    CancelsRequested,
+from engine.events.creator import (
     CreatorResumed,
-    CreatorsLearned,
     CreatorsOpened,
     CreatorSuspended,
     FillApplied,
-    FollowUpsQueued,
-    InstrumentsLearned,
     InstrumentsListed,
-    OrdersPlaced,
-    SignalDecided,
-    SubscriptionsEnded,
 )
+from engine.events.orders import CancelsRequested, FollowUpsQueued, OrdersPlaced, SignalDecided
+from engine.events.subscriptions import CreatorsLearned, InstrumentsLearned, SubscriptionsEnded
 from engine.follow_ups import FollowUp
 from engine.follower import FollowerShard
 from engine.identity import ATTEMPT_MAX, CauseKind, OrderKey

@@ -10,7 +10,7 @@ import numpy as np
 
 from engine.arithmetic import Int64s
 from engine.book import Book, joined
-from engine.events import SignalDecided
+from engine.events.orders import SignalDecided
 from engine.identity import CauseKind, OrderKey
 from engine.masks import rows_of
 from engine.orders import OrderBlock, reservation, reserved_at

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from engine.book import Book, Slot
 from engine.decide import cancel_open, end_finished, have_open_entries, placed, queued
-from engine.events import SubscriptionsEnding
+from engine.events.subscriptions import SubscriptionsEnding
 from engine.follower import FollowerShard
 from engine.identity import CauseKind, OrderKey
 from engine.sizing import Terms, size_toward_target

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from engine.arithmetic import value_ceil, value_floor
-from engine.events import FillApplied, FillCorrected
+from engine.events.creator import FillApplied, FillCorrected
 from engine.order_state import ExecType
 from engine.refusals import Refused
 from engine.sections import names_of

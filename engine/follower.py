@@ -19,27 +19,26 @@ from engine.book_table import NewRows
 from engine.creator import InstrumentTerms, cursors_column, cursors_from
 from engine.cut import Cut, books_state, restore_books
 from engine.decided import apply_signals
-from engine.events import (
-    AccountsOpened,
+from engine.events.orders import (
     CancelsRequested,
+    ExecutionsApplied,
+    FollowUpsQueued,
+    OrdersPlaced,
+    SignalDecided,
+    TradesCorrected,
+)
+from engine.events.shard import InputAttempted, InputParked, InputsRefused, OwnerFenced
+from engine.events.subscriptions import (
+    AccountsOpened,
     CreatorsLearned,
     EntriesResumed,
     EntriesSuspended,
-    ExecutionsApplied,
-    FollowUpsQueued,
-    InputAttempted,
-    InputParked,
-    InputsRefused,
     InstrumentsLearned,
-    OrdersPlaced,
-    OwnerFenced,
-    SignalDecided,
     SubscriptionsEnded,
     SubscriptionsEnding,
     SubscriptionsOpened,
     SubscriptionsPaused,
     SubscriptionsResumed,
-    TradesCorrected,
 )
 from engine.execution_ids import ExecutionIds
 from engine.follow_ups import FollowUp

@@ -18,22 +18,11 @@ from engine.blocks import AccountsRegistered, CancelsSubmitted, OrdersSubmitted
 from engine.chain import Chain
 from engine.creator import cursors_column, cursors_from
 from engine.cut import Cut, whole_cut
-from engine.events import (
-    EVENT_TYPES,
-    AccountsOpened,
-    BlocksAnswered,
-    CancelsRequested,
-    InputAttempted,
-    InstrumentsLearned,
-    OrdersParked,
-    OrdersPlaced,
-    OrdersWithdrawn,
-    OwnerFenced,
-    SendingBegan,
-    SendingEnded,
-    SignalDecided,
-    SubscriptionsOpened,
-)
+from engine.events import EVENT_TYPES
+from engine.events.gateway import BlocksAnswered, OrdersParked, OrdersWithdrawn, SendingBegan, SendingEnded
+from engine.events.orders import CancelsRequested, OrdersPlaced, SignalDecided
+from engine.events.shard import InputAttempted, OwnerFenced
+from engine.events.subscriptions import AccountsOpened, InstrumentsLearned, SubscriptionsOpened
 from engine.frame import NO_HASH, Cursor, FrameHead, ShardKey, ShardKind, Source
 from engine.identity import CauseKind, OrderKey, key_of
 from engine.masks import rows_of

@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-from engine.events import FillApplied
+from engine.events.creator import FillApplied
 
 
 class Leg(NamedTuple):

@@ -12,7 +12,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from engine.events import EVENT_TYPES, ExecutionsApplied, OrdersPlaced, SignalDecided, TradesCorrected
+from engine.events import EVENT_TYPES
+from engine.events.orders import ExecutionsApplied, OrdersPlaced, SignalDecided, TradesCorrected
 from engine.identity import CauseKind, OrderKey, key_of
 from engine.order_state import ExecType
 from engine.sections import decode_section, section_bodies

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from engine.arithmetic import Int64s, Operand, fee_ceil, mul_div, notional_ceil, notional_floor
 from engine.book import Book, Rows, Slot, joined
 from engine.book_table import MONEY, BookTable
-from engine.events import ExecutionsApplied, OrdersPlaced, SignalDecided
+from engine.events.orders import ExecutionsApplied, OrdersPlaced, SignalDecided
 from engine.identity import OrderKey
 from engine.masks import any_of, is_same, least, most
 from engine.order_state import ExecType

@@ -11,7 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from engine.events import CreatorResumed, CreatorSuspended, EntriesResumed, EntriesSuspended, InputParked
+from engine.events.creator import CreatorResumed, CreatorSuspended
+from engine.events.shard import InputParked
+from engine.events.subscriptions import EntriesResumed, EntriesSuspended
 from engine.tables import State, hash_64
 
 WHOLE = -1

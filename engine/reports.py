@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from engine.blocks import CorrectionsReported, ExecutionsReported
 from engine.book import joined
 from engine.decide import after_reports
-from engine.events import ExecutionsApplied
+from engine.events.orders import ExecutionsApplied
 from engine.follower import FollowerShard
 from engine.identity import OrderKey, key_of
 from engine.masks import all_of, is_rising, least, most

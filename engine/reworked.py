@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from engine.arithmetic import Int64s, notional_ceil, notional_floor
 from engine.book import Book, Slot, Status
-from engine.events import TradesCorrected
+from engine.events.orders import TradesCorrected
 from engine.identity import OrderKey
 from engine.masks import any_of
 from engine.order_history import Placed

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from engine.events import SendingBegan, SendingEnded
+from engine.events.gateway import SendingBegan, SendingEnded
 from engine.identity import OrderKey
 from engine.outgoing import Outgoing
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from engine.arithmetic import Int64s
 from engine.book import joined
-from engine.events import ExecutionsApplied
+from engine.events.orders import ExecutionsApplied
 from engine.identity import OrderKey, key_of
 from engine.masks import all_of, any_of
 from engine.order_state import ExecType

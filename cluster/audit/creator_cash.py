@@ -6,7 +6,7 @@ from cluster.audit.report import Check
 from cluster.journal_tables.creators import CreatorTables, Fills
 from cluster.journal_tables.exact import notionals
 from cluster.journal_tables.gather import Ints
-from engine.events import FillCorrected
+from engine.events.creator import FillCorrected
 from engine.order_state import ExecType
 from engine.units import format_micros
 

@@ -5,7 +5,7 @@ from cluster.audit.shards import FollowerSide
 from cluster.journal_tables.reader import FrameReader
 from engine.chain import ChainBrokenError
 from engine.disposition import Disposition
-from engine.events import SignalDecided
+from engine.events.orders import SignalDecided
 from engine.frame import FrameError, ShardKey, ShardKind
 
 

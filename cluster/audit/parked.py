@@ -6,7 +6,7 @@ from numpy.typing import NDArray
 from cluster.journal_tables.gather import Ints
 from cluster.journal_tables.store import StoredExecutions
 from engine.blocks import ExecutionsReported, is_block, walk_block
-from engine.events import InputParked
+from engine.events.shard import InputParked
 from engine.frame import ShardKey, Source
 from engine.sections import SectionError
 

@@ -3,7 +3,7 @@
 from typing import NamedTuple
 
 from cluster.journal_tables.reader import JournalFrame
-from engine.events import TradesCorrected
+from engine.events.orders import TradesCorrected
 from engine.identity import cause_high
 from engine.order_history import exec_id_of
 

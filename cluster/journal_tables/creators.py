@@ -7,14 +7,8 @@ import numpy as np
 from cluster.journal_tables.gather import Ints
 from cluster.journal_tables.reader import JournalFrame
 from engine.creator import CreatorShard, InstrumentTerms
-from engine.events import (
-    CreatorsOpened,
-    FillApplied,
-    FillCorrected,
-    InputParked,
-    InputsRefused,
-    InstrumentsListed,
-)
+from engine.events.creator import CreatorsOpened, FillApplied, FillCorrected, InstrumentsListed
+from engine.events.shard import InputParked, InputsRefused
 from engine.legs import legs_of
 
 

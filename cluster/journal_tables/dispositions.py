@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from cluster.journal_tables.gather import Gatherer, Ints, U32s
 from cluster.journal_tables.reader import JournalFrame
-from engine.events import SignalDecided
+from engine.events.orders import SignalDecided
 
 
 class Dispositions(NamedTuple):

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from cluster.journal_tables.gather import AnyColumn, Gatherer, Ints, Names, U32s, U64s
 from cluster.journal_tables.reader import JournalFrame
-from engine.events import ExecutionsApplied
+from engine.events.orders import ExecutionsApplied
 from engine.identity import cause_high
 
 

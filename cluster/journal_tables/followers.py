@@ -10,21 +10,22 @@ from cluster.journal_tables.executions import ExecutionsGatherer
 from cluster.journal_tables.gather import Ints
 from cluster.journal_tables.orders import CancelsGatherer, OrdersGatherer
 from cluster.journal_tables.reader import JournalFrame
-from engine.events import (
-    AccountsOpened,
+from engine.events.orders import (
     CancelsRequested,
-    CreatorsLearned,
     ExecutionsApplied,
     FollowUpsQueued,
-    InputParked,
-    InputsRefused,
-    InstrumentsLearned,
     OrdersPlaced,
     SignalDecided,
+    TradesCorrected,
+)
+from engine.events.shard import InputParked, InputsRefused
+from engine.events.subscriptions import (
+    AccountsOpened,
+    CreatorsLearned,
+    InstrumentsLearned,
     SubscriptionsEnded,
     SubscriptionsEnding,
     SubscriptionsOpened,
-    TradesCorrected,
 )
 from engine.follower import FollowerShard
 from engine.frame import Cursor, Source

@@ -6,7 +6,7 @@ import numpy as np
 
 from cluster.journal_tables.gather import Gatherer, Ints, U32s, U64s
 from cluster.journal_tables.reader import JournalFrame
-from engine.events import BlocksAnswered, OrdersParked, OrdersWithdrawn
+from engine.events.gateway import BlocksAnswered, OrdersParked, OrdersWithdrawn
 from engine.identity import cause_high
 
 

@@ -6,7 +6,7 @@ import numpy as np
 
 from cluster.journal_tables.gather import AnyColumn, Gatherer, Ints, U32s, U64s
 from cluster.journal_tables.reader import JournalFrame
-from engine.events import CancelsRequested, OrdersPlaced, SignalDecided
+from engine.events.orders import CancelsRequested, OrdersPlaced, SignalDecided
 from engine.identity import CauseKind, cause_high
 
 

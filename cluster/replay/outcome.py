@@ -12,7 +12,7 @@ from cluster.journal_tables.store import JournalStore
 from cluster.replay.inputs import Inputs
 from cluster.replay.lockstep import Published, PublishedFill
 from cluster.replay.session import BROKER
-from engine.events import InputParked, InputsRefused
+from engine.events.shard import InputParked, InputsRefused
 from engine.frame import ShardKey, ShardKind
 from engine.identity import CauseKind
 

@@ -5,13 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from engine.events import (
-    AccountsOpened,
-    CancelsRequested,
-    InstrumentsLearned,
-    OrdersPlaced,
-    SubscriptionsOpened,
-)
+from engine.events.orders import CancelsRequested, OrdersPlaced
+from engine.events.subscriptions import AccountsOpened, InstrumentsLearned, SubscriptionsOpened
 from engine.frame import NO_HASH, FrameHead, ShardKey, ShardKind, encode_frame, frame_hash
 from engine.identity import CauseKind, OrderKey
 from engine.sections import Column

@@ -12,7 +12,7 @@ from actors.errors import OutcomeUnknownError, TransientError
 from actors.ports import Broker
 from actors.settings import OrderIds
 from engine.blocks import BlockAnswered, OrdersLookedUp, OrdersSubmitted, decode_block, encode_block
-from engine.events import OrdersWithdrawn, SendingBegan
+from engine.events.gateway import OrdersWithdrawn, SendingBegan
 from engine.frame import ShardKey, ShardKind
 from engine.gateway import MARK_FRAMES, GatewayShard
 from engine.identity import parse_order_id

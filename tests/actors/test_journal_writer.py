@@ -5,7 +5,8 @@ import pytest
 from actors.journal_writer import JournalWriter, ShardLostError
 from actors.ports import journal_stream
 from engine.chain import Chain
-from engine.events import BlocksAnswered, OwnerFenced
+from engine.events.gateway import BlocksAnswered
+from engine.events.shard import OwnerFenced
 from engine.frame import FrameHead, ShardKey, ShardKind, decode_frame, encode_frame
 from gateways.memory import MemoryJournal, MemoryServer
 

@@ -8,7 +8,8 @@ import pytest
 from actors.journal_writer import JournalWriter
 from actors.poison import Careful, Input, Neighbours, Trail
 from engine.chain import Chain
-from engine.events import BlocksAnswered, InputAttempted
+from engine.events.gateway import BlocksAnswered
+from engine.events.shard import InputAttempted
 from engine.frame import FrameHead, ShardKey, ShardKind, decode_frame, encode_frame
 from tests.adversarial.stage import Stage
 

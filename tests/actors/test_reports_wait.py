@@ -11,7 +11,7 @@ from actors.creator import CreatorShardActor
 from actors.follower import FollowerShardActor
 from engine.blocks import ExecutionsReported, encode_block
 from engine.commands import Follow, OpenAccount
-from engine.events import ExecutionsApplied, SignalDecided
+from engine.events.orders import ExecutionsApplied, SignalDecided
 from engine.frame import ShardKey, ShardKind
 from engine.order_state import ExecType
 from tests.adversarial.stage import SETTINGS, START_NS, Stage, command, hash_of, turns

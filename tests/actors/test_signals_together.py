@@ -5,7 +5,8 @@
 from actors.creator import CreatorShardActor
 from actors.follower import FollowerShardActor
 from engine.commands import Follow, OpenAccount
-from engine.events import InstrumentsLearned, SignalDecided
+from engine.events.orders import SignalDecided
+from engine.events.subscriptions import InstrumentsLearned
 from engine.frame import ShardKey, ShardKind
 from tests.adversarial.stage import Stage, command, hash_of, turns
 

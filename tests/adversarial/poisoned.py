@@ -22,7 +22,7 @@ from cluster.audit import AuditReport, audit
 from engine.blocks import CorrectionsReported, ExecutionsReported
 from engine.commands import CreatorCommand
 from engine.creator import FillInput, InstrumentTerms, MarkInput
-from engine.events import InputParked
+from engine.events.shard import InputParked
 from engine.follower import FollowerShard
 from engine.frame import ShardKey, ShardKind, decode_frame
 from engine.sizing import Terms

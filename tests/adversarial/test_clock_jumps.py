@@ -3,7 +3,7 @@
 import pytest
 
 from engine.commands import Follow, OpenAccount
-from engine.events import OrdersPlaced
+from engine.events.orders import OrdersPlaced
 from engine.frame import ShardKey, ShardKind
 from engine.identity import CauseKind, OrderId
 from engine.units import NS_PER_S

@@ -11,7 +11,8 @@ from actors.creator import CreatorShardActor
 from actors.follower import FollowerShardActor
 from engine.blocks import CorrectionsReported, ExecutionsReported, encode_block
 from engine.commands import Follow, OpenAccount
-from engine.events import ExecutionsApplied, InputsRefused, SignalDecided, TradesCorrected
+from engine.events.orders import ExecutionsApplied, SignalDecided, TradesCorrected
+from engine.events.shard import InputsRefused
 from engine.frame import ShardKey, ShardKind
 from engine.identity import CauseKind, OrderId
 from engine.order_state import ExecType

@@ -8,7 +8,8 @@ from actors.creator import CreatorShardActor
 from actors.follower import FollowerShardActor
 from engine.commands import Follow, OpenAccount
 from engine.creator import FILL_HORIZON_NS
-from engine.events import FillApplied, FillCorrected, SignalDecided
+from engine.events.creator import FillApplied, FillCorrected
+from engine.events.orders import SignalDecided
 from engine.frame import ShardKey, ShardKind
 from engine.units import format_time
 from tests.adversarial.stage import Stage, command, hash_of, turns

@@ -8,7 +8,10 @@ import numpy as np
 from engine.blocks import ExecutionsReported, encode_block
 from engine.chain import Chain
 from engine.commands import Follow, OpenAccount, Unfollow, Unfollowed
-from engine.events import ExecutionsApplied, FillApplied, InputsRefused, SignalDecided, SubscriptionsEnding
+from engine.events.creator import FillApplied
+from engine.events.orders import ExecutionsApplied, SignalDecided
+from engine.events.shard import InputsRefused
+from engine.events.subscriptions import SubscriptionsEnding
 from engine.frame import ShardKey, ShardKind
 from engine.identity import CauseKind, OrderId
 from engine.order_state import ExecType

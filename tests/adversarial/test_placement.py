@@ -11,7 +11,8 @@ import pytest
 from actors.broker_gateway import BrokerGatewayShardActor
 from actors.ports import Broker
 from actors.settings import OrderIds
-from engine.events import OrdersParked, OrdersPlaced, OrdersWithdrawn
+from engine.events.gateway import OrdersParked, OrdersWithdrawn
+from engine.events.orders import OrdersPlaced
 from engine.frame import ShardKey, ShardKind
 from engine.identity import OrderKey, cause_high, format_order_id
 from engine.sections import decode_section

@@ -12,16 +12,9 @@ import structlog
 from actors.broker_gateway import TRIES_MAX
 from actors.recovery import Phase
 from engine.disposition import Disposition
-from engine.events import (
-    CreatorResumed,
-    CreatorSuspended,
-    FillApplied,
-    InputAttempted,
-    InputParked,
-    MarksUpdated,
-    OwnerFenced,
-    SignalDecided,
-)
+from engine.events.creator import CreatorResumed, CreatorSuspended, FillApplied, MarksUpdated
+from engine.events.orders import SignalDecided
+from engine.events.shard import InputAttempted, InputParked, OwnerFenced
 from engine.frame import ShardKind
 from engine.identity import shard_of
 from tests.adversarial.poisoned import POISON, Poisoned, poisoned

@@ -22,7 +22,8 @@ from cluster.config import SupervisionOptions
 from cluster.hosts import HostKeeper
 from cluster.journal_tables.reader import FrameReader
 from cluster.journal_tables.store import JournalStore, NatsExecutions, stored_shards
-from engine.events import FillApplied, InputParked
+from engine.events.creator import FillApplied
+from engine.events.shard import InputParked
 from engine.frame import ShardKey, ShardKind
 from engine.units import format_time
 from gateways.clock import WallClock

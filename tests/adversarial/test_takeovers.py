@@ -7,7 +7,8 @@ import pytest
 
 from actors.journal_writer import JournalWriter
 from engine.chain import Chain
-from engine.events import BlocksAnswered, InputsRefused
+from engine.events.gateway import BlocksAnswered
+from engine.events.shard import InputsRefused
 from engine.frame import FrameHead, ShardKey, ShardKind, encode_frame
 from engine.units import format_time
 from gateways.memory import MemoryJournal

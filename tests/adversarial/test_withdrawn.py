@@ -6,7 +6,7 @@ import numpy as np
 from actors.broker_gateway import BrokerGatewayShardActor
 from actors.errors import TransientError
 from engine.blocks import OrdersSubmitted
-from engine.events import OrdersWithdrawn
+from engine.events.gateway import OrdersWithdrawn
 from engine.frame import Cursor, FrameHead, ShardKey, ShardKind, Source, decode_head
 from engine.gateway import GatewayShard
 from engine.identity import OrderKey

@@ -10,7 +10,7 @@ from cluster.journal_tables.exact import fees_ceil, notionals
 from cluster.journal_tables.executions import ExecutionsGatherer
 from cluster.journal_tables.orders import CancelsGatherer, OrdersGatherer
 from cluster.journal_tables.reader import JournalFrame
-from engine.events import ExecutionsApplied, OrdersPlaced
+from engine.events.orders import ExecutionsApplied, OrdersPlaced
 from engine.frame import NO_HASH, FrameHead, ShardKey, ShardKind
 from engine.order_state import ExecType, OrdStatus
 

@@ -14,7 +14,8 @@ from cluster.journal_tables.reader import JournalFrame
 from cluster.replay.broker_csv import net_of
 from engine.blocks import CorrectionsReported
 from engine.chain import Chain
-from engine.events import FillCorrected, TradesCorrected
+from engine.events.creator import FillCorrected
+from engine.events.orders import TradesCorrected
 from engine.frame import NO_HASH, FrameHead, decode_frame
 from engine.order_state import ExecType
 from engine.refusals import Refused

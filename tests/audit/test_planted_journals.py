@@ -14,7 +14,9 @@ from cluster.journal_tables import CreatorTables, FollowerTables, FrameReader, O
 from engine.blocks import ExecutionsReported
 from engine.book_table import HEAD_WORDS
 from engine.cut import PREFIX
-from engine.events import ExecutionsApplied, FillApplied, OwnerFenced
+from engine.events.creator import FillApplied
+from engine.events.orders import ExecutionsApplied
+from engine.events.shard import OwnerFenced
 from engine.frame import FrameHead, ShardKey, decode_frame, encode_frame, frame_hash
 from engine.order_state import ExecType
 from engine.tables import decode_state, encode_state, state_hash

@@ -7,7 +7,8 @@ from msgspec.structs import replace
 
 from engine.blocks import GatewayEpoch, OrdersSubmitted, encode_block
 from engine.disposition import Disposition
-from engine.events import OrdersParked, OrdersPlaced, OrdersWithdrawn, SignalDecided
+from engine.events.gateway import OrdersParked, OrdersWithdrawn
+from engine.events.orders import OrdersPlaced, SignalDecided
 from engine.frame import FrameHead, decode_frame
 from engine.identity import CauseKind, cause_high, format_order_id
 from engine.order_state import ExecType

@@ -16,7 +16,7 @@ from cluster.data_directory import opened
 from cluster.embedded.servers import Servers, start_servers
 from cluster.errors import UsageError
 from cluster.wiring import broker_directory, nats_options, stream_settings
-from engine.events import ExecutionsApplied
+from engine.events.orders import ExecutionsApplied
 from engine.frame import ShardKey, ShardKind
 from gateways.nats_connection import connect_nats
 from gateways.nats_streams import NatsStreams, ensure_stream

@@ -7,14 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engine.commands import AccountCommand, CommandBatch, Follow, Followed, OpenAccount, Unfollow, Unfollowed
-from engine.events import (
-    CancelsRequested,
-    CreatorsLearned,
-    FollowUpsQueued,
-    OrdersPlaced,
-    SubscriptionsEnded,
-    SubscriptionsEnding,
-)
+from engine.events.orders import CancelsRequested, FollowUpsQueued, OrdersPlaced
+from engine.events.subscriptions import CreatorsLearned, SubscriptionsEnded, SubscriptionsEnding
 from engine.follower import FollowerShard
 from engine.identity import CauseKind, OrderKey
 from engine.refusals import Refused

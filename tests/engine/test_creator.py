@@ -13,7 +13,7 @@ from engine.creator import (
     InstrumentTerms,
     MarkInput,
 )
-from engine.events import CreatorsOpened, FillApplied
+from engine.events.creator import CreatorsOpened, FillApplied
 from engine.frame import ShardKey, ShardKind
 from engine.legs import Leg, legs, legs_of
 from engine.refusals import Refused

@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 from engine.book import Book
 from engine.book_table import HEAD_WORDS, NARROW, SHARED, WIDE, BookTable, NewRows
 from engine.cut import Cut, books_state, restore_books
-from engine.events import (
+from engine.events.orders import SignalDecided
+from engine.events.subscriptions import (
     AccountsOpened,
     CreatorsLearned,
     InstrumentsLearned,
-    SignalDecided,
     SubscriptionsEnding,
     SubscriptionsOpened,
 )

@@ -1,7 +1,12 @@
 """What operators may do: pause and resume subscriptions, deny instruments. Increases stop, exits go on (DESIGN section 7)."""
 
 from engine.commands import AccountCommand, Pause, Paused, Resume, Resumed, Unfollow
-from engine.events import SubscriptionsEnded, SubscriptionsEnding, SubscriptionsPaused, SubscriptionsResumed
+from engine.events.subscriptions import (
+    SubscriptionsEnded,
+    SubscriptionsEnding,
+    SubscriptionsPaused,
+    SubscriptionsResumed,
+)
 from engine.refusals import Refused
 from tests.engine.test_bulk_commands import COUNT, decided, followed, kinds
 from tests.engine.world import EngineWorld

@@ -4,7 +4,9 @@ from typing import Any
 
 import numpy as np
 
-from engine.events import CreatorResumed, CreatorSuspended, EntriesResumed, EntriesSuspended, InputParked
+from engine.events.creator import CreatorResumed, CreatorSuspended
+from engine.events.shard import InputParked
+from engine.events.subscriptions import EntriesResumed, EntriesSuspended
 from engine.parking import Parking, SuspendedEntries, Suspensions
 from engine.tables import decode_state, encode_state, state_hash
 

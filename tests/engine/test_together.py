@@ -15,7 +15,8 @@ from engine.commands import AccountCommand, Answer, CommandBatch, Follow, OpenAc
 from engine.creator import CreatorShard, FillInput, InstrumentTerms
 from engine.decide import decide_parts, learn, parts_of
 from engine.disposition import Disposition
-from engine.events import CancelsRequested, FillApplied, FollowUpsQueued, OrdersPlaced, SignalDecided
+from engine.events.creator import FillApplied
+from engine.events.orders import CancelsRequested, FollowUpsQueued, OrdersPlaced, SignalDecided
 from engine.follower import FollowerShard
 from engine.frame import NO_HASH, FrameHead, ShardKey, ShardKind, decode_frame, encode_frame
 from engine.identity import CauseKind, OrderKey

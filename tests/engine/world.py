@@ -19,7 +19,8 @@ from engine.corrections import Parked, Repeated, decide_corrections, in_distinct
 from engine.creator import CreatorShard, FillInput, InstrumentTerms, MarkInput
 from engine.decide import decide_due, decide_parts, learn, parts_of, position_of
 from engine.disposition import Disposition
-from engine.events import FillApplied, SignalDecided
+from engine.events.creator import FillApplied
+from engine.events.orders import SignalDecided
 from engine.follower import FollowerShard
 from engine.frame import NO_ROW, Cursor, ShardKey, ShardKind, Source, decode_head
 from engine.identity import CauseKind, OrderKey, key_of

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from cluster.credentials import ENGINE, read_credentials
 from cluster.journal_tables.reader import FrameReader
-from engine.events import CreatorsOpened, FillApplied
+from engine.events.creator import CreatorsOpened, FillApplied
 from engine.frame import ShardKey, ShardKind
 from gateways.nats_connection import NatsOptions, connect_nats
 from gateways.nats_journal import NatsJournal
