@@ -2,6 +2,8 @@
 
 from collections.abc import Iterable
 
+import msgspec
+
 from actors.errors import BadInputError
 from engine.blocks import CorrectionsReported, ExecutionsReported, is_block, walk_block
 from engine.commands import (
@@ -141,29 +143,9 @@ class JsonWire:
 
 
 def _report(execution: wire.Execution) -> ExecutionsReported | CorrectionsReported:
+    """Make the report of one execution; one that takes another back says which, and what the order works again."""
     order = unpack_order_id(execution.order_high, execution.order_low)
-    if execution.exec_ref_id:
-        return CorrectionsReported(
-            follower_shard=execution.shard,
-            prefix=execution.exec_id,
-            reference_prefix=execution.exec_ref_id,
-            cause_kind=order.cause_kind,
-            creator_shard=order.creator_shard,
-            cause_number=order.cause_number,
-            leg=order.leg,
-            attempt=order.attempt,
-            transact_time=execution.transact_time_ns,
-            numbers=column_of(-1),
-            reference_numbers=column_of(-1),
-            subscriptions=column_of(order.subscription),
-            exec_types=column_of(execution.exec_type),
-            quantities=column_of(execution.last_qty),
-            prices=column_of(execution.last_px),
-            fees=column_of(execution.fee),
-            leaves=column_of(execution.leaves_qty),
-            text=execution.text,
-        )
-    return ExecutionsReported(
+    report = ExecutionsReported(
         follower_shard=execution.shard,
         prefix=execution.exec_id,
         cause_kind=order.cause_kind,
@@ -179,6 +161,14 @@ def _report(execution: wire.Execution) -> ExecutionsReported | CorrectionsReport
         prices=column_of(execution.last_px),
         fees=column_of(execution.fee),
         text=execution.text,
+    )
+    if not execution.exec_ref_id:
+        return report
+    return CorrectionsReported(
+        **msgspec.structs.asdict(report),
+        reference_prefix=execution.exec_ref_id,
+        reference_numbers=column_of(-1),
+        leaves=column_of(execution.leaves_qty),
     )
 
 

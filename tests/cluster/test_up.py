@@ -31,14 +31,21 @@ def until(condition: Callable[[], bool]) -> None:
 
 
 @pytest.fixture(scope="module")
-def running() -> Iterator[RunningCluster]:
+def cluster() -> Iterator[RunningCluster]:
     with tempfile.TemporaryDirectory(prefix="lockstep-up-", ignore_cleanup_errors=True) as name:
         found = RunningCluster(Path(name) / "data")
         try:
-            found.up()
             yield found
         finally:
             found.down()
+
+
+@pytest.fixture
+def running(cluster: RunningCluster) -> RunningCluster:
+    """The module's cluster, which each test finds up: started by the first that needs it, and after one that took it down."""
+    if read_run(cluster.data) is None:
+        cluster.up()
+    return cluster
 
 
 def test_everything_that_was_started_listens_on_loopback_only(running: RunningCluster) -> None:

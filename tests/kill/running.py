@@ -31,6 +31,7 @@ class RunningCluster:
 
     def up(self) -> None:
         """Start it and wait until it says that it is up. Raises: RuntimeError with the end of its log."""
+        assert self._process is None or self._process.poll() is not None, "expected it to be down"
         with self._log.open("wb") as output:
             self._process = subprocess.Popen(
                 [*COMMAND, "up", "--data", str(self.data), "--config", str(self._config)],
