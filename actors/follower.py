@@ -69,6 +69,7 @@ class FollowerShardActor:
         self._frame: CreatorFrame | None = None
         self._inputs_ns = 0
         self._sent_s = 0.0
+        self._reports_until_s: float | None = None
         self._is_waking = False
         self._dedicated_seen = 0
         self._dedicated_shards: tuple[int, ...] = ()
@@ -142,11 +143,17 @@ class FollowerShardActor:
 
     def _reports_wait(self) -> bool:
         """Whether nothing is at hand but reports, moments after a frame: under load a signal comes soon, and takes them along."""
-        loop = asyncio.get_running_loop()
-        wait_s = self._sent_s + self._settings.reports_wait_s - loop.time()
-        if wait_s <= 0 or self._under_way is not None or self.commands.count:
+        is_alone = self._under_way is None and not self.commands.count and self.reports.has_report()
+        if not is_alone or any(reader.has_frame() for reader in self._readers):
+            self._reports_until_s = None
             return False
-        if not self.reports.has_report() or any(reader.has_frame() for reader in self._readers):
+        loop = asyncio.get_running_loop()
+        if self._reports_until_s is None:
+            # Told once: frames of exits that fall due meanwhile do not keep them waiting for longer.
+            self._reports_until_s = self._sent_s + self._settings.reports_wait_s
+        wait_s = self._reports_until_s - loop.time()
+        if wait_s <= 0:
+            self._reports_until_s = None
             return False
         if not self._is_waking:
             self._is_waking = True
