@@ -23,7 +23,7 @@ from actors.shard import ShardCore
 from engine.blocks import CancelsSubmitted, OrdersSubmitted
 from engine.dispatch import DispatchQueue
 from engine.events.gateway import OrdersParked, OrdersWithdrawn
-from engine.events.orders import ExecutionsApplied, FollowUpsQueued, TradesCorrected
+from engine.events.orders import ExecutionsApplied, FollowUpsQueued, LaterAttemptsFound, TradesCorrected
 from engine.frame import ShardKey, ShardKind, Source, decode_events, shard_in
 from engine.gateway import GatewayShard
 from engine.order_state import ExecType
@@ -36,7 +36,9 @@ EXPIRY_NS_EVERY = 100_000_000
 TRIES_MAX = 6
 """How often a frame tried alone ends its owners before the next stops for good: to stop means that an operator must come, so kills that
 come by chance just then must not add up to it."""
-NOT_FOR_BROKERS = frozenset((ExecutionsApplied.TAG, FollowUpsQueued.TAG, TradesCorrected.TAG))
+NOT_FOR_BROKERS = frozenset(
+    (ExecutionsApplied.TAG, FollowUpsQueued.TAG, TradesCorrected.TAG, LaterAttemptsFound.TAG)
+)
 """Half of a follower journal's bytes, and nothing in them for a broker: verified with their frame, not decoded."""
 
 

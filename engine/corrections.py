@@ -11,6 +11,7 @@ replay needs no history. Rules:
   target of its side. What is then on its way beyond the target is cancelled, what is held beyond it exited after the pause of a further
   attempt; both follow up as the attempt after the last one.
 - An ended subscription that holds something again is ending again.
+- What follows an order that is worked again is the attempt after the last one, too, whichever ends first (P1).
 """
 
 from collections.abc import Iterator
@@ -23,8 +24,8 @@ from numpy.typing import NDArray
 from engine.arithmetic import value_ceil, value_floor
 from engine.blocks import CorrectionsReported
 from engine.book import Book, Slot
-from engine.decide import RETRY_NS_MAX, RETRY_NS_MIN, after_reports, cancel_open
-from engine.events.orders import CancelsRequested, FollowUpsQueued, TradesCorrected
+from engine.decide import after_reports, cancel_open, pause_ns
+from engine.events.orders import CancelsRequested, FollowUpsQueued, LaterAttemptsFound, TradesCorrected
 from engine.follower import FollowerShard
 from engine.identity import ATTEMPT_MAX, OrderKey, key_of
 from engine.order_history import OrderHistories, OrderHistory, PastExecution, Placed, exec_id_of
@@ -95,6 +96,9 @@ def decide_corrections(
             yield found
     for corrections in groups.values():
         yield _corrected(broker, key, report, sequence, corrections)
+        again = [each for each in corrections if each.is_reopened and each.history.attempt_last > key.attempt]
+        if again:
+            yield _later_attempts(key, again)
     for corrections in groups.values():
         yield from _after(shard, key, corrections, terms, event_time_ns)
 
@@ -357,6 +361,15 @@ def _corrected(
     )
 
 
+def _later_attempts(key: OrderKey, again: list[_Correction]) -> LaterAttemptsFound:
+    subscriptions = again[0].book.subscriptions["subscription"]
+    return LaterAttemptsFound(
+        *key,
+        _column(int(subscriptions[each.book_row]) for each in again),
+        _column(each.history.attempt_last for each in again),
+    )
+
+
 def _column(values: Iterator[int]) -> NDArray[np.int64]:
     return np.fromiter(values, np.int64)
 
@@ -403,7 +416,7 @@ def _exit_excess(
         if _is_beyond(held, int(slot.target[each.book_row]), slot.lot) and (is_coming or not queued):
             groups.setdefault((each.history.attempt_last, is_coming), []).append(each)
     for (attempt, is_coming), some in sorted(groups.items(), key=lambda group: group[0]):
-        placed, due = some[0].placed, event_time_ns + min(RETRY_NS_MIN << min(attempt, 10), RETRY_NS_MAX)
+        placed, due = some[0].placed, event_time_ns + pause_ns(attempt)
         if is_coming:
             yield from cancel_open(shard, book, slot, _rows(some))
         yield FollowUpsQueued(

@@ -315,7 +315,7 @@ def after_reports(
     book, slot = block.book, block.slot
     again = _still_to_exit(block, ended) if len(ended) else ended
     if len(again):
-        yield _next_attempt(block, again, event_time_ns)
+        yield from _next_attempts(block, again, event_time_ns)
     if slot.follow_ups:
         for follow_up, chosen in slot.follow_ups.waiting_for(rows[slot.open[rows] == 0]):
             yield from _follow_up(shard, book, slot, follow_up, chosen, terms, event_time_ns)
@@ -336,13 +336,25 @@ def _still_to_exit(block: OrderBlock, ended: NDArray[np.int64]) -> NDArray[np.in
     return left
 
 
-def _next_attempt(block: OrderBlock, rows: NDArray[np.int64], event_time_ns: int) -> FollowUpsQueued:
-    attempt = min(block.key.attempt + 1, ATTEMPT_MAX)
-    due = event_time_ns + min(RETRY_NS_MIN << min(block.key.attempt, 10), RETRY_NS_MAX)
-    key = block.key._replace(attempt=attempt)
-    return queued(
-        block.book, block.slot, key, rows, price=block.price, transact_time=block.transact_time, due=due
-    )
+def _next_attempts(
+    block: OrderBlock, rows: NDArray[np.int64], event_time_ns: int
+) -> Iterator[FollowUpsQueued]:
+    """Queue the attempt after the last one that was placed for the cause: mostly, but not always, after this one."""
+    attempts = {block.key.attempt: rows}
+    if block.last_attempts:
+        last = np.array([block.last_attempts.get(row, block.key.attempt) for row in rows.tolist()])
+        attempts = {int(attempt): rows[last == attempt] for attempt in np.unique(last)}
+    for attempt, chosen in attempts.items():
+        key = block.key._replace(attempt=min(attempt + 1, ATTEMPT_MAX))
+        due = event_time_ns + pause_ns(attempt)
+        yield queued(
+            block.book, block.slot, key, chosen, price=block.price, transact_time=block.transact_time, due=due
+        )
+
+
+def pause_ns(attempt: int) -> int:
+    """Say how long to wait after an attempt before the next."""
+    return min(RETRY_NS_MIN << min(attempt, 10), RETRY_NS_MAX)
 
 
 def _follow_up(

@@ -23,6 +23,7 @@ from engine.events.orders import (
     CancelsRequested,
     ExecutionsApplied,
     FollowUpsQueued,
+    LaterAttemptsFound,
     OrdersPlaced,
     SignalDecided,
     TradesCorrected,
@@ -49,7 +50,7 @@ from engine.masks import least, most
 from engine.order_state import ExecType
 from engine.orders import OpenOrders, OrderBlock
 from engine.parking import Parking, SuspendedEntries
-from engine.reworked import apply_corrections
+from engine.reworked import apply_corrections, apply_later_attempts
 from engine.runs import together
 from engine.tables import State, Table
 from engine.traded import apply_executions
@@ -157,6 +158,8 @@ class FollowerShard:
                 for book, _, _ in self.by_book(event.subscriptions):
                     self.changing(book)
                 apply_corrections(self, event)
+            case LaterAttemptsFound():
+                apply_later_attempts(self, event)
             case OwnerFenced() | InputAttempted() | InputsRefused():
                 pass
             case _:
@@ -305,6 +308,8 @@ class FollowerShard:
             key = OrderKey(
                 event.cause_kind, event.cause_creator_shard, event.cause_number, event.leg, event.attempt
             )
+            if key.attempt:
+                self.orders.note_attempt(slot, key, rows[chosen])
             self.orders.add_gathered(
                 OrderBlock.placed(key, book, slot, event, rows[chosen], event.quantities[chosen])
             )

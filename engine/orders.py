@@ -45,6 +45,8 @@ class OrderBlock:
     filled: Int64s
     is_open: NDArray[np.bool_]
     is_cancelling: NDArray[np.bool_]
+    last_attempts: dict[int, int] = field(default_factory=dict)
+    """By row, the last attempt placed for the cause where that is a later one: then a correction brought one of the two about."""
     run: slice | NDArray[np.int64] = field(init=False)
     """The rows, as a slice where they follow one another."""
 
@@ -302,6 +304,14 @@ class OpenOrders:
         """Name the blocks of a key."""
         return self._blocks.get(key, [])
 
+    def note_attempt(self, slot: Slot, key: OrderKey, rows: NDArray[np.int64]) -> None:
+        """Have open orders of the same cause know of a later attempt."""
+        for block in self._of_slot.get(slot, {}).values():
+            if block.key[:4] == key[:4] and block.key.attempt < key.attempt:
+                at, there = block.find(rows)
+                at = at[there]
+                block.last_attempts |= dict.fromkeys(block.rows[at[block.is_open[at]]].tolist(), key.attempt)
+
     def drop_closed(self, key: OrderKey) -> None:
         """Forget the blocks of a key that have no open order."""
         left = []
@@ -400,6 +410,10 @@ class OpenOrders:
         return {
             "order.head": np.array(heads, np.int64).reshape(-1),
             "order.columns": np.concatenate(joined) if joined else np.zeros(0, np.int64),
+            "order.attempts": np.array(
+                [(n, *last) for n, b in enumerate(blocks) for last in sorted(b.last_attempts.items())],
+                np.int64,
+            ).reshape(-1),
             "order.unnumbered": np.frombuffer(
                 msgspec.msgpack.encode(
                     [(key, sorted(self._unnumbered[key])) for key in sorted(self._unnumbered)]
@@ -414,8 +428,11 @@ class OpenOrders:
         self._unnumbered = {
             OrderKey(*key): {(number, text) for number, text in ids} for key, ids in unnumbered
         }
+        last_attempts: dict[int, dict[int, int]] = {}
+        for number, row, attempt in state["order.attempts"].reshape(-1, 3).tolist():
+            last_attempts.setdefault(number, {})[row] = attempt
         start = 0
-        for head in state["order.head"].reshape(-1, 15).tolist():
+        for number, head in enumerate(state["order.head"].reshape(-1, 15).tolist()):
             book, slot, *rest = head
             key, (side, is_exit, price, limit_price, expire_time, fee_rate, transact_time, count) = (
                 OrderKey(*rest[:5]),
@@ -427,5 +444,6 @@ class OpenOrders:
             block = OrderBlock(
                 key, owner, owner.slots[slot], side, bool(is_exit), price, limit_price, expire_time, fee_rate, transact_time,
                 columns[0], columns[1], columns[2], columns[3] != 0, columns[4] != 0,
+                last_attempts.get(number, {}),
             )  # fmt: skip
             self.enter(block)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from engine.arithmetic import Int64s, notional_ceil, notional_floor
 from engine.book import Book, Slot, Status
-from engine.events.orders import TradesCorrected
+from engine.events.orders import LaterAttemptsFound, TradesCorrected
 from engine.identity import OrderKey
 from engine.masks import any_of
 from engine.order_history import Placed
@@ -85,6 +85,18 @@ def _rework_in(block: OrderBlock, at: NDArray[np.int64], filled: Int64s, leaves:
     block.filled[at] = filled
     block.quantity[at] = filled + leaves
     block.is_open[at] = leaves > 0
+
+
+def apply_later_attempts(shard: "FollowerShard", event: LaterAttemptsFound) -> None:
+    """Have orders that are worked again know of the attempts after them."""
+    key = OrderKey(event.cause_kind, event.cause_creator_shard, event.cause_number, event.leg, event.attempt)
+    for book, rows, which in shard.by_book(event.subscriptions):
+        last = dict(zip(rows.tolist(), event.attempts[which].tolist(), strict=True))
+        for block in shard.orders.blocks(key):
+            if block.book is book:
+                at, there = block.find(rows)
+                at = at[there]
+                block.last_attempts |= {row: last[row] for row in block.rows[at[block.is_open[at]]].tolist()}
 
 
 def closed_block(

@@ -21,7 +21,7 @@ State = dict[str, AnyColumn]
 _COLUMN_HEAD = re.compile(rb"([a-z0-9_.]+):([<|][iu][1248]):([0-9]{1,12})")
 _GROWTH_MIN = 8
 _INT64 = Struct("<q")
-STATE_LAYOUT = 2
+STATE_LAYOUT = 3
 """Which columns states have and how they are encoded and hashed. A snapshot of another layout is no state: the journal is replayed
 instead."""
 

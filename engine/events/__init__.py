@@ -43,6 +43,7 @@ EVENT_TYPES = tags(
     orders.FollowUpsQueued,
     orders.ExecutionsApplied,
     orders.TradesCorrected,
+    orders.LaterAttemptsFound,
     gateway.BlocksAnswered,
     gateway.OrdersWithdrawn,
     gateway.SendingBegan,

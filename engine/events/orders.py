@@ -178,3 +178,18 @@ class TradesCorrected(Section, frozen=True):
     costs: Column
     known_rows: Column
     known: Texts
+
+
+class LaterAttemptsFound(Section, frozen=True):
+    """Orders that are worked again had later attempts of their cause placed after them: the number of the last. What follows them comes
+    after it, for an order id is used once (P1). Shapes: one row an order.
+    """
+
+    TAG: ClassVar[int] = 32
+    cause_kind: int
+    cause_creator_shard: int
+    cause_number: int
+    leg: int
+    attempt: int
+    subscriptions: Column
+    attempts: Column

@@ -128,6 +128,31 @@ STORIES = {
             Step("advance", 8342, 7060, 3030),
         ],
     ),
+    "an exit that is worked again ends after the attempt that came after it": (
+        _setting(
+            _sleeve(4, 5_000_000, creator=2, max_order_notional=1_000_000_003, allow_short=False),
+            _sleeve(5, 5_000_000, creator=2, ratio=1, amount=1_000_000_001),
+            instruments=[(100, _MICRO)],
+            creators=[10**13, 0, 0],
+            price=54_321 * _MICRO + 1,
+        ),
+        [
+            Step("fill", 23, 7609, 3590),
+            Step("fill", 3767, 231, 2957),
+            Step("fill", 6737, 614, 144),
+            Step("trade_many", 4095, 579, 325),
+            Step("correct_fill", 9696, 8002, 142),
+            Step("correct", 247, 100, 942),
+            Step("trade", 368, 3986, 1047),
+            Step("trade", 603, 1292, 6070),
+            Step("trade_many", 1184, 835, 220),
+            Step("trade_many", 648, 5662, 3257),
+            Step("advance", 98, 4068, 259),
+            Step("correct", 232, 20, 8808),
+            Step("end", 38, 229, 1612),
+            Step("advance", 273, 93, 2103),
+        ],
+    ),
 }
 
 

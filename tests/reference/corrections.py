@@ -129,8 +129,7 @@ def _exit_excess(reference: Reference, placing: Placing, holding: Holding) -> No
         or holding.is_waiting
     ):
         return
-    same = order.key._replace(attempt=0)
-    last = max(key.attempt for key in reference.placings if key._replace(attempt=0) == same)
+    last = reference.last_attempt(order.key)
     cause = Cause(order.key.cause_kind, order.key.cause_number, order.key.leg, order.price, placing.time)
     if reach * holding.open > 0:
         holding.cancel_all()

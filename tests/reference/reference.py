@@ -23,8 +23,8 @@ It imports nothing of the engine and decides what the engine must. Where the des
   time and the newest signal's marks. A holding has one follow-up; a newer one replaces it.
 - An entry that ends with remainder r lowers t to max(t - r, min(t, p+o)), mirrored for shorts, whoever ended it; p+o of the other sign
   counts as 0 here too, or a follower would aim to the other side of zero than its creator. An exit that ends with a remainder is tried
-  again as attempt + 1 after min(60 s, 1 s * 2**attempt), unless a cause waits for cancels or p+o is 0. So is an entry, as an exit, that
-  ends with p+o on the other side, unless something is queued: it was to cover what an exit had left.
+  again as attempt + 1 after min(60 s, 1 s * 2**attempt), attempt being the last of its cause, unless a cause waits for cancels or p+o is 0.
+  So is an entry, as an exit, that ends with p+o on the other side, unless something is queued: it was to cover what an exit had left.
 - Available = cash - reserved - 2 * shorts' proceeds. Entries reserve (buys at limit and fee, shorts at the signal's price).
 - unfollow: t = 0 everywhere; leg = the instrument's slot in the creator's book; a holding with open entries, or with open orders
   against the exit, cancels them all first. It ends when it holds nothing and has nothing open.
@@ -86,6 +86,7 @@ class Reference:
         self._subscriptions: dict[tuple[str, str], Subscription] = {}
         self._placed: dict[OrderKey, str] = {}
         self.placings: dict[OrderKey, Placing] = {}
+        self._attempts: dict[OrderKey, int] = {}
         self._signals = 0
         self._commands = 0
 
@@ -214,6 +215,10 @@ class Reference:
     def subscription(self, key: OrderKey) -> Subscription:
         """Find the newest subscription of an order's account and creator."""
         return self._subscriptions[key.account, key.creator]
+
+    def last_attempt(self, key: OrderKey) -> int:
+        """Name the last attempt placed for an order's cause: a correction may have an earlier one worked again."""
+        return self._attempts.get(key._replace(attempt=0), 0)
 
     def advance(self, time: int) -> list[Order]:
         """Move event time on. Returns: the further attempts of exits that fell due."""
@@ -420,6 +425,7 @@ class Reference:
         if ask.is_exit:
             holding.follow_up = None
         self._placed[key] = symbol
+        self._attempts[key._replace(attempt=0)] = max(attempt, self.last_attempt(key))
         self.placings[key] = Placing(subscription, order, cause.time)
         return order
 
@@ -493,7 +499,7 @@ class Reference:
         else:
             is_exit_left = holding.reach != 0 and not holding.is_waiting
         if is_exit_left:
-            key, attempt = order.key, order.key.attempt
+            key, attempt = order.key, self.last_attempt(order.key)
             cause = Cause(key.cause_kind, key.cause_number, key.leg, order.price, self.time)
             backoff = min(60 * SECOND, SECOND * 2**attempt)
             holding.follow_up = FollowUp(cause, attempt + 1, self.time + backoff)
