@@ -21,6 +21,7 @@ from cluster.audit.shards import CreatorSide, FollowerSide, creator_side, follow
 from cluster.journal_tables.gateways import GatewayTables
 from cluster.journal_tables.gather import Names
 from cluster.journal_tables.outcomes import OrderIndex, order_outcomes
+from cluster.journal_tables.spill import Spill
 from cluster.journal_tables.store import JournalStore, opened_store
 from engine.creator import CreatorShard
 from engine.frame import ShardKind, Source
@@ -29,22 +30,32 @@ from gateways.paper_broker.records import LedgerError
 
 
 async def audit_data(data: Path, *, is_drained: bool = False) -> AuditReport:
-    """Audit the cluster of a data directory, running or stopped. Raises: as `journal_tables.opened_store`."""
+    """Audit the cluster of a data directory, running or stopped; what outgrows memory goes to its disk.
+
+    Raises: as `journal_tables.opened_store`; ClusterError when that disk is full.
+    """
     async with opened_store(data) as store:
-        return await audit(store, is_drained=is_drained)
+        return await audit(store, is_drained=is_drained, spill=Spill(data))
 
 
-async def audit(store: JournalStore, *, is_drained: bool = False) -> AuditReport:
+async def audit(store: JournalStore, *, is_drained: bool = False, spill: Spill | None = None) -> AuditReport:
     """Check every promise. `is_drained` claims that nothing is under way: then what is not there is a fault, not on its way.
 
-    Raises: OperatingError when a server does not answer.
+    `spill` says where columns are kept, and is closed.
+
+    Raises: OperatingError when a server does not answer; ClusterError when the disk of what outgrows memory is full.
     """
-    return await _Audit(store, is_drained=is_drained).run()
+    spill = spill or Spill()
+    try:
+        return await _Audit(store, is_drained=is_drained, spill=spill).run()
+    finally:
+        spill.close()
 
 
 class _Audit:
-    def __init__(self, store: JournalStore, *, is_drained: bool) -> None:
+    def __init__(self, store: JournalStore, *, is_drained: bool, spill: Spill) -> None:
         self._store = store
+        self._spill = spill
         self._is_drained = is_drained
         self._checks = Checks()
         self._notes: list[str] = []
@@ -60,7 +71,7 @@ class _Audit:
         for creator in creators.values():
             await self._read_creator(creator)
         for shard in store.of_kind(ShardKind.FOLLOWER):
-            await self._audit_follower(await follower_side(store, shard, creators, checks))
+            await self._audit_follower(await follower_side(store, shard, creators, checks, self._spill))
         for creator in creators.values():
             self._finish_creator(creator)
         gateways = {
@@ -102,7 +113,7 @@ class _Audit:
         follower.reading.finish()
         self._note(parked_note(follower.reading.key, tables.poison))
         orders, executions = tables.orders.take(), tables.executions.take()
-        index = OrderIndex(orders)
+        index = OrderIndex(orders, self._spill)
         IntentsAudit(tables, orders, index, follower.fills, checks["P1"]).run(follower.signals.netted())
         view = BrokerView(
             tables, orders, index, executions, self._names, has_unread=await self._has_unread(follower),
@@ -154,10 +165,12 @@ class _Audit:
         if found != broker:
             self._checks["P3"].fail(f"broker {broker}: expected its own ledger, found that of {found}")
         is_running = self._store.bus is not None
-        PlacementAudit(broker, self._views, self._names, self._checks["P3"], is_running=is_running).run(
-            ledger
-        )
-        ExecutionsAudit(broker, self._views, self._checks["P8"], is_drained=self._is_drained).run(ledger)
+        PlacementAudit(
+            broker, self._views, self._names, self._checks["P3"], self._spill, is_running=is_running
+        ).run(ledger)
+        ExecutionsAudit(
+            broker, self._views, self._checks["P8"], self._spill, is_drained=self._is_drained
+        ).run(ledger)
         CorrectionsAudit(broker, self._views, self._checks["P8"], is_drained=self._is_drained).run(ledger)
 
     def _note(self, note: str) -> None:

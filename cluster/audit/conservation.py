@@ -25,6 +25,7 @@ class ConservationAudit:
 
     def __init__(self, tables: FollowerTables, orders: Orders, outcomes: Outcomes, check: Check) -> None:
         self._tables = tables
+        self._spill = tables.spill
         self._orders = orders
         self._outcomes = outcomes
         self._check = check
@@ -32,7 +33,8 @@ class ConservationAudit:
     def run(self, state: FollowerShard) -> None:
         """Compare with a state at the same frame. Raises: OverflowError when an amount does not fit 64 bits."""
         table, check = self._tables.subscriptions, self._check
-        beyond = np.flatnonzero(self._orders.subscriptions >= table.count)
+        subscriptions = self._orders.subscriptions
+        beyond = self._spill.where(len(subscriptions), lambda here: subscriptions[here] >= table.count)
         if len(beyond):
             check.fail(
                 f"{order_name(self._orders, int(beyond[0]))}: expected a subscription of the shard, found none",
@@ -60,20 +62,23 @@ class ConservationAudit:
         self._compare_positions(state)
 
     def _cash(self) -> Ints:
-        cash = np.array(self._tables.subscriptions["cash"], np.int64)
-        np.add.at(cash, self._orders.subscriptions, self._outcomes.cash - self._outcomes.fees)
+        cash, outcomes = np.array(self._tables.subscriptions["cash"], np.int64), self._outcomes
+        for here in self._spill.slices(self._orders.rows_count):
+            changes = outcomes.cash[here] - outcomes.fees[here]
+            np.add.at(cash, self._orders.subscriptions[here], changes)
         return cash
 
     def _reserved(self) -> Ints:
-        orders = self._orders
-        is_open = np.flatnonzero((self._outcomes.leaves > 0) & (orders.is_exits == 0)[orders.sections])
-        sections = orders.sections[is_open]
-        at = np.where(orders.sides > 0, orders.limit_prices, orders.prices)[sections]
-        value = notionals(self._outcomes.leaves[is_open], at).ceils
+        orders, outcomes = self._orders, self._outcomes
         reserved = np.zeros(self._tables.subscriptions.count, np.int64)
-        np.add.at(
-            reserved, orders.subscriptions[is_open], value + fees_ceil(value, orders.fee_rates[sections])
-        )
+        prices = np.where(orders.sides > 0, orders.limit_prices, orders.prices)
+        for here in self._spill.slices(orders.rows_count):
+            is_open = np.flatnonzero(outcomes.leaves[here] > 0)
+            is_open = is_open[orders.is_exits[orders.sections[here][is_open]] == 0]
+            sections, leaves = orders.sections[here][is_open], outcomes.leaves[here][is_open]
+            value = notionals(leaves, prices[sections]).ceils
+            value += fees_ceil(value, orders.fee_rates[sections])
+            np.add.at(reserved, orders.subscriptions[here][is_open], value)
         return reserved
 
     def _compare(self, what: str, expected: Ints, found: Ints) -> None:
@@ -88,15 +93,19 @@ class ConservationAudit:
 
     def _compare_totals(self, found_cash: Ints) -> None:
         """Compare the sums, in integers of any size: what came in, less what left, is there."""
+        fees = self._total(self._outcomes.fees)
         given = total(np.array(self._tables.subscriptions["cash"], np.int64))
-        expected = given + total(self._outcomes.cash) - total(self._outcomes.fees)
+        expected = given + self._total(self._outcomes.cash) - fees
         if total(found_cash) != expected:
             found = format_micros(total(found_cash))
             self._check.fail(
                 f"follower shard {self._tables.shard}: expected {format_micros(expected)} of cash in total, found {found}"
             )
-        self._check.count("fees_micros", total(self._outcomes.fees))
+        self._check.count("fees_micros", fees)
         self._check.count("cash_micros", expected)
+
+    def _total(self, column: Ints) -> int:
+        return sum(total(column[here]) for here in self._spill.slices(len(column)))
 
     def _compare_positions(self, state: FollowerShard) -> None:
         """Compare position and open quantity of every row in every instrument of every book."""
@@ -104,30 +113,21 @@ class ConservationAudit:
         pairs = self._tables.pairs()
         ranks = ranks_in(pairs)
         offsets, size = self._slots(state)
-        section_slots = np.array(
-            [
-                offsets.get(key, -1)
-                for key in zip(
-                    orders.creator_shards.tolist(),
-                    orders.creators.tolist(),
-                    orders.instruments.tolist(),
-                    strict=True,
-                )
-            ],
-            np.int64,
-        ).reshape(-1)
-        lost = np.flatnonzero((section_slots < 0)[orders.sections])
+        section_slots = self._section_slots(offsets)
+        lost = self._spill.where(orders.rows_count, lambda here: section_slots[orders.sections[here]] < 0)
         if len(lost):
             self._check.fail(
                 f"{order_name(orders, int(lost[0]))}: expected its instrument among the positions, found none",
                 len(lost),
             )
             return
-        at = section_slots[orders.sections] + ranks[orders.subscriptions]
-        sides = orders.sides[orders.sections]
         held, open_ = np.zeros(size, np.int64), np.zeros(size, np.int64)
-        np.add.at(held, at, sides * outcomes.filled)
-        np.add.at(open_, at, sides * outcomes.leaves)
+        for here in self._spill.slices(orders.rows_count):
+            sections = orders.sections[here]
+            at = section_slots[sections] + ranks[orders.subscriptions[here]]
+            sides = orders.sides[sections]
+            np.add.at(held, at, sides * outcomes.filled[here])
+            np.add.at(open_, at, sides * outcomes.leaves[here])
         for book in state.books:
             for slot in book.slots:
                 start = offsets[book.creator_shard, book.creator, slot.instrument]
@@ -137,6 +137,17 @@ class ConservationAudit:
                 self._compare_slot(f"position in {symbol}", held[here], slot.position[: book.count], numbers)
                 self._compare_slot(f"open orders in {symbol}", open_[here], slot.open[: book.count], numbers)
         self._check.count("positions", size)
+
+    def _section_slots(self, offsets: dict[tuple[int, int, int], int]) -> Ints:
+        """Name where each section's position begins, -1 where there is none."""
+        orders = self._orders
+
+        def values(here: slice) -> list[int]:
+            columns = (orders.creator_shards, orders.creators, orders.instruments)
+            keys = zip(*(column[here].tolist() for column in columns), strict=True)
+            return [offsets.get(key, -1) for key in keys]
+
+        return self._spill.filled(len(orders.creators), np.int64, values)
 
     @staticmethod
     def _slots(state: FollowerShard) -> tuple[dict[tuple[int, int, int], int], int]:

@@ -28,7 +28,8 @@ def check_corrected(view: BrokerView, outcomes: Outcomes, check: Check) -> None:
             check.fail(f"{_name(view, correction)}: expected it applied once, found it again")
         seen.add(name)
     placed = [(row, each) for row, each in zip(rows, corrections, strict=True) if row >= 0]
-    for row, story in stories(outcomes.order_rows, view.orders.quantities, view.executions, placed).items():
+    told = stories(outcomes.order_rows, view.orders.quantities, view.executions, placed, view.tables.spill)
+    for row, story in told.items():
         for fault in story.faults:
             check.fail(f"{_name(view, next(each for at, each in placed if at == row))}: {fault}")
 

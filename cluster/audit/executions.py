@@ -11,6 +11,8 @@ from cluster.audit.report import Check
 from cluster.journal_tables.gateways import Withdrawals
 from cluster.journal_tables.gather import Ints
 from cluster.journal_tables.outcomes import ENDED, Outcomes
+from cluster.journal_tables.sorting import repeated
+from cluster.journal_tables.spill import Spill
 from engine.identity import format_order_id
 from engine.order_state import ExecType
 from gateways.paper_broker.ledger_reader import Executions as LedgerExecutions
@@ -22,22 +24,22 @@ _NONE = ExecutionGroup(np.zeros(0, np.int64), np.zeros(0, np.int64))
 
 def check_applied(view: BrokerView, outcomes: Outcomes, check: Check) -> None:
     """Check the journal's own side: known orders, no order beyond its quantity, no execution id twice."""
-    executions, orders = view.executions, view.orders
+    executions, orders, spill = view.executions, view.orders, view.tables.spill
     check.count("applied", executions.rows_count)
     check.count("parked", len(view.tables.parked))
-    lost = np.flatnonzero(outcomes.order_rows < 0)
+    lost = spill.where(executions.rows_count, lambda here: outcomes.order_rows[here] < 0)
     if len(lost):
         check.fail(
             f"{_applied_name(view, int(lost[0]))}: expected its order in the journal, found none", len(lost)
         )
     for group in view.groups.values():
-        again = group.rows[1:][group.numbers[1:] == group.numbers[:-1]]
+        again = repeated(group.numbers, group.rows, spill)
         if len(again):
             check.fail(
                 f"{_applied_name(view, int(again.min()))}: expected it applied once, found it again",
                 len(again),
             )
-    over = np.flatnonzero(outcomes.filled > orders.quantities)
+    over = spill.where(orders.rows_count, lambda here: outcomes.filled[here] > orders.quantities[here])
     if len(over):
         check.fail(
             f"{order_name(orders, int(over[0]))}: expected at most its quantity filled, found more", len(over)
@@ -47,11 +49,14 @@ def check_applied(view: BrokerView, outcomes: Outcomes, check: Check) -> None:
 class ExecutionsAudit:
     """All executions of one broker's ledger."""
 
-    def __init__(self, broker: str, views: dict[int, BrokerView], check: Check, *, is_drained: bool) -> None:
+    def __init__(
+        self, broker: str, views: dict[int, BrokerView], check: Check, spill: Spill, *, is_drained: bool
+    ) -> None:
         self._broker = broker
         self._views = views
         self._check = check
         self._is_drained = is_drained
+        self._spill = spill
         self._confirmed: dict[int, int] = {}
 
     def run(self, ledger: LedgerReader) -> None:
@@ -64,6 +69,7 @@ class ExecutionsAudit:
                     rows = np.flatnonzero(of_shard & (batch.prefix_of == number))
                     if len(rows):
                         self._compare(batch, shard, prefix, rows)
+            self._spill.release()
 
     def _compare(self, batch: LedgerExecutions, shard: int, prefix: str, rows: Ints) -> None:
         self._check.count("at_brokers", len(rows))
@@ -121,7 +127,7 @@ def _differences(
     sections = executions.sections[found]
     highs, lows = ledger_ids(batch, rows)
     tails = lows & np.uint64(0xFFFFFFFF)
-    is_other = (highs != executions.cause_highs[sections]) | (tails != executions.tails[sections])
+    is_other = (highs != executions.cause_highs[sections]) | (tails != executions.tails_of(sections))
     is_other |= batch.subscriptions[rows] != executions.subscriptions[found]
     return [
         ("order", is_other),
@@ -157,9 +163,8 @@ def check_withdrawn(
     rows, found = rows[found >= 0], found[found >= 0]
     view.is_met[found] = True
     executions = view.executions
-    sections = executions.sections[found]
-    differs = withdrawals.highs[rows] != executions.cause_highs[sections]
-    differs |= withdrawals.lows[rows] != executions.lows[found]
+    highs, lows = executions.ids(found)
+    differs = (withdrawals.highs[rows] != highs) | (withdrawals.lows[rows] != lows)
     differs |= withdrawals.exec_types[withdrawals.sections[rows]] != executions.exec_types[found]
     if differs.any():
         name = _applied_name(view, int(found[differs][0]))
@@ -172,11 +177,16 @@ def check_unknown(view: BrokerView, ledgers: frozenset[str], check: Check) -> No
     """Check that every applied execution was met in a ledger or a gateway's journal; brokers without a ledger here cannot be asked."""
     executions = view.executions
     has_ledger = np.array([broker in ledgers for broker in executions.brokers], np.bool_)
-    of_ledger = (
-        has_ledger[executions.broker_of[executions.sections]] if len(has_ledger) else np.zeros(0, np.bool_)
-    )
-    unknown = np.flatnonzero(~view.is_met & of_ledger)
-    unchecked = int((~view.is_met & ~of_ledger).sum())
+    unchecked = 0
+
+    def are_unknown(here: slice) -> NDArray[np.bool_]:
+        nonlocal unchecked
+        of_ledger = has_ledger[executions.broker_of[executions.sections[here]]]
+        unchecked += int((~view.is_met[here] & ~of_ledger).sum())
+        unknown: NDArray[np.bool_] = ~view.is_met[here] & of_ledger
+        return unknown
+
+    unknown = view.tables.spill.where(executions.rows_count, are_unknown)
     if unchecked:
         check.count("unchecked", unchecked)
     if len(unknown):
@@ -189,8 +199,8 @@ def check_unknown(view: BrokerView, ledgers: frozenset[str], check: Check) -> No
 def _applied_name(view: BrokerView, row: int) -> str:
     executions = view.executions
     section = int(executions.sections[row])
-    low = int(executions.subscriptions[row]) << 32 | int(executions.tails[section])
-    order = format_order_id(int(executions.cause_highs[section]), low)
+    highs, lows = executions.ids(np.array([row]))
+    order = format_order_id(int(highs[0]), int(lows[0]))
     return (
         f"execution {executions.exec_id(row)} of broker {executions.brokers[int(executions.broker_of[section])]} on order {order},"
         f" follower shard {executions.shard}, frame {int(executions.frames[section])}"

@@ -4,13 +4,16 @@ from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from cluster.audit.parked import ParkedIds
 from cluster.journal_tables.executions import Executions
 from cluster.journal_tables.followers import FollowerTables
 from cluster.journal_tables.gather import Ints, Names
 from cluster.journal_tables.orders import Orders
-from cluster.journal_tables.outcomes import OrderIndex, positions, sorted_order
+from cluster.journal_tables.outcomes import OrderIndex
+from cluster.journal_tables.sorting import positions, sorted_order, taken
+from cluster.journal_tables.spill import IN_MEMORY, Spill
 
 
 class ExecutionGroup(NamedTuple):
@@ -49,18 +52,13 @@ class BrokerView:
         self.has_unread = has_unread
         self.parked = parked
         self.last_number = tables.last_number
-        self.taken = np.zeros(orders.rows_count, np.uint16)
-        self.is_withdrawn = np.zeros(orders.rows_count, np.bool_)
-        self.is_parked = np.zeros(orders.rows_count, np.bool_)
-        self.is_met = np.zeros(executions.rows_count, np.bool_)
-        self.groups = grouped(executions)
-        self.section_symbols = np.array(
-            [
-                names.number(tables.symbols.get(key, "?"))
-                for key in zip(orders.creator_shards.tolist(), orders.instruments.tolist(), strict=True)
-            ],
-            np.int64,
-        ).reshape(-1)
+        marks = tables.spill.columns(orders.rows_count, np.uint16, np.bool_, np.bool_)
+        self.taken, self.is_withdrawn, self.is_parked = marks
+        (self.is_met,) = tables.spill.columns(executions.rows_count, np.bool_)
+        self.groups = grouped(executions, tables.spill)
+        self.section_symbols = tables.spill.filled(
+            len(orders.instruments), np.int64, lambda here: self._symbols_of(here, names)
+        )
         brokers = {broker: number for number, broker in enumerate(sorted(set(tables.account_brokers)))}
         self.brokers = brokers
         of_account = np.array([brokers[broker] for broker in tables.account_brokers], np.int64).reshape(-1)
@@ -70,28 +68,41 @@ class BrokerView:
         """Number the brokers of subscriptions' accounts."""
         return self._broker_of_account[self.tables.subscriptions["account"][subscriptions]]
 
-    def orders_at(self, broker: str) -> Ints:
-        """Name the rows of all orders of one broker."""
+    def _symbols_of(self, here: slice, names: Names) -> list[int]:
+        """Number the symbols of some sections."""
+        orders, symbols = self.orders, self.tables.symbols
+        keys = zip(orders.creator_shards[here].tolist(), orders.instruments[here].tolist(), strict=True)
+        return [names.number(symbols.get(key, "?")) for key in keys]
+
+    def are_at(self, broker: str, here: slice) -> NDArray[np.bool_]:
+        """Say which of some orders are one broker's."""
         number = self.brokers.get(broker)
-        if number is None:
-            return np.zeros(0, np.int64)
-        if len(self.brokers) == 1:
-            return np.arange(self.orders.rows_count)
-        return np.flatnonzero(self.brokers_of(self.orders.subscriptions.astype(np.int64)) == number)
+        if number is None or len(self.brokers) == 1:
+            return np.full(len(self.orders.subscriptions[here]), number is not None)
+        found: NDArray[np.bool_] = self.brokers_of(self.orders.subscriptions[here].astype(np.int64)) == number
+        return found
 
 
-def grouped(executions: Executions) -> dict[tuple[str, str], ExecutionGroup]:
+def grouped(executions: Executions, spill: Spill = IN_MEMORY) -> dict[tuple[str, str], ExecutionGroup]:
     """Sort executions by broker, prefix and number."""
     if not executions.rows_count:
         return {}
-    groups = (executions.broker_of << 32 | executions.prefix_of)[executions.sections]
-    is_one = int(groups.min()) == int(groups.max())
-    order = sorted_order(executions.numbers) if is_one else np.lexsort((executions.numbers, groups))
-    ordered = groups[order]
-    bounds = [0, *(np.flatnonzero(ordered[1:] != ordered[:-1]) + 1).tolist(), len(order)]
+    order = sorted_order(executions.numbers, spill)
+    groups = executions.broker_of << 32 | executions.prefix_of
+    if int(groups.min()) == int(groups.max()):
+        bounds = [0, len(order)]
+    else:
+        of_row = spill.filled(len(order), np.int64, lambda here: groups[executions.sections[order[here]]])
+        # Sorted by number first, then by group without changing the order of equals: by group and number.
+        by_group = sorted_order(of_row, spill)
+        order, ordered = taken(order, by_group, spill), taken(of_row, by_group, spill)
+        before, after = ordered[:-1], ordered[1:]
+        changes = spill.where(len(after), lambda here: after[here] != before[here]) + 1
+        bounds = [0, *changes.tolist(), len(order)]
+    numbers = taken(executions.numbers, order, spill)
     found = {}
     for start, stop in pairwise(bounds):
-        group, rows = int(ordered[start]), order[start:stop]
+        group, rows = int(groups[executions.sections[order[start]]]), order[start:stop]
         name = executions.brokers[group >> 32], executions.prefixes[group & 0xFFFFFFFF]
-        found[name] = ExecutionGroup(executions.numbers[rows], rows)
+        found[name] = ExecutionGroup(numbers[start:stop], rows)
     return found

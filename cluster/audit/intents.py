@@ -1,5 +1,7 @@
 """P1: order ids stand once, every order has the cause it names, and attempts follow each other."""
 
+from collections.abc import Callable
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -43,13 +45,19 @@ class IntentsAudit:
         """Check every order; `netted` are the ids that attempt 0 of netted signals would have had."""
         orders, check = self._orders, self._check
         check.count("orders", orders.rows_count)
-        check.count("causes", len(np.unique(orders.cause_highs)))
+        check.count("causes", self._index.causes.highs_count)
         self._fail(self._index.repeated(), "expected its id once, found it again")
-        self._fail(np.flatnonzero(orders.quantities <= 0), "expected a quantity above zero, found none")
+        self._fail(
+            self._where(lambda here: orders.quantities[here] <= 0),
+            "expected a quantity above zero, found none",
+        )
         self._check_owners()
         self._check_signals()
         self._check_commands()
         self._check_attempts(netted)
+
+    def _where(self, is_wanted: Callable[[slice], NDArray[np.bool_]]) -> Ints:
+        return self._tables.spill.where(self._orders.rows_count, is_wanted)
 
     def _fail(self, rows: Ints, what: str) -> None:
         if len(rows):
@@ -59,15 +67,19 @@ class IntentsAudit:
 
     def _check_owners(self) -> None:
         orders, pairs = self._orders, self._tables.pairs()
-        known = orders.subscriptions < len(pairs)
-        self._fail(np.flatnonzero(~known), "expected a subscription of the shard, found none of this number")
+        unknown = self._where(lambda here: orders.subscriptions[here] >= len(pairs))
+        self._fail(unknown, "expected a subscription of the shard, found none of this number")
+        creators = orders.creator_shards << 32 | orders.creators
+
+        def is_of_another(here: slice) -> NDArray[np.bool_]:
+            subscriptions = orders.subscriptions[here]
+            is_known = subscriptions < len(pairs)
+            owners = pairs[np.where(is_known, subscriptions, 0)]
+            differs: NDArray[np.bool_] = is_known & (owners != creators[orders.sections[here]])
+            return differs
+
         if len(pairs):
-            owners = pairs[np.where(known, orders.subscriptions, 0)]
-            creators = (orders.creator_shards << 32 | orders.creators)[orders.sections]
-            self._fail(
-                np.flatnonzero(known & (owners != creators)),
-                "expected its subscription's creator, found another",
-            )
+            self._fail(self._where(is_of_another), "expected its subscription's creator, found another")
 
     def _kinds(self) -> tuple[Ints, Ints, Ints]:
         """Take the causes apart, one a section: kind, creator shard, number."""
@@ -92,32 +104,50 @@ class IntentsAudit:
             )
             is_known[here] = same & (fills.instruments[rows] == orders.instruments[here])
         is_known |= kinds == CauseKind.COMMAND
-        self._fail(np.flatnonzero(~is_known[orders.sections]), "expected the fill that caused it, found none")
+        lacking = self._where(lambda here: ~is_known[orders.sections[here]])
+        self._fail(lacking, "expected the fill that caused it, found none")
 
     def _check_commands(self) -> None:
         """Check that orders of commands belong to subscriptions that these commands ended."""
-        orders = self._orders
+        orders, causes = self._orders, self._tables.subscriptions["ending_cause"]
         kinds, _, numbers = self._kinds()
-        rows = np.flatnonzero((kinds == CauseKind.COMMAND)[orders.sections])
-        if len(rows):
-            causes = self._tables.subscriptions["ending_cause"][orders.subscriptions[rows]]
-            wrong = rows[causes != numbers[orders.sections[rows]]]
+        is_command = kinds == CauseKind.COMMAND
+
+        def is_wrong(here: slice) -> NDArray[np.bool_]:
+            sections = orders.sections[here]
+            wrong: NDArray[np.bool_] = is_command[sections]
+            rows = np.flatnonzero(wrong)
+            wrong[rows] = causes[orders.subscriptions[here][rows]] != numbers[sections[rows]]
+            return wrong
+
+        if is_command.any():
+            wrong = self._where(is_wrong)
             self._fail(wrong, "expected a command that ended its subscription, found none of this number")
 
     def _check_attempts(self, netted: tuple[U64s, U64s]) -> None:
         """Check that each attempt follows the one before it; the first after a cancel may follow from the netted signal or command."""
         orders = self._orders
-        rows = np.flatnonzero((orders.attempts > 0)[orders.sections])
-        self._check.count("further_attempts", len(rows))
-        if not len(rows):
-            return
-        highs, lows = orders.highs[rows], orders.lows[rows]
-        is_first = (orders.attempts == 1)[orders.sections[rows]]
-        has_cause = self._index.find(highs, lows - np.uint64(1)) >= 0
         kinds, _, _ = self._kinds()
-        has_cause |= is_first & (kinds == CauseKind.COMMAND)[orders.sections[rows]]
-        has_cause |= is_first & _are_in(highs, lows - np.uint64(1), netted)
-        self._fail(rows[~has_cause], "expected the attempt before it, or a netted signal, found neither")
+        is_further, is_first = orders.attempts > 0, orders.attempts == 1
+        is_first_of_command = is_first & (kinds == CauseKind.COMMAND)
+        further = 0
+
+        def has_none_before(here: slice) -> NDArray[np.bool_]:
+            nonlocal further
+            lacks: NDArray[np.bool_] = is_further[orders.sections[here]]
+            rows = np.flatnonzero(lacks)
+            further += len(rows)
+            highs, lows = orders.ids(rows + here.start)
+            lacks[rows] = self._index.find(highs, lows - np.uint64(1)) < 0
+            lacks &= ~is_first_of_command[orders.sections[here]]
+            return lacks
+
+        rows = self._where(has_none_before) if is_further.any() else np.zeros(0, np.int64)
+        self._check.count("further_attempts", further)
+        if len(rows):
+            highs, lows = orders.ids(rows)
+            has_cause = is_first[orders.sections[rows]] & _are_in(highs, lows - np.uint64(1), netted)
+            self._fail(rows[~has_cause], "expected the attempt before it, or a netted signal, found neither")
 
 
 def _are_in(highs: U64s, lows: U64s, among: tuple[U64s, U64s]) -> NDArray[np.bool_]:

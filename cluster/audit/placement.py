@@ -8,6 +8,7 @@ from cluster.audit.intents import order_name
 from cluster.audit.report import Check
 from cluster.journal_tables.gateways import Parked, Withdrawals
 from cluster.journal_tables.gather import Ints, Names, U64s
+from cluster.journal_tables.spill import Spill
 from engine.identity import format_order_id
 from gateways.paper_broker.ledger_reader import Executions as LedgerExecutions
 from gateways.paper_broker.ledger_reader import LedgerReader
@@ -34,9 +35,17 @@ class PlacementAudit:
     """All orders of one broker's ledger."""
 
     def __init__(
-        self, broker: str, views: dict[int, BrokerView], names: Names, check: Check, *, is_running: bool
+        self,
+        broker: str,
+        views: dict[int, BrokerView],
+        names: Names,
+        check: Check,
+        spill: Spill,
+        *,
+        is_running: bool,
     ) -> None:
         self._broker = broker
+        self._spill = spill
         self._views = views
         self._names = names
         self._check = check
@@ -49,6 +58,7 @@ class PlacementAudit:
         for batch in ledger.orders(BATCH_ROWS):
             for shard in distinct(batch.follower_shards):
                 self._compare(batch, shard, np.flatnonzero(batch.follower_shards == shard))
+            self._spill.release()
 
     def _compare_accounts(self, shard: int, first: int, ids: list[str]) -> None:
         view = self._views.get(shard)
@@ -171,8 +181,12 @@ def mark_parked(broker: str, parked: Parked, views: dict[int, BrokerView], check
 
 def count_unsent(broker: str, view: BrokerView, check: Check, *, is_drained: bool) -> None:
     """Count the orders that are neither at their broker nor withdrawn nor parked; in a drained cluster there is none."""
-    rows = view.orders_at(broker)
-    unsent = rows[(view.taken[rows] == 0) & ~view.is_withdrawn[rows] & ~view.is_parked[rows]]
+
+    def are_unsent(here: slice) -> NDArray[np.bool_]:
+        unsent: NDArray[np.bool_] = view.are_at(broker, here) & (view.taken[here] == 0)
+        return unsent & ~view.is_withdrawn[here] & ~view.is_parked[here]
+
+    unsent = view.tables.spill.where(view.orders.rows_count, are_unsent)
     check.count("not_yet_sent", len(unsent))
     if is_drained and len(unsent):
         what = f"expected it at broker {broker}, found it neither there nor withdrawn"

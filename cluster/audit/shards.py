@@ -12,6 +12,7 @@ from cluster.journal_tables.creators import CreatorTables
 from cluster.journal_tables.followers import FollowerTables
 from cluster.journal_tables.gateways import GatewayTables
 from cluster.journal_tables.reader import FrameReader, JournalFrame
+from cluster.journal_tables.spill import Spill
 from cluster.journal_tables.store import JournalStore
 from engine.chain import ChainBrokenError
 from engine.creator import CreatorShard, InstrumentTerms
@@ -140,11 +141,16 @@ class FollowerSide:
     """One follower shard: dispositions are checked batch by batch while it is read."""
 
     def __init__(
-        self, store: JournalStore, replay: Replay, creators: dict[int, CreatorSide], checks: Checks
+        self,
+        store: JournalStore,
+        replay: Replay,
+        creators: dict[int, CreatorSide],
+        checks: Checks,
+        spill: Spill,
     ) -> None:
         self.shard = replay.key.shard
         self.reading = ShardReading(store, replay.key, self.take, replay, checks)
-        self.tables = FollowerTables(self.shard, replays=False)
+        self.tables = FollowerTables(self.shard, replays=False, spill=spill)
         self.fills: dict[int, FillIndex] = {}
         self.signals = SignalsAudit(self.tables, self.fills, checks)
         self._creators = creators
@@ -204,12 +210,13 @@ class FollowerSide:
 
 
 async def follower_side(
-    store: JournalStore, shard: int, creators: dict[int, CreatorSide], checks: Checks
+    store: JournalStore, shard: int, creators: dict[int, CreatorSide], checks: Checks, spill: Spill
 ) -> FollowerSide:
     """Make a follower shard's side, nothing read yet."""
     key = ShardKey(ShardKind.FOLLOWER, shard)
     snapshots = await newest_snapshots(store.snapshots, key)
-    return FollowerSide(store, Replay(key, lambda: FollowerShard(shard), snapshots, checks), creators, checks)
+    replay = Replay(key, lambda: FollowerShard(shard), snapshots, checks)
+    return FollowerSide(store, replay, creators, checks, spill)
 
 
 async def read_gateway(store: JournalStore, shard: int, checks: Checks) -> GatewayTables:

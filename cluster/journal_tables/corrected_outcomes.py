@@ -11,6 +11,7 @@ import numpy as np
 from cluster.journal_tables.corrections import Correction
 from cluster.journal_tables.executions import Executions
 from cluster.journal_tables.gather import Ints
+from cluster.journal_tables.spill import Spill
 from engine.order_state import ExecType, OrdStatus
 
 _ONE = 100_000_000
@@ -51,13 +52,18 @@ class OrderStory(NamedTuple):
 
 
 def stories(
-    order_rows: Ints, quantities: Ints, executions: Executions, corrected: Sequence[tuple[int, Correction]]
+    order_rows: Ints,
+    quantities: Ints,
+    executions: Executions,
+    corrected: Sequence[tuple[int, Correction]],
+    spill: Spill,
 ) -> dict[int, OrderStory]:
     """Tell the orders that corrections are of. `order_rows` are the executions' orders, `corrected` corrections with their order's row."""
     of_order: dict[int, list[Correction]] = {}
     for row, correction in corrected:
         of_order.setdefault(row, []).append(correction)
-    rows = np.flatnonzero(np.isin(order_rows, np.fromiter(of_order, np.int64, len(of_order))))
+    wanted = np.fromiter(of_order, np.int64, len(of_order))
+    rows = spill.where(len(order_rows), lambda here: np.isin(order_rows[here], wanted))
     executed: dict[int, list[int]] = {}
     for row in rows.tolist():
         executed.setdefault(int(order_rows[row]), []).append(row)

@@ -1,5 +1,7 @@
 """What one creator shard's journal says: creators, instruments, fills; and the shard's state after its last frame."""
 
+import sys
+from array import array
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -60,7 +62,7 @@ class CreatorTables:
         self.refused_count = 0
         self.poison: list[InputParked] = []
         self.state = CreatorShard({}, InstrumentTerms(1, 0))
-        self._rows: list[tuple[int, ...]] = []
+        self._rows = array("q")
         self._texts: list[tuple[str, str, str]] = []
         self._corrections: dict[int, FillCorrected] = {}
 
@@ -94,20 +96,20 @@ class CreatorTables:
     def _take_fill(self, frame: JournalFrame, event: FillApplied) -> None:
         head = frame.head
         if isinstance(event, FillCorrected):
-            self._corrections[len(self._rows)] = event
-        self._rows.append(
+            self._corrections[self.fills_count] = event
+        self._rows.extend(
             (
                 event.signal, event.creator, event.instrument, event.side, event.quantity, event.price,
                 event.transact_time, event.equity, event.position_before, event.position_after, len(legs_of(event)),
                 head.number, frame.sequence, head.event_time_ns,
             )
         )  # fmt: skip
-        self._texts.append((event.exec_id, event.order_id, event.broker))
+        self._texts.append((event.exec_id, event.order_id, sys.intern(event.broker)))
 
     @property
     def fills_count(self) -> int:
         """How many fills there are so far."""
-        return len(self._rows)
+        return len(self._texts)
 
     def fills(self) -> Fills:
         """Make the table of every fill so far."""

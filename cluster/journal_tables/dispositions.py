@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from cluster.journal_tables.gather import Gatherer, Ints, U32s
+from cluster.journal_tables.gather import Gathered, Gatherer, Ints, U32s
 from cluster.journal_tables.reader import JournalFrame
 from engine.events.orders import SignalDecided
 
@@ -55,14 +55,13 @@ class DispositionsGatherer:
 
     def table(self) -> Dispositions:
         """Make the table of everything gathered."""
-        rows = self._rows
-        subscriptions, codes, is_ordered = rows.columns()
-        return Dispositions(
-            self._shard, subscriptions, codes, is_ordered, rows.sections(), rows.counts(), *rows.scalars()
-        )
+        return self._table(self._rows.table())
 
     def take(self) -> Dispositions:
         """Make the table of everything gathered, and forget it."""
-        table = self.table()
-        self._rows.clear()
-        return table
+        return self._table(self._rows.take())
+
+    def _table(self, gathered: Gathered) -> Dispositions:
+        return Dispositions._make(
+            (self._shard, *gathered.columns, gathered.sections, gathered.counts, *gathered.scalars)
+        )

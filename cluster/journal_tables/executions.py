@@ -5,8 +5,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from cluster.journal_tables.gather import AnyColumn, Gatherer, Ints, Names, U32s, U64s
+from cluster.journal_tables.gather import Gathered, Gatherer, Ints, Names, U32s, U64s
 from cluster.journal_tables.reader import JournalFrame
+from cluster.journal_tables.spill import IN_MEMORY, Spill
 from engine.events.orders import ExecutionsApplied
 from engine.identity import cause_high
 
@@ -44,19 +45,19 @@ class Executions(NamedTuple):
         return len(self.subscriptions)
 
     @property
-    def highs(self) -> U64s:
-        """The upper halves of the order ids, one a row."""
-        return self.cause_highs[self.sections]
-
-    @property
     def tails(self) -> U64s:
         """Leg and attempt as they stand in the lower halves, one a section."""
         return (self.legs << 20 | self.attempts).view(np.uint64)
 
-    @property
-    def lows(self) -> U64s:
-        """The lower halves of the order ids, one a row."""
-        return self.subscriptions.astype(np.uint64) << np.uint64(32) | self.tails[self.sections]
+    def tails_of(self, sections: U32s) -> U64s:
+        """Name leg and attempt of some sections."""
+        return (self.legs[sections] << 20 | self.attempts[sections]).view(np.uint64)
+
+    def ids(self, rows: Ints) -> tuple[U64s, U64s]:
+        """Name both halves of some rows' order ids."""
+        sections = self.sections[rows]
+        lows = self.subscriptions[rows].astype(np.uint64) << np.uint64(32) | self.tails_of(sections)
+        return self.cause_highs[sections], lows
 
     def exec_id(self, row: int) -> str:
         """Name an execution."""
@@ -67,10 +68,10 @@ class Executions(NamedTuple):
 class ExecutionsGatherer:
     """Makes `Executions` of one follower shard's events."""
 
-    def __init__(self, shard: int) -> None:
+    def __init__(self, shard: int, spill: Spill = IN_MEMORY) -> None:
         self._shard = shard
         self._brokers, self._prefixes = Names(), Names()
-        self._rows = Gatherer(9, (np.uint32, np.int64, np.uint8, np.int64, np.int64, np.int64))
+        self._rows = Gatherer(9, (np.uint32, np.int64, np.uint8, np.int64, np.int64, np.int64), spill)
 
     @property
     def count(self) -> int:
@@ -96,19 +97,14 @@ class ExecutionsGatherer:
 
     def table(self) -> Executions:
         """Make the table of everything gathered."""
-        return self._table(*self._rows.columns())
-
-    def _table(self, *columns: AnyColumn) -> Executions:
-        highs, legs, attempts, brokers, prefixes, times, frames, sequences, event_times = self._rows.scalars()
-        subscriptions, numbers, exec_types, quantities, prices, fees = columns
-        return Executions(
-            self._shard, subscriptions, numbers, exec_types, quantities, prices, fees, self._rows.sections(),
-            highs.view(np.uint64), legs, attempts, brokers, prefixes, times, frames, sequences, event_times,
-            list(self._brokers.texts), list(self._prefixes.texts),
-        )  # fmt: skip
+        return self._table(self._rows.table())
 
     def take(self) -> Executions:
         """Make the table of everything gathered, and forget it."""
-        table = self._table(*self._rows.take_columns())
-        self._rows.clear()
-        return table
+        return self._table(self._rows.take())
+
+    def _table(self, gathered: Gathered) -> Executions:
+        highs, *scalars = gathered.scalars
+        return Executions._make((
+            self._shard, *gathered.columns, gathered.sections, highs.view(np.uint64), *scalars,
+            list(self._brokers.texts), list(self._prefixes.texts)))  # fmt: skip

@@ -10,6 +10,7 @@ from cluster.journal_tables.executions import ExecutionsGatherer
 from cluster.journal_tables.gather import Ints
 from cluster.journal_tables.orders import CancelsGatherer, OrdersGatherer
 from cluster.journal_tables.reader import JournalFrame
+from cluster.journal_tables.spill import IN_MEMORY, Spill
 from engine.events.orders import (
     CancelsRequested,
     ExecutionsApplied,
@@ -46,10 +47,12 @@ SUBSCRIPTION_COLUMNS = {
 
 
 class FollowerTables:
-    """Tables of one follower shard, filled frame by frame. `dispositions` may be taken out batch by batch."""
+    """Tables of one follower shard, filled frame by frame. `dispositions` may be taken out batch by batch;
+    what else outgrows memory goes where `spill` says."""
 
-    def __init__(self, shard: int, *, replays: bool = True) -> None:
+    def __init__(self, shard: int, *, replays: bool = True, spill: Spill = IN_MEMORY) -> None:
         self.shard = shard
+        self.spill = spill
         self.frames_count = 0
         self.last_number = 0
         self.accounts: list[str] = []
@@ -63,9 +66,9 @@ class FollowerTables:
         self.parked: list[str] = []
         self.poison: list[InputParked] = []
         self.dispositions = DispositionsGatherer(shard)
-        self.orders = OrdersGatherer(shard)
-        self.cancels = CancelsGatherer(shard)
-        self.executions = ExecutionsGatherer(shard)
+        self.orders = OrdersGatherer(shard, spill)
+        self.cancels = CancelsGatherer(shard, spill)
+        self.executions = ExecutionsGatherer(shard, spill)
         self.corrections: list[Correction] = []
         self.cursors: dict[tuple[Source, int], Cursor] = {}
         self.state = FollowerShard(shard)

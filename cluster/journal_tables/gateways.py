@@ -88,16 +88,16 @@ class GatewayTables:
 
     def withdrawals(self) -> Withdrawals:
         """Make the table of every withdrawn order so far."""
-        shards, highs, *scalars = self._rows.scalars()
-        subscriptions, numbers = self._rows.columns()
-        return Withdrawals(
-            subscriptions, numbers, self._rows.sections(), shards, highs.view(np.uint64), *scalars
+        gathered = self._rows.table()
+        shards, highs, *scalars = gathered.scalars
+        return Withdrawals._make(
+            (*gathered.columns, gathered.sections, shards, highs.view(np.uint64), *scalars)
         )
 
     def parked(self) -> Parked:
         """Make the table of every parked order so far."""
-        shards, highs, tails = self._parked.scalars()
-        (subscriptions,) = self._parked.columns()
-        sections = self._parked.sections()
+        gathered = self._parked.table()
+        shards, highs, tails = gathered.scalars
+        (subscriptions,), sections = gathered.columns, gathered.sections
         lows = subscriptions.astype(np.uint64) << np.uint64(32) | tails.view(np.uint64)[sections]
         return Parked(shards[sections], highs.view(np.uint64)[sections], lows)

@@ -4,74 +4,80 @@ Each row knows its section, so a section's value is spread over its rows only wh
 """
 
 from collections.abc import Sequence
-from typing import Any
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
+from cluster.journal_tables.spill import IN_MEMORY, AnyColumn, GrowingColumns, Spill
+
 Ints = NDArray[np.int64]
 U64s = NDArray[np.uint64]
 U32s = NDArray[np.uint32]
-AnyColumn = NDArray[Any]
+
+
+class Gathered(NamedTuple):
+    """What was gathered. Shapes: `columns` and `sections`, which says which section each row is of, over rows; the others over sections."""
+
+    columns: list[AnyColumn]
+    sections: U32s
+    scalars: list[Ints]
+    counts: Ints
 
 
 class Gatherer:
-    """Gathers sections of one kind; `dtypes` are those of the row columns."""
+    """Gathers sections of one kind; `dtypes` are those of the row columns. What outgrows memory goes where `spill` says."""
 
-    def __init__(self, scalars: int, dtypes: Sequence[DTypeLike]) -> None:
-        self._scalars_count = scalars
+    def __init__(self, scalars: int, dtypes: Sequence[DTypeLike], spill: Spill = IN_MEMORY) -> None:
         self._dtypes = [np.dtype(dtype) for dtype in dtypes]
+        self._rows = GrowingColumns(spill, [*dtypes, np.uint32])
+        self._sections = GrowingColumns(spill, [np.int64] * (scalars + 1))
+        self._sections_max = max(1, spill.chunk_rows >> 4)
+        self._rows_max = spill.chunk_rows
         self._scalars: list[tuple[int, ...]] = []
-        self._columns: list[list[AnyColumn]] = [[] for _ in dtypes]
-        self._counts: list[int] = []
-        self.rows_count = 0
+        self._pieces: list[list[AnyColumn]] = [[] for _ in dtypes]
+        self._pieces_rows = 0
 
     def add(self, scalars: tuple[int, ...], *columns: AnyColumn) -> None:
-        """Add one section; its columns are of equal length."""
-        self._scalars.append(scalars)
-        for kept, column, dtype in zip(self._columns, columns, self._dtypes, strict=True):
+        """Add one section; its columns are of equal length. Raises: ClusterError when the disk has no room for more."""
+        rows = len(columns[0])
+        self._scalars.append((*scalars, rows))
+        for kept, column, dtype in zip(self._pieces, columns, self._dtypes, strict=True):
             kept.append(column.astype(dtype, copy=False))
-        self._counts.append(len(columns[0]))
-        self.rows_count += len(columns[0])
+        self._pieces_rows += rows
+        if self._pieces_rows >= self._rows_max or len(self._scalars) >= self._sections_max:
+            self._join()
+
+    def _join(self) -> None:
+        """Put the pieces so far into columns, which take a tenth of the memory of short pieces."""
+        if not self._scalars:
+            return
+        # Order ids fill 64 bits: their upper halves wrap here and are viewed as unsigned by whoever asks for them.
+        scalars = np.array([[_signed(value) for value in row] for row in self._scalars], np.int64).T
+        first = self._sections.count
+        sections = np.repeat(np.arange(first, first + len(self._scalars), dtype=np.uint32), scalars[-1])
+        self._sections.append(list(np.ascontiguousarray(scalars)))
+        self._rows.append([*(np.concatenate(kept) for kept in self._pieces), sections])
+        self._scalars, self._pieces, self._pieces_rows = [], [[] for _ in self._dtypes], 0
 
     @property
-    def sections_count(self) -> int:
-        """How many sections are gathered."""
-        return len(self._counts)
+    def rows_count(self) -> int:
+        """How many rows are gathered."""
+        return self._rows.count + self._pieces_rows
 
-    def scalars(self) -> list[Ints]:
-        """Name the columns over sections."""
-        # Order ids fill 64 bits: their upper halves wrap here and are viewed as unsigned by whoever asks for them.
-        rows = np.array([[_signed(value) for value in row] for row in self._scalars], np.int64)
-        return list(np.ascontiguousarray(rows.reshape(-1, self._scalars_count).T))
+    def table(self) -> Gathered:
+        """Name everything gathered."""
+        self._join()
+        return _gathered(self._rows.columns(), self._sections.columns())
 
-    def columns(self) -> list[AnyColumn]:
-        """Name the columns over rows."""
-        return [
-            np.concatenate(kept) if kept else np.zeros(0, dtype)
-            for kept, dtype in zip(self._columns, self._dtypes, strict=True)
-        ]
+    def take(self) -> Gathered:
+        """Name everything gathered, and forget it."""
+        self._join()
+        return _gathered(self._rows.take(), self._sections.take())
 
-    def take_columns(self) -> list[AnyColumn]:
-        """Name the columns over rows and forget their pieces, one column after the other, which takes hardly more memory."""
-        columns = []
-        for at, dtype in enumerate(self._dtypes):
-            pieces, self._columns[at] = self._columns[at], []
-            columns.append(np.concatenate(pieces) if pieces else np.zeros(0, dtype))
-        return columns
 
-    def counts(self) -> Ints:
-        """Say how many rows each section has."""
-        return np.array(self._counts, np.int64)
-
-    def sections(self) -> U32s:
-        """Say for each row which section it is of."""
-        return np.repeat(np.arange(len(self._counts), dtype=np.uint32), self.counts())
-
-    def clear(self) -> None:
-        """Forget everything gathered."""
-        self._scalars, self._counts, self.rows_count = [], [], 0
-        self._columns = [[] for _ in self._dtypes]
+def _gathered(rows: list[AnyColumn], sections: list[AnyColumn]) -> Gathered:
+    return Gathered(rows[:-1], rows[-1], sections[:-1], sections[-1])
 
 
 def _signed(value: int) -> int:

@@ -4,8 +4,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from cluster.journal_tables.gather import AnyColumn, Gatherer, Ints, U32s, U64s
+from cluster.journal_tables.gather import Gathered, Gatherer, Ints, U32s, U64s
 from cluster.journal_tables.reader import JournalFrame
+from cluster.journal_tables.spill import IN_MEMORY, Spill
 from engine.events.orders import CancelsRequested, OrdersPlaced, SignalDecided
 from engine.identity import CauseKind, cause_high
 
@@ -45,19 +46,15 @@ class Orders(NamedTuple):
         return len(self.subscriptions)
 
     @property
-    def highs(self) -> U64s:
-        """The upper halves of the order ids, one a row."""
-        return self.cause_highs[self.sections]
-
-    @property
     def tails(self) -> U64s:
         """Leg and attempt as they stand in the lower halves, one a section."""
         return (self.legs << 20 | self.attempts).view(np.uint64)
 
-    @property
-    def lows(self) -> U64s:
-        """The lower halves of the order ids, one a row."""
-        return self.subscriptions.astype(np.uint64) << np.uint64(32) | self.tails[self.sections]
+    def ids(self, rows: Ints) -> tuple[U64s, U64s]:
+        """Name both halves of some rows' order ids."""
+        sections = self.sections[rows]
+        tails = (self.legs[sections] << 20 | self.attempts[sections]).view(np.uint64)
+        return self.cause_highs[sections], self.subscriptions[rows].astype(np.uint64) << np.uint64(32) | tails
 
 
 class Cancels(NamedTuple):
@@ -75,9 +72,9 @@ _SCALARS = 16
 class OrdersGatherer:
     """Makes `Orders` of one follower shard's events."""
 
-    def __init__(self, shard: int) -> None:
+    def __init__(self, shard: int, spill: Spill = IN_MEMORY) -> None:
         self._shard = shard
-        self._rows = Gatherer(_SCALARS, (np.uint32, np.int64))
+        self._rows = Gatherer(_SCALARS, (np.uint32, np.int64), spill)
 
     @property
     def count(self) -> int:
@@ -114,27 +111,25 @@ class OrdersGatherer:
 
     def table(self) -> Orders:
         """Make the table of everything gathered."""
-        return self._table(*self._rows.columns())
-
-    def _table(self, subscriptions: AnyColumn, quantities: AnyColumn) -> Orders:
-        highs, *scalars = self._rows.scalars()
-        return Orders(
-            self._shard, subscriptions, quantities, self._rows.sections(), highs.view(np.uint64), *scalars
-        )
+        return self._table(self._rows.table())
 
     def take(self) -> Orders:
         """Make the table of everything gathered, and forget it."""
-        table = self._table(*self._rows.take_columns())
-        self._rows.clear()
-        return table
+        return self._table(self._rows.take())
+
+    def _table(self, gathered: Gathered) -> Orders:
+        highs, *scalars = gathered.scalars
+        return Orders._make(
+            (self._shard, *gathered.columns, gathered.sections, highs.view(np.uint64), *scalars)
+        )
 
 
 class CancelsGatherer:
     """Makes `Cancels` of one follower shard's events."""
 
-    def __init__(self, shard: int) -> None:
+    def __init__(self, shard: int, spill: Spill = IN_MEMORY) -> None:
         self._shard = shard
-        self._rows = Gatherer(1, (np.uint64, np.uint64))
+        self._rows = Gatherer(1, (np.uint64, np.uint64), spill)
 
     def add(self, frame: JournalFrame, event: CancelsRequested) -> None:
         """Take the cancels of one event."""
@@ -146,6 +141,6 @@ class CancelsGatherer:
 
     def table(self) -> Cancels:
         """Make the table of everything gathered."""
-        (frames,) = self._rows.scalars()
-        highs, lows = self._rows.columns()
-        return Cancels(self._shard, highs, lows, frames[self._rows.sections()])
+        gathered = self._rows.table()
+        highs, lows = gathered.columns
+        return Cancels(self._shard, highs, lows, gathered.scalars[0][gathered.sections])

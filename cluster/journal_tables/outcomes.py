@@ -16,6 +16,8 @@ from cluster.journal_tables.exact import notionals
 from cluster.journal_tables.executions import Executions
 from cluster.journal_tables.gather import Ints, U32s, U64s
 from cluster.journal_tables.orders import Cancels, Orders
+from cluster.journal_tables.sorting import positions, repeated, sorted_order, taken
+from cluster.journal_tables.spill import IN_MEMORY, Spill
 from engine.order_state import ExecType, OrdStatus
 
 _ONE = 100_000_000
@@ -23,32 +25,12 @@ _SMALL = 1 << 35
 """Notionals (micros) whose products with 10**8 surely fit 64 bits, the remainders of all executions included."""
 _SUBSCRIPTION_BITS = np.uint64(32)
 _TAIL_MASK = np.uint64(0xFFFFFFFF)
+_OPEN = (OrdStatus.PENDING_NEW, OrdStatus.PARTIALLY_FILLED, OrdStatus.PENDING_CANCEL)
 ENDED = {
     ExecType.CANCELED: OrdStatus.CANCELED,
     ExecType.REJECTED: OrdStatus.REJECTED,
     ExecType.EXPIRED: OrdStatus.EXPIRED,
 }
-
-
-def sorted_order(keys: U64s | Ints) -> Ints:
-    """Say in which order keys ascend, equal ones as they come. Cost: one pass where they already do."""
-    if len(keys) < 2 or bool((keys[1:] >= keys[:-1]).all()):
-        return np.arange(len(keys))
-    return np.argsort(keys, kind="stable")
-
-
-def positions(have: U64s | Ints, wanted: U64s | Ints) -> Ints:
-    """Find values in an ascending column that is not empty. Returns: where each stands if it is there, else anywhere inside.
-
-    Cost: one comparison a value where the same run of values is asked for, else a binary search each.
-    """
-    if len(wanted):
-        first = int(np.searchsorted(have, wanted[0]))
-        if np.array_equal(have[first : first + len(wanted)], wanted):
-            return np.arange(first, first + len(wanted))
-    at = np.searchsorted(have, wanted)
-    at[at == len(have)] = 0
-    return at
 
 
 class CauseIndex:
@@ -57,6 +39,11 @@ class CauseIndex:
     def __init__(self, highs: U64s, tails: U64s) -> None:
         self._highs = np.unique(highs)
         self._pairs = np.unique(self._pair(highs, tails))
+
+    @property
+    def highs_count(self) -> int:
+        """How many different upper halves there are."""
+        return len(self._highs)
 
     def _pair(self, highs: U64s, tails: U64s) -> U64s:
         at: U64s = np.searchsorted(self._highs, highs).astype(np.uint64)
@@ -78,24 +65,27 @@ class CauseIndex:
 
 
 class OrderIndex:
-    """The orders of one follower shard by id. Shapes: `keys` ascend, `rows` are the orders' rows. Cost: 16 B an order."""
+    """The orders of one follower shard by id, kept where `spill` says. Shapes: `keys` ascend, `rows` are the orders' rows.
 
-    def __init__(self, orders: Orders) -> None:
+    Cost: 16 B an order.
+    """
+
+    def __init__(self, orders: Orders, spill: Spill = IN_MEMORY) -> None:
+        self.spill = spill
         self.causes = CauseIndex(orders.cause_highs, orders.tails)
         causes = self.causes.find(orders.cause_highs, orders.tails).astype(np.uint64)
-        keys = causes[orders.sections] << _SUBSCRIPTION_BITS | orders.subscriptions
-        self.rows = sorted_order(keys)
-        self.keys: U64s = keys[self.rows]
+
+        def keys_of(here: slice) -> U64s:
+            keys: U64s = causes[orders.sections[here]] << _SUBSCRIPTION_BITS | orders.subscriptions[here]
+            return keys
+
+        keys = spill.filled(orders.rows_count, np.uint64, keys_of)
+        self.rows = sorted_order(keys, spill)
+        self.keys: U64s = taken(keys, self.rows, spill)
 
     def repeated(self) -> Ints:
         """Name the rows whose order id stands in an earlier row too."""
-        again: Ints = self.rows[1:][self.keys[1:] == self.keys[:-1]]
-        return again
-
-    def find_sections(self, cause_highs: U64s, tails: U64s, sections: U32s, subscriptions: U32s) -> Ints:
-        """Find orders whose cause, leg and attempt stand in sections. Returns: rows, -1 where there is no such order."""
-        causes = self.causes.find(cause_highs, tails)[sections]
-        return self._rows_of(causes, subscriptions)
+        return repeated(self.keys, self.rows, self.spill)
 
     def find(self, highs: U64s, lows: U64s) -> Ints:
         """Find orders by the two halves of their ids. Returns: rows, -1 where there is no such order."""
@@ -106,9 +96,10 @@ class OrderIndex:
         changes = np.flatnonzero((highs[1:] != highs[:-1]) | (tails[1:] != tails[:-1])) + 1
         starts = np.concatenate((np.zeros(1, np.int64), changes))
         causes = np.repeat(self.causes.find(highs[starts], tails[starts]), np.diff(starts, append=len(highs)))
-        return self._rows_of(causes, (lows >> _SUBSCRIPTION_BITS).astype(np.uint32))
+        return self.rows_of(causes, (lows >> _SUBSCRIPTION_BITS).astype(np.uint32))
 
-    def _rows_of(self, causes: Ints, subscriptions: U32s) -> Ints:
+    def rows_of(self, causes: Ints, subscriptions: U32s) -> Ints:
+        """Find orders by the numbers of their causes and their subscriptions. Returns: rows, -1 where there is no such order."""
         if not len(self.keys):
             return np.full(len(causes), -1, np.int64)
         keys = causes.astype(np.uint64) << _SUBSCRIPTION_BITS | subscriptions
@@ -155,7 +146,8 @@ def order_outcomes(
     if corrections:
         rows = rows_of_corrections(index, corrections)
         pairs = [(row, each) for row, each in zip(rows, corrections, strict=True) if row >= 0]
-        for row, story in stories(outcomes.order_rows, orders.quantities, executions, pairs).items():
+        told = stories(outcomes.order_rows, orders.quantities, executions, pairs, index.spill)
+        for row, story in told.items():
             _correct(outcomes, orders, row, story)
     return outcomes
 
@@ -172,56 +164,86 @@ def _correct(outcomes: Outcomes, orders: Orders, row: int, story: OrderStory) ->
 def _of_executions(
     orders: Orders, index: OrderIndex, executions: Executions, cancels: Cancels | None
 ) -> Outcomes:
-    e, count = executions, orders.rows_count
-    rows = index.find_sections(e.cause_highs, e.tails, e.sections, e.subscriptions)
-    is_trade = (e.exec_types == ExecType.TRADE) & (rows >= 0)
-    at, quantities, prices, fees = rows, e.quantities, e.prices, e.fees
+    e, count, spill = executions, orders.rows_count, index.spill
+    causes = index.causes.find(e.cause_highs, e.tails)
+    order_rows = spill.filled(
+        e.rows_count, np.int64, lambda here: index.rows_of(causes[e.sections[here]], e.subscriptions[here])
+    )
+    status, *amounts = spill.columns(count, np.uint8, *[np.int64] * 6)
+    filled, leaves, cash, paid, average, times = amounts
+    sums = _Sums(filled, cash, paid, times, average, *spill.columns(count, np.int64, np.int64))
+    for here in spill.slices(e.rows_count):
+        _add_trades(sums, orders, e, here, order_rows[here])
+    for here in spill.slices(count):
+        _average(sums, here)
+    _set_status(status, orders, index, e, order_rows, filled, cancels)
+    for here in spill.slices(count):
+        leaves[here] = np.where(np.isin(status[here], _OPEN), orders.quantities[here] - filled[here], 0)
+    return Outcomes(order_rows, status, filled, leaves, cash, paid, average, times)
+
+
+class _Sums(NamedTuple):
+    """What trades sum up to, one row an order; `average` holds the last price until it is worked out. Notionals are floors and rests."""
+
+    filled: Ints
+    cash: Ints
+    paid: Ints
+    times: Ints
+    average: Ints
+    floors: Ints
+    rests: Ints
+
+
+def _add_trades(sums: _Sums, orders: Orders, executions: Executions, here: slice, rows: Ints) -> None:
+    """Add the trades among some executions. Raises: OverflowError."""
+    columns = [executions.quantities[here], executions.prices[here], executions.fees[here]]
+    is_trade = (executions.exec_types[here] == ExecType.TRADE) & (rows >= 0)
     if not is_trade.all():
-        at, quantities, prices, fees = (column[is_trade] for column in (at, quantities, prices, fees))
-    filled, floors, rests, cash, paid, times = (np.zeros(count, np.int64) for _ in range(6))
+        rows, *columns = (column[is_trade] for column in (rows, *columns))
+    quantities, prices, fees = columns
     values = notionals(quantities, prices)
-    is_buy = (orders.sides > 0)[orders.sections[at]]
-    np.add.at(filled, at, quantities)
-    np.add.at(floors, at, values.floors)
-    np.add.at(rests, at, values.rests)
-    np.add.at(cash, at, np.where(is_buy, -values.ceils, values.floors))
-    np.add.at(paid, at, fees)
-    np.add.at(times, at, 1)
-    last_price = np.zeros(count, np.int64)
-    last_price[at] = prices
-    average = _average(filled, floors, rests, last_price, times)
-    status = _status(orders, index, e, rows, filled, cancels)
-    is_open = np.isin(status, (OrdStatus.PENDING_NEW, OrdStatus.PARTIALLY_FILLED, OrdStatus.PENDING_CANCEL))
-    leaves = np.where(is_open, orders.quantities - filled, 0)
-    return Outcomes(rows, status, filled, leaves, cash, paid, average, times)
+    is_buy = orders.sides[orders.sections[rows]] > 0
+    np.add.at(sums.filled, rows, quantities)
+    np.add.at(sums.floors, rows, values.floors)
+    np.add.at(sums.rests, rows, values.rests)
+    np.add.at(sums.cash, rows, np.where(is_buy, -values.ceils, values.floors))
+    np.add.at(sums.paid, rows, fees)
+    np.add.at(sums.times, rows, 1)
+    sums.average[rows] = prices
 
 
-def _average(filled: Ints, floors: Ints, rests: Ints, last_price: Ints, times: Ints) -> Ints:
-    average = last_price
+def _average(sums: _Sums, here: slice) -> None:
+    """Work out the average prices of some orders: those of one trade have its price already."""
+    filled, times, average, floors, rests = (
+        column[here] for column in (sums.filled, sums.times, sums.average, sums.floors, sums.rests)
+    )
     several = times > 1
     small = several & (floors < _SMALL)
     average[small] = (floors[small] * _ONE + rests[small]) // np.maximum(filled[small], 1)
     # (floors * 1e8 + rests) / filled has no 64-bit form for large amounts, so one exact division each.
     for row in np.flatnonzero(several & ~small).tolist():
         average[row] = (int(floors[row]) * _ONE + int(rests[row])) // max(int(filled[row]), 1)
-    return average
 
 
-def _status(
+def _set_status(
+    status: NDArray[np.uint8],
     orders: Orders,
     index: OrderIndex,
     executions: Executions,
-    rows: Ints,
+    order_rows: Ints,
     filled: Ints,
     cancels: Cancels | None,
-) -> NDArray[np.uint8]:
-    status = np.full(orders.rows_count, OrdStatus.PENDING_NEW, np.uint8)
-    status[filled > 0] = OrdStatus.PARTIALLY_FILLED
+) -> None:
+    spill, e = index.spill, executions
+    for here in spill.slices(orders.rows_count):
+        status[here] = np.where(filled[here] > 0, OrdStatus.PARTIALLY_FILLED, OrdStatus.PENDING_NEW)
     if cancels is not None and len(cancels.highs):
         asked = index.find(cancels.highs, cancels.lows)
         status[asked[asked >= 0]] = OrdStatus.PENDING_CANCEL
     for exec_type, end in ENDED.items():
-        ended = rows[(executions.exec_types == exec_type) & (rows >= 0)]
-        status[ended] = end
-    status[(filled >= orders.quantities) & (orders.quantities > 0)] = OrdStatus.FILLED
-    return status
+        for here in spill.slices(e.rows_count):
+            rows = order_rows[here]
+            status[rows[(e.exec_types[here] == exec_type) & (rows >= 0)]] = end
+    for here in spill.slices(orders.rows_count):
+        quantities = orders.quantities[here]
+        status[here][(filled[here] >= quantities) & (quantities > 0)] = OrdStatus.FILLED

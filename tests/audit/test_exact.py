@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cluster.journal_tables import OrderIndex, order_outcomes
@@ -44,6 +44,7 @@ def test_p7_fees_round_up(pairs: list[tuple[int, int]]) -> None:
 _trades = st.lists(st.tuples(st.integers(1, 10**13), st.integers(1, 10**9)), min_size=1, max_size=5)
 
 
+@settings(deadline=None)
 @given(_trades, st.sampled_from([1, -1]), st.integers(0, 5), st.booleans())
 def test_an_orders_outcome_is_the_exact_sum_of_its_executions(
     trades: list[tuple[int, int]], side: int, more: int, is_ended: bool
