@@ -26,7 +26,7 @@ class Benchmark(NamedTuple):
     draw: Callable[[Report, Path], None]
     config: Callable[[Any], Config]
     parts: Callable[[Any], list[tuple[str, Any]]] = lambda settings: [("", settings)]
-    """Settings of what each runs on a cluster of its own, by the name of its directory: what one audit reads must fit the memory."""
+    """Settings of what each runs on a cluster of its own, by the name of its directory."""
 
 
 def default_config(settings: Any) -> Config:

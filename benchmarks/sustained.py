@@ -62,7 +62,7 @@ class Settings(msgspec.Struct, frozen=True):
     start_share: float = 0.8
     """Where the search begins, as a share of the wanted rate."""
     rate_max_share: float = 1.25
-    """Where it ends. All that is executed is audited at the end, which takes about 150 bytes of memory an order."""
+    """Where it ends. All that is executed is audited at the end, which takes about 100 bytes of disk an order."""
     trials_max: int = TRIALS_MAX
     holds: int = 1
     """How often the best rate is held; the least of them counts."""

@@ -1,7 +1,6 @@
 """`lockstep audit`: one line a promise, or JSON; exit code 1 when one does not hold."""
 
 import logging
-import resource
 import sys
 from pathlib import Path
 from typing import NoReturn
@@ -20,7 +19,6 @@ def run(data: Path, *, as_json: bool) -> int:
         wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING),
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
     )
-    _open_files_up_to_the_hard_limit()
     report = run_until_stopped(audit_data(data), stopped=_stopped)
     if as_json:
         sys.stdout.write(report.json().decode() + "\n")
@@ -28,12 +26,6 @@ def run(data: Path, *, as_json: bool) -> int:
         for line in report.lines():
             print(line)
     return 0 if report.passed else 1
-
-
-def _open_files_up_to_the_hard_limit() -> None:
-    """Columns that outgrow memory keep some ten files open for each large shard."""
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 def _stopped() -> NoReturn:

@@ -6,6 +6,7 @@ is reserved before a file is mapped: a full disk is an error then, never a signa
 
 import mmap
 import os
+import shutil
 import sys
 import tempfile
 import weakref
@@ -24,13 +25,16 @@ Bools = NDArray[np.bool_]
 
 BYTES_IN_MEMORY = 16 << 20
 CHUNK_ROWS = 1 << 18
+BYTES_FREE_MIN = 1 << 30
+"""Left on the disk, on which a cluster may be running."""
 _ALIGN = 64
 
 
 class Spill:
     """Where columns are kept. Those asked for together lie in memory up to `bytes_in_memory`, beyond that in one file in a directory.
 
-    `chunk_rows` is how many rows are looked at at once.
+    `chunk_rows` is how many rows are looked at at once. Files leave `bytes_free_min` free on their disk. Each table of a large shard keeps
+    one open, some ten in all.
     """
 
     def __init__(
@@ -39,11 +43,13 @@ class Spill:
         *,
         bytes_in_memory: int = BYTES_IN_MEMORY,
         chunk_rows: int = CHUNK_ROWS,
+        bytes_free_min: int = BYTES_FREE_MIN,
     ) -> None:
         """Keep files in a directory, else where the system keeps temporary ones."""
         self.bytes_in_memory = bytes_in_memory
         self.chunk_rows = chunk_rows
-        self._directory = directory
+        self._bytes_free_min = bytes_free_min
+        self._directory = directory or Path(tempfile.gettempdir())
         self._maps: weakref.WeakSet[mmap.mmap] = weakref.WeakSet()
         self._files = ExitStack()
 
@@ -69,11 +75,11 @@ class Spill:
 
     def file(self) -> IO[bytes]:
         """Open a file without a name, closed at the latest by `close`. Raises: ClusterError."""
-        with self.noting_room():
+        with self.room(0):
             return self._files.enter_context(tempfile.TemporaryFile(dir=self._directory, buffering=0))
 
     def _mapped(self, size: int) -> mmap.mmap:
-        with self.file() as file, self.noting_room():
+        with self.file() as file, self.room(size):
             if sys.platform == "linux":
                 os.posix_fallocate(file.fileno(), 0, size)
             else:
@@ -83,15 +89,18 @@ class Spill:
         return mapped
 
     @contextmanager
-    def noting_room(self) -> Iterator[None]:
-        """Say where what does not fit was to be kept. Raises: ClusterError."""
+    def room(self, size: int) -> Iterator[None]:
+        """Use so much more of the disk. Raises: ClusterError when it has not got that."""
+        wanted = f"{self._directory}: expected room for what outgrows memory, some 200 bytes an order,"
         try:
+            free = shutil.disk_usage(self._directory).free
+            if free < size + self._bytes_free_min:
+                raise ClusterError(
+                    f"{wanted} beside {self._bytes_free_min:,} bytes that stay free, found {free:,} bytes free; make room there"
+                )
             yield
         except OSError as error:
-            place = self._directory or tempfile.gettempdir()
-            raise ClusterError(
-                f"{place}: expected room for what outgrows memory, some 150 bytes an order, found: {error.strerror}"
-            ) from error
+            raise ClusterError(f"{wanted} found: {error.strerror}") from error
 
     def release(self) -> None:
         """Let go of the pages that were looked at; they stay in their files."""
@@ -157,7 +166,7 @@ class GrowingColumns:
             runs.append((self._end, len(column)))
             self._end += column.nbytes
             data = column.data.cast("B")
-            with self._spill.noting_room():
+            with self._spill.room(column.nbytes):
                 while data:
                     data = data[self._file.write(data) :]
         self._held_bytes = 0
