@@ -38,16 +38,23 @@ def _distributed(keys: U64s | Ints, spill: Spill) -> Ints:
     for here in spill.slices(count):
         ranges_of = np.searchsorted(bounds, keys[here], side="right")
         order = np.argsort(ranges_of, kind="stable")
-        taken = np.bincount(ranges_of, minlength=len(sizes))
+        counts = np.bincount(ranges_of, minlength=len(sizes))
         # Each range's rows of this piece follow those of the pieces before.
-        shifts = free - (np.cumsum(taken) - taken)
+        shifts = free - (np.cumsum(counts) - counts)
         rows[np.arange(len(order)) + shifts[ranges_of[order]]] = order + here.start
-        free += taken
+        free += counts
     for start, stop in zip((ends - sizes).tolist(), ends.tolist(), strict=True):
         chosen = rows[start:stop]
-        rows[start:stop] = chosen[np.argsort(keys[chosen], kind="stable")]
+        # A range beyond a piece is mostly one key many times, such as the one broker of all executions.
+        if stop - start <= spill.chunk_rows or not _are_equal(keys, chosen, spill):
+            rows[start:stop] = chosen[np.argsort(keys[chosen], kind="stable")]
         spill.release()
     return rows
+
+
+def _are_equal(keys: U64s | Ints, rows: Ints, spill: Spill) -> bool:
+    first = keys[rows[0]]
+    return all(bool((keys[rows[here]] == first).all()) for here in spill.slices(len(rows)))
 
 
 def taken(column: AnyColumn, rows: Ints, spill: Spill = IN_MEMORY) -> AnyColumn:
