@@ -10,6 +10,7 @@ from collections.abc import Iterable
 import msgspec
 import uvloop
 
+from actors.ports import StoredMessage
 from benchmarks.skeleton.messages import (
     CREATOR_BYTES_PER_FILL,
     EXECUTIONS,
@@ -35,6 +36,8 @@ class Options(msgspec.Struct, frozen=True):
     followers: int
     shards: int
     scratch: str
+    reports_wait_s: float
+    """How long after a frame a follower's executions wait for another that is made anyway."""
 
     @property
     def row_bytes(self) -> int:
@@ -93,8 +96,10 @@ async def creator(process: Process) -> None:
 
 
 async def follower(process: Process) -> None:
-    """Take signals and executions, publish one frame of all that came; a fill has passed once its executions' frame is acknowledged."""
-    options = process.options
+    """Take signals and executions, publish one frame of all that came; executions that come alone wait for signals as long as the engine's.
+    A fill has passed once its executions' frame is acknowledged.
+    """
+    options, loop = process.options, asyncio.get_running_loop()
     signals = await process.streams.open_feed(
         "SKELETON_CREATOR", "skeleton.creator", after_sequence=0, arrived=process.arrived
     )
@@ -102,11 +107,23 @@ async def follower(process: Process) -> None:
     executions = await process.streams.open_feed(
         "SKELETON_EXECUTIONS", subject, after_sequence=0, arrived=process.arrived
     )
+    waiting: list[StoredMessage] = []
+    sent_s = 0.0
     _ready()
     while not process.is_done:
         await process.arrivals()
-        while messages := [*executions.take(64), *signals.take(64)]:
-            parts = [part for message in messages for part in decode(message.data)]
+        while True:
+            orders = signals.take(64)
+            waiting += executions.take(64)
+            wait_s = sent_s + options.reports_wait_s - loop.time()
+            if waiting and not orders and wait_s > 0:
+                loop.call_later(wait_s, process.arrived.set)
+                break
+            parts = [part for message in (*waiting, *orders) for part in decode(message.data)]
+            if not parts:
+                break
+            waiting.clear()
+            sent_s = loop.time()
             await process.publish(f"skeleton.follower.{options.shard}", parts, options.row_bytes)
             process.note(fill for part in parts if part.kind == EXECUTIONS for fill in part.fills)
 

@@ -45,7 +45,8 @@ async def run_skeleton(
                 inbox_prefix=user.inbox_prefix,
                 name="bench-skeleton",
             )
-            options = Options("", 0, nats, fills, followers, shards, str(Path(directory) / "ledger"))
+            wait_s = session.cluster.config.engine.reports_wait_ms / 1000
+            options = Options("", 0, nats, fills, followers, shards, str(Path(directory) / "ledger"), wait_s)
             starting = (
                 _start(msgspec.structs.replace(options, role=role, shard=shard)) for role, shard in roles
             )
