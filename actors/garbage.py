@@ -8,22 +8,31 @@ passes come by the clock.
 
 import asyncio
 import gc
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 FULL_S_EVERY = 3600.0
 NEVER = 1_000_000_000
 """Passes over the middle generation after which the old one would have its turn."""
 
 
-def collect_rarely() -> None:
-    """Set the collector up, once the process has what it starts with."""
-    young, middle, _ = gc.get_threshold()
+@asynccontextmanager
+async def collecting_rarely(full_s_every: float = FULL_S_EVERY) -> AsyncIterator[None]:
+    """Have the process's collector set up while its work is done: for the program, not for what may run beside others in it."""
+    young, middle, old = gc.get_threshold()
     gc.collect()
     gc.freeze()
     gc.set_threshold(young, middle, NEVER)
+    collecting = asyncio.create_task(_collect_for_ever(full_s_every), name="garbage")
+    try:
+        yield
+    finally:
+        collecting.cancel()
+        gc.set_threshold(young, middle, old)
+        gc.unfreeze()
 
 
-async def collect_for_ever(every_s: float = FULL_S_EVERY) -> None:
-    """Make the full passes."""
+async def _collect_for_ever(every_s: float) -> None:
     while True:
         await asyncio.sleep(every_s)
         gc.collect()

@@ -16,7 +16,6 @@ from actors.broker_gateway import BrokerGatewayShardActor
 from actors.command_router import CommandRouter
 from actors.creator import CreatorShardActor
 from actors.follower import FollowerShardActor
-from actors.garbage import collect_for_ever, collect_rarely
 from actors.heads import HEAD_PERIOD_S, HostHead
 from actors.journal_writer import persist
 from actors.poison import Neighbours
@@ -78,7 +77,6 @@ class Host:
     async def run(self) -> str:
         """Run until stopped or until no shard is left. Returns: why it ended."""
         connected = await self._connect()
-        collect_rarely()
         try:
             return await self._run(connected)
         finally:
@@ -95,15 +93,14 @@ class Host:
             for shard in self.spec.shards
         ]
         beat = asyncio.create_task(self._beat(connected.ports), name="heartbeat")
-        collecting = asyncio.create_task(collect_for_ever(), name="garbage")
         if self._stopping.is_set():
             self.stop()
         try:
             await self._until_over(shards)
         finally:
-            for task in (beat, collecting, *shards):
+            for task in (beat, *shards):
                 task.cancel()
-            await asyncio.gather(beat, collecting, *shards, router.close(), return_exceptions=True)
+            await asyncio.gather(beat, *shards, router.close(), return_exceptions=True)
         return ", ".join(
             f"{actor.core.key} {actor.core.phase.value} {actor.core.error}".strip()
             for actor in self.actors.values()

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 import ray
 
+from actors.garbage import collecting_rarely
 from actors.host import Connected, Host, HostSpec
 from actors.logging import set_up_logging
 
@@ -41,7 +42,8 @@ class _RemoteHost:
         """Run the host until it is stopped or has no shard left. Returns: why it ended."""
         set_up_logging(spec.incarnation)
         self._host = Host(spec, connect)
-        return await self._host.run()
+        async with collecting_rarely():
+            return await self._host.run()
 
     async def stop(self) -> None:
         """Ask the host to end."""

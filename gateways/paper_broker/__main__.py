@@ -9,9 +9,10 @@ from pathlib import Path
 import uvloop
 
 from actors.errors import OperatingError
+from actors.garbage import collecting_rarely
 from gateways.paper_broker.records import LedgerError
 from gateways.paper_broker.server import serve
-from gateways.paper_broker.settings import SettingsError, load_config
+from gateways.paper_broker.settings import PaperBrokerConfig, SettingsError, load_config
 
 _EXPECTED = (SettingsError, LedgerError, OperatingError)
 
@@ -26,7 +27,7 @@ def main() -> int:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr)
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            runner.run(serve(load_config(path)))
+            runner.run(_serve(load_config(path)))
     except _EXPECTED as error:
         return _failed(error)
     except ExceptionGroup as group:
@@ -35,6 +36,11 @@ def main() -> int:
             raise
         return _failed(expected)
     return 0
+
+
+async def _serve(config: PaperBrokerConfig) -> None:
+    async with collecting_rarely():
+        await serve(config)
 
 
 def _failed(error: BaseException) -> int:

@@ -16,7 +16,6 @@ from secrets import token_hex
 from typing import NamedTuple
 
 from actors.errors import OperatingError, TransientError
-from actors.garbage import collect_for_ever, collect_rarely
 from engine.refusals import Refused
 from gateways.nats_connection import NatsConnection, NatsOptions, connect_nats
 from gateways.nats_streams import NatsStreams
@@ -256,8 +255,8 @@ async def _serve_connected(
     connection: NatsConnection,
     stop: asyncio.Event,
 ) -> None:
-    collect_rarely()
     turns = Turns(core, ledger, NatsStreams(connection), config)
+
     desk = CorrectionDesk(ledger, turns)
 
     def receive(subject: str, reply: str, data: bytes, headers: dict[str, str] | None) -> None:
@@ -275,7 +274,6 @@ async def _serve_connected(
         publishing = tasks.create_task(turns.publisher.run())
         running = tasks.create_task(turns.run())
         correcting = tasks.create_task(desk.run())
-        collecting = tasks.create_task(collect_for_ever())
         corrections = await connection.subscribe(f"broker.{config.name}.corrections", receive)
         orders = await connection.subscribe(f"broker.{config.name}.orders", receive)
         _log.info("paper broker %s takes orders on broker.%s.orders", config.name, config.name)
@@ -283,7 +281,6 @@ async def _serve_connected(
         await orders.close()
         await corrections.close()
         correcting.cancel()
-        collecting.cancel()
         turns.stop()
         await running
         publishing.cancel()
