@@ -70,6 +70,7 @@ class FollowerShardActor:
         self._inputs_ns = 0
         self._sent_s = 0.0
         self._reports_until_s: float | None = None
+        self._are_reports_left = False
         self._is_waking = False
         self._dedicated_seen = 0
         self._dedicated_shards: tuple[int, ...] = ()
@@ -119,7 +120,7 @@ class FollowerShardActor:
         half = self._settings.frame_bytes_max // 2
         self._has_more = False
         if (self._under_way is None or self._is_between_signals) and not self._reports_wait():
-            self._has_more = self.reports.take(events, FrameSize(events, half))
+            self._has_more = self._are_reports_left = self.reports.take(events, FrameSize(events, half))
         noted = len(events)
         is_between_parts = self._take_signals(events, FrameSize(events, half))
         self.reports.note(events[noted:])
@@ -143,8 +144,12 @@ class FollowerShardActor:
 
     def _reports_wait(self) -> bool:
         """Whether nothing is at hand but reports, moments after a frame: under load a signal comes soon, and takes them along."""
-        is_alone = self._under_way is None and not self.commands.count and self.reports.has_report()
-        if not is_alone or any(reader.has_frame() for reader in self._readers):
+        is_alone = self._under_way is None and not self._are_reports_left and not self.commands.count
+        if (
+            not is_alone
+            or not self.reports.has_report()
+            or any(reader.has_frame() for reader in self._readers)
+        ):
             self._reports_until_s = None
             return False
         loop = asyncio.get_running_loop()
@@ -180,6 +185,7 @@ class FollowerShardActor:
         self._apply_all(
             decide_due(self.state, self._settings.terms, self._now(), is_full=lambda: due.is_full), events
         )
+        self.reports.note(events)
         await self._committed(events)
         now_s = time.monotonic()
         for reader in self._readers:
@@ -321,6 +327,7 @@ class FollowerShardActor:
         async def decide(events: list[Any], outputs: list[Output]) -> None:
             self._take(part, events)
             self._decide_taken(events)
+            self.reports.note(events)
 
         def park(events: list[Any]) -> None:
             what = f"signal {signal} leg {leg} of creator {book.creator}, rows from {part.first_row}"

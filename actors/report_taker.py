@@ -197,7 +197,8 @@ class ReportTaker:
         if self._message is not None:
             messages = [self._message.message]
         else:
-            messages = [self._ahead.popleft()] if self._ahead else self._feed.take(1)
+            self._fetch()
+            messages = [self._ahead.popleft()] if self._ahead else []
         if not messages:
             return
         message, cursor = messages[0], self._state.cursors.get((Source.EXECUTIONS, 0))

@@ -59,7 +59,8 @@ def shard_settings(config: Config) -> ShardSettings:
         uses_event_clock=engine.clock == "event",
         part_rows=engine.part_rows,
         frame_bytes_max=engine.frame_bytes_max,
-        reports_wait_s=engine.reports_wait_ms / 1000,
+        # A replay sends the next fill once nothing moves: no signal comes to wait for.
+        reports_wait_s=0 if engine.clock == "event" else engine.reports_wait_ms / 1000,
         poison_crashes=engine.poison_crashes,
         snapshot_frames_every=config.snapshot.frames_every,
         snapshot_seconds_every=config.snapshot.seconds_every,

@@ -91,3 +91,31 @@ async def test_executions_that_wait_when_the_owner_dies_are_applied_once_by_the_
     await turns(successor)
     assert len(stage.events(FOLLOWER, ExecutionsApplied)) == 1
     assert hash_of(await stage.follower()) == hash_of(successor)
+
+
+async def test_of_a_backlog_only_the_first_frame_waits() -> None:
+    accounts, settings = 3_000, replace(SETTINGS, reports_wait_s=FOR_LONG_S, part_rows=10_000)
+    stage = Stage(replace(settings, frame_bytes_max=1 << 16))
+    creator, follower = await stage.creator(), await stage.follower()
+    await stage.open_creator(creator, "anna")
+    await turns(follower)
+    for first in range(0, accounts, 500):
+        opening = [
+            (OpenAccount(f"o{each}", f"a{each}"), Follow(f"f{each}", f"a{each}", "anna", 10**10))
+            for each in range(first, first + 500)
+        ]
+        await command(follower, *(one for both in opening for one in both))
+    await stage.publish("fills.paper.anna", stage.fill("AAA"))
+    await turns(creator, follower, count=20)
+    for first in range(0, accounts, 500):
+        rows, ones = np.arange(first, first + 500), np.ones(500, np.int64)
+        report = ExecutionsReported(
+            0, "x-", 0, 0, 1, 0, 0, START_NS, rows, rows, ones * ExecType.TRADE, ones * 10**6, ones * 10**8, ones - 1
+        )  # fmt: skip
+        await stage.publish("executions.paper.0", encode_block(report))
+    frames = len(stage.frames(FOLLOWER))
+    await turns(follower)
+    assert last_frames(stage, frames) == []
+    await command(follower, OpenAccount("last", "last"))
+    assert len(last_frames(stage, frames)) > 1
+    assert sum(len(event.numbers) for event in stage.events(FOLLOWER, ExecutionsApplied)) == accounts

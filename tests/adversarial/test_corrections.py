@@ -11,11 +11,12 @@ from actors.creator import CreatorShardActor
 from actors.follower import FollowerShardActor
 from engine.blocks import CorrectionsReported, ExecutionsReported, encode_block
 from engine.commands import Follow, OpenAccount
-from engine.events.orders import ExecutionsApplied, SignalDecided, TradesCorrected
+from engine.events.orders import ExecutionsApplied, OrdersPlaced, SignalDecided, TradesCorrected
 from engine.events.shard import InputsRefused
 from engine.frame import ShardKey, ShardKind
 from engine.identity import CauseKind, OrderId
 from engine.order_state import ExecType
+from engine.units import NS_PER_S
 from tests.adversarial.stage import START_NS, TIME, Stage, command, hash_of, turns
 
 FOLLOWER = ShardKey(ShardKind.FOLLOWER, 0)
@@ -245,3 +246,38 @@ async def test_a_block_of_busts_is_one_event_and_is_known_by_its_numbers() -> No
     assert cash(follower) == [10**10] * 30
     assert not stage.events(FOLLOWER, InputsRefused)
     assert follower.state.execution_ids.rows() == [("paper", "x-", [[0, 59]])]
+
+
+@pytest.mark.parametrize("is_careful", [False, True])
+async def test_an_exit_corrected_again_and_again_leads_to_no_order_id_twice(is_careful: bool) -> None:
+    """What falls due between two corrections is known to the second, whose history was read before the first (P1)."""
+    stage, creator, follower = await started()
+    await stage.publish("fills.paper.anna", [stage.fill("AAA", "sell")])
+    await turns(creator, follower)
+    if is_careful:
+        for _ in range(3):
+            follower = await stage.follower()
+    assert follower.core.careful.is_on == is_careful
+
+    async def report(body: dict[str, Any], attempt: int, **changes: Any) -> None:
+        order = str(OrderId(0, CauseKind.SIGNAL, 0, 2, 0, 0, attempt))
+        await stage.publish("executions.paper.0", {**body, "order_id": order, **changes})
+        await turns(creator, follower)
+
+    for name in ("S1", "S2"):
+        await report(trade(0), 0, exec_id=name, last_qty="5")
+    await report(bust(0, "B1"), 0, exec_ref_id="S1")
+    stage.clock.time_ns += NS_PER_S
+    await turns(creator, follower)
+    await report(trade(0), 1, exec_id="T1", last_qty="5")
+    await report(bust(0, "B2"), 0, exec_ref_id="S2")
+    stage.clock.time_ns += 10 * NS_PER_S
+    await turns(creator, follower)
+    placed = [
+        (event.attempt, number)
+        for event in stage.events(FOLLOWER, OrdersPlaced)
+        for number, quantity in zip(event.subscriptions.tolist(), event.quantities.tolist(), strict=True)
+        if quantity
+    ]
+    assert placed == [(1, 0), (2, 0)]
+    assert hash_of(await stage.follower()) == hash_of(follower)
