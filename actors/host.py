@@ -5,6 +5,7 @@ Its constructor does nothing that can fail. `run` connects, starts every shard, 
 """
 
 import asyncio
+import gc
 import os
 from collections.abc import Awaitable, Callable
 from typing import NamedTuple
@@ -139,6 +140,9 @@ class Host:
             pause_s = min(2 * pause_s, AGAIN_S_MAX)
             self._lives += 1
             self._make(shard, connected, f"{self.spec.incarnation}-{self._lives}")
+            del actor
+            # The dead one refers to itself, and full passes are rare (`actors.garbage`): its state would stay beside its successor's.
+            gc.collect()
 
     async def _stops_within(self, seconds: float) -> bool:
         try:
