@@ -363,7 +363,7 @@ def size_decrease(legs: Sequence[Leg], run: Run) -> Decisions:
     flat is flat.
     """
     disposition = _active(run)
-    to_flat = spread_mask([leg.position_after == 0 for leg in legs], run.counts)
+    to_flat: bool | Mask = spread_mask([leg.position_after == 0 for leg in legs], run.counts)
     kept = np.zeros_like(run.target)
     if to_flat is not True:
         quantity = spread([leg.quantity for leg in legs], run.counts)
@@ -371,6 +371,9 @@ def size_decrease(legs: Sequence[Leg], run: Run) -> Decisions:
         kept = run.target - mul_div(np.maximum(run.target, 0), quantity, before)
         if to_flat is not False:
             kept[to_flat] = 0
+        # Whoever was to leave before still is, with a rest below the lot too.
+        is_left = kept == 0
+        to_flat = is_left if any_of(is_left) else False
     target = kept if not any_of(disposition) else np.where(disposition == 0, kept, run.target)
     limit_prices = [0] * len(legs)
     out = Decisions(disposition, np.zeros(len(target), np.int64), target, -run.side, True, limit_prices)

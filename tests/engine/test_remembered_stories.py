@@ -153,6 +153,28 @@ STORIES = {
             Step("advance", 273, 93, 2103),
         ],
     ),
+    "a decrease while all of it is to be left leaves a rest below the lot too": (
+        _setting(
+            _sleeve(3, 10**12, mode="multiplier", amount=1_000_000_001),
+            instruments=[(_MICRO, 1)],
+            fee_rate=1000,
+            part_rows=[2, 1, 2],
+            price=54_321 * _MICRO + 1,
+        ),
+        [
+            Step("fill", 9347, 3138, 3364),
+            Step("fill", 228, 6803, 9278),
+            Step("correct_fill", 4986, 1341, 7566),
+            Step("trade", 2691, 9956, 159),
+            Step("fill", 5071, 2494, 2652),
+            Step("end", 5463, 8761, 1326),
+            Step("correct", 5069, 6112, 1350),
+            Step("answer_cancels", 1881, 9723, 9117),
+            Step("end", 8755, 8690, 4708),
+            Step("fill", 6249, 366, 4070),
+            Step("trade", 5466, 3695, 1603),
+        ],
+    ),
 }
 
 

@@ -15,9 +15,9 @@ It imports nothing of the engine and decides what the engine must. Where the des
 - Limits of an increase, in order: paused, instrument_denied, entry_window (fill older than 60 s): t is lowered to p+o, never raised.
   below_lot, below_min_notional of the uncut order: t is kept. max_order_notional, max_position_weight, available_cash: an order cut
   below a lot or the minimum is skipped with that reason and t = p+o; one cut less is ordered and t = p+o+order.
-- A decrease ignores status and limits. Flat: all of |p+o|, no lots. Otherwise whole lots toward t, at most |p+o|. Neither p nor p+o on
-  the creator's side is `no_position`: what is held of the other side is an exit that is tried again for its own cause. Nothing to
-  order is `below_lot`.
+- A decrease ignores status and limits. t = 0 (flat, or left before): all of |p+o|, no lots. Otherwise whole lots toward t, at most
+  |p+o|. Neither p nor p+o on the creator's side is `no_position`: what is held of the other side is an exit that is tried again for its
+  own cause. Nothing to order is `below_lot`.
 - Follow-ups and further attempts go by the target, whatever their cause: t = 0 exits all of p+o; a position beyond the target is
   exited, all of it when the target lies across zero; else, after cancels only, an increase with its limits, at its cause's price and
   time and the newest signal's marks. A holding has one follow-up; a newer one replaces it.
@@ -329,7 +329,7 @@ class Reference:
             return net(holding, leg.cause, attempt=1)
         if max(-leg.side * holding.position, -leg.side * holding.reach) <= 0:
             return "no_position"
-        if leg.after == 0:
+        if holding.target == 0:
             return self._exit_all(subscription, leg.symbol, leg.cause) or (
                 "netted" if holding.is_waiting else "below_lot"
             )
