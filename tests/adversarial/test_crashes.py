@@ -12,6 +12,7 @@ import pytest
 
 from actors.host import Connected, Host, HostSpec
 from actors.ports import Ports
+from actors.recovery import Phase
 from actors.settings import ShardSettings
 from cluster.audit import audit
 from gateways.json_wire import JsonWire
@@ -168,8 +169,21 @@ class Round:
                 continue
             return
 
+    def is_at_rest(self) -> bool:
+        """Whether all shards are live, no exit waits for its time, and the gateway has nothing in hand: standing still may be a pause."""
+        for (kind, shard), host in self.hosts.items():
+            actor = host.actors.get(shard)
+            if actor is None or actor.core.phase is not Phase.LIVE or not actor.core.is_settled:
+                return False
+            if kind == "follower" and any(actor.core.state.slots_with_follow_ups()):  # type: ignore[attr-defined]
+                return False
+            counts = actor.core.counted()
+            if counts.get("queued_orders") or counts.get("outstanding_messages"):
+                return False
+        return True
+
     async def drained(self) -> None:
-        """End all misfortune and wait until nothing moves any more."""
+        """End all misfortune and wait until nothing moves any more, nor will."""
         faults = self.server.faults
         faults.acks_lost_count = faults.appends_lost_count = faults.bus_drops_count = 0
         still, before, end_s = 0, -1, asyncio.get_running_loop().time() + 20.0
@@ -183,7 +197,7 @@ class Round:
             self.clock.time_ns += 2 * 10**9
             self.broker.advance()
             now = sum(len(stream.messages) for stream in self.server.streams.values())
-            still = still + 1 if now == before else 0
+            still = still + 1 if now == before and self.is_at_rest() else 0
             before = now
 
     async def stop(self) -> None:
