@@ -65,14 +65,15 @@ class Committer:
         event_time_ns: int,
         outputs: Sequence[Output],
     ) -> None:
-        """Send a frame once the one before is durable. Returns when it is on its way. Raises:
-        ShardLostError of the one before.
-        """
+        """Begin to send a frame once the one before is durable. Raises: ShardLostError of the one before."""
         frame = self.writer.encode(events, cursors, event_time_ns)
         began_ns = time.monotonic_ns()
         await self.settle()
         self.waited_ns += time.monotonic_ns() - began_ns
         self._in_flight = asyncio.create_task(self._append(frame, outputs), name=f"append {self.writer.key}")
+
+    async def leave(self) -> None:
+        """Wait until what is in flight has left this process, for whoever goes on without waiting for it."""
         for _ in range(TURNS_TO_SOCKET):
             await asyncio.sleep(0)
 

@@ -69,7 +69,6 @@ class FollowerShardActor:
         self._frame: CreatorFrame | None = None
         self._inputs_ns = 0
         self._sent_s = 0.0
-        self._reports_until_s: float | None = None
         self._are_reports_left = False
         self._is_waking = False
         self._dedicated_seen = 0
@@ -113,13 +112,15 @@ class FollowerShardActor:
         if self.core.careful.is_on:
             await self._turn_carefully()
             return
+        if self._reports_wait():
+            return
         events: list[Any] = []
         outputs: list[Output] = []
         # Half a frame each, so that neither a flood of reports nor one of signals keeps the other waiting. A signal
         # under way goes first: its later parts wait for nothing, and the reports are of its own earlier ones.
         half = self._settings.frame_bytes_max // 2
         self._has_more = False
-        if (self._under_way is None or self._is_between_signals) and not self._reports_wait():
+        if self._under_way is None or self._is_between_signals:
             self._has_more = self._are_reports_left = self.reports.take(events, FrameSize(events, half))
         noted = len(events)
         is_between_parts = self._take_signals(events, FrameSize(events, half))
@@ -144,21 +145,12 @@ class FollowerShardActor:
 
     def _reports_wait(self) -> bool:
         """Whether nothing is at hand but reports, moments after a frame: under load a signal comes soon, and takes them along."""
-        is_alone = self._under_way is None and not self._are_reports_left and not self.commands.count
-        if (
-            not is_alone
-            or not self.reports.has_report()
-            or any(reader.has_frame() for reader in self._readers)
-        ):
-            self._reports_until_s = None
-            return False
         loop = asyncio.get_running_loop()
-        if self._reports_until_s is None:
-            # Told once: frames of exits that fall due meanwhile do not keep them waiting for longer.
-            self._reports_until_s = self._sent_s + self._settings.reports_wait_s
-        wait_s = self._reports_until_s - loop.time()
-        if wait_s <= 0:
-            self._reports_until_s = None
+        wait_s = self._sent_s + self._settings.reports_wait_s - loop.time()
+        # Of a backlog only the first frame waits.
+        if wait_s <= 0 or self._are_reports_left or self._under_way is not None or self.commands.count:
+            return False
+        if not self.reports.has_report() or any(reader.has_frame() for reader in self._readers):
             return False
         if not self._is_waking:
             self._is_waking = True

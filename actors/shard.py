@@ -204,6 +204,8 @@ class ShardCore:
         await self.committer.commit(
             events, self._cursors(), event_time_ns, [*released, self._tell_now_or_soon]
         )
+        if self.overlaps():
+            await self.committer.leave()
 
     async def decide_alone(
         self,
