@@ -21,7 +21,7 @@ _log = structlog.get_logger()
 
 Output = Callable[[], Awaitable[None]]
 TURNS_TO_SOCKET = 2
-"""Turns of the loop from starting an append until its bytes are on the wire: the append's, at whose end the loop writes.
+"""Turns of the loop from starting an append until its bytes are on the wire, with one to spare.
 
 Going on sooner means deciding the next frame, milliseconds, before this one has left (`fanout`).
 """

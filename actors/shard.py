@@ -28,15 +28,16 @@ from engine.chain import ChainBrokenError
 from engine.creator import cursors_column
 from engine.cut import Cut
 from engine.events.shard import InputAttempted, InputParked, InputsRefused, OwnerFenced
-from engine.frame import Cursor, FrameError, FrameHead, ShardKey, Source
+from engine.frame import Cursor, FrameError, FrameHead, ShardKey, ShardKind, Source
 from engine.sections import SectionError
 from engine.tables import AnyColumn, State, state_hash
 
 _log = structlog.get_logger()
 
 TICK_S = 0.1
-HEADS_PER_S = 50
-"""So often heads follow frames under load: one a frame would cost as much as the frame, here and at whoever hears it (`latency`)."""
+HEADS_PER_S = {ShardKind.CREATOR: 10, ShardKind.FOLLOWER: 50, ShardKind.GATEWAY: 10}
+"""So often heads follow frames under load: one a frame would cost as much as the frame, here and at whoever hears it (`latency`). Of followers
+they tell when positions are durable; others show whoever reads those journals that he is behind."""
 HEADS_AT_ONCE = 8
 """So many follow frames at once after a pause."""
 
@@ -101,7 +102,7 @@ class ShardCore:
         self._event_time = EventTime()
         self._trail = Trail()
         self._told_cursors: dict[tuple[Source, int], Cursor] = {}
-        self._tellings = Allowance(HEADS_PER_S, HEADS_AT_ONCE)
+        self._tellings = Allowance(HEADS_PER_S[key.kind], HEADS_AT_ONCE)
         self._telling: asyncio.Task[None] | None = None
         self._undelivered: list[Output] = []
         self._owed: list[Output] = []

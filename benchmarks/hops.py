@@ -72,7 +72,7 @@ class FillHops:
         last[fill] = max(last[fill], time_ns)
 
     def tighten(self) -> None:
-        """Lower what only bounds from above to the hop behind it: heads come fifty times a second, and nobody decides on a signal, or sends
+        """Lower what only bounds from above to the hop behind it: heads come some times a second, and nobody decides on a signal, or sends
         an order, before its frame is durable. Of fills whose orders all went the whole way.
         """
         whole = (self.orders > 0) & (self.executions == self.orders)

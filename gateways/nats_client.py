@@ -32,7 +32,7 @@ class DirectClient(Client):
         self._transport = self._wire
 
     def send(self, subject: str, data: bytes, reply: str, headers: dict[str, str] | None) -> None:
-        """Hand a message to the loop, which writes it at the end of this turn. Raises: nats.errors.Error."""
+        """Hand a message to the loop, which writes it at once if the socket takes it. Raises: nats.errors.Error."""
         if len(data) > self._max_payload:
             raise nats.errors.MaxPayloadError
         try:

@@ -258,7 +258,7 @@ class WireTransport(Transport):
         self.protocol.transport = self._transport
 
     def write(self, payload: bytes) -> None:
-        """Write at the end of this turn of the loop (uvloop), together with what else it writes."""
+        """Write at once, or as soon as the socket takes more (uvloop)."""
         if self._transport is not None:
             self._transport.write(payload)
 
