@@ -36,8 +36,8 @@ _log = structlog.get_logger()
 
 TICK_S = 0.1
 HEADS_PER_S = {ShardKind.CREATOR: 10, ShardKind.FOLLOWER: 50, ShardKind.GATEWAY: 10}
-"""So often heads follow frames under load: one a frame would cost as much as the frame, here and at whoever hears it (`latency`). Of followers
-they tell when positions are durable; others show whoever reads those journals that he is behind."""
+"""So often heads follow frames under load: one a frame would cost as much as the frame, here and at whoever hears it (`latency`). A
+follower's tells when positions are durable; others only show whoever reads those journals that he is behind."""
 HEADS_AT_ONCE = 8
 """So many follow frames at once after a pause."""
 
