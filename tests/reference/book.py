@@ -5,6 +5,8 @@ from dataclasses import dataclass, field, replace
 from tests.reference.amounts import reserve_of, value_of
 from tests.reference.values import BUY, Order, OrderKey
 
+SECOND = 1_000_000_000
+
 
 @dataclass(frozen=True, slots=True)
 class Instrument:
@@ -182,3 +184,9 @@ def end_if_empty(subscription: Subscription) -> None:
     held = subscription.holdings.values()
     if subscription.status == "ending" and not any(h.position or h.orders or h.follow_up for h in held):
         subscription.status = "ended"
+
+
+def pause_after(attempt: int) -> int:
+    """Say how long an exit's next attempt waits."""
+    pause: int = min(60 * SECOND, SECOND * 2**attempt)
+    return pause

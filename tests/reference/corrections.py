@@ -18,8 +18,8 @@ from fractions import Fraction
 from math import floor
 
 from tests.reference.amounts import cost_after, paid, received
-from tests.reference.book import Cause, FollowUp, Holding, Placing, Trade, base_of
-from tests.reference.reference import SECOND, Reference
+from tests.reference.book import Cause, FollowUp, Holding, Placing, Trade, base_of, pause_after
+from tests.reference.reference import Reference
 from tests.reference.values import BUY, Decision, OrderKey
 
 
@@ -135,7 +135,7 @@ def _exit_excess(reference: Reference, placing: Placing, holding: Holding) -> No
         holding.cancel_all()
         holding.follow_up = FollowUp(cause, last + 1)
     elif holding.follow_up is None:
-        holding.follow_up = FollowUp(cause, last + 1, reference.time + min(60 * SECOND, SECOND * 2**last))
+        holding.follow_up = FollowUp(cause, last + 1, reference.time + pause_after(last))
 
 
 @dataclass(slots=True)

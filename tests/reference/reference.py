@@ -47,8 +47,10 @@ from tests.reference.book import (
     base_of,
     end_if_empty,
     net,
+    pause_after,
 )
 from tests.reference.legs import Ask, Leg, legs_of, sized
+from tests.reference.limits import Increase, limited
 from tests.reference.values import (
     BUY,
     CANCELED,
@@ -67,8 +69,6 @@ from tests.reference.values import (
     State,
 )
 
-SECOND = 1_000_000_000
-ENTRY_WINDOW = 60 * SECOND
 QUANTITY_LIMIT = 10**17
 MONEY_LIMIT = 10**17
 
@@ -338,55 +338,12 @@ class Reference:
         ask = Ask(leg.side, min(lots, most), "below_lot", is_exit=True)
         return self._netted_or_placed(subscription, leg.symbol, leg.cause, 0, ask)
 
-    # Limits.
-
     def _limited(self, subscription: Subscription, symbol: str, side: int, cause: Cause) -> Ask:
         """Find what the limits leave of an increase, and lower the target to what is reachable."""
-        holding, instrument = subscription.holding(symbol), self.instruments[symbol]
-        base = base_of(holding, side)
-        reason = self._barred(subscription, symbol, cause)
-        if reason:
-            holding.target = side * min(side * holding.target, side * base)
-            return Ask(side, reason=reason)
-        whole = instrument.to_lot(side * (holding.target - base))
-        if whole < instrument.lot:
-            return Ask(side, reason="below_lot")
-        if amounts.value_of(whole, cause.price) < instrument.min_notional:
-            return Ask(side, reason="below_min_notional")
-        quantity = whole
-        for name, most in self._limits(subscription, symbol, side, cause.price, abs(base)):
-            quantity = min(quantity, instrument.to_lot(most))
-            if quantity < instrument.lot or amounts.value_of(quantity, cause.price) < instrument.min_notional:
-                holding.target = base
-                return Ask(side, reason=name)
-        if quantity < whole:
-            holding.target = base + side * quantity
-        return Ask(side, quantity)
-
-    def _barred(self, subscription: Subscription, symbol: str, cause: Cause) -> str:
-        if subscription.status != "active":
-            return "paused"
-        if symbol in subscription.denied:
-            return "instrument_denied"
-        return "entry_window" if self.time - cause.time > ENTRY_WINDOW else ""
-
-    def _limits(
-        self, subscription: Subscription, symbol: str, side: int, price: int, held: int
-    ) -> list[tuple[str, int]]:
-        """Say how much each limit that is set allows to order, in their order."""
-        limits = []
-        if subscription.max_order_notional:
-            limits.append(("max_order_notional", amounts.afforded(subscription.max_order_notional, price)))
-        if subscription.max_position_weight:
-            equity = subscription.equity(self._creators[subscription.creator].seen)
-            most = amounts.weighted(subscription.max_position_weight, equity, price)
-            limits.append(("max_position_weight", most - held))
-        if side == BUY:
-            limit, lot = amounts.limit_of(price, side, self._slippage_cap), self.instruments[symbol].lot
-            most = amounts.reservable(subscription.available, limit, subscription.fee_rate, lot)
-        else:
-            most = amounts.afforded(subscription.available, price)
-        return [*limits, ("available_cash", most)]
+        instrument, marks = self.instruments[symbol], self._creators[subscription.creator].seen
+        return limited(
+            Increase(subscription, symbol, side, cause, instrument, marks, self.time, self._slippage_cap)
+        )
 
     # Orders.
 
@@ -501,5 +458,4 @@ class Reference:
         if is_exit_left:
             key, attempt = order.key, self.last_attempt(order.key)
             cause = Cause(key.cause_kind, key.cause_number, key.leg, order.price, self.time)
-            backoff = min(60 * SECOND, SECOND * 2**attempt)
-            holding.follow_up = FollowUp(cause, attempt + 1, self.time + backoff)
+            holding.follow_up = FollowUp(cause, attempt + 1, self.time + pause_after(attempt))

@@ -1,6 +1,7 @@
 """Scenarios: what limits cut, what they skip, and which reason is named. Unless said otherwise E = 100,000 and e = 10,000."""
 
-from tests.reference.stage import SECOND, Scenario, Stage, qty, usd
+from tests.reference.book import SECOND
+from tests.reference.stage import Scenario, Stage, qty, usd
 from tests.reference.values import BUY, SELL
 from tests.reference.world import World, execute_all
 

@@ -3,7 +3,8 @@
 The follower takes a tenth of every leg (multiplier 0.1) unless said otherwise, so prices move nothing but money.
 """
 
-from tests.reference.stage import SECOND, Scenario, Stage, qty, usd
+from tests.reference.book import SECOND
+from tests.reference.stage import Scenario, Stage, qty, usd
 from tests.reference.values import BUY, CANCELED, EXPIRED, REJECTED, SELL
 from tests.reference.world import World, execute_all
 

@@ -7,7 +7,6 @@ from tests.reference.values import BUY, SELL, Decision, Order, Position
 from tests.reference.world import World
 
 Scenario = Callable[[World], None]
-SECOND = 1_000_000_000
 
 
 def usd(amount: str) -> int:

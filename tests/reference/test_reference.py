@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from tests.reference.amounts import paid, received
-from tests.reference.reference import SECOND, Reference
+from tests.reference.book import SECOND
+from tests.reference.reference import Reference
 from tests.reference.stage import qty, usd
 from tests.reference.values import BUY, CANCELED, EXPIRED, REJECTED, SELL, TRADE, Order, Position
 
