@@ -24,10 +24,10 @@ from numpy.typing import NDArray
 from engine.arithmetic import value_ceil, value_floor
 from engine.blocks import CorrectionsReported
 from engine.book import Book, Slot
-from engine.decide import after_reports, cancel_open, pause_ns
-from engine.events.orders import CancelsRequested, FollowUpsQueued, LaterAttemptsFound, TradesCorrected
+from engine.decide import after_reports, cancel_open, pause_ns, queued
+from engine.events.orders import CancelsRequested, LaterAttemptsFound, TradesCorrected
 from engine.follower import FollowerShard
-from engine.identity import ATTEMPT_MAX, OrderKey, key_of
+from engine.identity import OrderKey, key_of
 from engine.order_history import OrderHistories, OrderHistory, PastExecution, Placed, exec_id_of
 from engine.order_state import ExecType
 from engine.refusals import Refused
@@ -407,28 +407,23 @@ def _exit_excess(
     """Exit what is held, or on its way, beyond the target: by cancelling what is on its way, else by a further attempt after its pause."""
     is_queued = slot.follow_ups.are_queued(_column(each.book_row for each in corrections)).tolist()
     groups: dict[tuple[int, bool], list[_Correction]] = {}
-    for each, queued in zip(corrections, is_queued, strict=True):
+    for each, has_queued in zip(corrections, is_queued, strict=True):
         held, open_ = (
             int(slot.position[each.book_row] + slot.open[each.book_row]),
             int(slot.open[each.book_row]),
         )
         is_coming = held * open_ > 0
-        if _is_beyond(held, int(slot.target[each.book_row]), slot.lot) and (is_coming or not queued):
+        if _is_beyond(held, int(slot.target[each.book_row]), slot.lot) and (is_coming or not has_queued):
             groups.setdefault((each.history.attempt_last, is_coming), []).append(each)
     for (attempt, is_coming), some in sorted(groups.items(), key=lambda group: group[0]):
-        placed, due = some[0].placed, event_time_ns + pause_ns(attempt)
+        placed, due = some[0].placed, 0
         if is_coming:
             yield from cancel_open(shard, book, slot, _rows(some))
-        yield FollowUpsQueued(
-            book.creator_shard,
-            book.creator,
-            slot.instrument,
-            *key._replace(attempt=min(attempt + 1, ATTEMPT_MAX)),
-            placed.price,
-            placed.transact_time,
-            0 if is_coming else due,
-            book.subscriptions["subscription"][_rows(some)].astype(np.int64),
-        )
+        else:
+            due = event_time_ns + pause_ns(attempt)
+        yield queued(
+            book, slot, key.after(attempt), _rows(some), price=placed.price, transact_time=placed.transact_time, due=due
+        )  # fmt: skip
 
 
 def _is_beyond(held: int, target: int, lot: int) -> bool:

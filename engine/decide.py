@@ -26,7 +26,7 @@ from engine.events.orders import CancelsRequested, FollowUpsQueued, OrdersPlaced
 from engine.events.subscriptions import CreatorsLearned, InstrumentsLearned, SubscriptionsEnded
 from engine.follow_ups import FollowUp
 from engine.follower import FollowerShard
-from engine.identity import ATTEMPT_MAX, CauseKind, OrderKey
+from engine.identity import CauseKind, OrderKey
 from engine.legs import Leg, legs_of
 from engine.masks import any_of, rows_of
 from engine.orders import OrderBlock
@@ -340,16 +340,13 @@ def _next_attempts(
     block: OrderBlock, rows: NDArray[np.int64], event_time_ns: int
 ) -> Iterator[FollowUpsQueued]:
     """Queue the attempt after the last one that was placed for the cause: mostly, but not always, after this one."""
-    attempts = {block.key.attempt: rows}
+    book, slot, attempts = block.book, block.slot, {block.key.attempt: rows}
     if block.last_attempts:
         last = np.array([block.last_attempts.get(row, block.key.attempt) for row in rows.tolist()])
         attempts = {int(attempt): rows[last == attempt] for attempt in np.unique(last)}
     for attempt, chosen in attempts.items():
-        key = block.key._replace(attempt=min(attempt + 1, ATTEMPT_MAX))
-        due = event_time_ns + pause_ns(attempt)
-        yield queued(
-            block.book, block.slot, key, chosen, price=block.price, transact_time=block.transact_time, due=due
-        )
+        key, due = block.key.after(attempt), event_time_ns + pause_ns(attempt)
+        yield queued(book, slot, key, chosen, price=block.price, transact_time=block.transact_time, due=due)
 
 
 def pause_ns(attempt: int) -> int:

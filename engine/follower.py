@@ -45,7 +45,7 @@ from engine.execution_ids import ExecutionIds
 from engine.follow_ups import FollowUp
 from engine.frame import Cursor, FrameHead, Source
 from engine.id_index import IdIndex
-from engine.identity import CauseKind, OrderKey
+from engine.identity import CauseKind, OrderKey, key_of_cause
 from engine.masks import least, most
 from engine.order_state import ExecType
 from engine.orders import OpenOrders, OrderBlock
@@ -305,9 +305,7 @@ class FollowerShard:
         slot.target[rows] = event.targets
         chosen = np.flatnonzero(event.quantities)
         if len(chosen):
-            key = OrderKey(
-                event.cause_kind, event.cause_creator_shard, event.cause_number, event.leg, event.attempt
-            )
+            key = key_of_cause(event)
             if key.attempt:
                 self.orders.note_attempt(slot, key, rows[chosen])
             self.orders.add_gathered(
@@ -317,9 +315,7 @@ class FollowerShard:
     def _apply_queued(self, event: FollowUpsQueued) -> None:
         ((book, rows, _),) = self.by_book(event.subscriptions)
         slot = self.slot(book, event.instrument)
-        key = OrderKey(
-            event.cause_kind, event.cause_creator_shard, event.cause_number, event.leg, event.attempt
-        )
+        key = key_of_cause(event)
         slot.follow_ups.add(FollowUp(key, event.price, event.transact_time, event.due, rows))
         self._busy_slots[book.index, slot.index] = book, slot
 

@@ -24,7 +24,7 @@ from engine.events.orders import CancelsRequested, OrdersPlaced, SignalDecided
 from engine.events.shard import InputAttempted, OwnerFenced
 from engine.events.subscriptions import AccountsOpened, InstrumentsLearned, SubscriptionsOpened
 from engine.frame import NO_HASH, Cursor, FrameHead, ShardKey, ShardKind, Source
-from engine.identity import CauseKind, OrderKey, key_of
+from engine.identity import CauseKind, OrderKey, key_of, key_of_cause
 from engine.masks import rows_of
 from engine.outgoing import Outgoing
 from engine.sections import encode_sections, walk_sections
@@ -81,9 +81,7 @@ class FollowerView:
                     broker, sequence, frame, event, key, subscriptions, units * event.unit
                 )
             case OrdersPlaced():
-                key = OrderKey(
-                    event.cause_kind, event.cause_creator_shard, event.cause_number, event.leg, event.attempt
-                )
+                key = key_of_cause(event)
                 placed = _placed(event.subscriptions, event.quantities)
                 yield from self._orders(broker, sequence, frame, event, key, *placed)
             case CancelsRequested():

@@ -80,6 +80,10 @@ class OrderKey(NamedTuple):
     leg: int
     attempt: int
 
+    def after(self, attempt: int) -> "OrderKey":
+        """Name the attempt after one of the same cause."""
+        return self._replace(attempt=min(attempt + 1, ATTEMPT_MAX))
+
 
 class OfOrders(Protocol):
     """What is about orders that share a cause, a leg and an attempt: reports, and what is applied of them."""
@@ -94,6 +98,26 @@ class OfOrders(Protocol):
     def leg(self) -> int: ...
     @property
     def attempt(self) -> int: ...
+
+
+class OfCause(Protocol):
+    """What says whose orders it is about, and their cause beside that: what is placed, queued, corrected."""
+
+    @property
+    def cause_kind(self) -> int: ...
+    @property
+    def cause_creator_shard(self) -> int: ...
+    @property
+    def cause_number(self) -> int: ...
+    @property
+    def leg(self) -> int: ...
+    @property
+    def attempt(self) -> int: ...
+
+
+def key_of_cause(about: OfCause) -> OrderKey:
+    """Name what the orders of an event share that names the creator's own shard too."""
+    return OrderKey(about.cause_kind, about.cause_creator_shard, about.cause_number, about.leg, about.attempt)
 
 
 def key_of(about: OfOrders) -> OrderKey:

@@ -14,7 +14,7 @@ import numpy as np
 
 from engine.events import EVENT_TYPES
 from engine.events.orders import ExecutionsApplied, OrdersPlaced, SignalDecided, TradesCorrected
-from engine.identity import CauseKind, OrderKey, key_of
+from engine.identity import CauseKind, OrderKey, key_of, key_of_cause
 from engine.order_state import ExecType
 from engine.sections import decode_section, section_bodies
 
@@ -166,10 +166,7 @@ class OrderHistories:
             case ExecutionsApplied():
                 self._take_executions(event, key_of(event), is_past=is_past)
             case TradesCorrected():
-                key = OrderKey(
-                    event.cause_kind, event.cause_creator_shard, event.cause_number, event.leg, event.attempt
-                )
-                self._take_executions(event, key, is_past=is_past)
+                self._take_executions(event, key_of_cause(event), is_past=is_past)
             case _:
                 raise AssertionError(f"no history is made of {type(event).__name__}")
 

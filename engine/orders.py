@@ -90,6 +90,13 @@ class OrderBlock:
         at[at == count] = 0
         return at, self.rows[at] == rows
 
+    def open_rows(self, rows: NDArray[np.int64]) -> list[int]:
+        """Name those of some rows of the book that have an order open in the block."""
+        at, there = self.find(rows)
+        at = at[there]
+        found: list[int] = self.rows[at[self.is_open[at]]].tolist()
+        return found
+
     def reservation(self, leaves: Int64s) -> Int64s:
         """Say what the orders reserve for quantities still open."""
         return reservation(leaves, *reserved_at(self))
@@ -308,9 +315,7 @@ class OpenOrders:
         """Have open orders of the same cause know of a later attempt."""
         for block in self._of_slot.get(slot, {}).values():
             if block.key[:4] == key[:4] and block.key.attempt < key.attempt:
-                at, there = block.find(rows)
-                at = at[there]
-                block.last_attempts |= dict.fromkeys(block.rows[at[block.is_open[at]]].tolist(), key.attempt)
+                block.last_attempts |= dict.fromkeys(block.open_rows(rows), key.attempt)
 
     def drop_closed(self, key: OrderKey) -> None:
         """Forget the blocks of a key that have no open order."""

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from engine.arithmetic import Int64s, notional_ceil, notional_floor
 from engine.book import Book, Slot, Status
 from engine.events.orders import LaterAttemptsFound, TradesCorrected
-from engine.identity import OrderKey
+from engine.identity import OrderKey, key_of_cause
 from engine.masks import any_of
 from engine.order_history import Placed
 from engine.orders import OrderBlock
@@ -35,7 +35,7 @@ def apply_corrections(shard: "FollowerShard", event: TradesCorrected) -> None:
     slot.position[rows] += side * (event.quantities - event.old_quantities)
     slot.cost[rows] = event.costs
     slot.target[rows] = event.targets
-    key = OrderKey(event.cause_kind, event.cause_creator_shard, event.cause_number, event.leg, event.attempt)
+    key = key_of_cause(event)
     _rework(shard, key, event, book, slot, rows)
     held = (slot.position[rows] != 0) | (slot.open[rows] != 0)
     again = rows[held & (table["status"][rows] == Status.ENDED)]
@@ -89,14 +89,12 @@ def _rework_in(block: OrderBlock, at: NDArray[np.int64], filled: Int64s, leaves:
 
 def apply_later_attempts(shard: "FollowerShard", event: LaterAttemptsFound) -> None:
     """Have orders that are worked again know of the attempts after them."""
-    key = OrderKey(event.cause_kind, event.cause_creator_shard, event.cause_number, event.leg, event.attempt)
+    key = key_of_cause(event)
     for book, rows, which in shard.by_book(event.subscriptions):
         last = dict(zip(rows.tolist(), event.attempts[which].tolist(), strict=True))
         for block in shard.orders.blocks(key):
             if block.book is book:
-                at, there = block.find(rows)
-                at = at[there]
-                block.last_attempts |= {row: last[row] for row in block.rows[at[block.is_open[at]]].tolist()}
+                block.last_attempts |= {row: last[row] for row in block.open_rows(rows)}
 
 
 def closed_block(
