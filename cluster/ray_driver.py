@@ -30,7 +30,7 @@ from cluster.ray_messages import (
 
 LOGICAL_CPUS = 16
 """Actors ask for no CPU; Ray's own bookkeeping wants some number that is not the machine's."""
-SYSTEM_CONFIG = {"worker_niceness": 0, "task_events_report_interval_ms": 0}
+SYSTEM_CONFIG = {"worker_niceness": 0, "task_events_report_interval_ms": 0, "event_stats": False}
 READ_BYTES = 1 << 16
 
 
