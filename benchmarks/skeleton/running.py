@@ -14,7 +14,8 @@ from benchmarks.baselines.servers import delete_stream, make_stream
 from benchmarks.histogram import percentiles
 from benchmarks.session import Session
 from benchmarks.skeleton.__main__ import Options
-from benchmarks.skeleton.messages import FILL_BYTES, SIGNALS, Part, encode
+from benchmarks.skeleton.messages import FILL_BYTES, SIGNALS, Part, decode, encode
+from benchmarks.streams import read_stream
 from gateways.nats_connection import NatsConnection, NatsOptions
 from gateways.nats_streams import NatsStreams
 
@@ -54,6 +55,7 @@ async def run_skeleton(
             try:
                 intended = await _publish(connection, fills, fills_per_s)
                 passed = await asyncio.wait_for(asyncio.gather(*map(_result, processes)), DRAIN_S_MAX)
+                accepted = await _accepted(connection)
             finally:
                 for process in processes:
                     if process.returncode is None:
@@ -63,7 +65,7 @@ async def run_skeleton(
         for name in STREAMS:
             await delete_stream(connection, name)
         await connection.close()
-    return _figures(intended, dict(zip(roles, passed, strict=True)))
+    return _figures(intended, dict(zip(roles, passed, strict=True)), accepted)
 
 
 async def _make_streams(connection: NatsConnection) -> None:
@@ -106,15 +108,27 @@ async def _result(process: Process) -> dict[str, int]:
     return msgspec.json.decode(output, type=dict[str, int])
 
 
-def _figures(intended: list[int], passed: dict[tuple[str, int], dict[str, int]]) -> dict[str, Any]:
-    accepted = passed["broker", 0]
+async def _accepted(connection: NatsConnection) -> dict[int, int]:
+    """Tell when each fill's last execution message was written, ns: what the engine's orders count as accepted by (`hops.py`)."""
+    accepted: dict[int, int] = {}
+    async for stored in read_stream(connection, "SKELETON_EXECUTIONS", after_sequence=0):
+        for part in decode(stored.data):
+            accepted.update(dict.fromkeys(part.fills, stored.time_ns))
+    return accepted
+
+
+def _figures(
+    intended: list[int], passed: dict[tuple[str, int], dict[str, int]], accepted: dict[int, int]
+) -> dict[str, Any]:
+    synced = passed["broker", 0]
     shards = [times for (role, _), times in passed.items() if role == "follower"]
     # The first tenth warms the processes up.
     counted = range(len(intended) // 10, len(intended))
     return {
         "fills": len(counted),
         "to_signaled": percentiles(passed["creator", 0][str(fill)] - intended[fill] for fill in counted),
-        "to_accepted": percentiles(accepted[str(fill)] - intended[fill] for fill in counted),
+        "to_synced": percentiles(synced[str(fill)] - intended[fill] for fill in counted),
+        "to_accepted": percentiles(accepted[fill] - intended[fill] for fill in counted),
         "to_updated": percentiles(
             max(times[str(fill)] for times in shards) - intended[fill] for fill in counted
         ),
