@@ -2,8 +2,8 @@
 durable (P3).
 
 What a frame releases (answers, dead letters, heads) is given with it and done after the acknowledgement.
-State is ahead of the journal by at most the frame in flight; if that is lost, so is the shard, and its
-successor replays what is durable.
+State is ahead of the journal by at most the frame in flight and what its shard keeps for the next; if that is
+lost, so is the shard, and its successor replays what is durable.
 """
 
 import asyncio

@@ -52,6 +52,7 @@ class FollowerShardActor:
         # A large shard decides its next part while the last one is being stored.
         self.core.overlaps = lambda: self._under_way is not None
         self.core.dedicated = self._dedicated
+        self.core.keeps_back = lambda: bool(self._unsent)
         self.commands = CommandInbox(
             ports.journal,
             creator_shards=settings.creator_shards,
@@ -69,6 +70,9 @@ class FollowerShardActor:
         self._frame: CreatorFrame | None = None
         self._inputs_ns = 0
         self._sent_s = 0.0
+        self._unsent: list[Any] = []
+        """What is decided and applied, and in no frame yet."""
+        self._reports_size = FrameSize(self._unsent, settings.frame_bytes_max // 2)
         self._are_reports_left = False
         self._is_waking = False
         self._dedicated_seen = 0
@@ -108,21 +112,20 @@ class FollowerShardActor:
     # A turn.
 
     async def turn(self) -> None:
-        """Decide a batch of everything that has arrived; send one frame."""
+        """Decide a batch of everything that has arrived; send one frame, or keep what reports alone led to for the next."""
         if self.core.careful.is_on:
             await self._turn_carefully()
             return
-        if self._reports_wait():
-            return
-        events: list[Any] = []
+        events = self._unsent
         outputs: list[Output] = []
         # Half a frame each, so that neither a flood of reports nor one of signals keeps the other waiting. A signal
         # under way goes first: its later parts wait for nothing, and the reports are of its own earlier ones.
         half = self._settings.frame_bytes_max // 2
         self._has_more = False
+        was_backlog = self._are_reports_left
         if self._under_way is None or self._is_between_signals:
-            self._has_more = self._are_reports_left = self.reports.take(events, FrameSize(events, half))
-        noted = len(events)
+            self._has_more = self._are_reports_left = self.reports.take(events, self._reports_size)
+        reported = noted = len(events)
         is_between_parts = self._take_signals(events, FrameSize(events, half))
         self.reports.note(events[noted:])
         if not is_between_parts:
@@ -138,21 +141,27 @@ class FollowerShardActor:
             reader.watch(now_s)
         if self._has_more or outputs or due.is_full:
             self.core.arrived.set()
+        elif len(events) == reported and not was_backlog and self._reports_wait():
+            return
         if events or outputs:
-            self._sent_s = asyncio.get_running_loop().time()
+            self._begin_frame()
             await self.core.commit(events, self._now(), outputs)
             await asyncio.sleep(0)
 
+    def _begin_frame(self) -> None:
+        self._sent_s = asyncio.get_running_loop().time()
+        self._unsent = []
+        self._reports_size = FrameSize(self._unsent, self._settings.frame_bytes_max // 2)
+
     def _reports_wait(self) -> bool:
-        """Whether nothing is at hand but reports, moments after a frame: under load a signal comes soon, and takes them along."""
+        """Whether what reports led to is kept, moments after a frame: under load a signal comes soon, and its frame takes it along. Of
+        a backlog only the first frame waits.
+        """
         loop = asyncio.get_running_loop()
         wait_s = self._sent_s + self._settings.reports_wait_s - loop.time()
-        # Of a backlog only the first frame waits.
-        if wait_s <= 0 or self._are_reports_left or self._under_way is not None or self.commands.count:
+        if wait_s <= 0 or self._under_way is not None or self.commands.count:
             return False
-        if not self.reports.has_report() or any(reader.has_frame() for reader in self._readers):
-            return False
-        if not self._is_waking:
+        if self._unsent and not self._is_waking:
             self._is_waking = True
             loop.call_later(wait_s, self._wake)
         return True

@@ -90,12 +90,6 @@ class ReportTaker:
         """Note what is decided of orders elsewhere, which a look-up under way does not find in the journal yet."""
         self._lookup.note(events)
 
-    def has_report(self) -> bool:
-        """Say whether there is a report to be taken now."""
-        if self._message is None and not self._lookup.is_reading:
-            self._fetch()
-        return not self._lookup.is_reading and (self._message is not None or bool(self._ahead))
-
     def _fetch(self) -> None:
         """Have the next message at hand, if there is one."""
         assert self._feed is not None

@@ -86,6 +86,8 @@ class ShardCore:
         """Whether to take a turn while a frame is on its way. Not for small ones: what comes meanwhile then shares the next frame, where a
         frame made early would wait, and everything behind it would wait for two (`latency`)."""
         self.dedicated: Callable[[], tuple[int, ...]] = lambda: ()
+        self.keeps_back: Callable[[], bool] = lambda: False
+        """Whether the state holds what is in no frame yet."""
         self.may_snapshot: Callable[[], bool] = lambda: True
         self.resumed: Callable[[Any], list[Output]] = lambda event: []
         self.writer = JournalWriter(ports.journal, key, incarnation)
@@ -286,7 +288,7 @@ class ShardCore:
         if self.is_settled and self.state.cursors != self._told_cursors:
             # Inputs that led to no frame: whoever waits for them to be taken need not wait for the next heartbeat.
             await asyncio.gather(self._tell_now_or_soon(), return_exceptions=True)
-        if self.wants_snapshot() and self.may_snapshot():
+        if self.wants_snapshot() and not self.keeps_back() and self.may_snapshot():
             # Under load there is always a frame in flight: who waited for none would never come to it.
             await self.committer.settle()
             self._snapshotter.take(self.committer, time.monotonic())
@@ -335,7 +337,7 @@ class ShardCore:
     @property
     def is_settled(self) -> bool:
         """Whether the state is exactly that of the last durable frame."""
-        return self.committer.is_settled and not self.is_deciding
+        return self.committer.is_settled and not self.is_deciding and not self.keeps_back()
 
     def head(self) -> ShardHead:
         """Show how the shard stands."""
@@ -424,7 +426,8 @@ class ShardCore:
                 await self._turn(actor)
                 await self.rest()
             await self.committer.settle()
-            if self._snapshotter.is_due(self.committer, float("inf")) and self.may_snapshot():
+            is_due = self._snapshotter.is_due(self.committer, float("inf"))
+            if is_due and not self.keeps_back() and self.may_snapshot():
                 self._snapshotter.take(self.committer, float("inf"))
             self.enter(Phase.STOPPED)
         except ShardLostError as error:
