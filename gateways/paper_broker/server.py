@@ -159,6 +159,8 @@ class Turns:
                 await asyncio.get_running_loop().run_in_executor(disk, self._ledger.append, cut.frame)
             self._core.committed()
         self.publisher.add(cut.messages)
+        # Executions leave before answers: a gateway sends on without waiting for these.
+        await asyncio.sleep(0)
         if self._settings.execute_before_reply:
             await self._hold(self.publisher.wait_published)
         for answer, reply in answers:
