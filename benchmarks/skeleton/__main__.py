@@ -159,7 +159,7 @@ async def gateway(process: Process) -> None:
 
 
 async def broker(process: Process) -> None:
-    """Take blocks, sync them to a file, answer, publish executions; a fill has passed once both shards' orders are on disk."""
+    """Take blocks, sync them to a file, publish executions, answer; a fill has passed once all shards' orders are on disk."""
     options = process.options
     waiting: deque[tuple[str, bytes]] = deque()
 
@@ -178,10 +178,9 @@ async def broker(process: Process) -> None:
             batch, by_shard = list(waiting), dict[int, list[int]]()
             waiting.clear()
             await asyncio.to_thread(_write, file, b"".join(data for _, data in batch))
-            for reply, data in batch:
+            for _, data in batch:
                 part = decode(data)[0]
                 by_shard.setdefault(part.kind, []).extend(part.fills)
-                await process.connection.publish(reply, b"taken")
             for shard, fills in by_shard.items():
                 for fill in fills:
                     taken[fill] = taken.get(fill, 0) + 1
@@ -192,6 +191,10 @@ async def broker(process: Process) -> None:
                 )
                 publishing.add(task)
                 task.add_done_callback(publishing.discard)
+            # As in the paper broker, executions leave first.
+            await asyncio.sleep(0)
+            for reply, _ in batch:
+                await process.connection.publish(reply, b"taken")
     await asyncio.gather(*publishing)
     os.close(file)
 
