@@ -2,9 +2,10 @@
 
 One turn takes reports first, then the next part of the signal under way, then commands, then exits whose
 time has come; everything decided goes into one frame. What reports alone led to is kept for the next one, which
-orders ask for soon. Orders leave through the journal itself: the broker gateway reads them there, so none can leave
-before its frame is durable (P3). Creator frames are decided in their journal's order, part by part, so each subscription sees its creator's signals in order (P4). After
-crashes each message, part and command is decided alone (`actors.poison`).
+orders ask for soon. Orders leave through the journal itself: the broker gateway reads them there, so none can
+leave before its frame is durable (P3). Creator frames are decided in their journal's order, part by part, so each
+subscription sees its creator's signals in order (P4). After crashes each message, part and command is decided
+alone (`actors.poison`).
 """
 
 import asyncio
