@@ -42,6 +42,11 @@ CREATE TABLE IF NOT EXISTS lockstep_snapshot_chunk (
 ALTER TABLE lockstep_snapshot ADD COLUMN IF NOT EXISTS layout smallint NOT NULL DEFAULT 1;
 ALTER TABLE lockstep_snapshot_chunk ALTER COLUMN data SET STORAGE EXTERNAL;
 """
+_IS_PREPARED = """
+SELECT count(*) = 2 FROM pg_attribute WHERE (attrelid = to_regclass('lockstep_snapshot') AND attname = 'layout')
+    OR (attrelid = to_regclass('lockstep_snapshot_chunk') AND attname = 'data' AND attstorage = 'e')
+"""
+"""What the last two of these statements do; all are done in one transaction."""
 _LOCK = "SELECT pg_advisory_xact_lock($1, $2)"
 _AHEAD = """
 SELECT EXISTS (SELECT FROM lockstep_snapshot WHERE kind = $1 AND shard = $2 AND (epoch, number) > ($3::bigint, $4::bigint))
@@ -171,6 +176,9 @@ async def _nothing(connection: Any, progress: Callable[[], None]) -> None:
 
 
 async def _prepare(connection: Any) -> None:
+    # Altering a table waits for everyone who writes to it, and a recovery would wait for its neighbour's save to end (`recovery`).
+    if await connection.fetchval(_IS_PREPARED):
+        return
     async with connection.transaction():
         # CREATE TABLE IF NOT EXISTS is not safe against another process doing the same.
         await connection.execute(_LOCK, _LOCK_SCHEMA, 0)

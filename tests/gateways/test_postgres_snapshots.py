@@ -67,6 +67,28 @@ async def test_a_snapshot_of_another_layout_is_not_found(
     await connection.close()
 
 
+async def test_p10_a_recovery_does_not_wait_for_a_neighbours_save(
+    postgres_server: PostgresServer, postgres_snapshots: Snapshots, shard_key: ShardKey
+) -> None:
+    """A host that has just connected reads while another's save is under way: what is prepared already is not prepared again."""
+    slow = Snapshot(shard_key, 1, 5, 5, b"h" * 32, b"", ())
+    reached, going_on = asyncio.Event(), asyncio.Event()
+
+    async def chunks() -> AsyncIterator[bytes]:
+        yield b"some"
+        reached.set()
+        await going_on.wait()
+
+    saving = asyncio.create_task(postgres_snapshots.save(slow, chunks(), lambda: b"s" * 32))
+    async with asyncio.timeout(30):
+        await reached.wait()
+        connected = await open_postgres_snapshots(PostgresOptions(dsn=postgres_server.dsn))
+        assert await connected.newest(ShardKey(shard_key.kind, shard_key.shard + 100_000)) == []
+        await connected.close()
+        going_on.set()
+        assert await saving
+
+
 async def test_a_saver_that_stands_still_holds_up_nobody(
     postgres_snapshots: Snapshots, shard_key: ShardKey
 ) -> None:
