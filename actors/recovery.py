@@ -8,7 +8,7 @@ journal does not bear out, or a broken chain, is fail-stop for the shard.
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from enum import Enum
 from typing import Any, Protocol
 
@@ -19,13 +19,16 @@ from actors.journal_writer import JournalWriter, persist
 from actors.ports import Journal, Snapshot, Snapshots, StoredMessage
 from engine.chain import Chain, ChainBrokenError
 from engine.cut import Cut
-from engine.frame import FrameHead, ShardKey, decode_frame
+from engine.frame import FrameHead, ShardKey, decode_events
 from engine.tables import State, decode_state, state_digest
 
 _log = structlog.get_logger()
 
 SNAPSHOT_READ_S_MAX = 10.0
 TAIL_READ_BYTES = 1 << 20
+TOGETHER_FRAMES = 32
+TOGETHER_BYTES = 1 << 17
+"""So much of a tail is applied at a stretch, which takes some milliseconds: more saves little and is felt by others on the loop."""
 
 
 class Phase(Enum):
@@ -51,6 +54,10 @@ class ShardState(Protocol):
 
     def apply(self, head: FrameHead, events: list[Any]) -> None:
         """Change the state by one frame."""
+        ...
+
+    def apply_frames(self, frames: Sequence[tuple[FrameHead, list[Any]]]) -> None:
+        """Change the state by frames in their order: the same as one by one, and faster."""
         ...
 
     def state(self) -> State:
@@ -125,15 +132,37 @@ async def replay(
             raise ChainBrokenError(
                 f"journal of {chain.key}: expected frames up to sequence {last_sequence}, found none after {tail.after_sequence}"
             )
-        for message in messages:
-            if chain.accept(message.data) is not None:
-                head, events = decode_frame(message.data)
-                state.apply(head, events)
-                replayed(message.sequence, head, events)
-            if message.sequence >= last_sequence:
-                return
+        for some in _together(messages, last_sequence):
+            frames = [
+                (message.sequence, *decoded) for message in some if (decoded := _accepted(chain, message))
+            ]
+            state.apply_frames([frame[1:] for frame in frames])
+            for frame in frames:
+                replayed(*frame)
             # Replaying shares its loop with the heartbeat and with shards that are live.
             await asyncio.sleep(0)
+
+
+def _together(messages: list[StoredMessage], last_sequence: int) -> Iterator[list[StoredMessage]]:
+    """Split frames up to a sequence into what is applied at a stretch."""
+    some: list[StoredMessage] = []
+    size = 0
+    for message in messages:
+        if message.sequence > last_sequence:
+            break
+        if some and (len(some) == TOGETHER_FRAMES or size + len(message.data) > TOGETHER_BYTES):
+            yield some
+            some, size = [], 0
+        some.append(message)
+        size += len(message.data)
+    if some:
+        yield some
+
+
+def _accepted(chain: Chain, message: StoredMessage) -> tuple[FrameHead, list[Any]] | None:
+    """Decode a frame; None when it does not count."""
+    head = chain.accept(message.data)
+    return None if head is None else (head, decode_events(head, message.data))
 
 
 class _Tail:

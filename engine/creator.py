@@ -5,6 +5,7 @@ Fills are applied in the order of the ingress stream and number the signals, so 
 counts once by (broker, creator, exec id) over `FILL_HORIZON_NS`; an older one is refused for its age.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -275,6 +276,11 @@ class CreatorShard:
         for event in events:
             self.apply_event(event)
         self.cursors.update({(cursor.source, cursor.shard): cursor for cursor in head.cursors})
+
+    def apply_frames(self, frames: Sequence[tuple[FrameHead, list[Any]]]) -> None:
+        """Change the state by frames in their order."""
+        for head, events in frames:
+            self.apply(head, events)
 
     def apply_event(self, event: Any) -> None:
         """Change the state by one event."""

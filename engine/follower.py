@@ -54,6 +54,7 @@ from engine.reworked import apply_corrections, apply_later_attempts
 from engine.runs import together
 from engine.tables import State, Table
 from engine.traded import apply_executions
+from engine.waves import Waves
 
 NOTHING = np.uint32(0xFFFFFFFF)
 _SIGNAL = CauseKind.SIGNAL
@@ -103,6 +104,14 @@ class FollowerShard:
         """Change the state by a frame's events and take over its cursors."""
         self.apply_events(events)
         self.cursors.update({(cursor.source, cursor.shard): cursor for cursor in head.cursors})
+
+    def apply_frames(self, frames: Sequence[tuple[FrameHead, list[Any]]]) -> None:
+        """Change the state by frames in their order, in fewer passes than one by one."""
+        waves = Waves(self)
+        for head, events in frames:
+            waves.add(events)
+            self.cursors.update({(cursor.source, cursor.shard): cursor for cursor in head.cursors})
+        waves.apply()
 
     def apply_events(self, events: Sequence[Any]) -> None:
         """Change the state by events in their order; neighbours that are about different books are applied in one pass."""

@@ -7,7 +7,7 @@ the ORDERS cursor are answered; that cursor is all that its own journal must rem
 takes an order id again: then also what left (`engine.sendings`).
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import msgspec
@@ -213,6 +213,11 @@ class GatewayShard:
             self.apply_event(event)
         self.cursors.update({(cursor.source, cursor.shard): cursor for cursor in head.cursors})
         self.forget_passed()
+
+    def apply_frames(self, frames: Sequence[tuple[FrameHead, list[Any]]]) -> None:
+        """Change the state by frames in their order."""
+        for head, events in frames:
+            self.apply(head, events)
 
     def forget_passed(self) -> None:
         """Forget withdrawn and parked orders, and sendings, of frames that the ORDERS cursor has passed: these

@@ -1,12 +1,13 @@
 """A shard that lives twice: deciding live, and replayed from the bytes of its frames.
 
 Live events are applied one by one as deciders yield them; `commit` makes them a frame, and the replica sees nothing but that frame's
-bytes. `check` demands that both states, and every snapshot with its tail, hash alike (P6). A snapshot is encoded a piece a frame, while
-the shard goes on.
+bytes. `check` demands that both states, and every snapshot with its tail, hash alike (P6). A tail is applied some frames at a time, as a
+recovery does. A snapshot is encoded a piece a frame, while the shard goes on.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
+from random import Random
 from typing import Any, Generic, Protocol, TypeVar
 
 from engine.cut import Cut
@@ -19,6 +20,8 @@ class Shard(Protocol):
 
     def apply(self, head: FrameHead, events: list[Any]) -> None: ...
 
+    def apply_frames(self, frames: Sequence[tuple[FrameHead, list[Any]]]) -> None: ...
+
     def state(self) -> State: ...
 
     def cut(self) -> Cut: ...
@@ -27,6 +30,15 @@ class Shard(Protocol):
 
 
 S = TypeVar("S", bound=Shard)
+
+
+def apply_together(shard: Shard, frames: Sequence[bytes], seed: int) -> None:
+    """Apply frames by the batch, of which each is as large as it happens to be."""
+    rng, at = Random(seed), 0
+    while at < len(frames):
+        size = rng.choice((1, 2, 5, 30))
+        shard.apply_frames([decode_frame(frame) for frame in frames[at : at + size]])
+        at += size
 
 
 class Journaled(Generic[S]):
@@ -86,8 +98,7 @@ class Journaled(Generic[S]):
     def _recovered(self) -> S:
         recovered = self._make()
         recovered.restore(decode_state(self._snapshot()))
-        for frame in self.frames[self._taken_at :]:
-            recovered.apply(*decode_frame(frame))
+        apply_together(recovered, self.frames[self._taken_at :], len(self.frames))
         return recovered
 
     def check(self) -> None:

@@ -2,7 +2,7 @@
 same state, live and replayed (P4, P6, P7).
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -18,7 +18,16 @@ from engine.disposition import Disposition
 from engine.events.creator import FillApplied
 from engine.events.orders import CancelsRequested, FollowUpsQueued, OrdersPlaced, SignalDecided
 from engine.follower import FollowerShard
-from engine.frame import NO_HASH, FrameHead, ShardKey, ShardKind, decode_frame, encode_frame
+from engine.frame import (
+    NO_HASH,
+    Cursor,
+    FrameHead,
+    ShardKey,
+    ShardKind,
+    Source,
+    decode_frame,
+    encode_frame,
+)
 from engine.identity import CauseKind, OrderKey
 from engine.order_state import ExecType
 from engine.reports import Unmatched, decide_reports, decide_together, next_together
@@ -27,6 +36,7 @@ from engine.sections import encode_sections
 from engine.sizing import Terms
 from engine.tables import state_hash
 from engine.units import MICROS, NS_PER_S, QUANTITY_ONE
+from tests.engine.journaled import apply_together
 
 NOW_NS = 1_700_000_000 * NS_PER_S
 CREATORS = 4
@@ -123,7 +133,8 @@ class _Shards:
         self._terms = Terms(fee_rate=fee_rate, denied=denied)
         self._creators = CreatorShard(SYMBOLS, InstrumentTerms(1, 0))
         self.joint, self.single, self.replayed = FollowerShard(0), FollowerShard(0), FollowerShard(0)
-        self._frames = self._fills = self._executions = 0
+        self.frames: list[bytes] = []
+        self._fills = self._executions = 0
         self.open: list[_Open] = []
         self.runs: list[int] = []
         for creator in range(CREATORS):
@@ -150,9 +161,12 @@ class _Shards:
         self._replay(events)
 
     def _replay(self, events: list[Any]) -> None:
-        self._frames += 1
-        head = FrameHead(ShardKey(ShardKind.FOLLOWER, 0), 1, self._frames, NOW_NS, NO_HASH, ())
-        self.replayed.apply(*decode_frame(encode_frame(head, events)))
+        cursor = Cursor(Source.EXECUTIONS, 0, len(self.frames), len(self.frames))
+        head = FrameHead(ShardKey(ShardKind.FOLLOWER, 0), 1, len(self.frames) + 1, NOW_NS, NO_HASH, (cursor,))
+        self.frames.append(encode_frame(head, events))
+        self.replayed.apply(*decode_frame(self.frames[-1]))
+        # Their own cursors are moved by whoever reads their inputs.
+        self.joint.cursors = self.single.cursors = self.replayed.cursors
 
     def fill(self, fills: list[_Fill]) -> list[Any]:
         """Decide fills that came together. Returns: the events."""
@@ -287,14 +301,18 @@ def _commands(books: list[list[_Follower]]) -> Iterable[AccountCommand]:
     denied=st.sampled_from([frozenset[str]()] * 3 + [frozenset(["BETA"])]),
     part_rows=st.sampled_from([2, ROWS_MAX]),
     steps=st.lists(_steps, min_size=1, max_size=5),
+    seed=st.integers(0, 2**32),
 )
 def test_p4_p6_signals_and_reports_decided_together_are_those_decided_one_after_the_other(
-    books: list[list[_Follower]], fee_rate: int, denied: frozenset[str], part_rows: int, steps: list[_Step]
-) -> None:
+    books: list[list[_Follower]], fee_rate: int, denied: frozenset[str], part_rows: int, steps: list[_Step], seed: int,
+) -> None:  # fmt: skip
     shards = _Shards(books, fee_rate, denied, (10_000, 10_000, 10**9, 10**6), part_rows)
     for step in steps:
         shards.fill(step.fills)
         shards.report(step.reported)
+    together_again = FollowerShard(0)
+    apply_together(together_again, shards.frames, seed)
+    assert state_hash(together_again.state()) == state_hash(shards.single.state())
 
 
 def _buy(creator: int, *, side: int = 1, price: int = 10 * MICROS, quantity: int = 100 * QUANTITY_ONE) -> _Fill:  # fmt: skip
@@ -309,6 +327,30 @@ def test_signals_of_different_books_share_a_pass_and_those_of_one_book_do_not() 
     shards.report(["whole"] * 5)
     assert shards.runs == [3, 2]
     assert not shards.joint.orders.count
+
+
+class _Counting(FollowerShard):
+    """Notes how many events each pass was given."""
+
+    def __init__(self) -> None:
+        super().__init__(0)
+        self.passes: list[int] = []
+
+    def apply_events(self, events: Sequence[Any]) -> None:
+        self.passes.append(len(events))
+        super().apply_events(events)
+
+
+def test_p4_frames_of_different_books_share_passes_and_each_book_keeps_its_order() -> None:
+    """Frames as a shard under light load makes them: a signal each, and then its reports."""
+    shards = _Shards([[_PLAIN] * 3] * CREATORS, 0, frozenset())
+    for creator in (0, 1, 2, 0):
+        shards.fill([_buy(creator)])
+        shards.report(["whole"])
+    replayed = _Counting()
+    replayed.apply_frames([decode_frame(frame) for frame in shards.frames])
+    assert replayed.passes == [3, 0, 0, 3, 1, 0, 0, 1]
+    assert state_hash(replayed.state()) == state_hash(shards.single.state())
 
 
 def test_a_pass_nets_what_one_of_its_books_has_open_on_the_other_side() -> None:
