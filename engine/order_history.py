@@ -16,7 +16,7 @@ from engine.events import EVENT_TYPES
 from engine.events.orders import ExecutionsApplied, OrdersPlaced, SignalDecided, TradesCorrected
 from engine.identity import CauseKind, OrderKey, key_of, key_of_cause
 from engine.order_state import ExecType
-from engine.sections import decode_section, section_bodies
+from engine.sections import decode_body, section_bodies
 
 Cause = tuple[int, int, int, int]
 """Kind, creator shard, number and leg: what all attempts share."""
@@ -129,9 +129,12 @@ class OrderHistories:
 
     def read_back(self, sections: memoryview) -> None:
         """Take a frame's sections, each frame older than the one before. Raises: SectionError."""
-        for tag, body in reversed(section_bodies(sections)):
-            if tag in _CAUSE_OF and _CAUSE_OF[tag](body) in self._keys_of:
-                self._take(decode_section(EVENT_TYPES[tag], body), is_past=True)
+        for body in reversed(section_bodies(sections)):
+            cause_of = _CAUSE_OF.get(body.tag)
+            # A packed body is of many causes, told by its columns only.
+            if cause_of is not None and (body.is_packed or cause_of(body.data) in self._keys_of):
+                for event in reversed(decode_body(EVENT_TYPES[body.tag], body)):
+                    self._take(event, is_past=True)
 
     def note(self, events: Iterable[Any]) -> None:
         """Take events decided since reading began, in order."""
@@ -264,4 +267,4 @@ _CAUSE_OF = {
     ExecutionsApplied.TAG: _applied_cause,
     TradesCorrected.TAG: _corrected_cause,
 }
-"""Where a section says its cause: the layouts are pinned by the golden bytes."""
+"""Where a section that is not packed says its cause: the layouts are pinned by the golden bytes."""

@@ -270,14 +270,31 @@ def _directory(data: memoryview) -> tuple[int, list[tuple[int, int, int]]]:
     return start, entries
 
 
-def section_bodies(data: memoryview) -> list[tuple[int, memoryview]]:
-    """Name the sections in order, each tag with its body, nothing decoded. Raises: SectionError."""
+class Body(NamedTuple):
+    """What a directory lists: one section, or where `is_packed` many of its type."""
+
+    tag: int
+    is_packed: bool
+    data: memoryview
+
+
+def section_bodies(data: memoryview) -> list[Body]:
+    """Name the bodies in order, nothing decoded. Raises: SectionError."""
     start, entries = _directory(data)
     bodies = []
-    for tag, _, length in entries:
-        bodies.append((tag, data[start : start + length]))
+    for tag, flags, length in entries:
+        bodies.append(Body(tag, bool(flags & PACKED), data[start : start + length]))
         start += length
     return bodies
+
+
+def decode_body(section_type: type[S], body: Body) -> list[S]:
+    """Decode the sections of a body, in order. Raises: SectionError."""
+    return (
+        _decode_packed(section_type, body.data)
+        if body.is_packed
+        else [decode_section(section_type, body.data)]
+    )
 
 
 def tags(*section_types: type[Section]) -> dict[int, type[Section]]:

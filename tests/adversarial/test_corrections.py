@@ -281,3 +281,33 @@ async def test_an_exit_corrected_again_and_again_leads_to_no_order_id_twice(is_c
     ]
     assert placed == [(1, 0), (2, 0)]
     assert hash_of(await stage.follower()) == hash_of(follower)
+
+
+async def test_p8_a_trade_in_a_frame_of_many_reports_is_taken_back_once() -> None:
+    stage, creator, follower = await started()
+    await stage.publish("fills.paper.anna", [stage.fill("AAA")])
+    await turns(creator, follower)
+    paid = cash(follower)
+    second = [str(OrderId(0, CauseKind.SIGNAL, 0, 2, number, 0, 0)) for number in range(len(ACCOUNTS))]
+    trades = [
+        {**trade(number), "exec_id": f"E{number}-{part}", "order_id": order, "last_qty": "5"}
+        for part in range(2)
+        for number, order in enumerate(second)
+    ]
+    await stage.publish("executions.paper.0", trades)
+    await turns(creator, follower)
+    frame = stage.frames(FOLLOWER)[-1]
+    assert len(frame) == len(trades), "so many are packed into one section"
+    for name in ("first", "again"):
+        taken_back = [
+            bust(number, order_id=order, exec_ref_id=f"E{number}-0") for number, order in enumerate(second)
+        ]
+        # The second time all but the last has been said before.
+        await stage.publish(
+            "executions.paper.0", [*taken_back, bust(0, name, order_id=second[0], exec_ref_id="E0-1")]
+        )
+        await turns(creator, follower)
+    slot = follower.state.books[0].slots[0]
+    assert slot.position[:4].tolist() == [10**9, 15 * 10**8, 15 * 10**8, 15 * 10**8]
+    assert cash(follower)[1] == paid[1] - 500 * 10**6 - 250_000
+    assert reasons(stage) == ["already_canceled"]
