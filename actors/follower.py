@@ -27,6 +27,7 @@ from actors.shard import ShardCore
 from actors.signal_reader import CreatorFrame, SignalReader, whole
 from engine.commands import AccountCommand, Answer, CommandBatch, name_of
 from engine.decide import LEARNED, SignalPart, decide_due, decide_parts, learn, parts_of, position_of
+from engine.events.orders import CancelsRequested, OrdersPlaced
 from engine.events.subscriptions import EntriesSuspended
 from engine.follower import FollowerShard
 from engine.frame import NO_ROW, ShardKey, ShardKind, Source
@@ -70,12 +71,12 @@ class FollowerShardActor:
         """Whether the last turn left input that it could have taken: the next follows at once."""
         self._frame: CreatorFrame | None = None
         self._inputs_ns = 0
-        self._sent_s = 0.0
+        self._sent_s = float("-inf")
         self._unsent: list[Any] = []
         """What is decided and applied, and in no frame yet."""
         self._reports_size = FrameSize(self._unsent, settings.frame_bytes_max // 2)
         self._are_reports_left = False
-        self._is_waking = False
+        self._waking: asyncio.TimerHandle | None = None
         self._dedicated_seen = 0
         self._dedicated_shards: tuple[int, ...] = ()
 
@@ -100,6 +101,9 @@ class FollowerShardActor:
 
     async def close(self) -> None:
         """Close the feeds."""
+        if self._waking is not None:
+            # It would keep a dead shard's state in memory beside its successor's.
+            self._waking.cancel()
         await self.reports.close()
         for reader in self._readers:
             await reader.close()
@@ -123,7 +127,7 @@ class FollowerShardActor:
         # under way goes first: its later parts wait for nothing, and the reports are of its own earlier ones.
         half = self._settings.frame_bytes_max // 2
         self._has_more = False
-        was_backlog = self._are_reports_left
+        was_backlog, kept = self._are_reports_left, len(events)
         if self._under_way is None or self._is_between_signals:
             self._has_more = self._are_reports_left = self.reports.take(events, self._reports_size)
         reported = noted = len(events)
@@ -142,7 +146,7 @@ class FollowerShardActor:
             reader.watch(now_s)
         if self._has_more or outputs or due.is_full:
             self.core.arrived.set()
-        elif len(events) == reported and not was_backlog and self._reports_wait():
+        elif len(events) == reported and not was_backlog and self._reports_wait(events[kept:]):
             return
         if events or outputs:
             self._begin_frame()
@@ -154,21 +158,22 @@ class FollowerShardActor:
         self._unsent = []
         self._reports_size = FrameSize(self._unsent, self._settings.frame_bytes_max // 2)
 
-    def _reports_wait(self) -> bool:
+    def _reports_wait(self, news: list[Any]) -> bool:
         """Whether what reports led to is kept, moments after a frame: under load a signal comes soon, and its frame takes it along. Of
-        a backlog only the first frame waits.
+        what they led to just now, orders and cancels do not wait.
         """
         loop = asyncio.get_running_loop()
         wait_s = self._sent_s + self._settings.reports_wait_s - loop.time()
         if wait_s <= 0 or self._under_way is not None or self.commands.count:
             return False
-        if self._unsent and not self._is_waking:
-            self._is_waking = True
-            loop.call_later(wait_s, self._wake)
+        if any(isinstance(event, OrdersPlaced | CancelsRequested) for event in news):
+            return False
+        if self._unsent and self._waking is None:
+            self._waking = loop.call_later(wait_s, self._wake)
         return True
 
     def _wake(self) -> None:
-        self._is_waking = False
+        self._waking = None
         self.core.arrived.set()
 
     async def _turn_carefully(self) -> None:

@@ -408,7 +408,7 @@ class ShardCore:
     # Running.
 
     def stop(self) -> None:
-        """Ask the loop to end."""
+        """Ask the loop to end, once nothing is kept back."""
         self._stopping = True
         self.arrived.set()
 
@@ -419,15 +419,14 @@ class ShardCore:
             await self._start(actor)
             self.enter(Phase.LIVE)
             await self.tell_quietly()
-            while not self._stopping:
+            while not self._stopping or self.keeps_back():
                 await self.arrivals()
                 if not self.overlaps():
                     await self.committer.settle()
                 await self._turn(actor)
                 await self.rest()
             await self.committer.settle()
-            is_due = self._snapshotter.is_due(self.committer, float("inf"))
-            if is_due and not self.keeps_back() and self.may_snapshot():
+            if self._snapshotter.is_due(self.committer, float("inf")) and self.may_snapshot():
                 self._snapshotter.take(self.committer, float("inf"))
             self.enter(Phase.STOPPED)
         except ShardLostError as error:
