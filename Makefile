@@ -1,8 +1,9 @@
 # Everything runs from .venv, which `make venv` creates with nothing but Python 3.11+, venv, pip and the package registry.
 .DEFAULT_GOAL := help
 SHELL := /bin/bash
-PYTHON ?= $(shell for p in python3 python3.11 python3.12 python3.13; do \
-	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 && { echo $$p; break; }; done)
+# The system's Python first: distributions build theirs with profiles, which saves some 6 % of CPU (DECISIONS 14).
+PYTHON ?= $(shell for p in /usr/bin/python3 python3 python3.11 python3.12 python3.13; do \
+	$$p -c 'import sys, ensurepip; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 && { echo $$p; break; }; done)
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
@@ -19,7 +20,7 @@ help:  ## print this list
 venv: $(STAMP)  ## create .venv with the pinned versions
 
 $(STAMP): pyproject.toml constraints.txt
-	@test -n "$(PYTHON)" || { echo "lockstep needs Python 3.11 or newer on PATH; found: $$(python3 --version 2>&1)" >&2; exit 2; }
+	@test -n "$(PYTHON)" || { echo "lockstep needs Python 3.11 or newer, with venv; name it with PYTHON=...; found: $$(python3 --version 2>&1)" >&2; exit 2; }
 	$(PYTHON) -m venv $(VENV)
 	PIP_CONSTRAINT=$(CURDIR)/constraints.txt PIP_DISABLE_PIP_VERSION_CHECK=1 \
 		$(BIN)/python -m pip install --quiet -e '.[dev,bench]'
