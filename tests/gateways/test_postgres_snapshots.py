@@ -67,47 +67,45 @@ async def test_a_snapshot_of_another_layout_is_not_found(
     await connection.close()
 
 
+class SlowSave:
+    """A save of frame 5 under epoch 1 that stands still between two pieces."""
+
+    def __init__(self, snapshots: Snapshots, key: ShardKey) -> None:
+        self.reached, self.going_on = asyncio.Event(), asyncio.Event()
+        place = Snapshot(key, 1, 5, 5, b"h" * 32, b"", ())
+        self.saving = asyncio.create_task(snapshots.save(place, self._chunks(), lambda: b"s" * 32))
+
+    async def _chunks(self) -> AsyncIterator[bytes]:
+        yield b"some"
+        self.reached.set()
+        await self.going_on.wait()
+        yield b"more"
+
+
 async def test_p10_a_recovery_does_not_wait_for_a_neighbours_save(
     postgres_server: PostgresServer, postgres_snapshots: Snapshots, shard_key: ShardKey
 ) -> None:
     """A host that has just connected reads while another's save is under way: what is prepared already is not prepared again."""
-    slow = Snapshot(shard_key, 1, 5, 5, b"h" * 32, b"", ())
-    reached, going_on = asyncio.Event(), asyncio.Event()
-
-    async def chunks() -> AsyncIterator[bytes]:
-        yield b"some"
-        reached.set()
-        await going_on.wait()
-
-    saving = asyncio.create_task(postgres_snapshots.save(slow, chunks(), lambda: b"s" * 32))
+    slow = SlowSave(postgres_snapshots, shard_key)
     async with asyncio.timeout(30):
-        await reached.wait()
+        await slow.reached.wait()
         connected = await open_postgres_snapshots(PostgresOptions(dsn=postgres_server.dsn))
         assert await connected.newest(ShardKey(shard_key.kind, shard_key.shard + 100_000)) == []
         await connected.close()
-        going_on.set()
-        assert await saving
+        slow.going_on.set()
+        assert await slow.saving
 
 
 async def test_a_saver_that_stands_still_holds_up_nobody(
     postgres_snapshots: Snapshots, shard_key: ShardKey
 ) -> None:
     """P5: its successor saves meanwhile, and then it is refused."""
-    slow = Snapshot(shard_key, 1, 5, 5, b"h" * 32, b"", ())
-    reached, going_on = asyncio.Event(), asyncio.Event()
-
-    async def chunks() -> AsyncIterator[bytes]:
-        yield b"some"
-        reached.set()
-        await going_on.wait()
-        yield b"more"
-
-    saving = asyncio.create_task(postgres_snapshots.save(slow, chunks(), lambda: b"s" * 32))
-    await reached.wait()
+    slow = SlowSave(postgres_snapshots, shard_key)
+    await slow.reached.wait()
     newer = Snapshot(shard_key, 2, 4, 4, b"h" * 32, b"s" * 32, (b"state",))
     assert await save_whole(postgres_snapshots, newer)
-    going_on.set()
-    assert not await saving
+    slow.going_on.set()
+    assert not await slow.saving
     assert await postgres_snapshots.newest(shard_key) == [newer]
 
 
