@@ -1,11 +1,12 @@
-"""Snapshots in Postgres: a head row and its state in pieces of at most 2 MiB, written and replaced in one guarded transaction.
+"""Snapshots in Postgres: a head row and its state in compressed pieces of at most 2 MiB, written and replaced in one guarded transaction.
 
 Two tables, made on first use; a snapshot of another layout than this engine's is not found. A state is sent no faster than
-`bytes_per_s_max`: nobody waits for it, and whoever shares the disk and the cores with it does not notice.
+`bytes_per_s_max`: nobody waits for it, and whoever shares the disk and the cores with it does not notice. Pieces are compressed by
+Zstandard, for every byte costs its sender, Postgres, Postgres's log and the disk more than the compression does.
 
 A save copies the pieces in as they come, takes the shard's advisory lock, refuses to go back (higher epoch, or same epoch and equal or
 higher number, is there), drops all but the newest two and commits. Saving again after a lost connection is therefore safe, and every
-failure is `TransientError`. The state's bytes are stored as they are: they are columns, and packed already.
+failure is `TransientError`. A damaged piece is handed on as it is: whoever reads knows the hash of the state.
 """
 
 import asyncio
@@ -14,6 +15,7 @@ from typing import Any, TypeVar
 
 import asyncpg
 import msgspec
+import zstandard
 
 from actors.errors import OperatingError, PermanentError, TransientError
 from actors.ports import Snapshot
@@ -22,6 +24,9 @@ from engine.tables import STATE_LAYOUT
 
 T = TypeVar("T")
 CHUNK_BYTES_MAX = 2 << 20
+COMPRESSION_LEVEL = 1
+LAYOUT = 1 << 8 | STATE_LAYOUT
+"""How a snapshot is written: how its pieces are stored, and the layout of what is in them."""
 COPY_DEADLINE_S = 3600.0
 """For the library, which knows one deadline for all pieces; ours is for each."""
 _LOCK_SCHEMA = 0x4C53
@@ -198,7 +203,7 @@ async def _save(
         async with connection.transaction():
             if await connection.fetchval(_EQUAL_OR_AHEAD, *at):
                 return False
-            await connection.execute(_INSERT, *at, place.sequence, place.hash, STATE_LAYOUT)
+            await connection.execute(_INSERT, *at, place.sequence, place.hash, LAYOUT)
             await connection.copy_records_to_table(
                 "lockstep_snapshot_chunk",
                 records=_numbered(at, pieces),
@@ -226,23 +231,38 @@ async def _numbered(at: tuple[int, ...], pieces: AsyncIterator[bytes]) -> AsyncI
 async def _paced(
     chunks: AsyncIterator[bytes], bytes_per_s: int, progress: Callable[[], None]
 ) -> AsyncIterator[bytes]:
-    """Split chunks that are too large, and let no more of them go in a second than is wanted."""
+    """Split chunks that are too large, compress them, and let no more in a second go than is wanted."""
+    compressor = zstandard.ZstdCompressor(COMPRESSION_LEVEL)
     async for chunk in chunks:
         for start in range(0, len(chunk), CHUNK_BYTES_MAX):
-            piece = chunk[start : start + CHUNK_BYTES_MAX]
+            piece = await asyncio.to_thread(compressor.compress, chunk[start : start + CHUNK_BYTES_MAX])
             progress()
             yield piece
             await asyncio.sleep(len(piece) / bytes_per_s)
+
+
+def _unpacked(pieces: list[bytes]) -> tuple[bytes, ...]:
+    decompressor = zstandard.ZstdDecompressor()
+    return tuple(_chunk(piece, decompressor) for piece in pieces)
+
+
+def _chunk(piece: bytes, decompressor: zstandard.ZstdDecompressor) -> bytes:
+    try:
+        if zstandard.frame_content_size(piece) <= CHUNK_BYTES_MAX:
+            return decompressor.decompress(piece, max_output_size=CHUNK_BYTES_MAX)
+    except zstandard.ZstdError:
+        pass
+    return piece
 
 
 async def _newest(connection: Any, key: ShardKey, count: int) -> list[Snapshot]:
     kind, shard = int(key.kind), key.shard
     snapshots = []
     async with connection.transaction(isolation="repeatable_read", readonly=True):
-        heads = await connection.fetch(_NEWEST, kind, shard, STATE_LAYOUT, count)
+        heads = await connection.fetch(_NEWEST, kind, shard, LAYOUT, count)
         for epoch, number, sequence, frame_hash, state_hash in heads:
             rows = await connection.fetch(_CHUNKS, kind, shard, epoch, number)
-            chunks = tuple(row[0] for row in rows)
+            chunks = await asyncio.to_thread(_unpacked, [row[0] for row in rows])
             snapshots.append(Snapshot(key, epoch, number, sequence, frame_hash, state_hash, chunks))
     return snapshots
 

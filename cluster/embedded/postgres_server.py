@@ -44,6 +44,9 @@ SETTINGS = {
     "max_wal_senders": "0",
     "max_wal_size": "2GB",
     "checkpoint_timeout": "15min",
+    # What snapshots leave in the page cache the kernel writes after half a minute, all at once, and every sync of the journal waits
+    # for it (`recovery`).
+    "backend_flush_after": "1MB",
     "io_method": "sync",
     "jit": "off",
     "log_line_prefix": "%m [%p] ",

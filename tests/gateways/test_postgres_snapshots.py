@@ -5,6 +5,7 @@ import signal
 from collections.abc import AsyncIterator
 
 import asyncpg
+import numpy as np
 import pytest
 
 from actors.errors import PermanentError, TransientError
@@ -64,6 +65,42 @@ async def test_a_snapshot_of_another_layout_is_not_found(
         "SELECT count(*) FROM lockstep_snapshot WHERE shard = $1", shard_key.shard
     )
     assert held == 2
+    await connection.close()
+
+
+async def test_a_state_is_stored_compressed(
+    postgres_server: PostgresServer, postgres_snapshots: Snapshots, shard_key: ShardKey
+) -> None:
+    """What is written is what costs: a state of columns takes a fraction of its size."""
+    column = np.arange(1 << 20, dtype=np.int64).tobytes()
+    snapshot = Snapshot(shard_key, 1, 1, 1, b"h" * 32, b"s" * 32, (column,))
+    assert await save_whole(postgres_snapshots, snapshot)
+    connection = await asyncpg.connect(postgres_server.dsn)
+    stored = await connection.fetchval(
+        "SELECT sum(octet_length(data)) FROM lockstep_snapshot_chunk WHERE shard = $1", shard_key.shard
+    )
+    assert stored < len(column) // 2
+    (found,) = await postgres_snapshots.newest(shard_key)
+    assert b"".join(found.chunks) == column
+    await connection.close()
+
+
+HUGE = bytes.fromhex("28b52ffde0") + (1 << 60).to_bytes(8, "little") + b"rest"
+"""The head of a piece that says it is an exbibyte."""
+
+
+@pytest.mark.parametrize("damaged", [b"", b"rubbish", HUGE, b"\x28\xb5\x2f\xfd\x00"])
+async def test_a_damaged_piece_is_handed_on(
+    postgres_server: PostgresServer, postgres_snapshots: Snapshots, shard_key: ShardKey, damaged: bytes
+) -> None:
+    """P6: the hash of the state then tells whoever restores it."""
+    snapshot = Snapshot(shard_key, 1, 1, 1, b"h" * 32, b"s" * 32, (b"state",))
+    assert await save_whole(postgres_snapshots, snapshot)
+    connection = await asyncpg.connect(postgres_server.dsn)
+    await connection.execute(
+        "UPDATE lockstep_snapshot_chunk SET data = $1 WHERE shard = $2", damaged, shard_key.shard
+    )
+    assert await postgres_snapshots.newest(shard_key) == [snapshot._replace(chunks=(damaged,))]
     await connection.close()
 
 
