@@ -95,7 +95,8 @@ class PostgresOptions(msgspec.Struct, frozen=True, kw_only=True):
     ] = None
     shared_buffers_mib: Annotated[
         int, Meta(ge=16, le=65536, description="Buffer cache of the embedded server, MiB.")
-    ] = 128
+    ] = 32
+    """Snapshots are written once and read at a recovery: what is kept in memory longer only waits to be written."""
 
 
 class RayOptions(msgspec.Struct, frozen=True, kw_only=True):
