@@ -353,14 +353,14 @@ class FollowerShardActor:
 
     async def _take_commands(self, events: list[Any], outputs: list[Output]) -> None:
         """Decide commands. What does not fit into one frame is sent in several, cut between two commands; answers go with the last."""
+        size = FrameSize(events, self._settings.frame_bytes_max, of_all=True)
         for pending in self.commands.take(self._creator_cursor):
-            outputs.append(await self._take_pending(pending, [], events))
+            outputs.append(await self._take_pending(pending, [], events, size))
 
     async def _take_pending(
-        self, pending: PendingCommands, answers: list[Answer], events: list[Any]
+        self, pending: PendingCommands, answers: list[Answer], events: list[Any], size: FrameSize
     ) -> Output:
         """Decide the commands of one message that are not answered yet."""
-        size = FrameSize(events, self._settings.frame_bytes_max)
         left = pending.commands[len(answers) :]
         for event in self._batch().decide(left, self._settings.terms, self._now()):
             if not isinstance(event, Answer):
@@ -371,7 +371,7 @@ class FollowerShardActor:
             if size.is_full:
                 await self.core.commit(events, self._now(), ())
                 events.clear()
-                size = FrameSize(events, self._settings.frame_bytes_max)
+                size.begin()
         return self._answers(pending, answers)
 
     def _batch(self) -> CommandBatch:
@@ -392,7 +392,8 @@ class FollowerShardActor:
                 await self.core.let_neighbours_in()
             if len(answers) < len(pending.commands):
                 events: list[Any] = []
-                output = await self._take_pending(pending, answers, events)
+                size = FrameSize(events, self._settings.frame_bytes_max)
+                output = await self._take_pending(pending, answers, events, size)
                 await self.core.commit(events, self._now(), [output])
 
     async def _command_alone(

@@ -49,13 +49,17 @@ def event_bytes(event: Section) -> int:
 
 
 class FrameSize:
-    """The estimated bytes of what is added to a list of events, and whether that is enough."""
+    """The estimated bytes of what is added to a list of events, or of all of it, and whether that is enough."""
 
-    def __init__(self, events: list[Any], bytes_max: int) -> None:
+    def __init__(self, events: list[Any], bytes_max: int, *, of_all: bool = False) -> None:
         self._events = events
-        self._counted = len(events)
+        self._counted = 0 if of_all else len(events)
         self._bytes = 0
         self._bytes_max = bytes_max
+
+    def begin(self) -> None:
+        """Count anew: the events were sent."""
+        self._counted, self._bytes = 0, 0
 
     @property
     def is_full(self) -> bool:

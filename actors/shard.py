@@ -34,6 +34,7 @@ from engine.tables import AnyColumn, State, state_hash
 
 _log = structlog.get_logger()
 
+BROKEN_OFF = (Phase.LOST, Phase.FAILED, Phase.CRASHED)
 TICK_S = 0.1
 HEADS_PER_S = {ShardKind.CREATOR: 10, ShardKind.FOLLOWER: 50, ShardKind.GATEWAY: 10}
 """So often heads follow frames under load: one a frame would cost as much as the frame, here and at whoever hears it (`latency`). A
@@ -336,8 +337,13 @@ class ShardCore:
 
     @property
     def is_settled(self) -> bool:
-        """Whether the state is exactly that of the last durable frame."""
-        return self.committer.is_settled and not self.is_deciding and not self.keeps_back()
+        """Whether the state is exactly that of the last durable frame. Of one that broke off, perhaps in mid-turn, nobody knows."""
+        return (
+            self.phase not in BROKEN_OFF
+            and self.committer.is_settled
+            and not self.is_deciding
+            and not self.keeps_back()
+        )
 
     def head(self) -> ShardHead:
         """Show how the shard stands."""

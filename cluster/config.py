@@ -73,7 +73,10 @@ class NatsOptions(msgspec.Struct, frozen=True, kw_only=True):
     """Where NATS is; without a URL one is started. LOCKSTEP_NATS_USER and LOCKSTEP_NATS_PASSWORD go with a URL."""
 
     url: Annotated[
-        str | None, Meta(description="URL of a NATS server or cluster to use; unset starts an embedded one.")
+        str | None,
+        Meta(
+            description="URL of a NATS server or cluster to use, tls:// to insist on TLS; unset starts an embedded one."
+        ),
     ] = None
     payload_bytes_max: Annotated[
         int, Meta(ge=MIB, le=64 * MIB, description="Largest message the embedded server takes, bytes.")

@@ -211,9 +211,9 @@ def _contradictions(config: Config) -> Iterator[str]:
 
 def _wrong_addresses(config: Config) -> Iterator[str]:
     for url in config.nats.url.split(",") if config.nats.url is not None else ():
-        if not _is_url(url, ("nats", "tls", "ws", "wss"), needs_host=True):
+        if not _is_url(url, ("nats", "tls"), needs_host=True):
             yield (
-                f"nats.url: expected nats://host:4222, or several separated by commas, found {_masked(url)!r}; "
+                f"nats.url: expected nats:// or tls://host:4222, or several separated by commas, found {_masked(url)!r}; "
                 "leave it out to start an embedded server"
             )
     database = config.postgres.url

@@ -26,6 +26,8 @@ from engine.sizing import Terms
 from engine.tables import hash_64
 
 ROWS_MAX = 32_768
+ROWS_OF_OPENED = 4
+"""What an account or a subscription weighs among rows of a few numbers: a dozen columns, or an id of up to 64 characters."""
 POISON_TEXT = "command: expected one that can be decided, found one parked for crashing its shard; use another command_id"
 
 
@@ -176,8 +178,8 @@ _Pair = tuple[int, int, int]
 class CommandBatch:
     """Decides one batch of commands against a shard; `answers` are in the order of the commands.
 
-    What is new or ends is gathered, kind by kind, until a command needs it applied, or until subscriptions to end might write more than
-    `rows_max` rows: a caller that cuts its frames after an answer then cuts in time.
+    What is new or ends is gathered, kind by kind, until a command needs it applied, or until what is gathered might write more than
+    `rows_max` rows of a few numbers: a caller that cuts its frames after an answer then cuts in time.
     """
 
     def __init__(
@@ -192,7 +194,7 @@ class CommandBatch:
         self._accounts: dict[str, tuple[OpenAccount, int, int, int]] = {}
         self._follows: dict[_Pair, tuple[Follow, int, Followed]] = {}
         self._unfollows: dict[_Pair, Ending] = {}
-        self._ending_rows = 0
+        self._rows = 0
         self._pauses: dict[_Pair, tuple[type[Pause | Resume], int, int]] = {}
         self._given_away = 0
 
@@ -203,7 +205,7 @@ class CommandBatch:
             if parking.commands and parking.holds(name_of(command)):
                 yield Refused("poison", POISON_TEXT)
                 continue
-            if self._needs_applied(command) or self._ending_rows >= self._rows_max:
+            if self._needs_applied(command) or self._rows >= self._rows_max:
                 yield from self._flush(terms, event_time_ns)
             yield self._answer(command)
         yield from self._flush(terms, event_time_ns)
@@ -242,6 +244,7 @@ class CommandBatch:
         return creator_shard, self._shard.creators.get((creator_shard, command.creator_id), -1)
 
     def _flush(self, terms: Terms, event_time_ns: int) -> Iterator[Any]:
+        self._rows = 0
         if self._accounts:
             yield self._flush_accounts()
         if self._follows:
@@ -279,6 +282,7 @@ class CommandBatch:
             home,
             len(shard.account_ids) + len(self._accounts),
         )
+        self._rows += ROWS_OF_OPENED
         return AccountOpened(command.account_id, home)
 
     @staticmethod
@@ -369,6 +373,7 @@ class CommandBatch:
             return self._subscribed(command)
         answer = Followed(shard.places.count + len(self._follows), self._next_frame(creator_shard))
         self._follows[key] = command, wanted, answer
+        self._rows += ROWS_OF_OPENED
         return answer
 
     @staticmethod
@@ -444,7 +449,7 @@ class CommandBatch:
             if book.subscriptions["status"][row] < Status.ENDING and pending is None:
                 number = int(book.subscriptions["subscription"][row])
                 self._unfollows[key] = Ending(number, self._next_frame(key[1]), wanted)
-                self._ending_rows += 1 + len(book.slots)
+                self._rows += 1 + len(book.slots)
                 return Unfollowed(number, self._next_frame(key[1]))
         return self._no_subscription(command)
 
@@ -456,7 +461,7 @@ class CommandBatch:
         )
 
     def _flush_unfollows(self, terms: Terms, event_time_ns: int) -> Iterator[Any]:
-        endings, self._unfollows, self._ending_rows = list(self._unfollows.values()), {}, 0
+        endings, self._unfollows = list(self._unfollows.values()), {}
         yield from end_subscriptions(self._shard, endings, terms, event_time_ns)
 
     # Pausing and resuming.
@@ -477,6 +482,7 @@ class CommandBatch:
             if book.subscriptions["status"][row] < Status.ENDING:
                 number = int(book.subscriptions["subscription"][row])
                 self._pauses[key] = type(command), number, wanted
+                self._rows += 1
                 return answer(number)
         return self._no_subscription(command)
 

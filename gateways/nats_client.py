@@ -6,10 +6,12 @@ nats-py makes the connection, logs in, pings, connects again and subscribes agai
 - `_read_loop`: messages of a subscription go straight to a function (`deliveries`), nats-py's parser, queues and tasks are not used;
 - `_send_command`, `_flush_pending`: what is published goes to the loop at once, nothing waits in `_pending`, so nothing is sent late;
 - `_process_err`: a server error other than a permission violation leads to a reconnect, where nats-py would close for good;
+- `_connect_command`: a `tls://` server that does not ask for TLS is sent no credentials;
 - `_attempt_reconnect`: the lost connection is cut, so what was not on the wire yet is forgotten.
 """
 
 import asyncio
+import ssl
 from typing import Any
 
 import msgspec
@@ -20,6 +22,13 @@ from nats.protocol.parser import PERMISSIONS_ERR
 from gateways.nats_wire import Deliver, WireTransport, write_message
 
 CANCEL_AGAIN_S = 0.1
+
+
+class TlsError(nats.errors.Error):
+    """A server is not, or not provably, the one that was meant."""
+
+    def __str__(self) -> str:
+        return str(self.args[0])
 
 
 class DirectClient(Client):
@@ -104,6 +113,13 @@ class DirectClient(Client):
         self._wire.abort()
         await super()._attempt_reconnect()
 
+    def _connect_command(self) -> bytes:
+        assert self._current_server is not None
+        uri = self._current_server.uri
+        if uri.scheme == "tls" and not self._wire.is_secure:
+            raise TlsError(f"expected {uri.hostname}:{uri.port} to ask for TLS, found that it does not")
+        return bytes(super()._connect_command())
+
     async def _process_err(self, err_msg: str) -> None:
         if PERMISSIONS_ERR in err_msg:
             await super()._process_err(err_msg)
@@ -112,11 +128,20 @@ class DirectClient(Client):
 
 
 async def connect_within(client: Client, options: dict[str, Any], deadline_s: float) -> None:
-    """Connect, retrying until the deadline. Raises: TimeoutError; AuthorizationError at once when the server refuses the credentials."""
+    """Connect, retrying until the deadline.
+
+    Raises: TimeoutError; at once AuthorizationError when the server refuses the credentials, and TlsError.
+    """
     refused: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     async def note(error: Exception) -> None:
-        if "authorization" in str(error).lower() and not refused.done():
+        if refused.done():
+            return
+        if isinstance(error, ssl.SSLCertVerificationError):
+            refused.set_exception(TlsError(str(error)))
+        elif isinstance(error, TlsError):
+            refused.set_exception(error)
+        elif "authorization" in str(error).lower():
             refused.set_exception(nats.errors.AuthorizationError())
 
     connecting = asyncio.ensure_future(client.connect(**{**options, "error_cb": note}))

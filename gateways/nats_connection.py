@@ -16,7 +16,7 @@ import msgspec
 import nats.errors
 
 from actors.errors import OperatingError, OutcomeUnknownError, PermanentError, TransientError
-from gateways.nats_client import DirectClient, connect_within
+from gateways.nats_client import DirectClient, TlsError, connect_within
 from gateways.nats_errors import api_error, mapped
 from gateways.nats_wire import Deliver
 
@@ -112,7 +112,7 @@ class NatsConnection:
         return bool(self._client.is_connected)
 
     async def open(self) -> None:
-        """Connect. Raises: TransientError when no server answers in time; PermanentError when it refuses the credentials."""
+        """Connect. Raises: TransientError when no server answers in time; PermanentError when it refuses us or is another one."""
         options = self.options
         settings = {
             "servers": options.url.split(","),
@@ -141,6 +141,10 @@ class NatsConnection:
         except nats.errors.AuthorizationError:
             raise PermanentError(
                 f"connect: {options.url} refused user {options.user!r}; check the credentials file"
+            ) from None
+        except TlsError as error:
+            raise PermanentError(
+                f"connect: {options.url}: {error}; authorities of your own are named by SSL_CERT_FILE"
             ) from None
 
     async def close(self) -> None:

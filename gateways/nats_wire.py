@@ -236,10 +236,12 @@ class WireTransport(Transport):
         self._deliveries = deliveries
         self._transport: asyncio.Transport | None = None
         self.protocol: WireProtocol | None = None
+        self.is_secure = False
 
     async def connect(self, uri: ParseResult, buffer_size: int, connect_timeout: int) -> None:
         """Connect over TCP."""
         assert uri.hostname is not None and uri.port is not None
+        self.is_secure = False
         async with asyncio.timeout(connect_timeout):
             self._transport, self.protocol = await asyncio.get_running_loop().create_connection(
                 lambda: WireProtocol(self._deliveries), uri.hostname, uri.port
@@ -256,6 +258,7 @@ class WireTransport(Transport):
                 self._transport, self.protocol, ssl_context, server_hostname=host
             )
         self.protocol.transport = self._transport
+        self.is_secure = True
 
     def write(self, payload: bytes) -> None:
         """Write at once, or as soon as the socket takes more (uvloop)."""

@@ -106,6 +106,9 @@ class _Server:
 class NatsServer(_Server):
     """nats-server with JetStream, `sync_interval: always`, user `engine` and two brokers' users."""
 
+    tls: dict[str, str] | None = None
+    """Certificate and key of a server that asks for TLS."""
+
     @property
     def url(self) -> str:
         return f"nats://127.0.0.1:{self.port}"
@@ -125,6 +128,7 @@ class NatsServer(_Server):
                     "write_deadline": "10s",
                     "jetstream": {"store_dir": str(self.directory / "nats"), "sync_interval": "always"},
                     "authorization": {"users": users},
+                    **({"tls": self.tls} if self.tls else {}),
                 }
             )
         )

@@ -2,7 +2,7 @@
 
 import asyncio
 import itertools
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -127,12 +127,18 @@ async def turns(*actors: ShardActor, count: int = 6) -> None:
 
 async def command(actor: FollowerShardActor, *commands: AccountCommand) -> list[Answer]:
     """Have commands decided as one message."""
+    return await command_messages(actor, commands)
+
+
+async def command_messages(actor: FollowerShardActor, *messages: Sequence[AccountCommand]) -> list[Answer]:
+    """Have the commands of messages that came at once decided."""
     answered: list[Answer] = []
 
     async def reply(answers: list[Answer]) -> None:
         answered.extend(answers)
 
-    assert actor.commands.put(PendingCommands(list(commands), reply))
+    for commands in messages:
+        assert actor.commands.put(PendingCommands(list(commands), reply))
     await turns(actor)
     return answered
 

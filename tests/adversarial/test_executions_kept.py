@@ -344,3 +344,19 @@ async def test_p8_owners_that_die_with_executions_kept_leave_each_to_be_applied_
     assert hash_of(await stage.follower()) == hash_of(follower)
     stage.server.snapshots.clear()
     assert hash_of(await stage.follower()) == hash_of(follower)
+
+
+@pytest.mark.parametrize("phase", [Phase.CRASHED, Phase.FAILED, Phase.LOST])
+async def test_p6_a_shard_that_broke_off_says_of_nothing_beyond_its_last_frame_that_it_is_settled(
+    phase: Phase,
+) -> None:
+    """Its turn may have moved cursors before it broke off."""
+    _, _, follower = await started(WAITING)
+    assert follower.core.head().is_settled
+    durable = [cursor.number for cursor in follower.core.committer.durable_cursors]
+    key = next(iter(follower.state.cursors))
+    follower.state.cursors[key] = follower.state.cursors[key]._replace(number=999)
+    follower.core.enter(phase)
+    head = follower.core.head()
+    assert not head.is_settled
+    assert [cursor.number for cursor in head.cursors] == durable

@@ -7,7 +7,7 @@ import numpy as np
 
 from engine.blocks import ExecutionsReported, encode_block
 from engine.chain import Chain
-from engine.commands import Follow, OpenAccount, Unfollow, Unfollowed
+from engine.commands import AccountCommand, AccountOpened, Follow, Followed, OpenAccount, Unfollow, Unfollowed
 from engine.events.creator import FillApplied
 from engine.events.orders import ExecutionsApplied, SignalDecided
 from engine.events.shard import InputsRefused
@@ -15,7 +15,16 @@ from engine.events.subscriptions import SubscriptionsEnding
 from engine.frame import ShardKey, ShardKind
 from engine.identity import CauseKind, OrderId
 from engine.order_state import ExecType
-from tests.adversarial.stage import SETTINGS, START_NS, TIME, Stage, command, hash_of, turns
+from tests.adversarial.stage import (
+    SETTINGS,
+    START_NS,
+    TIME,
+    Stage,
+    command,
+    command_messages,
+    hash_of,
+    turns,
+)
 
 CREATOR = ShardKey(ShardKind.CREATOR, 0)
 FOLLOWER = ShardKey(ShardKind.FOLLOWER, 0)
@@ -124,6 +133,28 @@ async def test_a_huge_block_of_executions_nobody_waits_for_is_parked_small() -> 
     chain = Chain(FOLLOWER)
     for message in await stage.journal.read(FOLLOWER, after_sequence=0):
         assert chain.accept(message.data) is not None
+
+
+async def test_accounts_and_follows_of_many_messages_are_sent_in_several_frames_and_answered_once() -> None:
+    """What comes in several messages, each small enough, is cut like what comes in one."""
+    stage = Stage(SMALL)
+    creator, follower = await stage.creator(), await stage.follower()
+    await stage.open_creator(creator, "anna", "100000000")
+    await turns(follower)
+    names = [f"{number:064d}" for number in range(4000)]
+    opens: list[AccountCommand] = [OpenAccount(f"o{name}", name) for name in names]
+    follows: list[AccountCommand] = [
+        Follow(f"f{name}", name, "anna", 10**12 + number) for number, name in enumerate(names)
+    ]
+    opened = await command_messages(follower, *(opens[start : start + 500] for start in range(0, 4000, 500)))
+    assert [type(answer) for answer in opened] == [AccountOpened] * 4000
+    followed = await command_messages(
+        follower, *(follows[start : start + 500] for start in range(0, 4000, 500))
+    )
+    assert [answer.subscription for answer in followed if isinstance(answer, Followed)] == list(range(4000))
+    assert largest(stage, FOLLOWER) < 2 * CAP
+    assert 4 < len(stage.frames(FOLLOWER)) < 40
+    assert hash_of(await stage.follower()) == hash_of(follower)
 
 
 async def test_unfollows_in_bulk_are_sent_in_several_frames_and_answered_once() -> None:

@@ -54,11 +54,12 @@ def test_every_option_has_one_line_of_documentation() -> None:
         ("[instruments]\nlot = 0.1", "instruments.lot: expected str, found 0.1"),
         ("[instruments.overrides.XYZ]\nmin_notional = '-1'", "instruments.overrides.XYZ.min_notional: expected zero"),
         ("[supervision]\nheartbeat_missing_ms_max = 500", "supervision.heartbeat_missing_ms_max: expected int >= 600"),
-        ("[nats]\nurl = 'http://n:4222'", "nats.url: expected nats://host:4222, or several separated by commas, "
+        ("[nats]\nurl = 'http://n:4222'", "nats.url: expected nats:// or tls://host:4222, or several separated by commas, "
          "found 'http://n:4222'; leave it out to start an embedded server"),
-        ("[nats]\nurl = 'nats://a:4222,b:4222'", "nats.url: expected nats://host:4222, or several separated by commas, found 'b:4222'"),
-        ("[nats]\nurl = 'nats://a:port'", "nats.url: expected nats://host:4222"),
-        ("[nats]\nurl = ''", "nats.url: expected nats://host:4222"),
+        ("[nats]\nurl = 'nats://a:4222,b:4222'", "nats.url: expected nats:// or tls://host:4222, or several separated by commas, "
+         "found 'b:4222'"),
+        ("[nats]\nurl = 'nats://a:port'", "nats.url: expected nats:// or tls://host:4222"),
+        ("[nats]\nurl = ''", "nats.url: expected nats:// or tls://host:4222"),
         ("[postgres]\nurl = 'mysql://me:hunter2@db/x'", "postgres.url: expected postgresql://user@host:5432/database, "
          "found 'mysql://me:********@db/x'; leave it out"),
         ("[ray]\naddress = 'head'", "ray.address: expected host:port, found 'head'; leave it out to start a local Ray"),

@@ -1,0 +1,121 @@
+"""NATS under TLS: the journal over it, connecting again, and servers that are not the one that was meant."""
+
+import asyncio
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import trustme
+
+from actors.errors import OperatingError, PermanentError
+from engine.frame import ShardKey, ShardKind
+from gateways.nats_connection import NatsConnection, NatsOptions, connect_nats
+from gateways.nats_journal import NatsJournal
+from tests.gateways.conftest import make_streams
+from tests.servers import ENGINE_USER, PASSWORD, NatsServer
+
+pytestmark = pytest.mark.kill
+
+KEY = ShardKey(ShardKind.FOLLOWER, 0)
+
+
+@pytest.fixture
+def authority(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> trustme.CA:
+    """The one authority that this process trusts."""
+    authority = trustme.CA()
+    path = tmp_path / "authorities.pem"
+    authority.cert_pem.write_to_path(path)
+    monkeypatch.setenv("SSL_CERT_FILE", str(path))
+    monkeypatch.delenv("SSL_CERT_DIR", raising=False)
+    return authority
+
+
+def secured(directory: Path, authority: trustme.CA, *names: str) -> NatsServer:
+    """A server with a certificate for some names."""
+    certificate = authority.issue_cert(*names)
+    certificate.private_key_and_cert_chain_pem.write_to_path(directory / "server.pem")
+    server = NatsServer(directory)
+    server.tls = {"cert_file": str(directory / "server.pem"), "key_file": str(directory / "server.pem")}
+    return server
+
+
+@pytest.fixture
+def tls_server(tmp_path: Path, authority: trustme.CA) -> Iterator[NatsServer]:
+    with secured(tmp_path, authority, "127.0.0.1") as server:
+        assert isinstance(server, NatsServer)
+        yield server
+
+
+def options(server: NatsServer, scheme: str = "tls") -> NatsOptions:
+    url = server.url.replace("nats://", f"{scheme}://")
+    return NatsOptions(url=url, user=ENGINE_USER, password=PASSWORD, inbox_prefix="_INBOX_engine")
+
+
+async def read_all(journal: NatsJournal) -> list[bytes]:
+    frames: list[bytes] = []
+    after = 0
+    while more := await journal.read(KEY, after_sequence=after):
+        frames += [message.data for message in more]
+        after = more[-1].sequence
+    return frames
+
+
+@pytest.mark.parametrize("scheme", ["tls", "nats"])
+async def test_frames_of_every_size_are_stored_and_read_back_before_and_after_the_server_died(
+    tls_server: NatsServer, scheme: str
+) -> None:
+    """A server that asks for TLS gets it, whatever the URL says."""
+    connection = await connect_nats(options(tls_server, scheme))
+    await make_streams(connection)
+    journal = NatsJournal(connection)
+    frames = [bytes([size % 251]) * size for size in (1, 16_383, 16_384, 16_385, 100_000, 5 << 20)]
+    sequence = 0
+    for number, data in enumerate(frames):
+        sequence = await journal.append(KEY, data, message_id=str(number), expected_sequence=sequence)
+    assert await read_all(journal) == frames
+    tls_server.kill()
+    tls_server.start()
+    async with asyncio.timeout(30):
+        sequence = await appended(journal, b"after", sequence)
+    assert await read_all(journal) == [*frames, b"after"]
+    await connection.close()
+
+
+async def appended(journal: NatsJournal, data: bytes, sequence: int) -> int:
+    while True:
+        try:
+            return await journal.append(KEY, data, message_id="after", expected_sequence=sequence)
+        except OperatingError:
+            # The message id makes it safe to repeat.
+            await asyncio.sleep(0.01)
+
+
+async def refused(server: NatsServer) -> str:
+    async with asyncio.timeout(10):
+        with pytest.raises(PermanentError) as raised:
+            await NatsConnection(options(server)).open()
+    return str(raised.value)
+
+
+async def test_a_certificate_of_an_unknown_authority_is_refused_at_once(
+    tmp_path: Path, authority: trustme.CA
+) -> None:
+    with secured(tmp_path, trustme.CA(), "127.0.0.1") as server:
+        assert isinstance(server, NatsServer)
+        text = await refused(server)
+    assert "certificate verify failed" in text
+    assert "SSL_CERT_FILE" in text
+
+
+async def test_a_certificate_of_another_host_is_refused_at_once(
+    tmp_path: Path, authority: trustme.CA
+) -> None:
+    with secured(tmp_path, authority, "elsewhere.example") as server:
+        assert isinstance(server, NatsServer)
+        assert "127.0.0.1" in await refused(server)
+
+
+async def test_a_server_without_tls_is_sent_no_credentials_where_the_url_says_tls(
+    nats_server: NatsServer,
+) -> None:
+    assert "to ask for TLS" in await refused(nats_server)
