@@ -52,6 +52,8 @@ class Program(NamedTuple):
     prepare: Callable[[], Awaitable[None]] | None = None
     environment: Mapping[str, str] = {}
     stop_signal: signal.Signals = signal.SIGTERM
+    timer_slack_ns: int | None = None
+    """How much later than asked its timers may go off; None: as the system has it."""
 
 
 class ChildProgram:
@@ -112,6 +114,7 @@ class ChildProgram:
             argv=program.argv,
             log_path=program.log_path,
             environment=program.environment,
+            timer_slack_ns=program.timer_slack_ns,
         )
         await self._await_ready(self._process)
         self.state = ProgramState.RUNNING

@@ -18,6 +18,7 @@ from pathlib import Path
 
 from cluster.leftovers import end_family, family_of
 from cluster.run_file import RunFile
+from cluster.timer_slack import inherited_timer_slack
 
 GATE = ("/bin/sh", "-c", 'read -r go && exec "$@"', "lockstep")
 POLL_S = 0.02
@@ -92,11 +93,12 @@ def spawn(
     argv: Sequence[str],
     log_path: Path,
     environment: Mapping[str, str] | None = None,
+    timer_slack_ns: int | None = None,
 ) -> Child:
     """Start a program: written down in run.json before it begins, marked by the run's token, its output appended to a log file."""
     with log_path.open("ab") as output:
         ours, its = socket.socketpair()
-        with its:
+        with its, inherited_timer_slack(timer_slack_ns):
             process = subprocess.Popen(
                 [*GATE, *argv],
                 stdin=its.fileno(),

@@ -55,6 +55,21 @@ def make(tmp_path: Path, script: str, run_file: RunFile | None = None) -> ChildP
 SERVE = "import time; open(mark, 'w').close(); time.sleep(600)"
 
 
+async def test_a_program_has_the_timer_slack_it_is_given_and_its_parent_keeps_its_own(tmp_path: Path) -> None:
+    ours = Path("/proc/self/timerslack_ns")
+    before = ours.read_text()
+    child = make(
+        tmp_path,
+        "import time; open(mark, 'w').write(open('/proc/self/timerslack_ns').read()); time.sleep(600)",
+    )
+    child.program = child.program._replace(timer_slack_ns=345_000)
+    await child.start()
+    await until(lambda: (tmp_path / "up").read_text() != "")
+    assert (tmp_path / "up").read_text().strip() == "345000"
+    assert ours.read_text() == before
+    await child.stop()
+
+
 async def test_program_that_is_stopped_is_ended_and_started_again(tmp_path: Path) -> None:
     child = make(tmp_path, SERVE)
     await child.start()
