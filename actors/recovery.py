@@ -46,7 +46,12 @@ class Phase(Enum):
     @property
     def is_over(self) -> bool:
         """Whether an owner there decides nothing any more."""
-        return self in (Phase.LOST, Phase.FAILED, Phase.CRASHED, Phase.STOPPED)
+        return self is Phase.STOPPED or self.is_broken_off
+
+    @property
+    def is_broken_off(self) -> bool:
+        """Whether an owner ended there without having been asked to, perhaps in mid-turn."""
+        return self in (Phase.LOST, Phase.FAILED, Phase.CRASHED)
 
 
 class ShardState(Protocol):

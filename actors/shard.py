@@ -34,7 +34,6 @@ from engine.tables import AnyColumn, State, state_hash
 
 _log = structlog.get_logger()
 
-BROKEN_OFF = (Phase.LOST, Phase.FAILED, Phase.CRASHED)
 TICK_S = 0.1
 HEADS_PER_S = {ShardKind.CREATOR: 10, ShardKind.FOLLOWER: 50, ShardKind.GATEWAY: 10}
 """So often heads follow frames under load: one a frame would cost as much as the frame, here and at whoever hears it (`latency`). A
@@ -339,7 +338,7 @@ class ShardCore:
     def is_settled(self) -> bool:
         """Whether the state is exactly that of the last durable frame. Of one that broke off, perhaps in mid-turn, nobody knows."""
         return (
-            self.phase not in BROKEN_OFF
+            not self.phase.is_broken_off
             and self.committer.is_settled
             and not self.is_deciding
             and not self.keeps_back()
