@@ -180,13 +180,23 @@ class Book:
         head = [self.creator_shard, self.creator, len(self.slots), *self.subscriptions.head()]
         for slot in self.slots:
             head += (slot.instrument, slot.lot, slot.min_notional, slot.mark)
-        parts = [*self.subscriptions.parts(), *(slot.values[:, :count] for slot in self.slots)]
+        parts = self._parts()
         if count <= _JOINED_ROWS_MAX:
             yield _joined(head, parts)
             return
         yield np.array(head, np.int64)
         for part in parts:
             yield _joined([], [part])
+
+    @property
+    def words(self) -> int:
+        """How many words the pieces come to."""
+        heads = _HEAD_WORDS + HEAD_WORDS + _SLOT_HEAD_WORDS * len(self.slots)
+        return heads + sum(words_of(part.nbytes) for part in self._parts())
+
+    def _parts(self) -> list[AnyColumn]:
+        count = self.count
+        return [*self.subscriptions.parts(), *(slot.values[:, :count] for slot in self.slots)]
 
     @classmethod
     def restored(cls, index: int, words: NDArray[np.int64], at: int) -> tuple["Book", int]:

@@ -15,8 +15,6 @@ from engine.tables import AnyColumn, State, column_head
 
 BOOKS_IN_A_COLUMN = 64
 PREFIX = "book."
-PAUSE = b""
-"""An empty piece: a moment at which the rest may wait."""
 
 
 class Cut:
@@ -42,7 +40,7 @@ class Cut:
             self._rest = iter(list(self._rest))
 
     def pieces(self) -> Iterator[bytes | AnyColumn]:
-        """Encode the state, once, with pauses in between."""
+        """Encode the state, once. No piece is copied before it is asked for, and none is held here after."""
         groups = {
             f"{PREFIX}{first:010d}": range(first, min(first + BOOKS_IN_A_COLUMN, len(self._books)))
             for first in range(0, len(self._books), BOOKS_IN_A_COLUMN)
@@ -61,18 +59,19 @@ class Cut:
         self._ended(self)
 
     def _group(self, name: str, indices: range) -> Iterator[bytes | AnyColumn]:
-        gathered: list[NDArray[np.int64]] = []
+        # A book that changes from here on is kept first, so the count stays true.
+        yield column_head(name, np.dtype(np.int64), sum(map(self._words, indices)))
         for index in indices:
             self._current = index
             kept = self._kept.pop(index, None)
             self._rest = self._books[index].pieces() if kept is None else iter(kept)
             # Asked for one by one, for `keep` may put copies in the place of what is not yet copied.
             while (piece := next(self._rest, None)) is not None:
-                gathered.append(piece)
-                yield PAUSE
-        count = sum(len(piece) for piece in gathered)
-        yield column_head(name, gathered[0].dtype, count)
-        yield from gathered
+                yield piece
+
+    def _words(self, index: int) -> int:
+        kept = self._kept.get(index)
+        return self._books[index].words if kept is None else sum(map(len, kept))
 
 
 def books_state(books: list[Book]) -> State:

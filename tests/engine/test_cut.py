@@ -1,5 +1,6 @@
 """Cuts: the state of one moment, however much changes while it is copied (P6); and the columns of a book."""
 
+import tracemalloc
 from collections.abc import Iterator
 from itertools import islice
 
@@ -96,6 +97,21 @@ def test_a_cut_given_up_leaves_room_for_the_next(shard: FollowerShard) -> None:
     list(islice(cut.pieces(), 5))
     cut.close()
     assert b"".join(bytes(piece) for piece in shard.cut().pieces()) == encode_state(shard.state())
+
+
+def test_a_cut_holds_no_more_than_the_piece_it_hands_on(shard: FollowerShard) -> None:
+    """Else a snapshot of a few large books would need their memory once more."""
+    tracemalloc.start()
+    try:
+        whole = len(encode_state(shard.state()))
+        tracemalloc.reset_peak()
+        before, _ = tracemalloc.get_traced_memory()
+        largest = max(piece.nbytes for piece in shard.cut().pieces() if not isinstance(piece, bytes))
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert largest < whole / 4
+    assert peak - before < 2 * largest + whole / 8
 
 
 def test_a_restored_shard_goes_on_as_the_one_it_was_cut_from(shard: FollowerShard) -> None:
