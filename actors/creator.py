@@ -11,12 +11,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from actors.committer import Output
+from actors.dead_letters import refused_input
 from actors.errors import BadInputError
 from actors.frame_size import FrameSize
 from actors.poison import command_input, command_name, message_input, read_message
 from actors.ports import INGRESS, Feed, Ports, Request, StoredMessage
 from actors.settings import ShardSettings
-from actors.shard import ShardCore, refused_input
+from actors.shard import ShardCore
 from engine.commands import POISON_TEXT, CreatorOpened, EntriesAllowed, OpenCreator, ResumeCreator
 from engine.creator import CreatorShard, FillInput
 from engine.frame import NO_ROW, Cursor, ShardKey, ShardKind, Source

@@ -14,13 +14,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from actors.committer import Output
+from actors.dead_letters import refused_input
 from actors.errors import BadInputError
 from actors.frame_size import FrameSize
 from actors.order_lookup import ORDERS_MAX, OrderLookup, orders_of
 from actors.poison import message_input
 from actors.ports import EXECUTIONS, Feed, StoredMessage
 from actors.settings import ShardSettings
-from actors.shard import ShardCore, refused_input
+from actors.shard import ShardCore
 from engine.blocks import CorrectionsReported, ExecutionsReported
 from engine.corrections import Parked, Repeated, decide_corrections, in_distinct_slices
 from engine.follower import FollowerShard

@@ -12,10 +12,10 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Protocol
 
 import msgspec
-import numpy as np
 import structlog
 
 from actors.committer import Committer, Output
+from actors.dead_letters import dead_letters
 from actors.event_time import EventTime
 from actors.heads import Allowance, ShardHead, cursor_heads, publish_head
 from actors.journal_writer import JournalWriter, ShardLostError, persist
@@ -150,7 +150,7 @@ class ShardCore:
         self._owed = []
         for event in events:
             if isinstance(event, InputsRefused | InputParked):
-                self._owed += self.dead_letters(event)
+                self._owed += dead_letters(self.key, self.ports.streams, event)
             self._owed += self.resumed(event)
 
     # Inputs.
@@ -202,7 +202,7 @@ class ShardCore:
         self._undelivered = []
         for event in events:
             if isinstance(event, InputsRefused | InputParked):
-                released += self.dead_letters(event)
+                released += dead_letters(self.key, self.ports.streams, event)
 
         await self.committer.commit(
             events, self._cursors(), event_time_ns, [*released, self._tell_now_or_soon]
@@ -296,41 +296,6 @@ class ShardCore:
     def wants_snapshot(self) -> bool:
         """Say whether a snapshot is due."""
         return self._snapshotter.is_due(self.committer, time.monotonic())
-
-    def dead_letters(self, event: InputsRefused | InputParked) -> list[Output]:
-        """Make the dead letters of inputs that were refused or parked; each is published once per message id."""
-        outputs: list[Output] = []
-        if isinstance(event, InputParked):
-            event = InputsRefused(
-                np.array([event.sequence], np.int64), [event.subject], [event.reason], [event.excerpt]
-            )
-        for sequence, subject, reason, excerpt in zip(
-            event.sequences.tolist(), event.subjects, event.reasons, event.excerpts, strict=True
-        ):
-            code, _, text = reason.partition(": ")
-            letter = {
-                "subject": subject,
-                "sequence": sequence,
-                "reason": code,
-                "error": text,
-                "excerpt": excerpt,
-            }
-            outputs.append(
-                self._dead_letter(
-                    msgspec.json.encode(letter), f"{self.key}/{subject}/{sequence}/{excerpt[:64]}"
-                )
-            )
-        return outputs
-
-    def _dead_letter(self, data: bytes, message_id: str) -> Output:
-        subject = f"deadletter.{self.key.kind.name.lower()}.{self.key.shard}"
-
-        async def publish() -> None:
-            await persist(
-                "dead letter", lambda: self.ports.streams.publish(subject, data, message_id=message_id)
-            )
-
-        return publish
 
     # Telling.
 
@@ -493,11 +458,3 @@ class ShardCore:
             closing.append(self._telling)
         await asyncio.gather(actor.close(), *closing, self._snapshotter.close(), return_exceptions=True)
         await self.tell_quietly()
-
-
-def refused_input(sequence: int, subject: str, reason: str, text: str, data: bytes | str) -> InputsRefused:
-    """Make the event of one refused input, with the first of its bytes as an excerpt."""
-    excerpt = data if isinstance(data, str) else data[:200].decode("utf-8", "replace")
-    return InputsRefused(
-        np.array([sequence], np.int64), [subject[:200]], [f"{reason}: {text[:300]}"], [excerpt[:200]]
-    )
