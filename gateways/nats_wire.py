@@ -184,7 +184,8 @@ class WireProtocol(asyncio.BufferedProtocol):
             if end - start > LINE_BYTES_MAX:
                 raise WireError(f"expected a line of at most {LINE_BYTES_MAX} bytes, found a longer one")
             return False
-        words = self._buffer[start:line_end].split()
+        # At spaces and nowhere else: a publisher may put any other byte into a subject, and it must not end everybody's connection.
+        words = self._buffer[start:line_end].split(b" ")
         kind = words[0]
         if kind != b"MSG" and kind != b"HMSG":
             self._start = line_end + 2
@@ -201,12 +202,13 @@ class WireProtocol(asyncio.BufferedProtocol):
             return True
         headers = None
         # MSG subject number [reply] size; HMSG subject number [reply] size of headers, size of both.
-        reply = words[3].decode() if len(words) == (5 if kind == b"MSG" else 6) else ""
+        reply = words[3].decode("utf-8", "replace") if len(words) == (5 if kind == b"MSG" else 6) else ""
         if kind == b"HMSG":
             headers_start, data_start = data_start, data_start + int(words[-2])
             if not reply.startswith(DELIVERED):
                 headers = read_headers(bytes(self._view[headers_start:data_start]))
-        deliver(words[1].decode(), reply, bytes(self._view[data_start:data_end]), headers)
+        subject = words[1].decode("utf-8", "replace")
+        deliver(subject, reply, bytes(self._view[data_start:data_end]), headers)
         return True
 
     def _take_line(self, kind: bytes | bytearray, line: bytes) -> None:

@@ -89,6 +89,17 @@ async def test_messages_larger_than_the_buffer_come_whole_and_leave_no_large_buf
     assert len(protocol.get_buffer(-1)) == BUFFER_BYTES
 
 
+@pytest.mark.parametrize("odd", [b"a.\x0b", b"a.\x0c1\x0c2", b"a.\xff", b"a.\0", b"a.\x85\xa0"])
+async def test_any_byte_in_a_subject_is_read_as_one_word(odd: bytes) -> None:
+    """A server stores and sends on what a publisher wrote: one odd subject must not end the connection of everybody who reads it."""
+    heard: list[Message] = []
+    protocol = WireProtocol({1: into(heard)})
+    protocol.start(lambda: None)
+    feed(protocol, b"MSG %b 1 %b 1\r\nx\r\nHMSG %b 1 12 13\r\nNATS/1.0\r\n\r\ny\r\n" % (odd, odd, odd))
+    text = odd.decode("utf-8", "replace")
+    assert heard == [(text, text, b"x", None), (text, "", b"y", {})]
+
+
 async def test_lines_are_read_one_by_one_before_the_start_and_messages_behind_them_after_it() -> None:
     heard: list[Message] = []
     protocol, theirs = await connected(heard)
