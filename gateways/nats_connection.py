@@ -157,6 +157,15 @@ class NatsConnection:
         self._reconnected.add(call)
         return lambda: self._reconnected.discard(call)
 
+    def check_payload(self, bytes_max: int) -> None:
+        """Check that the server takes messages of a size. Raises: PermanentError."""
+        found = self._client.max_payload
+        if found < bytes_max:
+            raise PermanentError(
+                f"{self.options.url}: expected a server that takes messages of {bytes_max} bytes, found max_payload {found}; "
+                "raise it there, or lower nats.payload_bytes_max and engine.frame_bytes_max"
+            )
+
     def new_inbox(self) -> str:
         """Make a subject of our own."""
         return str(self._client.new_inbox())

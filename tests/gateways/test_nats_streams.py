@@ -58,6 +58,16 @@ async def test_feed_of_a_missing_stream_is_permanent(connection: NatsConnection)
         await NatsStreams(connection).open_feed("MISSING", "x", after_sequence=0, arrived=asyncio.Event())
 
 
+async def test_a_server_that_takes_only_smaller_messages_is_refused_at_the_start(
+    connection: NatsConnection,
+) -> None:
+    connection.check_payload(8 << 20)
+    with pytest.raises(
+        PermanentError, match="messages of 8388609 bytes, found max_payload 8388608; raise it there"
+    ):
+        connection.check_payload((8 << 20) + 1)
+
+
 async def test_wrong_credentials_are_refused_at_once(nats_server: NatsServer) -> None:
     with pytest.raises(PermanentError, match="refused user 'engine'"):
         await connect_nats(msgspec.structs.replace(nats_options(nats_server), password="wrong"))
