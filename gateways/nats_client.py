@@ -19,16 +19,9 @@ import nats.errors
 from nats.aio.client import PING_PROTO, Client
 from nats.protocol.parser import PERMISSIONS_ERR
 
-from gateways.nats_wire import Deliver, WireTransport, write_message
+from gateways.nats_wire import Deliver, TlsError, WireTransport, write_message
 
 CANCEL_AGAIN_S = 0.1
-
-
-class TlsError(nats.errors.Error):
-    """A server is not, or not provably, the one that was meant."""
-
-    def __str__(self) -> str:
-        return str(self.args[0])
 
 
 class DirectClient(Client):

@@ -16,9 +16,9 @@ import msgspec
 import nats.errors
 
 from actors.errors import OperatingError, OutcomeUnknownError, PermanentError, TransientError
-from gateways.nats_client import DirectClient, TlsError, connect_within
+from gateways.nats_client import DirectClient, connect_within
 from gateways.nats_errors import api_error, mapped
-from gateways.nats_wire import Deliver
+from gateways.nats_wire import Deliver, TlsError
 
 _log = logging.getLogger(__name__)
 _QUOTED = re.compile(r'"([^"]+)"')

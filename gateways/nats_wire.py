@@ -15,6 +15,7 @@ from collections.abc import Callable
 from typing import Any
 from urllib.parse import ParseResult
 
+import nats.errors
 from nats.aio.transport import Transport
 
 Deliver = Callable[[str, str, bytes, dict[str, str] | None], None]
@@ -37,6 +38,13 @@ DELIVERED = "$JS.ACK."
 
 _NO_SPACE = re.compile(r"[^\s\0]+")
 _VERSION = b"NATS/1.0"
+
+
+class TlsError(nats.errors.Error):
+    """A server is not, or not provably, the one that was meant."""
+
+    def __str__(self) -> str:
+        return str(self.args[0])
 
 
 class WireError(Exception):
@@ -146,6 +154,11 @@ class WireProtocol(asyncio.BufferedProtocol):
         self._start = line_end + 2
         return line
 
+    @property
+    def has_unread(self) -> bool:
+        """Whether more has come than was read."""
+        return self._start < self._end
+
     def start(self, pong: Callable[[], None]) -> None:
         """Deliver messages from here on; `pong` is called for each answered PING."""
         self._pong = pong
@@ -252,9 +265,11 @@ class WireTransport(Transport):
     async def connect_tls(
         self, uri: str | ParseResult, ssl_context: ssl.SSLContext, buffer_size: int, connect_timeout: int
     ) -> None:
-        """Go on under TLS."""
+        """Go on under TLS. Raises: TlsError when more was said before it, by whoever: it would be read as if the server had."""
         assert self._transport is not None and self.protocol is not None
         host = uri if isinstance(uri, str) else uri.hostname
+        if self.protocol.has_unread:
+            raise TlsError(f"expected {host} to say no more than INFO before TLS, found that it does")
         async with asyncio.timeout(connect_timeout):
             self._transport = await asyncio.get_running_loop().start_tls(
                 self._transport, self.protocol, ssl_context, server_hostname=host

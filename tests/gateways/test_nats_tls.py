@@ -1,6 +1,8 @@
 """NATS under TLS: the journal over it, connecting again, and servers that are not the one that was meant."""
 
 import asyncio
+import contextlib
+import ssl
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -91,9 +93,13 @@ async def appended(journal: NatsJournal, data: bytes, sequence: int) -> int:
 
 
 async def refused(server: NatsServer) -> str:
+    return await refused_at(options(server))
+
+
+async def refused_at(options: NatsOptions) -> str:
     async with asyncio.timeout(10):
         with pytest.raises(PermanentError) as raised:
-            await NatsConnection(options(server)).open()
+            await NatsConnection(options).open()
     return str(raised.value)
 
 
@@ -119,3 +125,25 @@ async def test_a_server_without_tls_is_sent_no_credentials_where_the_url_says_tl
     nats_server: NatsServer,
 ) -> None:
     assert "to ask for TLS" in await refused(nats_server)
+
+
+async def test_what_is_said_before_tls_is_never_read_as_if_the_server_had_said_it(
+    authority: trustme.CA,
+) -> None:
+    """Whoever stands between could put messages there: after a reconnect, commands."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("127.0.0.1").configure_cert(context)
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b'INFO {"tls_required": true, "max_payload": 1000}\r\nPONG\r\nMSG a 1 1\r\nx\r\n')
+        with contextlib.suppress(OSError):
+            await writer.start_tls(context)
+            await reader.read()
+        writer.close()
+
+    server = await asyncio.start_server(answer, "127.0.0.1", 0)
+    async with server:
+        port = server.sockets[0].getsockname()[1]
+        assert "no more than INFO before TLS" in await refused_at(
+            NatsOptions(url=f"tls://127.0.0.1:{port}", user="u", password="p")
+        )
