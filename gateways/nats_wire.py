@@ -254,8 +254,9 @@ class WireTransport(Transport):
         self.is_secure = False
 
     async def connect(self, uri: ParseResult, buffer_size: int, connect_timeout: int) -> None:
-        """Connect over TCP."""
+        """Connect over TCP. A connection made before, which came to nothing, is ended: its peer may never end it."""
         assert uri.hostname is not None and uri.port is not None
+        self.abort()
         self.is_secure = False
         async with asyncio.timeout(connect_timeout):
             self._transport, self.protocol = await asyncio.get_running_loop().create_connection(
@@ -313,7 +314,9 @@ class WireTransport(Transport):
     def abort(self) -> None:
         """End the connection; what is not on the wire yet never will be."""
         if self._transport is not None:
-            self._transport.abort()
+            # Of a TLS transport that is over, asyncio's own, nothing more may be asked.
+            transport, self._transport = self._transport, None
+            transport.abort()
 
     def at_eof(self) -> bool:
         """Say whether the connection is over."""

@@ -3,12 +3,13 @@
 import asyncio
 import itertools
 import socket
+from urllib.parse import urlparse
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateways.nats_wire import BUFFER_BYTES, Deliver, WireProtocol, read_headers, write_message
+from gateways.nats_wire import BUFFER_BYTES, Deliver, WireProtocol, WireTransport, read_headers, write_message
 
 Message = tuple[str, str, bytes, dict[str, str] | None]
 
@@ -152,3 +153,25 @@ def test_subject_of_more_than_a_word_is_refused(subject: str) -> None:
     if subject:
         with pytest.raises(ValueError, match="one word"):
             write_message("a", subject, b"", None)
+
+
+async def test_a_new_connection_ends_the_one_before() -> None:
+    """A stopped server takes connections and says nothing: each attempt to reconnect would leave one."""
+    ended: asyncio.Queue[bytes] = asyncio.Queue()
+
+    async def listen(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            ended.put_nowait(await reader.read())
+        except ConnectionError:
+            ended.put_nowait(b"")
+        writer.close()
+
+    server = await asyncio.start_server(listen, "127.0.0.1", 0)
+    async with server, asyncio.timeout(10):
+        uri = urlparse(f"nats://127.0.0.1:{server.sockets[0].getsockname()[1]}")
+        transport = WireTransport({})
+        for _ in range(3):
+            await transport.connect(uri, 0, 2)
+        assert [await ended.get(), await ended.get()] == [b"", b""]
+        transport.abort()
+        assert await ended.get() == b""
