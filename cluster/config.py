@@ -81,7 +81,7 @@ class NatsOptions(msgspec.Struct, frozen=True, kw_only=True):
     payload_bytes_max: Annotated[
         int,
         Meta(
-            ge=MIB,
+            ge=4 * MIB,
             le=64 * MIB,
             description="Largest message that NATS takes, bytes; the max_payload of a server of your own must be as much.",
         ),
