@@ -105,6 +105,8 @@ class NatsConnection:
         self._tokens = count(1)
         self._reply_prefix = ""
         self._reconnected: set[Callable[[], None]] = set()
+        self._noted: set[str] = set()
+        """What was logged of this loss of the connection."""
 
     @property
     def is_connected(self) -> bool:
@@ -311,6 +313,7 @@ class NatsConnection:
                 waiting.done.set_exception(OutcomeUnknownError(f"request to {waiting.subject}: {why}"))
 
     async def _regain(self) -> None:
+        self._noted.clear()
         _log.info("reconnected to %s", self.options.url)
         for call in tuple(self._reconnected):
             call()
@@ -319,7 +322,10 @@ class NatsConnection:
         """A permission violation names its subject: whoever waits for an answer there will get none."""
         text = str(error)
         if "permissions violation for publish" not in text.lower():
-            _log.debug("NATS: %s", text or type(error).__name__)
+            # Every attempt to connect again says the same again.
+            level = logging.DEBUG if text in self._noted else logging.WARNING
+            _log.log(level, "NATS: %s", text or type(error).__name__)
+            self._noted.add(text)
             return
         _log.warning("NATS: %s", text)
         named = _QUOTED.search(text)

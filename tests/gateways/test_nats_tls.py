@@ -14,7 +14,7 @@ from engine.frame import ShardKey, ShardKind
 from gateways.nats_connection import NatsConnection, NatsOptions, connect_nats
 from gateways.nats_journal import NatsJournal
 from tests.gateways.conftest import make_streams
-from tests.servers import ENGINE_USER, PASSWORD, NatsServer
+from tests.servers import ENGINE_USER, PASSWORD, NatsServer, until
 
 pytestmark = pytest.mark.kill
 
@@ -125,6 +125,25 @@ async def test_a_server_without_tls_is_sent_no_credentials_where_the_url_says_tl
     nats_server: NatsServer,
 ) -> None:
     assert "to ask for TLS" in await refused(nats_server)
+
+
+async def test_a_server_that_came_back_without_tls_is_told_of_and_not_used(
+    tls_server: NatsServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    connection = await connect_nats(options(tls_server))
+    tls, tls_server.tls = tls_server.tls, None
+    tls_server.kill()
+    tls_server.start()
+    async with asyncio.timeout(30):
+        await until(lambda: "to ask for TLS, found that it does not" in caplog.text)
+    assert not connection.is_connected
+    assert caplog.text.count("to ask for TLS") == 1
+    tls_server.tls = tls
+    tls_server.kill()
+    tls_server.start()
+    async with asyncio.timeout(30):
+        await until(lambda: connection.is_connected)
+    await connection.close()
 
 
 async def test_what_is_said_before_tls_is_never_read_as_if_the_server_had_said_it(
