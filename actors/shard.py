@@ -30,7 +30,7 @@ from engine.cut import Cut
 from engine.events.shard import InputAttempted, InputParked, InputsRefused, OwnerFenced
 from engine.frame import Cursor, FrameError, FrameHead, ShardKey, ShardKind, Source
 from engine.sections import SectionError
-from engine.tables import AnyColumn, State, state_hash
+from engine.tables import AnyColumn, State, hash_64, state_hash
 
 _log = structlog.get_logger()
 
@@ -315,10 +315,10 @@ class ShardCore:
                 "error": text,
                 "excerpt": excerpt,
             }
+            data = msgspec.json.encode(letter)
+            # One message may have several, which differ in anything.
             outputs.append(
-                self._dead_letter(
-                    msgspec.json.encode(letter), f"{self.key}/{subject}/{sequence}/{excerpt[:64]}"
-                )
+                self._dead_letter(data, f"{self.key}/{subject}/{sequence}/{hash_64(data.hex()):x}")
             )
         return outputs
 

@@ -141,6 +141,21 @@ async def test_the_same_unnumbered_execution_in_one_message_twice_and_late_count
     assert not stage.events(FOLLOWER, InputsRefused)
 
 
+async def test_executions_of_one_id_on_several_unknown_orders_are_a_dead_letter_each() -> None:
+    """An id is one account's: another's execution under the same one is another execution (P8)."""
+    stage, creator, follower = await started()
+    report_ = {
+        "exec_id": "E1", "exec_type": "trade", "transact_time": TIME, "last_qty": "10", "last_px": "100",
+    }  # fmt: skip
+    orders = [str(OrderId(0, CauseKind.SIGNAL, 0, 99, number, 0, 0)) for number in range(5)]
+    await stage.publish("executions.paper.0", [{**report_, "order_id": order} for order in orders])
+    await turns(creator, follower)
+    letters = [message.data.decode() for message in stage.server.stream("DEADLETTER").messages]
+    assert [order for order in orders for letter in letters if order in letter] == orders
+    await turns(await stage.follower())
+    assert len(stage.server.stream("DEADLETTER").messages) == len(letters)
+
+
 async def test_many_late_repeats_read_the_journal_once() -> None:
     stage, creator, follower = await started()
     (decided,) = stage.events(FOLLOWER, SignalDecided)
