@@ -52,9 +52,12 @@ class CommandInbox:
         return True
 
     def take(self, cursor_of: Callable[[int], int]) -> list[PendingCommands]:
-        """Take the batch whose creator shards are read far enough; `cursor_of` tells how far each is."""
+        """Take the batch whose creator shards are read far enough; `cursor_of` tells how far each is. Raises: what reading a tail did."""
         if not self._ready:
             self._read_tails()
+        if self._reading is not None and self._reading.done():
+            # It came to no end: nothing that waits here would ever be decided.
+            self._reading.result()
         if not self._ready or self._reading is not None:
             return []
         if any(cursor_of(creator_shard) < number for creator_shard, number in self._needs.items()):

@@ -14,7 +14,7 @@ import msgspec
 import structlog
 
 from actors.command_inbox import PendingCommands
-from actors.errors import BadInputError, OperatingError, OutcomeUnknownError, TransientError
+from actors.errors import BadInputError, OperatingError, OutcomeUnknownError, PermanentError, TransientError
 from actors.follower import FollowerShardActor
 from actors.ports import Bus, Request, Subscription, Wire
 from actors.settings import ShardSettings
@@ -131,7 +131,14 @@ class CommandRouter:
             mine[0].append(index)
             mine[1].append(command)
         await asyncio.gather(*(self._fill_in(shard, *mine, answers) for shard, mine in by_shard.items()))
-        await request.reply(self._wire.answers(answers))
+        await self._reply_all(request, self._wire.answers(answers))
+
+    async def _reply_all(self, request: Request, answers: bytes) -> None:
+        try:
+            await request.reply(answers)
+        except PermanentError:
+            text = f"answers: expected to fit into one message, found {len(answers)} bytes; send the same commands again in smaller arrays"
+            await request.reply(self._wire.refusal("size", f"{text}: what was done is answered again"))
 
     async def _fill_in(
         self, shard: int, places: list[int], commands: list[AccountCommand], answers: list[bytes]

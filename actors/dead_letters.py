@@ -10,6 +10,7 @@ from actors.journal_writer import persist
 from actors.ports import Streams
 from engine.events.shard import InputParked, InputsRefused
 from engine.frame import ShardKey
+from engine.tables import hash_64
 
 EXCERPT_CHARS_MAX = 200
 SUBJECT_CHARS_MAX = 200
@@ -54,7 +55,8 @@ def _posted(
 ) -> Output:
     code, _, text = reason.partition(": ")
     data = msgspec.json.encode(DeadLetter(subject, sequence, code, text, excerpt))
-    message_id = f"{key}/{subject}/{sequence}/{excerpt[:64]}"
+    # One message may have several, which differ in anything.
+    message_id = f"{key}/{subject}/{sequence}/{hash_64(data.decode()):x}"
 
     async def publish() -> None:
         await persist(

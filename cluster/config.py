@@ -79,7 +79,12 @@ class NatsOptions(msgspec.Struct, frozen=True, kw_only=True):
         ),
     ] = None
     payload_bytes_max: Annotated[
-        int, Meta(ge=MIB, le=64 * MIB, description="Largest message the embedded server takes, bytes.")
+        int,
+        Meta(
+            ge=4 * MIB,
+            le=64 * MIB,
+            description="Largest message that NATS takes, bytes; the max_payload of a server of your own must be as much.",
+        ),
     ] = PAYLOAD_BYTES_MAX
     stream_bytes_max: Annotated[
         int,

@@ -22,6 +22,8 @@ from engine.units import UnitError, money_micros, quantity_e8
 
 SECRETS = ("LOCKSTEP_NATS_USER", "LOCKSTEP_NATS_PASSWORD", "LOCKSTEP_POSTGRES_PASSWORD", "LOCKSTEP_RAY_TOKEN")
 MASK = "********"
+PART_ROW_BYTES = 24
+"""What a subscription takes in a part's frame, at most."""
 
 
 class Secrets(NamedTuple):
@@ -205,6 +207,12 @@ def _contradictions(config: Config) -> Iterator[str]:
         yield (
             "engine.frame_bytes_max: expected at most half of nats.payload_bytes_max "
             f"({config.nats.payload_bytes_max // 2}), found {config.engine.frame_bytes_max}"
+        )
+    room = (config.nats.payload_bytes_max - config.engine.frame_bytes_max) // PART_ROW_BYTES
+    if config.engine.part_rows > room:
+        yield (
+            f"engine.part_rows: expected at most {room}, what nats.payload_bytes_max has room for beside engine.frame_bytes_max, "
+            f"found {config.engine.part_rows}"
         )
     yield from _wrong_decimals(config)
 

@@ -88,6 +88,7 @@ async def _started(
     stack.push_async_callback(servers.stop)
     connection = await connect_nats(nats_options(servers, "supervisor"))
     stack.push_async_callback(connection.close)
+    connection.check_payload(config.nats.payload_bytes_max)
     for settings in stream_settings(config):
         await ensure_stream(connection, settings)
         checkpoint()

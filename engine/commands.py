@@ -28,6 +28,8 @@ from engine.tables import hash_64
 ROWS_MAX = 32_768
 ROWS_OF_OPENED = 4
 """What an account or a subscription weighs among rows of a few numbers: a dozen columns, or an id of up to 64 characters."""
+ROWS_OF_CLOSING = 8
+"""What closing an instrument weighs for the first subscription of a book: cancels and orders are events of their own."""
 POISON_TEXT = "command: expected one that can be decided, found one parked for crashing its shard; use another command_id"
 
 
@@ -194,6 +196,7 @@ class CommandBatch:
         self._accounts: dict[str, tuple[OpenAccount, int, int, int]] = {}
         self._follows: dict[_Pair, tuple[Follow, int, Followed]] = {}
         self._unfollows: dict[_Pair, Ending] = {}
+        self._ending_creators: set[tuple[int, int]] = set()
         self._rows = 0
         self._pauses: dict[_Pair, tuple[type[Pause | Resume], int, int]] = {}
         self._given_away = 0
@@ -449,7 +452,9 @@ class CommandBatch:
             if book.subscriptions["status"][row] < Status.ENDING and pending is None:
                 number = int(book.subscriptions["subscription"][row])
                 self._unfollows[key] = Ending(number, self._next_frame(key[1]), wanted)
-                self._rows += 1 + len(book.slots)
+                weight = 1 if key[1:] in self._ending_creators else ROWS_OF_CLOSING
+                self._ending_creators.add(key[1:])
+                self._rows += 1 + weight * len(book.slots)
                 return Unfollowed(number, self._next_frame(key[1]))
         return self._no_subscription(command)
 
@@ -462,6 +467,7 @@ class CommandBatch:
 
     def _flush_unfollows(self, terms: Terms, event_time_ns: int) -> Iterator[Any]:
         endings, self._unfollows = list(self._unfollows.values()), {}
+        self._ending_creators.clear()
         yield from end_subscriptions(self._shard, endings, terms, event_time_ns)
 
     # Pausing and resuming.

@@ -28,9 +28,12 @@ from engine.order_state import ExecType
 from engine.refusals import Refused
 from engine.sections import SectionError, column_of
 from gateways import wire
+from gateways.wire_fields import short_text
 
 EXECUTIONS_MAX = 1 << 18
 """Most executions in one block message."""
+PREFIX_CHARACTERS_MAX = 128
+"""Longest beginning of execution ids in a block: it is journaled with every section, and remembered for ever."""
 
 
 class JsonWire:
@@ -80,6 +83,7 @@ class JsonWire:
                     )
                 _check_lengths(section)
                 _check_ranges(section)
+                short_text(section.prefix, "prefix", PREFIX_CHARACTERS_MAX)
                 if isinstance(section, CorrectionsReported):
                     _check_references(section)
                 rows += len(section.subscriptions)
@@ -206,6 +210,7 @@ _KEY_LIMITS = (
 
 def _check_references(report: CorrectionsReported) -> None:
     """Check that every row cancels or corrects an execution that could be, and another than itself."""
+    short_text(report.reference_prefix, "reference_prefix", PREFIX_CHARACTERS_MAX)
     is_correction = (report.exec_types == ExecType.TRADE_CANCEL) | (
         report.exec_types == ExecType.TRADE_CORRECT
     )

@@ -7,6 +7,7 @@ nats-py makes the connection, logs in, pings, connects again and subscribes agai
 - `_send_command`, `_flush_pending`: what is published goes to the loop at once, nothing waits in `_pending`, so nothing is sent late;
 - `_process_err`: a server error other than a permission violation leads to a reconnect, where nats-py would close for good;
 - `_connect_command`: a `tls://` server that does not ask for TLS is sent no credentials;
+- `_process_info`: under `tls://` no other servers are learned from what was said before TLS;
 - `_attempt_reconnect`: the lost connection is cut, so what was not on the wire yet is forgotten.
 """
 
@@ -19,16 +20,9 @@ import nats.errors
 from nats.aio.client import PING_PROTO, Client
 from nats.protocol.parser import PERMISSIONS_ERR
 
-from gateways.nats_wire import Deliver, WireTransport, write_message
+from gateways.nats_wire import Deliver, TlsError, WireTransport, write_message
 
 CANCEL_AGAIN_S = 0.1
-
-
-class TlsError(nats.errors.Error):
-    """A server is not, or not provably, the one that was meant."""
-
-    def __str__(self) -> str:
-        return str(self.args[0])
 
 
 class DirectClient(Client):
@@ -119,6 +113,13 @@ class DirectClient(Client):
         if uri.scheme == "tls" and not self._wire.is_secure:
             raise TlsError(f"expected {uri.hostname}:{uri.port} to ask for TLS, found that it does not")
         return bytes(super()._connect_command())
+
+    async def _process_info(self, info: dict[str, Any], initial_connection: bool = False) -> None:
+        assert self._current_server is not None
+        if initial_connection and self._current_server.uri.scheme == "tls":
+            # Whoever stood between could name a server of his own, and be logged in to at the next loss.
+            info = {**info, "connect_urls": []}
+        await super()._process_info(info, initial_connection)
 
     async def _process_err(self, err_msg: str) -> None:
         if PERMISSIONS_ERR in err_msg:

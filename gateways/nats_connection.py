@@ -16,9 +16,9 @@ import msgspec
 import nats.errors
 
 from actors.errors import OperatingError, OutcomeUnknownError, PermanentError, TransientError
-from gateways.nats_client import DirectClient, TlsError, connect_within
+from gateways.nats_client import DirectClient, connect_within
 from gateways.nats_errors import api_error, mapped
-from gateways.nats_wire import Deliver
+from gateways.nats_wire import Deliver, TlsError
 
 _log = logging.getLogger(__name__)
 _QUOTED = re.compile(r'"([^"]+)"')
@@ -105,6 +105,8 @@ class NatsConnection:
         self._tokens = count(1)
         self._reply_prefix = ""
         self._reconnected: set[Callable[[], None]] = set()
+        self._noted: set[str] = set()
+        """What was logged of this loss of the connection."""
 
     @property
     def is_connected(self) -> bool:
@@ -156,6 +158,15 @@ class NatsConnection:
         """Have a function called after every reconnect. Returns: what to call to end that."""
         self._reconnected.add(call)
         return lambda: self._reconnected.discard(call)
+
+    def check_payload(self, bytes_max: int) -> None:
+        """Check that the server takes messages of a size. Raises: PermanentError."""
+        found = self._client.max_payload
+        if found < bytes_max:
+            raise PermanentError(
+                f"{self.options.url}: expected a server that takes messages of {bytes_max} bytes, found max_payload {found}; "
+                "raise it there, or lower nats.payload_bytes_max and engine.frame_bytes_max"
+            )
 
     def new_inbox(self) -> str:
         """Make a subject of our own."""
@@ -302,6 +313,7 @@ class NatsConnection:
                 waiting.done.set_exception(OutcomeUnknownError(f"request to {waiting.subject}: {why}"))
 
     async def _regain(self) -> None:
+        self._noted.clear()
         _log.info("reconnected to %s", self.options.url)
         for call in tuple(self._reconnected):
             call()
@@ -310,7 +322,10 @@ class NatsConnection:
         """A permission violation names its subject: whoever waits for an answer there will get none."""
         text = str(error)
         if "permissions violation for publish" not in text.lower():
-            _log.debug("NATS: %s", text or type(error).__name__)
+            # Every attempt to connect again says the same again.
+            level = logging.DEBUG if text in self._noted else logging.WARNING
+            _log.log(level, "NATS: %s", text or type(error).__name__)
+            self._noted.add(text)
             return
         _log.warning("NATS: %s", text)
         named = _QUOTED.search(text)

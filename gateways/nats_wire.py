@@ -15,6 +15,7 @@ from collections.abc import Callable
 from typing import Any
 from urllib.parse import ParseResult
 
+import nats.errors
 from nats.aio.transport import Transport
 
 Deliver = Callable[[str, str, bytes, dict[str, str] | None], None]
@@ -37,6 +38,13 @@ DELIVERED = "$JS.ACK."
 
 _NO_SPACE = re.compile(r"[^\s\0]+")
 _VERSION = b"NATS/1.0"
+
+
+class TlsError(nats.errors.Error):
+    """A server is not, or not provably, the one that was meant."""
+
+    def __str__(self) -> str:
+        return str(self.args[0])
 
 
 class WireError(Exception):
@@ -146,6 +154,11 @@ class WireProtocol(asyncio.BufferedProtocol):
         self._start = line_end + 2
         return line
 
+    @property
+    def has_unread(self) -> bool:
+        """Whether more has come than was read."""
+        return self._start < self._end
+
     def start(self, pong: Callable[[], None]) -> None:
         """Deliver messages from here on; `pong` is called for each answered PING."""
         self._pong = pong
@@ -184,7 +197,8 @@ class WireProtocol(asyncio.BufferedProtocol):
             if end - start > LINE_BYTES_MAX:
                 raise WireError(f"expected a line of at most {LINE_BYTES_MAX} bytes, found a longer one")
             return False
-        words = self._buffer[start:line_end].split()
+        # At spaces and nowhere else: a publisher may put any other byte into a subject, and it must not end everybody's connection.
+        words = self._buffer[start:line_end].split(b" ")
         kind = words[0]
         if kind != b"MSG" and kind != b"HMSG":
             self._start = line_end + 2
@@ -201,12 +215,13 @@ class WireProtocol(asyncio.BufferedProtocol):
             return True
         headers = None
         # MSG subject number [reply] size; HMSG subject number [reply] size of headers, size of both.
-        reply = words[3].decode() if len(words) == (5 if kind == b"MSG" else 6) else ""
+        reply = words[3].decode("utf-8", "replace") if len(words) == (5 if kind == b"MSG" else 6) else ""
         if kind == b"HMSG":
             headers_start, data_start = data_start, data_start + int(words[-2])
             if not reply.startswith(DELIVERED):
                 headers = read_headers(bytes(self._view[headers_start:data_start]))
-        deliver(words[1].decode(), reply, bytes(self._view[data_start:data_end]), headers)
+        subject = words[1].decode("utf-8", "replace")
+        deliver(subject, reply, bytes(self._view[data_start:data_end]), headers)
         return True
 
     def _take_line(self, kind: bytes | bytearray, line: bytes) -> None:
@@ -239,8 +254,9 @@ class WireTransport(Transport):
         self.is_secure = False
 
     async def connect(self, uri: ParseResult, buffer_size: int, connect_timeout: int) -> None:
-        """Connect over TCP."""
+        """Connect over TCP. A connection made before, which came to nothing, is ended: its peer may never end it."""
         assert uri.hostname is not None and uri.port is not None
+        self.abort()
         self.is_secure = False
         async with asyncio.timeout(connect_timeout):
             self._transport, self.protocol = await asyncio.get_running_loop().create_connection(
@@ -250,9 +266,11 @@ class WireTransport(Transport):
     async def connect_tls(
         self, uri: str | ParseResult, ssl_context: ssl.SSLContext, buffer_size: int, connect_timeout: int
     ) -> None:
-        """Go on under TLS."""
+        """Go on under TLS. Raises: TlsError when more was said before it, by whoever: it would be read as if the server had."""
         assert self._transport is not None and self.protocol is not None
         host = uri if isinstance(uri, str) else uri.hostname
+        if self.protocol.has_unread:
+            raise TlsError(f"expected {host} to say no more than INFO before TLS, found that it does")
         async with asyncio.timeout(connect_timeout):
             self._transport = await asyncio.get_running_loop().start_tls(
                 self._transport, self.protocol, ssl_context, server_hostname=host
@@ -296,7 +314,9 @@ class WireTransport(Transport):
     def abort(self) -> None:
         """End the connection; what is not on the wire yet never will be."""
         if self._transport is not None:
-            self._transport.abort()
+            # Of a TLS transport that is over, asyncio's own, nothing more may be asked.
+            transport, self._transport = self._transport, None
+            transport.abort()
 
     def at_eof(self) -> bool:
         """Say whether the connection is over."""

@@ -5,6 +5,7 @@ import asyncio
 import pytest
 
 from actors.command_inbox import CommandInbox, PendingCommands
+from actors.errors import PermanentError
 from engine.commands import AccountCommand, Answer, Follow, Followed, OpenAccount, Unfollow, Unfollowed
 from engine.frame import ShardKey, ShardKind, decode_head
 from engine.refusals import Refused
@@ -102,3 +103,16 @@ async def test_what_arrives_while_tails_are_read_has_a_tail_of_its_own() -> None
     assert await taken() == [late]
     assert inbox.count == 0
     await inbox.close()
+
+
+async def test_a_tail_that_cannot_be_read_ends_the_shard_instead_of_every_later_command() -> None:
+    stage = Stage()
+    creator, follower = await stage.creator(), await stage.follower()
+    await stage.open_creator(creator, "anna")
+
+    async def refused(key: ShardKey) -> None:
+        raise PermanentError(f"tail of {key}: forbidden")
+
+    stage.journal.tail = refused  # type: ignore[method-assign]
+    with pytest.raises(PermanentError, match="forbidden"):
+        await command(follower, OpenAccount("open", "ann"), Follow("follow", "ann", "anna", 10**9))

@@ -111,6 +111,20 @@ async def test_an_executions_block_that_says_one_thing_four_million_times_stays_
     assert len(stage.server.stream("DEADLETTER").messages) < 1000
 
 
+@pytest.mark.parametrize("prefix", ["p" * 65_000, "p" * 129, "p\0"])
+async def test_a_block_whose_ids_begin_with_a_book_is_refused(prefix: str) -> None:
+    """A prefix is journaled with every section: a message of long ones would make a frame that the server refuses."""
+    stage, creator, follower = await started(quantity="1000")
+    sections = [report(prefix=f"{number}{prefix}", quantities=ones(10**6)) for number in range(100)]
+    await stage.publish("executions.paper.0", encode_block(*sections))
+    await stage.publish("executions.paper.0", encode_block(report(prefix="p" * 128)))
+    await turns(creator, follower)
+    (refused,) = stage.events(FOLLOWER, InputsRefused)
+    assert refused.reasons[0].startswith("text: prefix: expected at most 128 printable characters, found ")
+    (applied,) = stage.events(FOLLOWER, ExecutionsApplied)
+    assert applied.prefix == "p" * 128
+
+
 async def test_the_same_unnumbered_execution_in_one_message_twice_and_late_counts_once() -> None:
     stage, creator, follower = await started()
     (decided,) = stage.events(FOLLOWER, SignalDecided)
@@ -125,6 +139,21 @@ async def test_the_same_unnumbered_execution_in_one_message_twice_and_late_count
     await turns(creator, follower)
     assert len(stage.events(FOLLOWER, ExecutionsApplied)) == 1
     assert not stage.events(FOLLOWER, InputsRefused)
+
+
+async def test_executions_of_one_id_on_several_unknown_orders_are_a_dead_letter_each() -> None:
+    """An id is one account's: another's execution under the same one is another execution (P8)."""
+    stage, creator, follower = await started()
+    report_ = {
+        "exec_id": "E1", "exec_type": "trade", "transact_time": TIME, "last_qty": "10", "last_px": "100",
+    }  # fmt: skip
+    orders = [str(OrderId(0, CauseKind.SIGNAL, 0, 99, number, 0, 0)) for number in range(5)]
+    await stage.publish("executions.paper.0", [{**report_, "order_id": order} for order in orders])
+    await turns(creator, follower)
+    letters = [message.data.decode() for message in stage.server.stream("DEADLETTER").messages]
+    assert [order for order in orders for letter in letters if order in letter] == orders
+    await turns(await stage.follower())
+    assert len(stage.server.stream("DEADLETTER").messages) == len(letters)
 
 
 async def test_many_late_repeats_read_the_journal_once() -> None:

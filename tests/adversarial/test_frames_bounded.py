@@ -173,3 +173,27 @@ async def test_unfollows_in_bulk_are_sent_in_several_frames_and_answered_once() 
     endings = stage.events(FOLLOWER, SubscriptionsEnding)
     assert 1 < len(endings) < 12
     assert hash_of(await stage.follower()) == hash_of(follower)
+
+
+async def test_unfollows_of_many_creators_are_sent_in_several_frames() -> None:
+    """Each instrument of each creator is closed by events of its own: few rows, but many events."""
+    stage = Stage(SMALL)
+    creator, follower = await stage.creator(), await stage.follower()
+    await turns(follower)
+    await command(follower, OpenAccount("o", "a"))
+    names = [f"creator-{number}" for number in range(50)]
+    for name in names:
+        await stage.open_creator(creator, name, "100000000")
+    await turns(follower)
+    await command(follower, *(Follow(f"f-{name}", "a", name, 10**12, mode=2) for name in names))
+    for name in names:
+        await stage.publish(
+            f"fills.paper.{name}", [stage.fill(f"S{number}", quantity="1") for number in range(30)]
+        )
+    await turns(creator, count=60)
+    await turns(follower, count=300)
+    assert follower.state.orders.count == 50 * 30
+    answers = await command(follower, *(Unfollow(f"u-{name}", "a", name) for name in names))
+    assert [type(answer) for answer in answers] == [Unfollowed] * 50
+    assert largest(stage, FOLLOWER) < 2 * CAP
+    assert hash_of(await stage.follower()) == hash_of(follower)

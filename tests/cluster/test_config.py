@@ -60,6 +60,9 @@ def test_every_option_has_one_line_of_documentation() -> None:
          "found 'b:4222'"),
         ("[nats]\nurl = 'nats://a:port'", "nats.url: expected nats:// or tls://host:4222"),
         ("[nats]\nurl = ''", "nats.url: expected nats:// or tls://host:4222"),
+        ("[nats]\npayload_bytes_max = 1048576", "nats.payload_bytes_max: expected int >= 4194304, found 1048576"),
+        ("[nats]\npayload_bytes_max = 4194304\n[engine]\npart_rows = 131072\nframe_bytes_max = 2097152",
+         "engine.part_rows: expected at most 87381, what nats.payload_bytes_max has room for"),
         ("[postgres]\nurl = 'mysql://me:hunter2@db/x'", "postgres.url: expected postgresql://user@host:5432/database, "
          "found 'mysql://me:********@db/x'; leave it out"),
         ("[ray]\naddress = 'head'", "ray.address: expected host:port, found 'head'; leave it out to start a local Ray"),

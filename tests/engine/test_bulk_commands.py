@@ -162,7 +162,7 @@ def test_a_batch_is_decided_in_runs_that_a_caller_may_send_between() -> None:
     world = followed()
     execute_all(world)
     commands: list[AccountCommand] = [unfollow(number) for number in range(COUNT)]
-    events, _ = decided(world, commands, rows_max=200)
+    events, _ = decided(world, commands, rows_max=221)
     runs = [event for event in events if isinstance(event, SubscriptionsEnding)]
     assert [len(run.subscriptions) for run in runs] == [50] * 4
     assert [run.cause for run in runs] == [1, 2, 3, 4]

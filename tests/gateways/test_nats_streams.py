@@ -16,7 +16,7 @@ from gateways.nats_journal import NatsJournal
 from gateways.nats_streams import NatsStreams, StreamSettings, ensure_stream
 from tests.gateways.conftest import World, nats_options
 from tests.gateways.contracts import take_count
-from tests.servers import NatsServer, free_port, until
+from tests.servers import PASSWORD, NatsServer, free_port, until
 
 pytestmark = pytest.mark.real
 
@@ -58,6 +58,16 @@ async def test_feed_of_a_missing_stream_is_permanent(connection: NatsConnection)
         await NatsStreams(connection).open_feed("MISSING", "x", after_sequence=0, arrived=asyncio.Event())
 
 
+async def test_a_server_that_takes_only_smaller_messages_is_refused_at_the_start(
+    connection: NatsConnection,
+) -> None:
+    connection.check_payload(8 << 20)
+    with pytest.raises(
+        PermanentError, match="messages of 8388609 bytes, found max_payload 8388608; raise it there"
+    ):
+        connection.check_payload((8 << 20) + 1)
+
+
 async def test_wrong_credentials_are_refused_at_once(nats_server: NatsServer) -> None:
     with pytest.raises(PermanentError, match="refused user 'engine'"):
         await connect_nats(msgspec.structs.replace(nats_options(nats_server), password="wrong"))
@@ -83,6 +93,25 @@ async def test_broker_publishes_its_own_fills(acme: NatsConnection, nats_world: 
 async def test_broker_may_not_publish_for_others(acme: NatsConnection, subject: str) -> None:
     with pytest.raises(PermanentError, match="may not publish"):
         await NatsStreams(acme).publish(subject, b"{}", message_id="forged")
+
+
+@pytest.mark.parametrize("odd", [b"\xff\xfe", b"a\x0bb", b"a\x0cb", b"a\0b"])
+async def test_a_subject_of_odd_bytes_is_delivered_and_the_feed_goes_on(
+    nats_server: NatsServer, nats_world: World, odd: bytes
+) -> None:
+    last = await nats_world.streams.last_sequence(INGRESS)
+    arrived = asyncio.Event()
+    feed = await nats_world.streams.open_feed(INGRESS, ">", after_sequence=last, arrived=arrived)
+    _, writer = await asyncio.open_connection("127.0.0.1", nats_server.port)
+    login = msgspec.json.encode({"user": "broker_acme", "pass": PASSWORD, "verbose": False})
+    writer.write(b"CONNECT %b\r\nPUB fills.acme.%b 1\r\nx\r\nPUB fills.acme.nancy 1\r\ny\r\n" % (login, odd))
+    async with asyncio.timeout(10):
+        messages = await take_count(feed, arrived, 2)
+    assert [message.data for message in messages] == [b"x", b"y"]
+    assert messages[0].subject == f"fills.acme.{odd.decode('utf-8', 'replace')}"
+    writer.close()
+    await writer.wait_closed()
+    await feed.close()
 
 
 @pytest.mark.parametrize("bytes_max", [4 << 20, 64 << 20])

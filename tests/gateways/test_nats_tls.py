@@ -1,7 +1,10 @@
 """NATS under TLS: the journal over it, connecting again, and servers that are not the one that was meant."""
 
 import asyncio
-from collections.abc import Iterator
+import contextlib
+import ssl
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
@@ -9,10 +12,11 @@ import trustme
 
 from actors.errors import OperatingError, PermanentError
 from engine.frame import ShardKey, ShardKind
+from gateways.nats_client import DirectClient
 from gateways.nats_connection import NatsConnection, NatsOptions, connect_nats
 from gateways.nats_journal import NatsJournal
 from tests.gateways.conftest import make_streams
-from tests.servers import ENGINE_USER, PASSWORD, NatsServer
+from tests.servers import ENGINE_USER, PASSWORD, NatsServer, until
 
 pytestmark = pytest.mark.kill
 
@@ -91,9 +95,13 @@ async def appended(journal: NatsJournal, data: bytes, sequence: int) -> int:
 
 
 async def refused(server: NatsServer) -> str:
+    return await refused_at(options(server))
+
+
+async def refused_at(options: NatsOptions) -> str:
     async with asyncio.timeout(10):
         with pytest.raises(PermanentError) as raised:
-            await NatsConnection(options(server)).open()
+            await NatsConnection(options).open()
     return str(raised.value)
 
 
@@ -119,3 +127,61 @@ async def test_a_server_without_tls_is_sent_no_credentials_where_the_url_says_tl
     nats_server: NatsServer,
 ) -> None:
     assert "to ask for TLS" in await refused(nats_server)
+
+
+async def test_a_server_that_came_back_without_tls_is_told_of_and_not_used(
+    tls_server: NatsServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    connection = await connect_nats(options(tls_server))
+    tls, tls_server.tls = tls_server.tls, None
+    tls_server.kill()
+    tls_server.start()
+    async with asyncio.timeout(30):
+        await until(lambda: "to ask for TLS, found that it does not" in caplog.text)
+    assert not connection.is_connected
+    assert caplog.text.count("to ask for TLS") == 1
+    tls_server.tls = tls
+    tls_server.kill()
+    tls_server.start()
+    async with asyncio.timeout(30):
+        await until(lambda: connection.is_connected)
+    await connection.close()
+
+
+@asynccontextmanager
+async def speaking(authority: trustme.CA, before: bytes, after: bytes) -> AsyncIterator[str]:
+    """A server that says something before TLS and something under it. Yields: its URL."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("127.0.0.1").configure_cert(context)
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(before)
+        with contextlib.suppress(OSError):
+            await writer.start_tls(context)
+            writer.write(after)
+            await reader.read()
+        writer.close()
+
+    server = await asyncio.start_server(answer, "127.0.0.1", 0)
+    async with server:
+        yield f"tls://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+
+
+async def test_what_is_said_before_tls_is_never_read_as_if_the_server_had_said_it(
+    authority: trustme.CA,
+) -> None:
+    """Whoever stands between could put messages there: after a reconnect, commands."""
+    said = b'INFO {"tls_required": true, "max_payload": 1000}\r\nPONG\r\nMSG a 1 1\r\nx\r\n'
+    async with speaking(authority, said, b"") as url:
+        assert "no more than INFO before TLS" in await refused_at(
+            NatsOptions(url=url, user="u", password="p")
+        )
+
+
+async def test_servers_named_before_tls_are_not_connected_to(authority: trustme.CA) -> None:
+    said = b'INFO {"tls_required": true, "max_payload": 1000, "connect_urls": ["evil.example:4222"]}\r\n'
+    async with speaking(authority, said, b"PONG\r\n") as url, asyncio.timeout(10):
+        client = DirectClient()
+        await client.connect(url)
+        assert client.discovered_servers == []
+        await client.close()

@@ -3,12 +3,13 @@
 import asyncio
 import itertools
 import socket
+from urllib.parse import urlparse
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateways.nats_wire import BUFFER_BYTES, Deliver, WireProtocol, read_headers, write_message
+from gateways.nats_wire import BUFFER_BYTES, Deliver, WireProtocol, WireTransport, read_headers, write_message
 
 Message = tuple[str, str, bytes, dict[str, str] | None]
 
@@ -89,6 +90,17 @@ async def test_messages_larger_than_the_buffer_come_whole_and_leave_no_large_buf
     assert len(protocol.get_buffer(-1)) == BUFFER_BYTES
 
 
+@pytest.mark.parametrize("odd", [b"a.\x0b", b"a.\x0c1\x0c2", b"a.\xff", b"a.\0", b"a.\x85\xa0"])
+async def test_any_byte_in_a_subject_is_read_as_one_word(odd: bytes) -> None:
+    """A server stores and sends on what a publisher wrote: one odd subject must not end the connection of everybody who reads it."""
+    heard: list[Message] = []
+    protocol = WireProtocol({1: into(heard)})
+    protocol.start(lambda: None)
+    feed(protocol, b"MSG %b 1 %b 1\r\nx\r\nHMSG %b 1 12 13\r\nNATS/1.0\r\n\r\ny\r\n" % (odd, odd, odd))
+    text = odd.decode("utf-8", "replace")
+    assert heard == [(text, text, b"x", None), (text, "", b"y", {})]
+
+
 async def test_lines_are_read_one_by_one_before_the_start_and_messages_behind_them_after_it() -> None:
     heard: list[Message] = []
     protocol, theirs = await connected(heard)
@@ -141,3 +153,25 @@ def test_subject_of_more_than_a_word_is_refused(subject: str) -> None:
     if subject:
         with pytest.raises(ValueError, match="one word"):
             write_message("a", subject, b"", None)
+
+
+async def test_a_new_connection_ends_the_one_before() -> None:
+    """A stopped server takes connections and says nothing: each attempt to reconnect would leave one."""
+    ended: asyncio.Queue[bytes] = asyncio.Queue()
+
+    async def listen(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            ended.put_nowait(await reader.read())
+        except ConnectionError:
+            ended.put_nowait(b"")
+        writer.close()
+
+    server = await asyncio.start_server(listen, "127.0.0.1", 0)
+    async with server, asyncio.timeout(10):
+        uri = urlparse(f"nats://127.0.0.1:{server.sockets[0].getsockname()[1]}")
+        transport = WireTransport({})
+        for _ in range(3):
+            await transport.connect(uri, 0, 2)
+        assert [await ended.get(), await ended.get()] == [b"", b""]
+        transport.abort()
+        assert await ended.get() == b""
