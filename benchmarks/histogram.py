@@ -20,7 +20,10 @@ def percentiles(durations_ns: Iterable[int]) -> dict[str, Any]:
         count += 1
     if not count:
         return {"count": 0}
-    found = {name: histogram.get_value_at_percentile(share) / 1000 for name, share in PERCENTILES.items()}
+    found = {
+        name: min(histogram.get_value_at_percentile(share) / 1000, longest / 1e6)
+        for name, share in PERCENTILES.items()
+    }
     return {"count": count, **found, "max_ms": longest / 1e6}
 
 

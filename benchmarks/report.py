@@ -80,8 +80,11 @@ def write_report(report: Report, path: Path) -> None:
 
 
 def read_report(path: Path) -> Report:
-    """Read a stored report. Raises: OSError; msgspec.DecodeError when it is none."""
-    return msgspec.json.decode(path.read_bytes(), type=Report)
+    """Read a stored report. Raises: OSError; ValueError when it is none."""
+    report = msgspec.json.decode(path.read_bytes(), type=Report)
+    if report.format != FORMAT:
+        raise ValueError(f"expected format {FORMAT}, found {report.format}")
+    return report
 
 
 def flat(summary: dict[str, Any], prefix: str = "") -> dict[str, float]:
