@@ -68,6 +68,7 @@ async def run_benchmark(
         )
     directory = data or Path(tempfile.mkdtemp(prefix=f"lockstep-bench-{benchmark.name}-"))
     config = benchmark.config(settings)
+    is_kept = keep or data is not None
     machine = fingerprint()
     measured: list[Measured] = []
     audits: dict[str, dict[str, Any]] = {}
@@ -78,10 +79,12 @@ async def run_benchmark(
                 await session.settled()
                 reporter.say("auditing")
                 audits[name] = await audited(directory / name)
-            if name and not keep and data is None:
+            if name and not is_kept and audits[name].get("passed") is True:
                 shutil.rmtree(directory / name, ignore_errors=True)
     finally:
-        if not keep and data is None:
+        if any(audit.get("passed") is not True for audit in audits.values()):
+            reporter.say(f"kept, for its audit failed: {directory}")
+        elif not is_kept:
             shutil.rmtree(directory, ignore_errors=True)
     audit = joined_audits(audits)
     return report_of(benchmark, settings, config, joined(measured), audit, command=command, machine=machine)

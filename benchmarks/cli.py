@@ -119,8 +119,10 @@ def _expect_writable(path: Path) -> None:
 def _store(benchmark: Benchmark, report: Report, path: Path) -> None:
     write_report(report, path)
     print(f"report: {path}")
+    chart = path.with_suffix(".png")
+    # An earlier run's chart would look like this one's.
+    chart.unlink(missing_ok=True)
     if report.runs:
-        chart = path.with_suffix(".png")
         benchmark.draw(report, chart)
         print(f"chart:  {chart}")
 

@@ -114,7 +114,8 @@ async def _drained(processes: list[Process]) -> list[dict[str, int]]:
 async def _result(process: Process) -> dict[str, int]:
     assert process.stdout is not None
     output = await process.stdout.read()
-    await process.wait()
+    if await process.wait():
+        raise ClusterError(f"skeleton: expected when fills passed, found exit code {process.returncode}")
     return msgspec.json.decode(output, type=dict[str, int])
 
 
