@@ -1,8 +1,8 @@
 """`lockstep bench`: one command a benchmark, and `compare`.
 
-Every command prints each run, the summary, the goals and the audit, writes the JSON and draws a chart next to it. Exit codes: 0
-measured, 1 the audit failed or something broke, 2 the request is wrong. Goals that are not met do not change the exit code: they are
-figures.
+Every command writes the JSON, draws a chart next to it, and prints each run, the summary, the goals and the audit. Exit codes: 0
+measured, 1 the audit failed, a server ended or something broke, 2 the request is wrong. Goals that are not met do not change the
+exit code: they are figures.
 """
 
 import shlex
@@ -87,8 +87,10 @@ def _measure(
     except ExceptionGroup as group:
         # Several tasks at one thing: the first that failed says why.
         raise _first(group) from group
+    # Stored first: whoever reads the terminal may be gone.
+    stored = store(benchmark, report, path)
     print_report(report)
-    _store(benchmark, report, path)
+    print("\n".join(stored))
     if report.audit.get("passed") is not True:
         raise typer.Exit(1)
 
@@ -116,15 +118,16 @@ def _expect_writable(path: Path) -> None:
             raise typer.BadParameter(f"--json: expected a file that can be written, found {error}") from None
 
 
-def _store(benchmark: Benchmark, report: Report, path: Path) -> None:
+def store(benchmark: Benchmark, report: Report, path: Path) -> list[str]:
+    """Write the report and its chart. Returns: where they are, a line each."""
     write_report(report, path)
-    print(f"report: {path}")
     chart = path.with_suffix(".png")
     # An earlier run's chart would look like this one's.
     chart.unlink(missing_ok=True)
-    if report.runs:
-        benchmark.draw(report, chart)
-        print(f"chart:  {chart}")
+    if not report.runs:
+        return [f"report: {path}"]
+    benchmark.draw(report, chart)
+    return [f"report: {path}", f"chart:  {chart}"]
 
 
 def _add(name: str, text: str) -> None:

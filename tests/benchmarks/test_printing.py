@@ -7,7 +7,7 @@ import msgspec
 import pytest
 
 from benchmarks import fanout
-from benchmarks.cli import run
+from benchmarks.cli import run, store
 from benchmarks.printing import differences, print_report
 from benchmarks.progress import Reporter
 from benchmarks.report import Goal, Report, write_report
@@ -116,6 +116,15 @@ def test_a_report_that_cannot_be_written_is_refused_before_anything_starts(
     assert run(["fanout", "--size", "tiny", "--json", str(tmp_path / name)]) == 2
     assert "--json" in capsys.readouterr().err
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def test_a_report_without_figures_leaves_no_earlier_chart(tmp_path: Path) -> None:
+    path, chart = tmp_path / "a.json", tmp_path / "a.png"
+    chart.touch()
+    told = store(fanout.BENCHMARK, report(runs=[], summary={}, goals=[], audit={"passed": False}), path)
+    assert told == [f"report: {path}"]
+    assert path.exists()
+    assert not chart.exists()
 
 
 def test_a_chart_is_drawn_of_a_run_that_has_figures_left_out(tmp_path: Path) -> None:
