@@ -15,6 +15,7 @@ from benchmarks.progress import Reporter
 from benchmarks.report import Measured, Report, judged
 from benchmarks.session import Session, audited, opened_session
 from cluster.config import ClusterOptions, Config
+from cluster.errors import UsageError
 
 
 class Benchmark(NamedTuple):
@@ -43,6 +44,7 @@ def sharded_config(settings: Any) -> Config:
 def with_changes(settings: Any, changes: Iterable[str]) -> Any:
     """Apply `name=value` texts to settings; a list's values are separated by commas. Raises: ValueError."""
     known = msgspec.structs.asdict(settings)
+    changes = list(changes)
     changed: dict[str, Any] = {}
     for change in changes:
         name, _, text = change.partition("=")
@@ -52,15 +54,21 @@ def with_changes(settings: Any, changes: Iterable[str]) -> Any:
     try:
         return msgspec.convert({**known, **changed}, type(settings), strict=False)
     except msgspec.ValidationError as error:
-        raise ValueError(f"--set: {error}") from None
+        told = " ".join(f"--set {change}" for change in changes)
+        raise ValueError(f"{told}: {error}") from None
 
 
 async def run_benchmark(
     benchmark: Benchmark, settings: Any, *, command: str, data: Path | None, keep: bool, reporter: Reporter
 ) -> Report:
     """Run one benchmark on a cluster of its own. Returns: its report, without figures when the audit failed."""
+    if data is not None and data.is_dir() and any(data.iterdir()):
+        raise UsageError(
+            f"--data {data}: expected an empty directory, for a benchmark starts from nothing; name another"
+        )
     directory = data or Path(tempfile.mkdtemp(prefix=f"lockstep-bench-{benchmark.name}-"))
     config = benchmark.config(settings)
+    is_kept = keep or data is not None
     machine = fingerprint()
     measured: list[Measured] = []
     audits: dict[str, dict[str, Any]] = {}
@@ -71,10 +79,12 @@ async def run_benchmark(
                 await session.settled()
                 reporter.say("auditing")
                 audits[name] = await audited(directory / name)
-            if name and not keep and data is None:
+            if name and not is_kept and audits[name].get("passed") is True:
                 shutil.rmtree(directory / name, ignore_errors=True)
     finally:
-        if not keep and data is None:
+        if any(audit.get("passed") is not True for audit in audits.values()):
+            reporter.say(f"kept, for its audit failed: {directory}")
+        elif not is_kept:
             shutil.rmtree(directory, ignore_errors=True)
     audit = joined_audits(audits)
     return report_of(benchmark, settings, config, joined(measured), audit, command=command, machine=machine)
@@ -87,12 +97,12 @@ def joined(measured: list[Measured]) -> Measured:
     return Measured(
         runs=[run for part in measured for run in part.runs],
         summary={name: figures for part in measured for name, figures in part.summary.items()},
-        loading=_joined_loading([part.loading for part in measured]),
+        loading=joined_loading([part.loading for part in measured]),
         goals=measured[0].goals,
     )
 
 
-def _joined_loading(loadings: list[dict[str, Any]]) -> dict[str, Any]:
+def joined_loading(loadings: list[dict[str, Any]]) -> dict[str, Any]:
     """Add up what was loaded one after the other."""
     added: dict[str, Any] = {
         key: sum(loading[key] for loading in loadings) for key in ("subscriptions", "creators", "seconds")

@@ -1,5 +1,6 @@
 """Charts: percentiles, stages and scaling, one PNG a benchmark."""
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -22,11 +23,12 @@ def draw_percentiles(axes: Any, curves: dict[str, dict[str, float]], title: str)
     for label, figures in curves.items():
         axes.plot(
             [name.removesuffix("_ms").replace("_", ".") for name in names],
-            [figures[name] for name in names],
+            [figures.get(name, math.nan) for name in names],
             "o-",
             label=label,
         )
     axes.set(title=title, ylabel="ms", yscale="log")
+    _number(axes.yaxis)
     axes.grid(alpha=0.3)
     axes.legend(fontsize=8)
 
@@ -58,6 +60,8 @@ def draw_lines(
     axes.set(title=title, xlabel=labels[0], ylabel=labels[1])
     if is_log:
         axes.set(xscale="log", yscale="log")
+        _number(axes.xaxis)
+        _number(axes.yaxis)
     axes.grid(alpha=0.3)
     axes.legend(fontsize=8)
 
@@ -65,11 +69,29 @@ def draw_lines(
 def draw_bars(axes: Any, bars: dict[str, float], title: str, label: str, *, is_log: bool = False) -> None:
     """Draw one bar a figure, its value written beside it."""
     drawn = axes.barh(list(bars), list(bars.values()), color=STAGE_COLOURS[1])
-    axes.bar_label(drawn, fmt="{:,.4g}", fontsize=8, padding=3)
+    axes.bar_label(drawn, fmt=lambda value: _text(value), fontsize=8, padding=3)
     axes.set(title=title, xlabel=label)
     if is_log:
         axes.set(xscale="log")
-    axes.margins(x=0.2)
+        _number(axes.xaxis)
+    else:
+        axes.xaxis.set_major_formatter("{x:,g}")
+        axes.locator_params(axis="x", nbins=6)
+    axes.margins(x=0.25)
+
+
+def _text(value: float) -> str:
+    return f"{value:,.4g}" if abs(value) < 1000 else f"{value:,.0f}"
+
+
+def _number(axis: Any) -> None:
+    """Write the numbers along a logarithmic axis out, 2 and 5 between the powers of ten where there is room."""
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+    least, most = axis.get_view_interval()
+    axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0) if most < 100 * least else (1.0,), numticks=12))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.10g}"))
+    axis.set_minor_formatter(NullFormatter())
 
 
 def save(figure: Any, path: Path) -> None:

@@ -1,10 +1,11 @@
 """`lockstep bench`: one command a benchmark, and `compare`.
 
-Every command prints each run, the summary, the goals and the audit, writes the JSON and draws a chart next to it. Exit codes: 0
-measured, 1 the audit failed or something broke, 2 the request is wrong. Goals that are not met do not change the exit code: they are
-figures.
+Every command writes the JSON, draws a chart next to it, and prints each run, the summary, the goals and the audit. Exit codes: 0
+measured, 1 the audit failed, a server ended or something broke, 2 the request is wrong. Goals that are not met do not change the
+exit code: they are figures.
 """
 
+import shlex
 from pathlib import Path
 from typing import Annotated, NoReturn
 
@@ -41,7 +42,12 @@ app = typer.Typer(
 )
 
 JsonOption = Annotated[
-    Path | None, typer.Option("--json", metavar="F", help="Where the report goes; the chart goes next to it.")
+    Path | None,
+    typer.Option(
+        "--json",
+        metavar="F",
+        help="Where the report goes, the chart beside it; else build/bench/NAME-SIZE.json.",
+    ),
 ]
 SizeOption = Annotated[
     str, typer.Option(help="tiny (seconds), small (minutes) or full (the sizes that goals are set for).")
@@ -51,7 +57,7 @@ SetOption = Annotated[
 ]
 DataOption = Annotated[
     Path | None,
-    typer.Option("--data", metavar="DIR", help="Data directory to use and keep; else a temporary one."),
+    typer.Option("--data", metavar="DIR", help="Empty directory to use and keep; else a temporary one."),
 ]
 KeepOption = Annotated[
     bool, typer.Option("--keep", help="Keep the temporary data directory, for `lockstep audit`.")
@@ -69,16 +75,22 @@ def _measure(
     except ValueError as error:
         raise typer.BadParameter(str(error)) from None
     set_up_logging("bench")
-    command = " ".join(
-        ["lockstep bench", name, f"--size {size}", *(f"--set {change}" for change in changes or [])]
-    )
-    reporter = Reporter()
-    report = run_until_stopped(
-        run_benchmark(benchmark, settings, command=command, data=data, keep=keep, reporter=reporter),
-        stopped=_stopped,
-    )
+    path = json or Path("build/bench") / f"{name}-{size}.json"
+    _expect_writable(path)
+    options = ["--size", size, *(text for change in changes or [] for text in ("--set", change))]
+    command = shlex.join(["lockstep", "bench", name, *options])
+    try:
+        report = run_until_stopped(
+            run_benchmark(benchmark, settings, command=command, data=data, keep=keep, reporter=Reporter()),
+            stopped=_stopped,
+        )
+    except ExceptionGroup as group:
+        # Several tasks at one thing: the first that failed says why.
+        raise _first(group) from group
+    # Stored first: whoever reads the terminal may be gone.
+    stored = store(benchmark, report, path)
     print_report(report)
-    _store(benchmark, report, json or Path("build/bench") / f"{name}-{size}.json")
+    print("\n".join(stored))
     if report.audit.get("passed") is not True:
         raise typer.Exit(1)
 
@@ -87,13 +99,35 @@ def _stopped() -> NoReturn:
     raise ClusterError("the benchmark was stopped before it was done; what it started is down")
 
 
-def _store(benchmark: Benchmark, report: Report, path: Path) -> None:
+def _first(error: Exception) -> Exception:
+    return _first(error.exceptions[0]) if isinstance(error, ExceptionGroup) else error
+
+
+def _expect_writable(path: Path) -> None:
+    """Refuse a report's path before anything is measured for it."""
+    if path.suffix == ".png":
+        raise typer.BadParameter(f"--json: expected a name for the report, found the chart's, {path}")
+    for each in (path, path.with_suffix(".png")):
+        is_there = each.exists()
+        try:
+            each.parent.mkdir(parents=True, exist_ok=True)
+            each.open("ab").close()
+            if not is_there:
+                each.unlink()
+        except OSError as error:
+            raise typer.BadParameter(f"--json: expected a file that can be written, found {error}") from None
+
+
+def store(benchmark: Benchmark, report: Report, path: Path) -> list[str]:
+    """Write the report and its chart. Returns: where they are, a line each."""
     write_report(report, path)
-    print(f"report: {path}")
-    if report.runs:
-        chart = path.with_suffix(".png")
-        benchmark.draw(report, chart)
-        print(f"chart:  {chart}")
+    chart = path.with_suffix(".png")
+    # An earlier run's chart would look like this one's.
+    chart.unlink(missing_ok=True)
+    if not report.runs:
+        return [f"report: {path}"]
+    benchmark.draw(report, chart)
+    return [f"report: {path}", f"chart:  {chart}"]
 
 
 def _add(name: str, text: str) -> None:
@@ -106,7 +140,8 @@ def _add(name: str, text: str) -> None:
     ) -> None:
         _measure(name, json, size, changes, data, keep)
 
-    app.command(name, help=text)(command)
+    # The short help would be cut otherwise.
+    app.command(name, help=text, short_help=text)(command)
 
 
 _add(
@@ -122,15 +157,22 @@ _add("recovery", "kill -9 of a follower actor under load; latency while snapshot
 @app.command()
 def compare(before: Path, after: Path) -> None:
     """Set two reports' figures side by side."""
-    try:
-        first, second = read_report(before), read_report(after)
-    except (OSError, ValueError) as error:
-        raise typer.BadParameter(f"expected two reports, found {error}") from None
+    first, second = _read(before), _read(after)
     if first.bench != second.bench:
         raise typer.BadParameter(
             f"expected two reports of one benchmark, found {first.bench} and {second.bench}"
         )
     print_comparison(first, second, compared(first, second))
+
+
+def _read(path: Path) -> Report:
+    try:
+        report = read_report(path)
+    except (OSError, ValueError) as error:
+        raise typer.BadParameter(f"{path}: expected a report, found {error}") from None
+    if report.audit.get("passed") is not True:
+        raise typer.BadParameter(f"{path}: expected a report with figures, found one whose audit failed")
+    return report
 
 
 def run(args: list[str]) -> int:

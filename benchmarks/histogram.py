@@ -11,15 +11,17 @@ PERCENTILES = {"p50_ms": 50.0, "p90_ms": 90.0, "p99_ms": 99.0, "p99_9_ms": 99.9}
 
 
 def percentiles(durations_ns: Iterable[int]) -> dict[str, Any]:
-    """Summarise durations: count, p50, p90, p99, p99.9 and max in ms; all zero when there are none."""
+    """Summarise durations: count, p50, p90, p99, p99.9 and max in ms; the count alone when there are none."""
     histogram = HdrHistogram(1, _US_MAX, 3)
     longest = count = 0
     for duration in durations_ns:
         histogram.record_value(min(max(1, duration // 1000), _US_MAX))
         longest = max(longest, duration)
         count += 1
+    if not count:
+        return {"count": 0}
     found = {
-        name: histogram.get_value_at_percentile(share) / 1000 if count else 0.0
+        name: min(histogram.get_value_at_percentile(share) / 1000, longest / 1e6)
         for name, share in PERCENTILES.items()
     }
     return {"count": count, **found, "max_ms": longest / 1e6}

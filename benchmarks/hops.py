@@ -81,13 +81,17 @@ class FillHops:
                 earlier = whole & (times[behind] > 0) & (times[behind] < times[told])
                 times[told][earlier] = times[behind][earlier]
 
+    def passed(self, hop: str) -> NDArray[np.bool_]:
+        """Say which fills have orders and passed a hop."""
+        return (self.orders > 0) & (self.last[hop] > 0)
+
     def to_last(self, hop: str) -> Times:
         """Durations from the intended time to the last of a hop, ns, of the fills that have orders and passed it."""
-        return (self.last[hop] - self.intended)[(self.orders > 0) & (self.last[hop] > 0)]
+        return (self.last[hop] - self.intended)[self.passed(hop)]
 
     def to_first(self, hop: str) -> Times:
         """Durations from the intended time to the first of a hop, ns, of the fills that have orders and passed it."""
-        return (self.first[hop] - self.intended)[(self.orders > 0) & (self.last[hop] > 0)]
+        return (self.first[hop] - self.intended)[self.passed(hop)]
 
     def missing(self) -> int:
         """Count the fills with an order that nothing came of: no execution, no end.

@@ -18,6 +18,7 @@ from benchmarks.histogram import medians, percentiles
 from benchmarks.population import Group
 from benchmarks.report import Goal, Measured, Report
 from benchmarks.session import Run, Session
+from benchmarks.settings import Count, Rate, Seconds, SecondsOrNone, Seed, Shards, expect_fills
 from benchmarks.skeleton.running import run_skeleton
 
 GOALS = (
@@ -33,19 +34,22 @@ FULL_CREATORS = 200
 class Settings(msgspec.Struct, frozen=True):
     """What latency can be told."""
 
-    creators: int = 200
-    followers: int = 100
-    fills_per_s: float = 200.0
-    seconds: float = 60.0
-    warm_up_s: float = 3.0
-    runs: int = 3
-    seed: int = 1
-    follower_shards: int = 1
+    creators: Count = 200
+    followers: Count = 100
+    fills_per_s: Rate = 200.0
+    seconds: Seconds = 60.0
+    warm_up_s: SecondsOrNone = 3.0
+    runs: Count = 3
+    seed: Seed = 1
+    follower_shards: Shards = 1
     """One is right for books of this size on two cores: each shard that a fill touches costs it three synced messages."""
-    quiet_s_max: float = 60.0
+    quiet_s_max: SecondsOrNone = 60.0
     """How long the cluster may take to come to rest before anything is measured."""
     skeleton: bool = True
-    skeleton_seconds: float = 20.0
+    skeleton_seconds: Seconds = 20.0
+
+    def __post_init__(self) -> None:
+        expect_fills(self.fills_per_s, self.seconds)
 
 
 SIZES = {

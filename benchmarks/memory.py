@@ -3,23 +3,25 @@
     empty cluster -> load -> every creator buys 5 instruments -> settled -> read resident sizes -> the next step
 
 Resident means the kernel's RSS of the engine's hosts (creator, follower, gateway), ids, indexes, Python and freed-but-kept memory
-included, less what the same hosts had while empty. The slope leaves the empty size out altogether.
+included, less what the same hosts had while empty. The slope leaves the empty size out altogether. CPU counts from empty, stages are
+those of the last instrument bought.
 """
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 
-from benchmarks.benchmark import Benchmark, default_config, result_hash
+from benchmarks.benchmark import Benchmark, default_config, joined_loading, result_hash
 from benchmarks.charts import draw_bars, draw_lines, new_figure, save
 from benchmarks.fills import Plan
 from benchmarks.hops import FillHops
 from benchmarks.population import Group
-from benchmarks.processes import Usage, peak, resident
+from benchmarks.processes import Usage, peak, resident, spent
 from benchmarks.report import Goal, Measured, Report
 from benchmarks.session import Session
+from benchmarks.settings import Count, Seed, expect_growing
 
 ENGINE = ("creator", "follower", "gateway")
 GOALS = (
@@ -32,11 +34,14 @@ FULL_SUBSCRIPTIONS = 1_000_000
 class Settings(msgspec.Struct, frozen=True):
     """What memory can be told."""
 
-    subscriptions: tuple[int, ...] = (100_000, 1_000_000)
+    subscriptions: Annotated[tuple[Count, ...], msgspec.Meta(min_length=1)] = (100_000, 1_000_000)
     """Steps, growing; each adds creators with `followers` accounts."""
-    followers: int = 10_000
-    instruments: int = 5
-    seed: int = 1
+    followers: Count = 10_000
+    instruments: Count = 5
+    seed: Seed = 1
+
+    def __post_init__(self) -> None:
+        expect_growing(self.subscriptions)
 
 
 SIZES = {
@@ -51,11 +56,11 @@ async def measure(session: Session, settings: Settings) -> Measured:
     empty = session.usage()
     runs: list[dict[str, Any]] = []
     hops: list[FillHops] = []
-    loading: dict[str, Any] = {}
+    loadings: list[dict[str, Any]] = []
     loaded = 0
     for number, total in enumerate(settings.subscriptions, 1):
         group = Group(f"mem{number}", max(1, (total - loaded) // settings.followers), settings.followers)
-        loading = await session.load([group], seed=settings.seed)
+        loadings.append(await session.load([group], seed=settings.seed))
         loaded += group.subscriptions
         plans = _purchases(group, settings)
         count = group.creators * settings.instruments
@@ -65,10 +70,10 @@ async def measure(session: Session, settings: Settings) -> Measured:
             for _ in range(settings.instruments):
                 hops.append((await session.one_by_one(plans, group.creators)).hops)
                 step.advance(group.creators)
-        runs.append(_figures(loaded, empty, session.usage()))
+        runs.append({**_figures(loaded, empty, session.usage()), "stages": hops[-1].shares()})
     summary = {**runs[-1], "slope_bytes_per_subscription": _slope(runs), "result_hash": result_hash(hops)}
     goals = GOALS if settings.subscriptions[-1] >= FULL_SUBSCRIPTIONS else ()
-    return Measured(runs=runs, summary=summary, loading=loading, goals=goals)
+    return Measured(runs=runs, summary=summary, loading=joined_loading(loadings), goals=goals)
 
 
 def _purchases(group: Group, settings: Settings) -> Iterator[Plan]:
@@ -90,6 +95,7 @@ def _figures(subscriptions: int, empty: Usage, now: Usage) -> dict[str, Any]:
         "grown_bytes": grown,
         "resident_bytes": after,
         "peak_bytes": peak(now),
+        "processes": spent(empty, now),
     }
 
 

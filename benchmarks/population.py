@@ -10,6 +10,7 @@ import msgspec
 
 from benchmarks.asking import ask
 from benchmarks.progress import Reporter, Step
+from cluster.errors import ClusterError
 from gateways.nats_connection import NatsConnection
 
 BATCH_SUBSCRIPTIONS = 4_000
@@ -45,7 +46,7 @@ class _Answer(msgspec.Struct):
     error: str = ""
 
 
-class LoadingError(Exception):
+class LoadingError(ClusterError):
     """Accounts could not be loaded: says which command was refused and why."""
 
 

@@ -12,7 +12,10 @@ from typing import NamedTuple
 import psutil
 
 from actors.heads import HostHead
-from cluster.run_file import SERVER_ROLE, read_run
+from cluster.errors import ClusterError
+from cluster.ray_cluster import DRIVER, ESSENTIAL
+from cluster.ray_cluster import ROLE as RAY_ROLE
+from cluster.run_file import SERVER_ROLE, ProcessRecord, read_run, record_of
 
 
 class Used(NamedTuple):
@@ -43,6 +46,27 @@ def roles_of(data: Path, hosts: dict[str, HostHead]) -> dict[int, str]:
     return roles
 
 
+def needed(data: Path, hosts: dict[str, HostHead]) -> list[ProcessRecord]:
+    """List what a run's figures depend on: servers, brokers, hosts, and what Ray cannot do without."""
+    run = read_run(data)
+    records = [
+        record
+        for record in (run.processes if run else ())
+        if record.role != RAY_ROLE or record.name.partition("-")[0] in (DRIVER, *ESSENTIAL)
+    ]
+    found = (record_of(host.pid, role="host", name=name) for name, host in hosts.items())
+    return [*records, *(record for record in found if record is not None)]
+
+
+def expect_alive(records: list[ProcessRecord]) -> None:
+    """Refuse what was measured while a process ended: the cluster heals, but the figures are of something else. Raises: ClusterError."""
+    ended = [f"{record.name} (process {record.pid})" for record in records if not record.is_alive()]
+    if ended:
+        raise ClusterError(
+            f"expected every process to run to the end, found {', '.join(ended)} ended meanwhile: no figure"
+        )
+
+
 def usage(roles: dict[int, str]) -> Usage:
     """Read what each process has used."""
     found = {pid: _used(pid, role) for pid, role in roles.items()}
@@ -60,7 +84,7 @@ def peak(used: Usage) -> dict[str, int]:
 
 
 def spent(before: Usage, after: Usage) -> dict[str, dict[str, float]]:
-    """Say what each role spent between two readings; what a process spent that has ended meanwhile is not known."""
+    """Say what each role spent between two readings; of a process that has ended meanwhile only what was read of it then."""
     found: dict[str, dict[str, float]] = {}
     for pid, now in sorted(after.items(), key=lambda item: item[1].role):
         role = found.setdefault(

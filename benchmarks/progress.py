@@ -41,11 +41,11 @@ class Reporter:
     """Says what a benchmark is doing, on stderr."""
 
     def __init__(self) -> None:
-        self._console = Console(stderr=True)
+        self._console = Console(stderr=True, markup=False, highlight=False)
 
     def say(self, text: str) -> None:
         """Print one line."""
-        self._console.print(text, highlight=False)
+        self._console.print(text, soft_wrap=True)
 
     @contextmanager
     def step(self, text: str, total: int) -> Iterator[Step]:
@@ -55,7 +55,7 @@ class Reporter:
             yield _Line()
             return
         columns = (
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(),
             MofNCompleteColumn(),
             TimeElapsedColumn(),

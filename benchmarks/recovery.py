@@ -8,8 +8,6 @@ kill whose last position was updated after that, and within the lag allowed.
 """
 
 import asyncio
-import os
-import signal
 import time
 from pathlib import Path
 from typing import Any
@@ -27,6 +25,7 @@ from benchmarks.hops import NEVER, FillHops
 from benchmarks.population import Group
 from benchmarks.report import Goal, Measured, Report
 from benchmarks.session import Run, Session
+from benchmarks.settings import Count, Rate, Seconds, Seed, expect_fills
 from engine.frame import ShardKind
 
 CAUGHT_UP_LAG_S = 0.25
@@ -42,14 +41,18 @@ FULL_SUBSCRIPTIONS = 1_000_000
 class Settings(msgspec.Struct, frozen=True):
     """What recovery can be told. A follower actor holds half of `creators` times `followers` subscriptions."""
 
-    creators: int = 10_000
-    followers: int = 100
-    fills_per_s: float = 200.0
-    steady_s: float = 60.0
-    before_kill_s: float = 10.0
-    after_kill_s: float = 20.0
-    runs: int = 3
-    seed: int = 1
+    creators: Count = 10_000
+    followers: Count = 100
+    fills_per_s: Rate = 200.0
+    steady_s: Seconds = 60.0
+    before_kill_s: Seconds = 10.0
+    after_kill_s: Seconds = 20.0
+    runs: Count = 3
+    seed: Seed = 1
+
+    def __post_init__(self) -> None:
+        for seconds in (self.steady_s, self.before_kill_s, self.after_kill_s):
+            expect_fills(self.fills_per_s, seconds)
 
 
 SIZES = {
@@ -83,7 +86,7 @@ async def measure(session: Session, settings: Settings) -> Measured:
             hops.append(run.hops)
             step.advance()
     summary = {
-        **medians([{**run, "lag": {}} for run in runs]),
+        **medians([{**run, "lag": {}, "shard": ""} for run in runs]),
         "accepting_s_max": max(run["accepting_s"] for run in runs),
         "caught_up_s_max": max(run["caught_up_s"] for run in runs),
         "snapshots": snapshots,
@@ -96,15 +99,13 @@ async def measure(session: Session, settings: Settings) -> Measured:
 async def _kill(session: Session, shard: int, after_s: float) -> int:
     """Kill the process that hosts a follower shard. Returns: when, ns."""
     await asyncio.sleep(after_s)
-    pid = session.host_of("follower", shard).pid
-    os.kill(pid, signal.SIGKILL)
-    return time.time_ns()
+    return session.kill_host("follower", shard)
 
 
 def _kill_figures(run: Run, shard: int, killed_ns: int) -> dict[str, Any]:
     hops = run.hops
     lag = hops.last["updated"] - hops.intended
-    chosen = hops.orders > 0
+    chosen = hops.passed("updated")
     after = chosen & (hops.intended > killed_ns)
     live_ns = _live_again_ns(run.heard, shard, killed_ns)
     caught_up = hops.last["updated"][
@@ -121,6 +122,7 @@ def _kill_figures(run: Run, shard: int, killed_ns: int) -> dict[str, Any]:
         "fills_incomplete": hops.missing(),
         "before_kill": percentiles(lag[chosen & (hops.last["updated"] < killed_ns)].tolist()),
         "lag": _lag_curve(hops, killed_ns),
+        "stages": hops.shares(),
         "processes": run.processes,
     }
 
@@ -191,7 +193,7 @@ def _snapshot_figures(run: Run, seen: dict[tuple[int, int, int], int]) -> dict[s
             met |= (hops.intended <= ended_ns) & (hops.last["updated"] >= began_ns)
             lasted.append((ended_ns - began_ns) / 1e9)
     lag = hops.last["updated"] - hops.intended
-    chosen = hops.orders > 0
+    chosen = hops.passed("updated")
     during, without = (percentiles(lag[chosen & which].tolist()) for which in (met, ~met))
     both = during["count"] and without["count"]
     return {
@@ -224,6 +226,7 @@ def draw(report: Report, path: Path) -> None:
         f"{which}, {name}": snapshots[which][f"{name}_ms"]
         for which in ("without", "during")
         for name in ("p50", "p99")
+        if snapshots[which]["count"]
     }
     draw_bars(axes[1], bars, "latency without and during snapshots", "ms")
     save(figure, path)

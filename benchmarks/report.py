@@ -3,7 +3,9 @@
 Keys: `format` (1), `bench`, `command` (reproduces it), `settings` (the benchmark's, and the cluster's), `machine`, `loading` (accounts
 through `commands.bulk`), `runs` (every run whole), `summary` (figures over the runs, medians unless the key says otherwise; units last
 in the key), `goals` (figures held against a limit: found, limit, met), `audit` (`passed`, and each check's counts). A run whose audit
-failed has empty `runs`, `summary` and `goals`: it measured nothing.
+failed has empty `runs`, `summary` and `goals`: it measured nothing. What no fill passed has no key, but a `count` of 0, and its goals
+are not met and not missed: `found` and `met` are null. In a run, `stages` are shares of the time, `processes` say by role the CPU
+seconds of the run, the resident bytes at its end, the peak since the process began, and how many there were.
 """
 
 from pathlib import Path
@@ -80,8 +82,11 @@ def write_report(report: Report, path: Path) -> None:
 
 
 def read_report(path: Path) -> Report:
-    """Read a stored report. Raises: OSError; msgspec.DecodeError when it is none."""
-    return msgspec.json.decode(path.read_bytes(), type=Report)
+    """Read a stored report. Raises: OSError; ValueError when it is none, or of another format."""
+    report = msgspec.json.decode(path.read_bytes(), type=Report)
+    if report.format != FORMAT:
+        raise ValueError(f"expected format {FORMAT}, found {report.format}")
+    return report
 
 
 def flat(summary: dict[str, Any], prefix: str = "") -> dict[str, float]:

@@ -4,6 +4,7 @@ The harness logs in as `admin` (commands, heads, reading streams) and as the pap
 """
 
 import asyncio
+import os
 import signal
 import sys
 import time
@@ -21,11 +22,13 @@ from benchmarks.gathering import Gatherer
 from benchmarks.heads import Acknowledgements, HeadsLog, Heard
 from benchmarks.hops import FillHops
 from benchmarks.population import Group, load
-from benchmarks.processes import Usage, roles_of, spent, usage
+from benchmarks.processes import Usage, expect_alive, needed, roles_of, spent, usage
 from benchmarks.progress import Reporter
 from cluster.config import Config
 from cluster.credentials import ADMIN, ENGINE, User, broker_role
+from cluster.errors import ClusterError
 from cluster.replay.heads import HeadsBarrier
+from cluster.run_file import ProcessRecord
 from cluster.supervisor import Cluster, running_cluster
 from cluster.wiring import broker_directory
 from gateways.nats_connection import NatsConnection, NatsOptions, connect_nats
@@ -63,6 +66,8 @@ class Session:
         self.heads = HeadsLog(self.barrier)
         self.gatherer = Gatherer(admin, broker_directory(cluster.data, BROKER))
         self._sequence = 0
+        self._needed: list[ProcessRecord] = []
+        self._ended: Usage = {}
         self._started_s = time.monotonic()
 
     async def start(self) -> None:
@@ -70,6 +75,7 @@ class Session:
         await self.admin.subscribe("heads.>", self.heads.hear)
         await self.admin.subscribe("hosts.>", self.heads.hear_host)
         await self.heads.wait_hosts(len(self.cluster.keeper.slots))
+        self._needed = needed(self.cluster.data, self.heads.hosts)
 
     async def load(self, groups: list[Group], *, seed: int) -> dict[str, Any]:
         """Load a population and wait until all is quiet. Returns: counts, seconds, rate."""
@@ -101,15 +107,19 @@ class Session:
     async def _run(self, publishing: Any) -> Run:
         window = await self.gatherer.window()
         self.heads.clear()
+        self._ended.clear()
         before, began = self.usage(), time.monotonic()
         published: list[Published] = await publishing
         self._sequence = max((fill.sequence for fill in published), default=self._sequence)
         await self.settled()
-        seconds, after = time.monotonic() - began, self.usage()
+        seconds, after = time.monotonic() - began, {**self._ended, **self.usage()}
+        self.expect_whole()
         # Whatever is still to be told of the last frames comes with the next heartbeat.
         await asyncio.sleep(0.3)
         heard = self.heads.heard()
         hops = await self.gatherer.hops(published, window, Acknowledgements(heard))
+        if published and not hops.passed("updated").any():
+            raise ClusterError(f"{len(published)} fills: expected orders and their executions, found none")
         return Run(published, hops, heard, seconds, spent(before, after))
 
     async def quiet(self, seconds_max: float) -> None:
@@ -136,6 +146,19 @@ class Session:
         return next(
             host for host in self.heads.hosts.values() if host.kind == kind and str(shard) in host.shards
         )
+
+    def expect_whole(self) -> None:
+        """Refuse figures of a disturbed cluster. Raises: ClusterError."""
+        expect_alive(self._needed)
+
+    def kill_host(self, kind: str, shard: int) -> int:
+        """Kill the process that hosts a shard, as part of a benchmark; what it used so far counts. Returns: when, ns."""
+        pid = self.host_of(kind, shard).pid
+        self._needed = [record for record in self._needed if record.pid != pid]
+        self._ended |= {pid: used._replace(resident_bytes=0) for pid, used in usage({pid: kind}).items()}
+        killed_ns = time.time_ns()
+        os.kill(pid, signal.SIGKILL)
+        return killed_ns
 
     def user(self, role: str) -> User:
         """Say how to log in as a role."""
@@ -202,3 +225,4 @@ async def opened_session(data: Path, config: Config, reporter: Reporter) -> Asyn
         await session.start()
         await session.settled()
         yield session
+        session.expect_whole()

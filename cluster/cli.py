@@ -111,7 +111,12 @@ def audit(data: DataOption = DEFAULT_DATA, json: JsonOption = False) -> NoReturn
 )
 def bench(context: typer.Context) -> NoReturn:
     """Measure; arguments are the harness's own, see `lockstep bench --help`."""
-    from benchmarks.cli import run
+    try:
+        from benchmarks.cli import run
+    except ModuleNotFoundError as error:
+        raise UsageError(
+            f"expected the packages of the harness, found no {error.name}; install lockstep with its extra `bench`"
+        ) from None
 
     sys.exit(run(context.args))
 

@@ -43,6 +43,7 @@ from gateways.connections import ConnectionOptions
 _log = structlog.get_logger()
 
 ROLE = "ray"
+TOKEN_NAME = "ray_token"
 DRIVER = "driver"
 ESSENTIAL = ("gcs_server", "raylet")
 """Without these no host can be started; Ray itself starts neither again."""
@@ -243,7 +244,7 @@ async def _try_to_start(
     data: Path, config: Config, credentials: Credentials, secrets: Secrets, run_file: RunFile
 ) -> RayCluster:
     address = config.ray.address
-    token = data / "ray_token"
+    token = data / TOKEN_NAME
     token.touch(mode=0o600)
     token.write_text(secrets.ray_token if address else credentials.ray_token)
     log_path = data / "logs" / "ray.log"
@@ -254,7 +255,7 @@ async def _try_to_start(
         name=DRIVER,
         argv=(sys.executable, "-m", "cluster.ray_driver"),
         log_path=log_path,
-        environment={**ENVIRONMENT, "RAY_AUTH_TOKEN_PATH": str(token.resolve())},
+        environment=ray_environment(data),
     )
     cluster = RayCluster(child, run_file, is_ours=address is None)
     try:
@@ -267,6 +268,11 @@ async def _try_to_start(
             raise ServerError(f"{error}; its log {log_path} ends with:\n{_tail(log_path)}") from None
         raise
     return cluster
+
+
+def ray_environment(data: Path) -> dict[str, str]:
+    """Say what a process needs in its environment before it imports Ray, to speak to the Ray of a data directory."""
+    return {**ENVIRONMENT, "RAY_AUTH_TOKEN_PATH": str((data / TOKEN_NAME).resolve())}
 
 
 def join_request(config: Config, session_root: Path) -> Join:

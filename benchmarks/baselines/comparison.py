@@ -8,6 +8,7 @@ from benchmarks.baselines import plain_objects, raw_stream, ray_actors, usual_se
 from benchmarks.baselines.servers import run_json
 from benchmarks.hops import FillHops
 from benchmarks.session import Session
+from benchmarks.settings import Count
 
 SYNCED_SHARE = 5
 """The usual service with a sync per message is that much slower, and gets that many fewer orders."""
@@ -16,9 +17,9 @@ SYNCED_SHARE = 5
 class Sizes(msgspec.Struct, frozen=True):
     """How large each baseline is run."""
 
-    ray_actors: int = 16
-    service_orders: int = 50_000
-    plain_objects: int = 1_000_000
+    ray_actors: Count = 16
+    service_orders: Count = 50_000
+    plain_objects: Count = 1_000_000
 
 
 async def compare_with_baselines(
@@ -42,7 +43,7 @@ async def compare_with_baselines(
                 database, orders=orders, workers=workers, is_synced=is_synced
             )
             step.advance()
-        found["ray_actors"] = await ray_actors.measure(sizes.ray_actors)
+        found["ray_actors"] = await ray_actors.measure(session.cluster.data, actors=sizes.ray_actors)
         step.advance()
         connection = await session.connect(session.engine_role)
         try:

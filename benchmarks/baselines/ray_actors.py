@@ -3,14 +3,31 @@
     creator --call--> follower actor 1 ... N --order--> creator
 
 Each actor sizes its own order in memory; nothing is stored or sent to a broker, so the figure flatters this design. A Ray actor is a
-process of about 60 MB, so N is small, and the rate does not depend on it.
+process of about 60 MB, so N is small, and the rate does not depend on it. The creator is a process of its own on the cluster's Ray.
 """
 
-import asyncio
+import logging
+import sys
 import time
+import warnings
+from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from benchmarks.baselines.plain_objects import MICROS, Subscription
+from benchmarks.baselines.servers import run_json
+from cluster.errors import ClusterError
+from cluster.ray_cluster import ray_environment
+from cluster.run_file import read_run
+
+
+class Options(msgspec.Struct, frozen=True):
+    """Where Ray is, how many actors, for how long they are called."""
+
+    address: str
+    actors: int
+    seconds: float = 3.0
 
 
 class LiteralFollower:
@@ -25,31 +42,54 @@ class LiteralFollower:
         return (order.order_id, order.account, order.quantity) if order is not None else (0, "", 0)
 
 
-async def measure(actors_count: int, *, seconds: float = 3.0) -> dict[str, float]:
-    """Start the actors on the cluster's Ray, then call all of them fill after fill. Ray must be connected."""
-    return await asyncio.to_thread(_measure, actors_count, seconds)
+async def measure(data: Path, *, actors: int) -> dict[str, float]:
+    """Start the actors on the Ray of a running cluster, then call all of them fill after fill."""
+    run = read_run(data)
+    if run is None or "ray" not in run.addresses:
+        raise ClusterError(f"{data}: expected a cluster with its Ray, found none")
+    options = Options(run.addresses["ray"], actors)
+    return await run_json("benchmarks.baselines.ray_actors", options, environment=ray_environment(data))
 
 
-def _measure(actors_count: int, seconds: float) -> dict[str, float]:
-    import ray
+def join_and_call(options: Options) -> dict[str, float]:
+    """Join Ray and call the actors; whatever is started ends with this process."""
+    with warnings.catch_warnings():
+        # Ray warns about its own coming defaults on import; nothing here depends on them.
+        warnings.simplefilter("ignore")
+        import ray
 
+        logging.getLogger("ray").setLevel(logging.ERROR)
+        ray.init(
+            address=options.address, log_to_driver=False, configure_logging=False, logging_level=logging.ERROR
+        )
+    try:
+        return _call(ray, options)
+    finally:
+        ray.shutdown()
+
+
+def _call(ray: Any, options: Options) -> dict[str, float]:
     remote: Any = ray.remote(LiteralFollower)
     began = time.perf_counter()
     actors = [
         remote.options(num_cpus=0, enable_task_events=False).remote(f"account-{number}")
-        for number in range(actors_count)
+        for number in range(options.actors)
     ]
     ray.get([actor.copy.remote(0, 10_000_000_000_000, 10**15) for actor in actors])
     started_s = time.perf_counter() - began
     began, orders, signal = time.perf_counter(), 0, 0
-    while time.perf_counter() - began < seconds:
+    while time.perf_counter() - began < options.seconds:
         signal += 1
         orders += len(ray.get([actor.copy.remote(signal, 1_000_000_000, 10**15) for actor in actors]))
     rate = orders / (time.perf_counter() - began)
-    for actor in actors:
-        ray.kill(actor)
     return {
         "orders_per_s": rate,
-        "actors": float(actors_count),
-        "actors_started_per_s": actors_count / started_s,
+        "actors": float(options.actors),
+        "actors_started_per_s": options.actors / started_s,
     }
+
+
+if __name__ == "__main__":
+    sys.stdout.buffer.write(
+        msgspec.json.encode(join_and_call(msgspec.json.decode(sys.stdin.buffer.read(), type=Options)))
+    )

@@ -2,9 +2,10 @@
 
 import asyncio
 import json
+import os
 import secrets
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import NamedTuple
@@ -14,6 +15,7 @@ import msgspec
 from actors.errors import OperatingError
 from cluster.embedded.nats_server import nats_binary
 from cluster.embedded.ports import choose_port
+from cluster.errors import ClusterError
 from gateways.nats_connection import NatsConnection, NatsOptions, connect_nats
 
 START_S_MAX = 20.0
@@ -107,17 +109,28 @@ async def delete_stream(connection: NatsConnection, name: str) -> None:
     await connection.api(f"STREAM.DELETE.{name}", {})
 
 
-async def run_json(module: str, options: msgspec.Struct, *, deadline_s: float = 600.0) -> dict[str, float]:
-    """Run a module as a process that takes its options on stdin and prints figures as JSON. Raises: RuntimeError when it fails."""
+async def run_json(
+    module: str,
+    options: msgspec.Struct,
+    *,
+    deadline_s: float = 600.0,
+    environment: Mapping[str, str] | None = None,
+) -> dict[str, float]:
+    """Run a module as a process that takes its options on stdin and prints figures as JSON. Raises: ClusterError when it fails."""
     pipe = asyncio.subprocess.PIPE
-    process = await asyncio.create_subprocess_exec(sys.executable, "-m", module, stdin=pipe, stdout=pipe)
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", module, stdin=pipe, stdout=pipe, env={**os.environ, **(environment or {})}
+    )
     try:
         async with asyncio.timeout(deadline_s):
             output, _ = await process.communicate(msgspec.json.encode(options))
+    except TimeoutError:
+        raise ClusterError(f"{module}: expected figures within {deadline_s:g} s, found none") from None
     finally:
         if process.returncode is None:
             process.kill()
+            await process.wait()
     if process.returncode:
-        raise RuntimeError(f"{module}: expected figures, found exit code {process.returncode}")
+        raise ClusterError(f"{module}: expected figures, found exit code {process.returncode}")
     figures: dict[str, float] = msgspec.json.decode(output, type=dict[str, float])
     return figures

@@ -90,11 +90,13 @@ async def _run(
     try:
         await connection.subscribe("usual.ready", lambda *_: ready.release())
         await connection.confirm()
-        running = asyncio.gather(*(run_json("benchmarks.baselines.usual_worker", one) for one in each))
-        for _ in each:
-            await asyncio.wait_for(ready.acquire(), READY_S_MAX)
-        await _publish_fills(connection)
-        found = await running
+        async with asyncio.TaskGroup() as group:
+            running = [group.create_task(run_json("benchmarks.baselines.usual_worker", one)) for one in each]
+            async with asyncio.timeout(READY_S_MAX):
+                for _ in each:
+                    await ready.acquire()
+            await _publish_fills(connection)
+        found = [task.result() for task in running]
     finally:
         await connection.close()
     orders = sum(figures["orders"] for figures in found)

@@ -16,6 +16,7 @@ from benchmarks.session import Session
 from benchmarks.skeleton.__main__ import Options
 from benchmarks.skeleton.messages import FILL_BYTES, SIGNALS, Part, decode, encode
 from benchmarks.streams import read_stream
+from cluster.errors import ClusterError
 from gateways.nats_connection import NatsConnection, NatsOptions
 from gateways.nats_streams import NatsStreams
 
@@ -54,7 +55,7 @@ async def run_skeleton(
             processes = await asyncio.gather(*starting)
             try:
                 intended = await _publish(connection, fills, fills_per_s)
-                passed = await asyncio.wait_for(asyncio.gather(*map(_result, processes)), DRAIN_S_MAX)
+                passed = await _drained(processes)
                 accepted = await _accepted(connection)
             finally:
                 for process in processes:
@@ -84,7 +85,7 @@ async def _start(options: Options) -> Process:
     process.stdin.write_eof()
     line = await process.stdout.readline()
     if line != b"ready\n":
-        raise RuntimeError(f"skeleton {options.role}: expected it ready, found {line!r}")
+        raise ClusterError(f"skeleton {options.role}: expected it ready, found {line!r}")
     return process
 
 
@@ -101,10 +102,20 @@ async def _publish(connection: NatsConnection, fills: int, per_s: float) -> list
     return intended
 
 
+async def _drained(processes: list[Process]) -> list[dict[str, int]]:
+    try:
+        return await asyncio.wait_for(asyncio.gather(*map(_result, processes)), DRAIN_S_MAX)
+    except TimeoutError:
+        raise ClusterError(
+            f"skeleton: expected every fill through within {DRAIN_S_MAX:g} s, found some under way"
+        ) from None
+
+
 async def _result(process: Process) -> dict[str, int]:
     assert process.stdout is not None
     output = await process.stdout.read()
-    await process.wait()
+    if await process.wait():
+        raise ClusterError(f"skeleton: expected when fills passed, found exit code {process.returncode}")
     return msgspec.json.decode(output, type=dict[str, int])
 
 

@@ -1,20 +1,35 @@
 """The harness's own arithmetic: settings, percentiles, comparison, and no figure without a passed audit."""
 
+import subprocess
+import sys
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
 
 from actors.heads import ShardHead
-from benchmarks import fanout, latency
-from benchmarks.benchmark import joined, joined_audits, report_of, result_hash, with_changes
+from benchmarks import fanout, latency, memory, recovery, sustained
+from benchmarks.benchmark import (
+    joined,
+    joined_audits,
+    report_of,
+    result_hash,
+    run_benchmark,
+    with_changes,
+)
 from benchmarks.cli import run
 from benchmarks.fills import Plan, Published, alternating
 from benchmarks.heads import Acknowledgements, Heard
 from benchmarks.histogram import medians, percentiles
 from benchmarks.hops import STAGES, FillHops
+from benchmarks.processes import expect_alive
+from benchmarks.progress import Reporter
 from benchmarks.report import Goal, Measured, Report, compared, judged, read_report, write_report
+from benchmarks.session import Run
 from cluster.config import Config
+from cluster.errors import ClusterError, UsageError
+from cluster.run_file import record_of
 
 
 def published(*intended_ns: int) -> list[Published]:
@@ -53,13 +68,97 @@ def test_settings_are_changed_by_name_and_refused_otherwise() -> None:
         with_changes(fanout.SIZES["tiny"], ["fills=many"])
 
 
+@pytest.mark.parametrize(
+    ("benchmark", "change"),
+    [
+        (fanout, "runs=0"),
+        (fanout, "followers=20,20"),
+        (fanout, "followers="),
+        (latency, "seconds=-1"),
+        (latency, "seconds=nan"),
+        (latency, "seconds=0.001"),
+        (latency, "follower_shards=3"),
+        (sustained, "shapes=z"),
+        (sustained, "shapes=a,a"),
+        (memory, "subscriptions=60,20"),
+        (recovery, "after_kill_s=0"),
+    ],
+)
+def test_a_setting_that_measures_nothing_is_refused(benchmark: Any, change: str) -> None:
+    with pytest.raises(ValueError, match=f"--set {change}"):
+        with_changes(benchmark.SIZES["tiny"], [change])
+
+
+@pytest.mark.parametrize("module", [fanout, latency, sustained, memory, recovery])
+def test_every_size_is_what_its_benchmark_may_be_told(module: Any) -> None:
+    for settings in module.SIZES.values():
+        assert with_changes(settings, []) == settings
+
+
+async def test_a_benchmark_starts_from_nothing(tmp_path: Path) -> None:
+    (tmp_path / "journal").touch()
+    with pytest.raises(UsageError, match="expected an empty directory"):
+        await run_benchmark(
+            latency.BENCHMARK,
+            latency.SIZES["tiny"],
+            command="x",
+            data=tmp_path,
+            keep=False,
+            reporter=Reporter(),
+        )
+
+
+def test_what_is_measured_while_a_server_ends_is_no_figure() -> None:
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as process:
+        record = record_of(process.pid, role="server", name="nats")
+        assert record is not None
+        expect_alive([record])
+        process.kill()
+        process.wait()
+        with pytest.raises(ClusterError, match=rf"nats \(process {process.pid}\) ended"):
+            expect_alive([record])
+
+
+@pytest.mark.parametrize(
+    ("updated_s", "executions", "is_held"),
+    [
+        ([number / 100 + 0.05 for number in range(300)], 10, True),
+        ([number / 100 * 1.3 for number in range(300)], 10, False),
+        ([9.0] * 300, 10, False),
+        ([number / 100 + 0.05 for number in range(300)], 9, False),
+    ],
+    ids=["steady", "falling behind", "all worked off at the end", "a tenth netted unsent"],
+)
+def test_a_rate_is_held_when_nearly_all_of_it_is_executed_in_its_time(
+    updated_s: list[float], executions: int, is_held: bool
+) -> None:
+    fills = published(*(number * 10_000_000 for number in range(300)))
+    hops = FillHops(fills)
+    hops.orders[:], hops.executions[:] = 10, executions
+    for fill, seconds in enumerate(updated_s):
+        hops.see(fill, "updated", max(1, int(seconds * 1e9)))
+    figures = sustained.sustained_figures(Run(fills, hops, [], 3.0, {}), followers=10)
+    assert figures["held"] is is_held
+
+
+def test_what_nothing_passed_has_no_figure() -> None:
+    hops = FillHops(published(0, 10))
+    hops.orders[:] = (1, 1)
+    hops.see(0, "updated", 5_000)
+    assert hops.passed("updated").tolist() == [True, False]
+    assert hops.to_last("updated").tolist() == [5_000]
+    assert percentiles(hops.to_last("accepted").tolist()) == {"count": 0}
+    goals = judged(latency.GOALS, {"to_last_accepted": percentiles([])})
+    assert all(goal.met is None for goal in goals)
+
+
 def test_percentiles_keep_three_digits_and_the_exact_maximum() -> None:
     found = percentiles([number * 1_000_000 for number in range(1, 1001)])
     assert found["count"] == 1000
     assert found["p50_ms"] == pytest.approx(500, rel=0.002)
     assert found["p99_ms"] == pytest.approx(990, rel=0.002)
-    assert found["max_ms"] == 1000.0
-    assert percentiles([])["p50_ms"] == 0.0
+    assert found["p99_9_ms"] <= found["max_ms"] == 1000.0
+    assert percentiles([8_873_000])["p99_ms"] <= 8.873, "the histogram rounds up"
 
 
 def test_medians_go_figure_by_figure() -> None:

@@ -21,6 +21,9 @@ def reports(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Repo
     command = [sys.executable, "-m", "tests.benchmarks.tiny_runs", str(out)]
     found = subprocess.run(command, capture_output=True, text=True, timeout=RUN_S_MAX, check=False)
     assert found.returncode == 0, found.stderr[-4000:]
+    assert "Started a local Ray" not in found.stderr, (
+        "a baseline started a Ray of its own, open to the network"
+    )
     yield {name: read_report(out / f"{name}.json") for name in BENCHMARKS}
     assert all((out / f"{name}.png").stat().st_size > 1000 for name in BENCHMARKS), "a chart is missing"
 
@@ -64,6 +67,16 @@ def test_three_runs_are_reported_each_with_its_processes(reports: dict[str, Repo
         assert all(spent["peak_bytes"] >= spent["resident_bytes"] > 0 for spent in run["processes"].values())
 
 
+def test_memory_is_reported_with_processes_stages_and_the_loading_of_every_step(
+    reports: dict[str, Report],
+) -> None:
+    report = reports["memory"]
+    assert report.loading["subscriptions"] == report.runs[-1]["subscriptions"] == 60
+    for run in report.runs:
+        assert run["processes"]["follower"]["cpu_s"] >= 0
+        assert sum(run["stages"].values()) == pytest.approx(1.0, abs=0.01)
+
+
 def test_the_baselines_stand_beside_fanout(reports: dict[str, Report]) -> None:
     summary = reports["fanout"].summary
     for name in ("ray_actors", "usual_service", "usual_service_synced", "plain_objects"):
@@ -74,4 +87,6 @@ def test_the_baselines_stand_beside_fanout(reports: dict[str, Report]) -> None:
 def test_a_killed_follower_actor_accepts_again_and_catches_up(reports: dict[str, Report]) -> None:
     for run in reports["recovery"].runs:
         assert run["accepting_s"] > 0
+        # The killed one's share of the CPU counts.
+        assert run["processes"]["follower"]["processes"] == 3
         assert run["fills_incomplete"] == 0
