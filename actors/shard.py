@@ -431,6 +431,8 @@ class ShardCore:
                 await self._turn(actor)
                 await self.rest()
             await self.committer.settle()
+            # It may have been stopped before its first turn; a snapshot would hide from the next owner what is still owed.
+            await self._pay()
             if self._snapshotter.is_due(self.committer, float("inf")) and self.may_snapshot():
                 self._snapshotter.take(self.committer, float("inf"))
             self.enter(Phase.STOPPED)

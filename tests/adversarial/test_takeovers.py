@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from actors.creator import CreatorShardActor
 from actors.journal_writer import JournalWriter
 from engine.chain import Chain
 from engine.events.gateway import BlocksAnswered
@@ -98,6 +99,25 @@ async def test_dead_letters_that_two_owners_died_over_are_said_by_the_third() ->
     assert not letters.messages
     await turns(await stage.creator())
     assert len(letters.messages) == 1
+
+
+async def test_dead_letters_are_said_although_an_owner_was_stopped_before_it_did_anything() -> None:
+    """Its last snapshot would hide the frame that they belong to from the next (P10)."""
+    stage = Stage()
+    creator = await stage.creator()
+    stage.server.streams["DEADLETTER"].subjects = ()  # nobody listens: the owner dies before it can say it
+    await stage.publish("fills.paper.nobody", stage.fill("AAA"))
+    await creator.turn()
+    for _ in range(3):
+        await asyncio.sleep(0)
+    await creator.core.committer.close()
+    stage.server.streams["DEADLETTER"].subjects = ("deadletter.>",)
+    stopped = CreatorShardActor(0, "stopped", stage.ports, stage.settings)
+    stopped.core.stop()
+    await stopped.core.run(stopped)
+    assert stage.server.snapshots[CREATOR][0].number == stopped.core.committer.durable_number
+    await turns(await stage.creator())
+    assert len(stage.server.stream("DEADLETTER").messages) == 1
 
 
 async def test_a_shard_that_always_has_a_frame_in_flight_takes_snapshots() -> None:
