@@ -488,6 +488,9 @@ class ShardCore:
         await asyncio.gather(self.tell(), return_exceptions=True)
 
     async def _closed(self, actor: ShardActor, ticking: "asyncio.Task[None]") -> None:
+        if self.phase.is_broken_off:
+            # Its successor, perhaps in this process, shall not wait for the database.
+            self._snapshotter.give_up()
         await self.committer.close()
         closing: list[Awaitable[None]] = [subscription.close() for subscription in self._subscriptions]
         closing.append(ticking)
