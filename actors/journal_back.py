@@ -6,7 +6,7 @@ Which frames count is told by the hash that each carries of the one before it: a
 import asyncio
 from collections.abc import AsyncIterator
 
-from actors.journal_writer import persist
+from actors.journal_writer import read_after
 from actors.ports import Journal, StoredMessage
 from engine.chain import ChainBrokenError
 from engine.frame import NO_HASH, ShardKey, decode_head, frame_hash
@@ -48,8 +48,7 @@ async def _window(journal: Journal, key: ShardKey, first: int, last: int) -> lis
     found: list[StoredMessage] = []
     after = first
     while after < last:
-        start = after
-        messages = await persist(f"frames of {key}", lambda: journal.read(key, after_sequence=start))  # noqa: B023
+        messages = await read_after(journal, key, after)
         if not messages:
             break
         found += [message for message in messages if message.sequence <= last]

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 import structlog
 
-from actors.journal_writer import persist
+from actors.journal_writer import persist, read_after
 from actors.ports import Journal, StoredMessage, Streams
 from engine.events.shard import InputAttempted, InputParked, OwnerFenced
 from engine.frame import NO_HASH, FrameHead, ShardKey, Source, decode_frame, frame_hash
@@ -144,10 +144,7 @@ async def _frames_between(
 ) -> dict[bytes, StoredMessage]:
     found: dict[bytes, StoredMessage] = {}
     while after < before - 1:
-        messages = await persist(
-            f"frames of {key}",
-            lambda: journal.read(key, after_sequence=after, bytes_max=1 << 20),  # noqa: B023
-        )
+        messages = await read_after(journal, key, after, bytes_max=1 << 20)
         if not messages:
             break
         after = messages[-1].sequence

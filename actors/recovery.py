@@ -15,7 +15,7 @@ from typing import Any, Protocol
 import structlog
 
 from actors.errors import OperatingError
-from actors.journal_writer import JournalWriter, persist
+from actors.journal_writer import JournalWriter, persist, read_after
 from actors.ports import Journal, Snapshot, Snapshots, StoredMessage
 from engine.chain import Chain, ChainBrokenError
 from engine.cut import Cut
@@ -184,10 +184,7 @@ class _Tail:
     def _read(self) -> "asyncio.Task[list[StoredMessage]]":
         key, after = self._key, self.after_sequence
         return asyncio.create_task(
-            persist(
-                f"frames of {key}",
-                lambda: self._journal.read(key, after_sequence=after, bytes_max=TAIL_READ_BYTES),
-            ),
+            read_after(self._journal, key, after, bytes_max=TAIL_READ_BYTES),
             name=f"tail of {key}",
         )
 
@@ -249,10 +246,7 @@ async def _restore(
             f"{writer.key}: expected a snapshot of the journal's past, found one at sequence {snapshot.sequence} beyond {writer.sequence};"
             " the journal lost its end: restore it"
         )
-    messages = await persist(
-        f"frame of {writer.key}",
-        lambda: journal.read(writer.key, after_sequence=snapshot.sequence - 1, bytes_max=1),
-    )
+    messages = await read_after(journal, writer.key, snapshot.sequence - 1, bytes_max=1)
     if not messages or messages[0].sequence != snapshot.sequence:
         raise ChainBrokenError(
             f"{writer.key}: expected the snapshot's frame at sequence {snapshot.sequence}, found none; the journal lost it: restore it"
