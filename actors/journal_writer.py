@@ -124,18 +124,16 @@ class JournalWriter:
         """Find the frame to follow: a superseded owner's may have slipped in behind it, and the chain does not go on from that."""
         window = FENCE_WINDOW_MIN
         while True:
-            after, frames = max(tail.sequence - 1 - window, 0), list[StoredMessage]()
-            start = after
-            while not frames or frames[-1].sequence < tail.sequence:
-                more = await read_after(self._journal, self.key, after)
-                if not more:
-                    break
-                frames += more
-                after = more[-1].sequence
-            frames = [frame for frame in frames if frame.sequence < tail.sequence]
-            if frames or start == 0:
-                # Of equal epochs the last: `max` names the first of equals.
-                return max((tail, *reversed(frames)), key=lambda frame: decode_head(frame.data)[0].epoch)
+            start = after = max(tail.sequence - 1 - window, 0)
+            # One is kept: a window may hold much of a journal.
+            last: StoredMessage | None = None
+            while after < tail.sequence and (frames := await read_after(self._journal, self.key, after)):
+                after = frames[-1].sequence
+                for frame in frames:
+                    if frame.sequence < tail.sequence and (last is None or _epoch(frame) >= _epoch(last)):
+                        last = frame
+            if last is not None or start == 0:
+                return tail if last is None or _epoch(tail) >= _epoch(last) else last
             window *= 16
 
     def _fence_frame(self, tail: StoredMessage | None, now_ns: int) -> Frame:
@@ -210,3 +208,7 @@ class JournalWriter:
 
     def _message_id(self, frame: Frame) -> str:
         return f"{self.key}/{frame.head.epoch}/{frame.head.number}"
+
+
+def _epoch(frame: StoredMessage) -> int:
+    return decode_head(frame.data)[0].epoch
