@@ -4,9 +4,10 @@ Which frames count is told by the hash that each carries of the one before it: a
 """
 
 import asyncio
+from collections import deque
 from collections.abc import AsyncIterator
 
-from actors.journal_writer import persist
+from actors.journal_writer import read_after
 from actors.ports import Journal, StoredMessage
 from engine.chain import ChainBrokenError
 from engine.frame import NO_HASH, ShardKey, decode_head, frame_hash
@@ -25,7 +26,7 @@ async def frames_back(journal: Journal, key: ShardKey, *, sequence: int, hash: b
     wanted, last, span = hash, sequence, SPAN_FIRST
     while wanted != NO_HASH:
         first = max(last - span, 0)
-        messages = await _window(journal, key, first, last)
+        first, messages = await _window(journal, key, first, last)
         for message in reversed(messages):
             if frame_hash(message.data) == wanted:
                 wanted = decode_head(message.data)[0].previous_hash
@@ -35,25 +36,27 @@ async def frames_back(journal: Journal, key: ShardKey, *, sequence: int, hash: b
                 f"journal of {key}: expected a frame with hash {wanted.hex()[:12]} before sequence {sequence}, found none;"
                 " history was lost or rewritten"
             )
-        size = sum(len(message.data) for message in messages)
-        if size < WINDOW_BYTES_MIN:
+        span = last - first
+        if sum(len(message.data) for message in messages) < WINDOW_BYTES_MIN:
             span = min(2 * span, SPAN_MAX)
-        elif size > WINDOW_BYTES_MAX:
-            span = max(span // 2, 1)
         last = first
 
 
-async def _window(journal: Journal, key: ShardKey, first: int, last: int) -> list[StoredMessage]:
-    """Read the frames after one sequence up to another."""
-    found: list[StoredMessage] = []
-    after = first
+async def _window(journal: Journal, key: ShardKey, first: int, last: int) -> tuple[int, deque[StoredMessage]]:
+    """Read the frames after one sequence up to another; of more than fit, the last. Returns: the sequence that they are after, and they."""
+    found, size, after = deque[StoredMessage](), 0, first
     while after < last:
-        start = after
-        messages = await persist(f"frames of {key}", lambda: journal.read(key, after_sequence=start))  # noqa: B023
+        messages = await read_after(journal, key, after)
         if not messages:
             break
-        found += [message for message in messages if message.sequence <= last]
         after = messages[-1].sequence
+        for message in messages:
+            if message.sequence <= last:
+                found.append(message)
+                size += len(message.data)
+        while size > WINDOW_BYTES_MAX and len(found) > 1:
+            first = found[0].sequence
+            size -= len(found.popleft().data)
         # The shard's neighbours in the process have a heart to beat.
         await asyncio.sleep(0)
-    return found
+    return first, found

@@ -21,6 +21,7 @@ _log = structlog.get_logger()
 
 BACKOFF_S_MIN = 0.05
 BACKOFF_S_MAX = 2.0
+READ_BYTES_MAX = 16 << 20
 FENCE_WINDOW_MIN = 16
 """How far back in the stream a takeover first looks for the frame before the tail."""
 
@@ -51,6 +52,26 @@ async def persist(what: str, attempt: Callable[[], Awaitable[T]]) -> T:
             _log.warning("retrying", what=what, error=str(error))
         await asyncio.sleep(pause_s)
         pause_s = min(pause_s * 2, BACKOFF_S_MAX)
+
+
+async def read_after(
+    journal: Journal, key: ShardKey, after_sequence: int, *, bytes_max: int = READ_BYTES_MAX
+) -> list[StoredMessage]:
+    """Read the frames after a sequence: none only where the journal ends. Another copy than the leader's may have answered, and lag: then
+    the next is asked.
+    """
+
+    async def attempt() -> list[StoredMessage]:
+        frames = await journal.read(key, after_sequence=after_sequence, bytes_max=bytes_max)
+        if not frames:
+            tail = await journal.tail(key)
+            if tail is not None and tail.sequence > after_sequence:
+                raise TransientError(
+                    f"expected frames up to sequence {tail.sequence}, found none after {after_sequence}: the copy that answered lags"
+                )
+        return frames
+
+    return await persist(f"frames of {key}", attempt)
 
 
 class JournalWriter:
@@ -103,21 +124,16 @@ class JournalWriter:
         """Find the frame to follow: a superseded owner's may have slipped in behind it, and the chain does not go on from that."""
         window = FENCE_WINDOW_MIN
         while True:
-            after, frames = max(tail.sequence - 1 - window, 0), list[StoredMessage]()
-            start = after
-            while not frames or frames[-1].sequence < tail.sequence:
-                more = await persist(
-                    f"frames of {self.key}",
-                    lambda: self._journal.read(self.key, after_sequence=after),  # noqa: B023
-                )
-                if not more:
-                    break
-                frames += more
-                after = more[-1].sequence
-            frames = [frame for frame in frames if frame.sequence < tail.sequence]
-            if frames or start == 0:
-                # Of equal epochs the last: `max` names the first of equals.
-                return max((tail, *reversed(frames)), key=lambda frame: decode_head(frame.data)[0].epoch)
+            start = after = max(tail.sequence - 1 - window, 0)
+            # One is kept: a window may hold much of a journal.
+            last: StoredMessage | None = None
+            while after < tail.sequence and (frames := await read_after(self._journal, self.key, after)):
+                after = frames[-1].sequence
+                for frame in frames:
+                    if frame.sequence < tail.sequence and (last is None or _epoch(frame) >= _epoch(last)):
+                        last = frame
+            if last is not None or start == 0:
+                return tail if last is None or _epoch(tail) >= _epoch(last) else last
             window *= 16
 
     def _fence_frame(self, tail: StoredMessage | None, now_ns: int) -> Frame:
@@ -176,9 +192,7 @@ class JournalWriter:
             )
         if tail.sequence == before:
             return None
-        later = await persist(
-            f"frames of {self.key}", lambda: self._journal.read(self.key, after_sequence=before)
-        )
+        later = await read_after(self._journal, self.key, before)
         stored: int | None = None
         for message in later:
             head, _ = decode_head(message.data)
@@ -194,3 +208,7 @@ class JournalWriter:
 
     def _message_id(self, frame: Frame) -> str:
         return f"{self.key}/{frame.head.epoch}/{frame.head.number}"
+
+
+def _epoch(frame: StoredMessage) -> int:
+    return decode_head(frame.data)[0].epoch

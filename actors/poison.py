@@ -12,14 +12,17 @@ What does not belong here: what parking means for a kind of input; that is with 
 """
 
 import asyncio
+from contextlib import suppress
 from typing import Any, NamedTuple
 
 import structlog
 
+from actors.journal_back import frames_back
 from actors.journal_writer import persist
 from actors.ports import Journal, StoredMessage, Streams
+from engine.chain import ChainBrokenError
 from engine.events.shard import InputAttempted, InputParked, OwnerFenced
-from engine.frame import NO_HASH, FrameHead, ShardKey, Source, decode_frame, frame_hash
+from engine.frame import NO_HASH, FrameHead, ShardKey, Source, decode_frame
 from engine.tables import hash_64
 
 _log = structlog.get_logger()
@@ -30,8 +33,6 @@ INPUTS_CAREFUL = 1_000
 """After so many inputs that went well an owner is careful no longer: a turn takes no more messages than this."""
 NEIGHBOURS_S_MAX = 30.0
 READ_S_MAX = 10.0
-WINDOW_MIN = 16
-"""How far back in the stream the frames before a snapshot are first looked for."""
 
 
 class PoisonError(Exception):
@@ -97,19 +98,14 @@ class Trail:
     async def read_back(self, journal: Journal, key: ShardKey) -> None:
         """Read what stands before the first frame taken, if it may belong to the trail: a snapshot may have been taken inside it."""
         sequence, wanted = self._begins or (0, NO_HASH)
-        window, start, before = WINDOW_MIN, sequence, list[tuple[FrameHead, list[Any]]]()
-        while wanted != NO_HASH and start > 0:
-            start = max(sequence - 1 - window, 0)
-            found = await _frames_between(journal, key, start, sequence)
-            while wanted in found:
-                sequence, data = found[wanted].sequence, found[wanted].data
+        before = list[tuple[FrameHead, list[Any]]]()
+        # A journal may begin within the trail: then that is all of it.
+        with suppress(ChainBrokenError):
+            async for data in frames_back(journal, key, sequence=sequence - 1, hash=wanted):
                 head, events = decode_frame(data)
                 if not events or not all(isinstance(each, OwnerFenced | InputAttempted) for each in events):
-                    wanted = NO_HASH
                     break
                 before.append((head, events))
-                wanted = head.previous_hash
-            window *= 8
         self._put_before(before)
 
     def _put_before(self, newest_first: list[tuple[FrameHead, list[Any]]]) -> None:
@@ -137,22 +133,6 @@ class Trail:
     def tries(self) -> int:
         """How often owners ended with the suspect in hand."""
         return self.attempts.count(self.attempts[-1]) if self.attempts else 0
-
-
-async def _frames_between(
-    journal: Journal, key: ShardKey, after: int, before: int
-) -> dict[bytes, StoredMessage]:
-    found: dict[bytes, StoredMessage] = {}
-    while after < before - 1:
-        messages = await persist(
-            f"frames of {key}",
-            lambda: journal.read(key, after_sequence=after, bytes_max=1 << 20),  # noqa: B023
-        )
-        if not messages:
-            break
-        after = messages[-1].sequence
-        found |= {frame_hash(message.data): message for message in messages if message.sequence < before}
-    return found
 
 
 class Careful:

@@ -2,8 +2,8 @@
 
     STARTING -> FENCING -> REPLAYING -> LIVE -> LOST | FAILED | CRASHED | STOPPED
 
-The state after it is the state of every frame before the fence, bit for bit (P6). A snapshot that the
-journal does not bear out, or a broken chain, is fail-stop for the shard.
+The state after it is the state of every frame before the fence, bit for bit (P6). A damaged snapshot is passed over: there is an older one,
+and the journal holds everything. One that the journal does not bear out, or a broken chain, is fail-stop for the shard.
 """
 
 import asyncio
@@ -15,7 +15,7 @@ from typing import Any, Protocol
 import structlog
 
 from actors.errors import OperatingError
-from actors.journal_writer import JournalWriter, persist
+from actors.journal_writer import JournalWriter, persist, read_after
 from actors.ports import Journal, Snapshot, Snapshots, StoredMessage
 from engine.chain import Chain, ChainBrokenError
 from engine.cut import Cut
@@ -25,6 +25,8 @@ from engine.tables import State, decode_state, state_digest
 _log = structlog.get_logger()
 
 SNAPSHOT_READ_S_MAX = 10.0
+SNAPSHOTS_MAX = 2
+"""So many are kept of a shard."""
 TAIL_READ_BYTES = 1 << 20
 TOGETHER_FRAMES = 32
 TOGETHER_BYTES = 1 << 17
@@ -96,16 +98,16 @@ async def recover(
     await writer.fence(now_ns)
     entered(Phase.REPLAYING)
     began_s = time.monotonic()
-    snapshot = await _newest_snapshot(snapshots, writer.key)
+    found = await _sound_snapshot(snapshots, writer.key)
     read_s = time.monotonic()
     chain = Chain(writer.key)
-    tail = _Tail(journal, writer.key, 0 if snapshot is None else snapshot.sequence)
+    tail = _Tail(journal, writer.key, 0 if found is None else found[0].sequence)
     try:
-        if snapshot is not None:
-            await _restore(snapshot, journal, state, chain, writer)
-        restored = 0 if snapshot is None else snapshot.number
-        # Its bytes are not needed any more, and large.
-        del snapshot
+        if found is not None:
+            await _restore(*found, journal, state, chain, writer)
+        restored = 0 if found is None else found[0].number
+        # Its columns are not needed any more, and large.
+        del found
         restored_s = time.monotonic()
         await replay(tail, state, chain, last_sequence=writer.sequence, replayed=replayed)
     finally:
@@ -182,10 +184,7 @@ class _Tail:
     def _read(self) -> "asyncio.Task[list[StoredMessage]]":
         key, after = self._key, self.after_sequence
         return asyncio.create_task(
-            persist(
-                f"frames of {key}",
-                lambda: self._journal.read(key, after_sequence=after, bytes_max=TAIL_READ_BYTES),
-            ),
+            read_after(self._journal, key, after, bytes_max=TAIL_READ_BYTES),
             name=f"tail of {key}",
         )
 
@@ -204,40 +203,53 @@ class _Tail:
         await asyncio.gather(self._reading, return_exceptions=True)
 
 
-async def _newest_snapshot(snapshots: Snapshots, key: ShardKey) -> Snapshot | None:
-    """Read the newest snapshot. The journal holds everything, so a database that stays away only costs
+async def _sound_snapshot(snapshots: Snapshots, key: ShardKey) -> tuple[Snapshot, State] | None:
+    """Read the newest snapshot that is what was stored. Returns: the snapshot without its bytes, which are large, and its columns."""
+    for count in range(1, SNAPSHOTS_MAX + 1):
+        found = await _newest_snapshots(snapshots, key, count)
+        if len(found) < count:
+            return None
+        # In a thread, here and below: it takes a second for a large state, and the heart must beat.
+        columns = await asyncio.to_thread(_decoded, found[-1])
+        if columns is not None:
+            return found[-1]._replace(chunks=()), columns
+        error = (
+            f"{key}: expected the snapshot at frame {found[-1].number} to have the hash it was stored with, found another;"
+            " the one before it or the journal is taken instead: check the disk of the database"
+        )
+        _log.error("snapshot_damaged", shard=str(key), error=error, alarm=True)
+    return None
+
+
+async def _newest_snapshots(snapshots: Snapshots, key: ShardKey, count: int) -> list[Snapshot]:
+    """Read the newest snapshots. The journal holds everything, so a database that stays away only costs
     time.
     """
     try:
         async with asyncio.timeout(SNAPSHOT_READ_S_MAX):
-            found = await persist(f"snapshots of {key}", lambda: snapshots.newest(key, count=1))
+            return await persist(f"snapshots of {key}", lambda: snapshots.newest(key, count=count))
     except (TimeoutError, OperatingError) as error:
         _log.warning("replaying_whole_journal", shard=str(key), error=repr(error))
-        return None
-    return found[0] if found else None
+        return []
 
 
 async def _restore(
-    snapshot: Snapshot, journal: Journal, state: ShardState, chain: Chain, writer: JournalWriter
+    snapshot: Snapshot,
+    columns: State,
+    journal: Journal,
+    state: ShardState,
+    chain: Chain,
+    writer: JournalWriter,
 ) -> None:
     if snapshot.sequence > writer.sequence:
         raise ChainBrokenError(
             f"{writer.key}: expected a snapshot of the journal's past, found one at sequence {snapshot.sequence} beyond {writer.sequence};"
-            " the journal lost its end"
+            " the journal lost its end: restore it"
         )
-    # In a thread, here and below: it takes a second for a large state, and the heart must beat.
-    columns = await asyncio.to_thread(_decoded, snapshot)
-    if columns is None:
-        raise ChainBrokenError(
-            f"{writer.key}: the snapshot at frame {snapshot.number} does not have the hash it was stored with"
-        )
-    messages = await persist(
-        f"frame of {writer.key}",
-        lambda: journal.read(writer.key, after_sequence=snapshot.sequence - 1, bytes_max=1),
-    )
+    messages = await read_after(journal, writer.key, snapshot.sequence - 1, bytes_max=1)
     if not messages or messages[0].sequence != snapshot.sequence:
         raise ChainBrokenError(
-            f"{writer.key}: expected the snapshot's frame at sequence {snapshot.sequence}, found none"
+            f"{writer.key}: expected the snapshot's frame at sequence {snapshot.sequence}, found none; the journal lost it: restore it"
         )
     chain.rejoin(messages[0].data, number=snapshot.number, hash=snapshot.hash)
     await asyncio.to_thread(state.restore, columns)

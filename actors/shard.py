@@ -396,6 +396,8 @@ class ShardCore:
                 await self._turn(actor)
                 await self.rest()
             await self.committer.settle()
+            # It may have been stopped before its first turn; a snapshot would hide from the next owner what is still owed.
+            await self._pay()
             if self._snapshotter.is_due(self.committer, float("inf")) and self.may_snapshot():
                 self._snapshotter.take(self.committer, float("inf"))
             self.enter(Phase.STOPPED)
@@ -451,6 +453,9 @@ class ShardCore:
         await asyncio.gather(self.tell(), return_exceptions=True)
 
     async def _closed(self, actor: ShardActor, ticking: "asyncio.Task[None]") -> None:
+        if self.phase.is_broken_off:
+            # Its successor, perhaps in this process, shall not wait for the database.
+            self._snapshotter.give_up()
         await self.committer.close()
         closing: list[Awaitable[None]] = [subscription.close() for subscription in self._subscriptions]
         closing.append(ticking)

@@ -22,7 +22,7 @@ SLICE_S = 0.001
 REST_S = 0.004
 """How long to leave the loop to others after that."""
 RESTS = 2
-"""How many times longer than a snapshot took the next one waits at least: a large state is not copied all the time."""
+"""How many times longer than a snapshot took, saved or not, the next one waits at least: a large state is not copied all the time."""
 
 
 class Snapshotter:
@@ -89,12 +89,13 @@ class Snapshotter:
             return
         finally:
             cut.close()
-        took_s = time.monotonic() - began_s
-        self._rests_until_s = began_s + (1 + RESTS) * took_s
+            took_s = time.monotonic() - began_s
+            self._rests_until_s = began_s + (1 + RESTS) * took_s
         self.saved += is_saved
         _log.info(
-            "snapshot_saved", shard=str(place.key), number=place.number, bytes=size, took_s=round(took_s, 3)
-        )
+            "snapshot_saved" if is_saved else "snapshot_overtaken",
+            shard=str(place.key), number=place.number, bytes=size, took_s=round(took_s, 3),
+        )  # fmt: skip
 
     async def _gathered(self, cut: Cut) -> AsyncIterator[list[bytes | memoryview]]:
         """Take the pieces of a cut by the chunk, leaving the loop to others between slices of time."""
@@ -112,6 +113,11 @@ class Snapshotter:
                 until_s = time.monotonic() + SLICE_S
         if gathered:
             yield gathered
+
+    def give_up(self) -> None:
+        """Break off the snapshot being saved."""
+        if self._saving is not None:
+            self._saving.cancel()
 
     async def close(self) -> None:
         """Wait for the snapshot being saved."""

@@ -11,6 +11,7 @@ failure is `TransientError`. A damaged piece is handed on as it is: whoever read
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, nullcontext, suppress
 from typing import Any, TypeVar
 
 import asyncpg
@@ -91,7 +92,8 @@ class PostgresOptions(msgspec.Struct, frozen=True, kw_only=True):
 
     dsn: str
     """`postgresql://user:password@host:port/database`."""
-    connections_max: int = 2
+    saves_max: int = 2
+    """How many states are sent at once. Recoveries do not wait for them: they have a connection more."""
     connect_deadline_s: float = 5.0
     save_deadline_s: float = 60.0
     """How long a read, or a save between two pieces, may take."""
@@ -106,6 +108,7 @@ class PostgresSnapshots:
         self._pool = pool
         self._options = options
         self._is_prepared = False
+        self._saves = asyncio.Semaphore(options.saves_max)
 
     async def save(
         self, place: Snapshot, chunks: AsyncIterator[bytes], state_hash: Callable[[], bytes]
@@ -118,20 +121,28 @@ class PostgresSnapshots:
         return await self._run(
             lambda connection, progress: _save(connection, place, _paced(chunks, pace, progress), state_hash),
             f"save of {place.key}",
+            self._saves,
         )
 
     async def newest(self, key: ShardKey, *, count: int = 2) -> list[Snapshot]:
         """Read the shard's snapshots of the present layout, newest first, at most `count`."""
-        return await self._run(lambda connection, _: _newest(connection, key, count), f"snapshots of {key}")
+        return await self._run(
+            lambda connection, _: _newest(connection, key, count), f"snapshots of {key}", nullcontext()
+        )
 
     async def close(self) -> None:
         """Close every connection."""
         self._pool.terminate()
 
-    async def _run(self, work: Callable[[Any, Callable[[], None]], Awaitable[T]], what: str) -> T:
+    async def _run(
+        self,
+        work: Callable[[Any, Callable[[], None]], Awaitable[T]],
+        what: str,
+        turn: AbstractAsyncContextManager[Any],
+    ) -> T:
         """Do work on a connection. It is given up when it neither ends nor calls its second argument for as long as the deadline."""
         try:
-            async with asyncio.timeout(self._options.save_deadline_s) as timeout:
+            async with asyncio.timeout(self._options.save_deadline_s) as timeout, turn:
 
                 def progress() -> None:
                     timeout.reschedule(asyncio.get_running_loop().time() + self._options.save_deadline_s)
@@ -143,8 +154,11 @@ class PostgresSnapshots:
                         self._is_prepared = True
                     return await work(connection, progress)
                 except BaseException:
-                    # A connection in doubt is not worth a reset that may wait for a stopped server.
-                    connection.terminate()
+                    # The database may have been made anew.
+                    self._is_prepared = False
+                    # A connection in doubt is not worth a reset that may wait for a stopped server. One that is lost is the pool's again.
+                    with suppress(asyncpg.InterfaceError):
+                        connection.terminate()
                     raise
                 finally:
                     await self._pool.release(connection)
@@ -157,7 +171,7 @@ async def postgres_snapshots(options: PostgresOptions) -> PostgresSnapshots:
     pool = asyncpg.create_pool(
         options.dsn,
         min_size=0,
-        max_size=options.connections_max,
+        max_size=options.saves_max + 1,
         timeout=options.connect_deadline_s,
         command_timeout=options.save_deadline_s,
     )
@@ -169,7 +183,7 @@ async def open_postgres_snapshots(options: PostgresOptions) -> PostgresSnapshots
     """Make the pool and the tables. Raises: TransientError when Postgres is away; PermanentError when it refuses us."""
     snapshots = await postgres_snapshots(options)
     try:
-        await snapshots._run(_nothing, "prepare")
+        await snapshots._run(_nothing, "prepare", nullcontext())
     except OperatingError:
         await snapshots.close()
         raise
@@ -190,34 +204,34 @@ async def _prepare(connection: Any) -> None:
         await connection.execute(_SCHEMA)
 
 
-class _OvertakenError(Exception):
-    """A newer snapshot was stored meanwhile."""
-
-
 async def _save(
+    connection: Any, place: Snapshot, pieces: AsyncIterator[bytes], state_hash: Callable[[], bytes]
+) -> bool:
+    # No `async with`, here and below: what fails loses its connection, and to roll back might wait for a stopped server.
+    transaction = connection.transaction()
+    await transaction.start()
+    is_saved = await _put(connection, place, pieces, state_hash)
+    await (transaction.commit() if is_saved else transaction.rollback())
+    return is_saved
+
+
+async def _put(
     connection: Any, place: Snapshot, pieces: AsyncIterator[bytes], state_hash: Callable[[], bytes]
 ) -> bool:
     kind, shard = int(place.key.kind), place.key.shard
     at = (kind, shard, place.epoch, place.number)
-    try:
-        async with connection.transaction():
-            if await connection.fetchval(_EQUAL_OR_AHEAD, *at):
-                return False
-            await connection.execute(_INSERT, *at, place.sequence, place.hash, LAYOUT)
-            await connection.copy_records_to_table(
-                "lockstep_snapshot_chunk",
-                records=_numbered(at, pieces),
-                columns=_COLUMNS,
-                timeout=COPY_DEADLINE_S,
-            )
-            # Only now: a saver that was stopped while it copied holds up nobody.
-            await connection.execute(_LOCK, _LOCK_SCHEMA + kind, shard)
-            if await connection.fetchval(_AHEAD, *at):
-                raise _OvertakenError
-            await connection.execute(_COMPLETE, *at, state_hash())
-            await connection.execute(_TRIM, kind, shard)
-    except _OvertakenError:
+    if await connection.fetchval(_EQUAL_OR_AHEAD, *at):
         return False
+    await connection.execute(_INSERT, *at, place.sequence, place.hash, LAYOUT)
+    await connection.copy_records_to_table(
+        "lockstep_snapshot_chunk", records=_numbered(at, pieces), columns=_COLUMNS, timeout=COPY_DEADLINE_S
+    )
+    # Only now: a saver that was stopped while it copied holds up nobody.
+    await connection.execute(_LOCK, _LOCK_SCHEMA + kind, shard)
+    if await connection.fetchval(_AHEAD, *at):
+        return False
+    await connection.execute(_COMPLETE, *at, state_hash())
+    await connection.execute(_TRIM, kind, shard)
     return True
 
 
@@ -258,12 +272,14 @@ def _chunk(piece: bytes, decompressor: zstandard.ZstdDecompressor) -> bytes:
 async def _newest(connection: Any, key: ShardKey, count: int) -> list[Snapshot]:
     kind, shard = int(key.kind), key.shard
     snapshots = []
-    async with connection.transaction(isolation="repeatable_read", readonly=True):
-        heads = await connection.fetch(_NEWEST, kind, shard, LAYOUT, count)
-        for epoch, number, sequence, frame_hash, state_hash in heads:
-            rows = await connection.fetch(_CHUNKS, kind, shard, epoch, number)
-            chunks = await asyncio.to_thread(_unpacked, [row[0] for row in rows])
-            snapshots.append(Snapshot(key, epoch, number, sequence, frame_hash, state_hash, chunks))
+    transaction = connection.transaction(isolation="repeatable_read", readonly=True)
+    await transaction.start()
+    heads = await connection.fetch(_NEWEST, kind, shard, LAYOUT, count)
+    for epoch, number, sequence, frame_hash, state_hash in heads:
+        rows = await connection.fetch(_CHUNKS, kind, shard, epoch, number)
+        chunks = await asyncio.to_thread(_unpacked, [row[0] for row in rows])
+        snapshots.append(Snapshot(key, epoch, number, sequence, frame_hash, state_hash, chunks))
+    await transaction.commit()
     return snapshots
 
 

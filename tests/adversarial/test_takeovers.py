@@ -5,13 +5,15 @@ from typing import Any
 
 import pytest
 
+from actors.creator import CreatorShardActor
 from actors.journal_writer import JournalWriter
-from engine.chain import Chain
+from actors.ports import StoredMessage
+from engine.chain import Chain, ChainBrokenError
 from engine.events.gateway import BlocksAnswered
 from engine.events.shard import InputsRefused
 from engine.frame import FrameHead, ShardKey, ShardKind, encode_frame
 from engine.units import format_time
-from gateways.memory import MemoryJournal
+from gateways.memory import MemoryJournal, MemoryServer
 from tests.adversarial.stage import SETTINGS, Stage, hash_of, turns
 
 KEY = ShardKey(ShardKind.GATEWAY, 0)
@@ -42,6 +44,86 @@ async def test_a_takeover_does_not_go_on_from_a_superseded_owners_frame(others: 
     for message in await stage.journal.read(KEY, after_sequence=0):
         chain.accept(message.data)
     assert (chain.dropped, chain.hash) == (1, third.hash)
+
+
+class Lagging(MemoryJournal):
+    """A journal of three copies. The ones that answer reads lag behind the leader, all of them for some reads after each append."""
+
+    def __init__(self, server: MemoryServer, reads: int) -> None:
+        super().__init__(server)
+        self._reads, self._left, self._behind = reads, 0, 0
+
+    async def append(self, key: ShardKey, data: bytes, **options: Any) -> int:
+        sequence = await super().append(key, data, **options)
+        self._left, self._behind = self._reads, sequence
+        return sequence
+
+    async def read(
+        self, key: ShardKey, *, after_sequence: int, bytes_max: int = 1 << 24
+    ) -> list[StoredMessage]:
+        frames = await super().read(key, after_sequence=after_sequence, bytes_max=bytes_max)
+        self._left -= 1
+        return frames if self._left < 0 else [frame for frame in frames if frame.sequence < self._behind]
+
+
+@pytest.mark.parametrize("reads", [1, 2, 3])
+@pytest.mark.parametrize("has_snapshot", [False, True])
+async def test_p10_a_recovery_goes_on_when_the_copies_it_reads_lag(reads: int, has_snapshot: bool) -> None:
+    """What the leader holds is not lost because another copy does not have it yet: an operator would be called for nothing."""
+    stage = Stage()
+    creator = await stage.creator()
+    await stage.open_creator(creator, "anna")
+    if has_snapshot:
+        creator.core._snapshotter.take(creator.core.committer, 0.0)
+        await creator.core._snapshotter.close()
+    stage.ports = stage.ports._replace(journal=Lagging(stage.server, reads))
+    assert hash_of(await stage.creator()) == hash_of(creator)
+
+
+async def test_a_takeover_finds_the_last_owners_fence_when_the_copies_it_reads_lag() -> None:
+    """P5: else two owners would have one epoch."""
+    stage = Stage()
+    old = await owner(stage, "old")
+    stage.journal = Lagging(stage.server, 2)
+    new = await owner(stage, "new")
+    late = FrameHead(KEY, old.epoch, old.number + 1, 1, old.hash, ())
+    stage.server.stream("JOURNAL_GATEWAY").store(
+        KEY.subject, encode_frame(late, [BlocksAnswered(666)]), "late"
+    )
+    third = await owner(stage, "third")
+    assert (third.epoch, third.number) == (new.epoch + 1, new.number + 1)
+
+
+class Emptied(MemoryJournal):
+    """A journal that loses everything after the next append."""
+
+    is_empty = False
+
+    async def append(self, key: ShardKey, data: bytes, **options: Any) -> int:
+        sequence = await super().append(key, data, **options)
+        self.is_empty = True
+        return sequence
+
+    async def tail(self, key: ShardKey) -> StoredMessage | None:
+        return None if self.is_empty else await super().tail(key)
+
+    async def read(
+        self, key: ShardKey, *, after_sequence: int, bytes_max: int = 1 << 24
+    ) -> list[StoredMessage]:
+        return (
+            []
+            if self.is_empty
+            else await super().read(key, after_sequence=after_sequence, bytes_max=bytes_max)
+        )
+
+
+async def test_frames_that_the_leader_does_not_hold_either_are_lost() -> None:
+    """P6: then an operator is called, and nobody waits for ever."""
+    stage = Stage()
+    await stage.creator()
+    stage.ports = stage.ports._replace(journal=Emptied(stage.server))
+    with pytest.raises(ChainBrokenError, match="found none after 0"):
+        await stage.creator()
 
 
 async def test_two_fences_at_once_are_told_apart_where_ids_are_looked_at_first() -> None:
@@ -98,6 +180,25 @@ async def test_dead_letters_that_two_owners_died_over_are_said_by_the_third() ->
     assert not letters.messages
     await turns(await stage.creator())
     assert len(letters.messages) == 1
+
+
+async def test_dead_letters_are_said_although_an_owner_was_stopped_before_it_did_anything() -> None:
+    """Its last snapshot would hide the frame that they belong to from the next (P10)."""
+    stage = Stage()
+    creator = await stage.creator()
+    stage.server.streams["DEADLETTER"].subjects = ()  # nobody listens: the owner dies before it can say it
+    await stage.publish("fills.paper.nobody", stage.fill("AAA"))
+    await creator.turn()
+    for _ in range(3):
+        await asyncio.sleep(0)
+    await creator.core.committer.close()
+    stage.server.streams["DEADLETTER"].subjects = ("deadletter.>",)
+    stopped = CreatorShardActor(0, "stopped", stage.ports, stage.settings)
+    stopped.core.stop()
+    await stopped.core.run(stopped)
+    assert stage.server.snapshots[CREATOR][0].number == stopped.core.committer.durable_number
+    await turns(await stage.creator())
+    assert len(stage.server.stream("DEADLETTER").messages) == 1
 
 
 async def test_a_shard_that_always_has_a_frame_in_flight_takes_snapshots() -> None:

@@ -3,24 +3,30 @@
 import tracemalloc
 from collections.abc import Iterator
 from itertools import islice
+from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from engine.book import Book
 from engine.book_table import HEAD_WORDS, NARROW, SHARED, WIDE, BookTable, NewRows
 from engine.cut import Cut, books_state, restore_books
-from engine.events.orders import SignalDecided
+from engine.events.orders import ExecutionsApplied, OrdersPlaced, SignalDecided
 from engine.events.subscriptions import (
     AccountsOpened,
     CreatorsLearned,
     InstrumentsLearned,
+    SubscriptionsEnded,
     SubscriptionsEnding,
     SubscriptionsOpened,
+    SubscriptionsPaused,
+    SubscriptionsResumed,
 )
 from engine.follower import FollowerShard
+from engine.identity import OrderKey
+from engine.order_state import ExecType
 from engine.tables import decode_state, encode_state
 
 BOOKS = 130
@@ -40,21 +46,20 @@ def opened(shard: FollowerShard, creators: list[int], *, mode: int = 0) -> None:
     )  # fmt: skip
 
 
-def decided(shard: FollowerShard, creator: int, instrument: int) -> None:
+def decided(shard: FollowerShard, creator: int, instrument: int, *, signal: int = 1) -> None:
     """Let a signal of a creator place an order for each of its subscriptions."""
     book = shard.book(0, creator)
     ones = np.ones(book.count, np.int64)
     shard.apply_event(
         SignalDecided(
-            0, 1, 0, creator, instrument, 1, 5, 5, 9, 0, 0, 9, 0, 1, 1, np.array([instrument]), np.array([5]),
+            0, signal, 0, creator, instrument, 1, 5, 5, 9, 0, 0, 9, 0, 1, 1, np.array([instrument]), np.array([5]),
             book.subscriptions["subscription"].astype(np.int64), ones, 3 * ones, ones,
         )
     )  # fmt: skip
 
 
-@pytest.fixture
-def shard() -> FollowerShard:
-    """Holds books of a few rows, and one of more than are copied in one piece."""
+def made() -> FollowerShard:
+    """Make a shard that holds books of a few rows, and one of more than are copied in one piece."""
     shard = FollowerShard(0)
     numbers = np.arange(BOOKS + 9)
     shard.apply_event(CreatorsLearned(0, numbers, [f"creator-{number}" for number in numbers]))
@@ -65,6 +70,11 @@ def shard() -> FollowerShard:
     for creator in range(0, BOOKS, 7):
         decided(shard, creator, 0)
     return shard
+
+
+@pytest.fixture
+def shard() -> FollowerShard:
+    return made()
 
 
 def change(shard: FollowerShard, creator: int) -> None:
@@ -90,6 +100,123 @@ def test_what_changes_while_a_cut_is_copied_is_not_in_it(shard: FollowerShard, a
     assert b"".join(bytes(piece) for piece in taken) == expected
     assert encode_state(shard.state()) != expected
     assert b"".join(bytes(piece) for piece in shard.cut().pieces()) == encode_state(shard.state())
+
+
+class _Changes:
+    """Changes a shard by one event of any kind that changes books."""
+
+    def __init__(self, shard: FollowerShard) -> None:
+        self.shard = shard
+        self._signal = 1
+        self._open: list[tuple[int, int]] = []
+
+    def change(self, kind: str, creator: int, instrument: int) -> None:
+        book = self.shard.book(0, creator)
+        subscriptions = book.subscriptions["subscription"].astype(np.int64)
+        ones = np.ones(book.count, np.int64)
+        match kind:
+            case "signal":
+                self._signal += 1
+                self._open.append((self._signal, creator))
+                decided(self.shard, creator, instrument, signal=self._signal)
+            case "trade" | "cancel" if self._open:
+                signal, creator = self._open.pop()
+                self._report(signal, creator, ExecType.TRADE if kind == "trade" else ExecType.CANCELED)
+            case "place":
+                self._signal += 1
+                self.shard.apply_event(
+                    OrdersPlaced(
+                        0,
+                        creator,
+                        instrument,
+                        0,
+                        0,
+                        self._signal,
+                        0,
+                        1,
+                        1,
+                        5,
+                        5,
+                        9,
+                        0,
+                        0,
+                        9,
+                        subscriptions,
+                        ones,
+                        3 * ones,
+                    )
+                )
+            case "open":
+                opened(self.shard, [creator, BOOKS + creator % 9, creator], mode=instrument)
+            case "pause":
+                self.shard.apply_event(SubscriptionsPaused(subscriptions[:1], 7 * ones[:1]))
+            case "resume":
+                self.shard.apply_event(SubscriptionsResumed(subscriptions[:1], 8 * ones[:1]))
+            case "ending":
+                self.shard.apply_event(SubscriptionsEnding(3, subscriptions[-1:], 9 * ones[:1], ones[:1]))
+            case "ended":
+                self.shard.apply_event(SubscriptionsEnded(subscriptions[-1:]))
+
+    def _report(self, signal: int, creator: int, exec_type: ExecType) -> None:
+        # Whose subscriptions came after the signal has no order.
+        (block,) = self.shard.orders.blocks(OrderKey(0, 0, signal, 0, 0))
+        subscriptions = block.subscriptions.astype(np.int64)
+        ones, first = np.ones(len(subscriptions), np.int64), signal << 20
+        numbers = np.arange(first, first + len(subscriptions))
+        self.shard.apply_event(
+            ExecutionsApplied(
+                1, "paper", "x-", 0, 0, signal, 0, 0, 9, numbers, subscriptions, ones * exec_type, ones, 5 * ones, ones
+            )
+        )  # fmt: skip
+
+
+_KINDS = (
+    "signal",
+    "signal",
+    "trade",
+    "trade",
+    "cancel",
+    "place",
+    "open",
+    "pause",
+    "resume",
+    "ending",
+    "ended",
+)
+_change = st.tuples(
+    st.sampled_from(_KINDS), st.sampled_from([0, 1, 63, 64, 69, 70, 70, 71, 129]), st.integers(0, 2)
+)
+
+
+@settings(max_examples=60)
+@given(
+    before=st.lists(_change, min_size=4, max_size=12),
+    steps=st.lists(st.tuples(_change, st.integers(0, 40)), max_size=25),
+    given_up_after=st.one_of(st.none(), st.integers(0, 160)),
+)
+def test_a_cut_is_the_state_of_its_moment_whatever_changes_between_its_pieces(
+    before: list[tuple[str, int, int]],
+    steps: list[tuple[tuple[str, int, int], int]],
+    given_up_after: int | None,
+) -> None:
+    """P6: by every kind of event, before and after a book's turn and in the midst of a large one, after a cut that was given up too."""
+    changes = _Changes(made())
+    if given_up_after is not None:
+        cut = changes.shard.cut()
+        list(islice(cut.pieces(), given_up_after))
+        cut.close()
+    for change in before:
+        changes.change(*change)
+    expected = encode_state(changes.shard.state())
+    pieces = changes.shard.cut().pieces()
+    taken: list[Any] = []
+    for change, count in steps:
+        changes.change(*change)
+        # Encoded at once, as a piece that is handed on: the state goes on after it.
+        taken += map(bytes, islice(pieces, count))
+    taken += map(bytes, pieces)
+    assert b"".join(taken) == expected
+    assert b"".join(map(bytes, changes.shard.cut().pieces())) == encode_state(changes.shard.state())
 
 
 def test_a_cut_given_up_leaves_room_for_the_next(shard: FollowerShard) -> None:

@@ -24,6 +24,16 @@ class TestPostgresSnapshots(SnapshotsContract):
         return postgres_snapshots
 
 
+async def found_again(snapshots: Snapshots, key: ShardKey) -> list[Snapshot]:
+    """Read from a server that was started again: it listens before it answers."""
+    async with asyncio.timeout(30):
+        while True:
+            try:
+                return await snapshots.newest(key)
+            except TransientError:
+                continue
+
+
 async def test_killed_server_is_transient_and_its_return_is_noticed(
     postgres_server: PostgresServer, postgres_snapshots: Snapshots, shard_key: ShardKey
 ) -> None:
@@ -33,15 +43,7 @@ async def test_killed_server_is_transient_and_its_return_is_noticed(
     with pytest.raises(TransientError):
         await postgres_snapshots.newest(shard_key)
     postgres_server.start()
-    async with asyncio.timeout(30):
-        while True:
-            try:
-                found = await postgres_snapshots.newest(shard_key)
-                break
-            except TransientError:
-                # Crash recovery: the server listens before it answers.
-                continue
-    assert found == [snapshot]
+    assert await found_again(postgres_snapshots, shard_key) == [snapshot]
     assert await save_whole(postgres_snapshots, snapshot._replace(number=2))
 
 
@@ -105,7 +107,7 @@ async def test_a_damaged_piece_is_handed_on(
 
 
 class SlowSave:
-    """A save of frame 5 under epoch 1 that stands still between two pieces."""
+    """A save of frame 5 under epoch 1 that stands still between two pieces, the first of which is more than waits to be sent."""
 
     def __init__(self, snapshots: Snapshots, key: ShardKey) -> None:
         self.reached, self.going_on = asyncio.Event(), asyncio.Event()
@@ -113,7 +115,7 @@ class SlowSave:
         self.saving = asyncio.create_task(snapshots.save(place, self._chunks(), lambda: b"s" * 32))
 
     async def _chunks(self) -> AsyncIterator[bytes]:
-        yield b"some"
+        yield bytes(1 << 20)
         self.reached.set()
         await self.going_on.wait()
         yield b"more"
@@ -174,3 +176,65 @@ async def test_stopped_server_is_given_up_at_the_deadline(
         postgres_server.send_signal_to_all(signal.SIGCONT)
     assert await snapshots.newest(shard_key) == []
     await snapshots.close()
+
+
+async def test_p10_a_recovery_does_not_wait_for_saves_from_its_own_host(
+    postgres_snapshots: Snapshots, shard_key: ShardKey
+) -> None:
+    """A shard that begins again beside others finds a connection, however many of these are saved just then."""
+    slow = [
+        SlowSave(postgres_snapshots, ShardKey(shard_key.kind, shard_key.shard + 100_000 + more))
+        for more in range(PostgresOptions(dsn="").saves_max)
+    ]
+    async with asyncio.timeout(30):
+        for each in slow:
+            await each.reached.wait()
+        assert await postgres_snapshots.newest(shard_key) == []
+        for each in slow:
+            each.going_on.set()
+            assert await each.saving
+
+
+async def test_a_save_says_how_its_connection_was_lost(
+    postgres_server: PostgresServer, postgres_snapshots: Snapshots, shard_key: ShardKey
+) -> None:
+    slow = SlowSave(postgres_snapshots, shard_key)
+    await slow.reached.wait()
+    postgres_server.kill()
+    slow.going_on.set()
+    with pytest.raises(TransientError) as lost:
+        await slow.saving
+    assert "back to the pool" not in str(lost.value)
+    postgres_server.start()
+    assert await found_again(postgres_snapshots, shard_key) == []
+
+
+async def test_p10_a_save_given_up_does_not_wait_for_a_stopped_server(
+    postgres_server: PostgresServer, postgres_snapshots: Snapshots, shard_key: ShardKey
+) -> None:
+    """There is nothing to roll back: the server does that when the connection ends."""
+    slow = SlowSave(postgres_snapshots, shard_key)
+    await slow.reached.wait()
+    postgres_server.send_signal_to_all(signal.SIGSTOP)
+    try:
+        slow.saving.cancel()
+        await asyncio.wait({slow.saving}, timeout=20)
+        assert slow.saving.cancelled()
+    finally:
+        postgres_server.send_signal_to_all(signal.SIGCONT)
+    assert await postgres_snapshots.newest(shard_key) == []
+
+
+async def test_p10_a_database_made_anew_is_prepared_again(
+    postgres_server: PostgresServer, postgres_snapshots: Snapshots, shard_key: ShardKey
+) -> None:
+    """An operator may replace a broken one: the hosts go on, and save into it."""
+    snapshot = Snapshot(shard_key, 1, 1, 1, b"h" * 32, b"s" * 32, (b"state",))
+    assert await save_whole(postgres_snapshots, snapshot)
+    connection = await asyncpg.connect(postgres_server.dsn)
+    await connection.execute("DROP TABLE lockstep_snapshot, lockstep_snapshot_chunk")
+    await connection.close()
+    with pytest.raises(PermanentError, match="UndefinedTable"):
+        await save_whole(postgres_snapshots, snapshot)
+    assert await save_whole(postgres_snapshots, snapshot)
+    assert await postgres_snapshots.newest(shard_key) == [snapshot]
