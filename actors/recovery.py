@@ -25,8 +25,6 @@ from engine.tables import State, decode_state, state_digest
 _log = structlog.get_logger()
 
 SNAPSHOT_READ_S_MAX = 10.0
-SNAPSHOTS_MAX = 2
-"""So many are kept of a shard."""
 TAIL_READ_BYTES = 1 << 20
 TOGETHER_FRAMES = 32
 TOGETHER_BYTES = 1 << 17
@@ -205,20 +203,26 @@ class _Tail:
 
 async def _sound_snapshot(snapshots: Snapshots, key: ShardKey) -> tuple[Snapshot, State] | None:
     """Read the newest snapshot that is what was stored. Returns: the snapshot without its bytes, which are large, and its columns."""
-    for count in range(1, SNAPSHOTS_MAX + 1):
-        found = await _newest_snapshots(snapshots, key, count)
-        if len(found) < count:
+    damaged: set[tuple[int, int]] = set()
+    while True:
+        found = [
+            snapshot
+            for snapshot in await _newest_snapshots(snapshots, key, len(damaged) + 1)
+            if (snapshot.epoch, snapshot.number) not in damaged
+        ]
+        if not found:
             return None
+        newest = found[0]
         # In a thread, here and below: it takes a second for a large state, and the heart must beat.
-        columns = await asyncio.to_thread(_decoded, found[-1])
+        columns = await asyncio.to_thread(_decoded, newest)
         if columns is not None:
-            return found[-1]._replace(chunks=()), columns
+            return newest._replace(chunks=()), columns
+        damaged.add((newest.epoch, newest.number))
         error = (
-            f"{key}: expected the snapshot at frame {found[-1].number} to have the hash it was stored with, found another;"
+            f"{key}: expected the snapshot at frame {newest.number} to have the hash it was stored with, found another;"
             " the one before it or the journal is taken instead: check the disk of the database"
         )
         _log.error("snapshot_damaged", shard=str(key), error=error, alarm=True)
-    return None
 
 
 async def _newest_snapshots(snapshots: Snapshots, key: ShardKey, count: int) -> list[Snapshot]:

@@ -1,5 +1,6 @@
 """What a recovery makes of the snapshots it finds: a damaged one is passed over, one that the journal does not bear out stops the shard."""
 
+import time
 from collections.abc import Sequence
 
 import pytest
@@ -21,7 +22,7 @@ async def saved_twice() -> tuple[Stage, str]:
         await stage.publish("fills.paper.anna", stage.fill(f"S{number}"))
         await turns(creator)
         if number < 2:
-            creator.core._snapshotter.take(creator.core.committer, 0.0)
+            creator.core._snapshotter.take(creator.core.committer, time.monotonic())
             await creator.core._snapshotter.close()
     return stage, hash_of(creator)
 

@@ -57,7 +57,7 @@ async def test_p10_a_shard_that_crashed_does_not_wait_for_its_snapshot() -> None
     creator = CreatorShardActor(0, "creator", stage.ports, stage.settings)
 
     async def crash() -> None:
-        creator.core._snapshotter.take(creator.core.committer, 0.0)
+        creator.core._snapshotter.take(creator.core.committer, time.monotonic())
         await asyncio.sleep(0)
         raise RuntimeError("crash")
 
@@ -92,7 +92,7 @@ async def test_a_snapshot_that_a_newer_one_overtook_is_not_said_to_be_saved(
     newer = Snapshot(CREATOR, 9, 9, 9, b"h" * 32, b"s" * 32, ())
     stage.server.snapshots[CREATOR] = [newer]
     snapshotter = Snapshotter(stage.ports.snapshots, lambda: Cut({}, []), frames_every=1, seconds_every=1.0)
-    snapshotter.take(committer, 0.0)
+    snapshotter.take(committer, time.monotonic())
     await snapshotter.close()
     told = capsys.readouterr().out
     assert "snapshot_overtaken" in told and "snapshot_saved" not in told

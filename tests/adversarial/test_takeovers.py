@@ -1,6 +1,7 @@
 """What stands at a journal's end when an owner takes over, and what the one before did not get to say."""
 
 import asyncio
+import time
 from typing import Any
 
 import pytest
@@ -74,7 +75,7 @@ async def test_p10_a_recovery_goes_on_when_the_copies_it_reads_lag(reads: int, h
     creator = await stage.creator()
     await stage.open_creator(creator, "anna")
     if has_snapshot:
-        creator.core._snapshotter.take(creator.core.committer, 0.0)
+        creator.core._snapshotter.take(creator.core.committer, time.monotonic())
         await creator.core._snapshotter.close()
     stage.ports = stage.ports._replace(journal=Lagging(stage.server, reads))
     assert hash_of(await stage.creator()) == hash_of(creator)

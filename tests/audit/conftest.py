@@ -1,10 +1,8 @@
 """One cluster's recording for all audit tests: it runs once, every planted fault is in a copy."""
 
 import asyncio
-from collections.abc import Iterator
 
 import pytest
-import structlog
 
 from gateways.paper_broker.settings import FillSettings
 from tests.audit.memory_cluster import memory_cluster, story
@@ -29,10 +27,3 @@ def recorded() -> Recording:
 def recording(recorded: Recording) -> Recording:
     """A copy to plant a fault in."""
     return recorded.copy()
-
-
-@pytest.fixture(autouse=True)
-def _logging_as_before() -> Iterator[None]:
-    """Let go of the output stream that a command under test has logged to."""
-    yield
-    structlog.reset_defaults()
