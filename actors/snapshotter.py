@@ -87,6 +87,10 @@ class Snapshotter:
         except OperatingError as error:
             _log.warning("snapshot_not_saved", shard=str(place.key), error=str(error))
             return
+        except Exception:  # noqa: BLE001
+            # Of ours, not of the database: the shard goes on, its journal holds everything.
+            _log.exception("snapshot_failed", shard=str(place.key), alarm=True)
+            return
         finally:
             cut.close()
             took_s = time.monotonic() - began_s

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 
 import numpy as np
 import pytest
@@ -16,6 +16,7 @@ from actors.recovery import Phase
 from actors.snapshotter import Snapshotter
 from engine.cut import Cut
 from engine.frame import ShardKey, ShardKind
+from engine.tables import AnyColumn
 from gateways.memory import MemorySnapshots
 from tests.adversarial.stage import Stage
 
@@ -97,3 +98,24 @@ async def test_a_snapshot_that_a_newer_one_overtook_is_not_said_to_be_saved(
     told = capsys.readouterr().out
     assert "snapshot_overtaken" in told and "snapshot_saved" not in told
     assert stage.server.snapshots[CREATOR] == [newer] and not snapshotter.saved
+
+
+async def test_a_snapshot_that_our_own_code_fails_to_encode_is_an_alarm(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """It was silent: a shard whose snapshots end replays more and more."""
+    stage = Stage()
+    committer, ended = await durable(stage), list[Cut]()
+
+    class Broken(Cut):
+        def pieces(self) -> Iterator[bytes | AnyColumn]:
+            raise IndexError("beyond the end")
+
+    snapshotter = Snapshotter(
+        stage.ports.snapshots, lambda: Broken({}, [], ended.append), frames_every=1, seconds_every=1.0
+    )
+    snapshotter.take(committer, time.monotonic())
+    await snapshotter.close()
+    told = capsys.readouterr().out
+    assert "snapshot_failed" in told and "alarm=True" in told
+    assert ended and not snapshotter.saved
