@@ -35,7 +35,7 @@ from engine.dispatch import DispatchQueue
 from engine.gateway import GatewayShard
 from engine.order_state import ExecType
 from engine.outgoing import Outgoing, orders_count
-from engine.sections import SectionError
+from engine.sections import Column, SectionError
 
 _log = structlog.get_logger()
 
@@ -237,9 +237,9 @@ class OrderSender:
 
     # Doubting.
 
-    def take_left(self, block: Outgoing) -> Outgoing:
-        """Take what had left under a former owner, and was not answered, out of a block. Returns: the rest."""
-        left, rest = self._state.sendings.split(block)
+    def take_left(self, block: Outgoing, made_for: Column) -> Outgoing:
+        """Take what had left under a former owner, and was not answered, out of a block made for some subscriptions. Returns: the rest."""
+        left, rest = self._state.sendings.split(block, made_for)
         for doubtful in left:
             self._queue.hold(doubtful)
             self._doubt(doubtful)

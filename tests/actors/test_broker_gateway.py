@@ -9,10 +9,12 @@ import pytest
 
 from actors.broker_gateway import QUEUED_ENTRIES_MAX, BrokerGatewayShardActor
 from actors.errors import OutcomeUnknownError, TransientError
+from actors.order_outcomes import SENDINGS_COMMIT_NS_EVERY
+from actors.order_rate import OrderRate
 from actors.ports import Broker
 from actors.settings import OrderIds
 from engine.blocks import BlockAnswered, OrdersLookedUp, OrdersSubmitted, decode_block, encode_block
-from engine.events.gateway import OrdersWithdrawn, SendingBegan
+from engine.events.gateway import OrdersParked, OrdersWithdrawn, SendingBegan
 from engine.frame import ShardKey, ShardKind
 from engine.gateway import MARK_FRAMES, GatewayShard
 from engine.identity import parse_order_id
@@ -161,6 +163,7 @@ class Silent:
         self.is_silent = True
         self.blocks: list[str] = []
         self.journaled: list[int] = []
+        self.taken: list[int] = []
         self._stage = stage
         self._takes = takes
 
@@ -172,10 +175,14 @@ class Silent:
         ]
         if is_orders:
             self.journaled.append(len(self._stage.events(KEY, SendingBegan)))
-        if not is_orders or not self.is_silent:
+        if not is_orders:
             return await self.broker.submit(block)
-        if self._takes:
-            await self.broker.submit(block)
+        if self._takes or not self.is_silent:
+            answer = await self.broker.submit(block)
+            for each in sections:
+                self.taken += each.subscriptions.tolist() if isinstance(each, OrdersSubmitted) else []
+            if not self.is_silent:
+                return answer
         raise OutcomeUnknownError("no answer")
 
 
@@ -202,6 +209,38 @@ async def test_orders_without_an_answer_are_looked_up_once_and_never_sent_again(
     assert actor.core.counted()["outstanding_messages"] == 0
     assert actor.core.counted()["answered_orders"] == 3
     await actor.close()
+
+
+@pytest.mark.parametrize("is_answered", [True, False])
+@pytest.mark.parametrize("order_ids", [OrderIds.LOOKED_UP, OrderIds.UNCHECKED])
+async def test_of_blocks_with_subscriptions_between_each_others_only_those_that_left_have_left(
+    order_ids: OrderIds, is_answered: bool
+) -> None:
+    """One decision may make several blocks in a frame, as its cancels are answered: what did not leave goes under the next owner (P9)."""
+    stage, broker, flow = await silent_stage(order_ids, takes=True)
+    broker.is_silent = not is_answered
+    actor = await gateway(stage, broker)
+    await turns(actor)
+    actor.sender._rate = OrderRate(2)
+    decision = flow.orders("AAA", [1, 5])
+    flow.append(decision, flow.orders("AAA", [3, 7], cause=decision.cause_number))
+    while not broker.journaled:
+        await actor.turn()
+        await asyncio.sleep(0)
+    if is_answered:
+        await turns(actor)
+        stage.clock.time_ns += SENDINGS_COMMIT_NS_EVERY
+        await turns(actor)
+    await actor.core.committer.settle()
+    await actor.close()
+    broker.is_silent = False
+    successor = await gateway(stage, broker)
+    await turns(successor, 16)
+    assert broker.taken == [1, 5, 3, 7]
+    assert not stage.events(KEY, OrdersWithdrawn)
+    parked = [each.subscriptions.tolist() for each in stage.events(KEY, OrdersParked)]
+    assert parked == ([] if is_answered or order_ids is OrderIds.LOOKED_UP else [[1, 5]])
+    await successor.close()
 
 
 async def test_orders_that_nobody_can_be_asked_about_are_parked_and_each_is_named() -> None:
