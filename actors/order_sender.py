@@ -107,11 +107,27 @@ class OrderSender:
         Orders stored before that may have been sent by the former owner: what became of them is the
         broker's to say. Only later ones are known to be unsent while they are queued.
         """
-        await persist(f"introduction to {self._name}", lambda: self._broker.submit(self._block()))
+        pause_s = RESEND_S_MIN
+        while not await self._is_heard():
+            await asyncio.sleep(pause_s)
+            pause_s = min(pause_s * 2, RESEND_S_MAX)
         if self._journals_sendings:
             return
         streams = self._core.ports.streams
         self.unsent_after = await persist(f"end of {stream}", lambda: streams.last_sequence(stream))
+
+    async def _is_heard(self) -> bool:
+        """Tell the broker of this epoch once. Returns: whether it knows of it, or of a higher one; a broker that refuses the block for any
+        other reason has taken nothing of it.
+        """
+        try:
+            refusal = (await self._ask())[0].refusal
+        except (OperatingError, SectionError) as error:
+            refusal = str(error)
+        is_heard: bool = not refusal or refusal.startswith("epoch")
+        if not is_heard:
+            _log.warning("not_introduced", broker=self._name, error=refusal)
+        return is_heard
 
     def _block(self, *sections: Any) -> bytes:
         """Encode a block, behind what says who speaks as of now."""
@@ -138,7 +154,7 @@ class OrderSender:
 
     async def send(self) -> None:
         """Send what may go, as many blocks in a message as fit, while the broker owes few answers."""
-        if self._journals_sendings and not self._may_send():
+        if not self._may_send():
             return
         journaled = asyncio.Event()
         messages: list[list[Outgoing]] = []

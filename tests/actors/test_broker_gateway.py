@@ -243,6 +243,50 @@ async def test_of_blocks_with_subscriptions_between_each_others_only_those_that_
     await successor.close()
 
 
+class Busy:
+    """A paper broker that, while busy, refuses messages of a higher epoch than the first's: whole, so without having heard of it."""
+
+    def __init__(self, stage: Stage) -> None:
+        self.broker = MemoryPaperBroker(
+            FillSettings(), stage.clock, lambda subject, data, *, message_id: None
+        )
+        self.is_busy = True
+        self.answers: list[BlockAnswered] = []
+
+    async def submit(self, block: bytes) -> bytes:
+        is_refused = self.is_busy and decode_block(block)[0].epoch > 1
+        busy = encode_block(BlockAnswered(0, 0, "busy: ask again later"))
+        answer = busy if is_refused else await self.broker.submit(block)
+        self.answers += decode_block(answer)
+        return answer
+
+
+async def test_an_owner_the_broker_has_not_heard_of_withdraws_nothing_that_a_zombie_may_send() -> None:
+    stage = Stage()
+    flow, broker = OrderFlow(stage.server, stage.clock.time_ns), Busy(stage)
+    flow.open(10, ["AAA"])
+    zombie = await gateway(stage, broker)
+    await turns(zombie)
+    successor = BrokerGatewayShardActor(0, "next", stage.ports, stage.settings, name="paper", broker=broker)
+    await successor.start()
+    await turns(successor)
+    assert broker.answers[-1].refusal
+    flow.append(flow.orders("AAA", [1], expire_time=stage.clock.time_ns + 1))
+    for _ in range(4):
+        await zombie.turn()
+    assert broker.answers[-1].accepted == 1
+    stage.clock.time_ns += 10**9
+    await turns(successor)
+    broker.is_busy = False
+    await successor.sender.wait_introduced()
+    await turns(successor)
+    assert not stage.events(KEY, OrdersWithdrawn)
+    assert broker.answers[-1].repeated == 1
+    await zombie.close()
+    await zombie.core.committer.close()
+    await successor.close()
+
+
 async def test_orders_that_nobody_can_be_asked_about_are_parked_and_each_is_named() -> None:
     stage, broker, flow = await silent_stage(OrderIds.UNCHECKED, takes=False)
     actor = await gateway(stage, broker)
