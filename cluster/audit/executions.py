@@ -82,7 +82,11 @@ class ExecutionsAudit:
         missing = rows[found < 0]
         parked = are_parked(view.parked, self._broker, prefix, batch.numbers[missing])
         self._check.count("parked", int(parked.sum()))
-        self._check_missing(batch, view, group, missing[~parked])
+        missing = missing[~parked]
+        of_closed = self._end_what_is_closed(batch, view, prefix, missing)
+        if of_closed.any():
+            self._check.count("of_closed", int(of_closed.sum()))
+        self._check_missing(batch, view, group, missing[~of_closed])
         rows, found = rows[found >= 0], found[found >= 0]
         view.is_met[found] = True
         for what, differs in _differences(batch, view, rows, found):
@@ -90,6 +94,25 @@ class ExecutionsAudit:
                 self._fail(
                     batch, rows[differs], f"expected the {what} of the ledger in the journal, found another"
                 )
+
+    def _end_what_is_closed(
+        self, batch: LedgerExecutions, view: BrokerView, prefix: str, rows: Ints
+    ) -> NDArray[np.bool_]:
+        """Say which executions only end orders that their last correction left closed here, whatever the broker said (DECISIONS.md, 13)."""
+        found = np.isin(batch.exec_types[rows], list(ENDED))
+        leaves = {
+            (each.high, each.low, each.number): each.leaves
+            for each in view.tables.corrections
+            if (each.broker, each.prefix) == (self._broker, prefix)
+        }
+        if not leaves:
+            return np.zeros(len(rows), np.bool_)
+        highs, lows = ledger_ids(batch, rows)
+        for at in np.flatnonzero(found).tolist():
+            order, number = (int(highs[at]), int(lows[at])), int(batch.numbers[rows[at]])
+            last = max((each for each in leaves if each[:2] == order and each[2] < number), default=None)
+            found[at] = last is not None and leaves[last] == 0
+        return found
 
     def _check_missing(
         self, batch: LedgerExecutions, view: BrokerView, group: ExecutionGroup, rows: Ints

@@ -121,6 +121,12 @@ class MemoryCluster:
         )
         await self.drained()
 
+    async def pass_ms(self, ms: int) -> None:
+        """Let a little time pass, and what the broker has due happen."""
+        self.clock.time_ns += ms * 10**6
+        self.broker.advance()
+        await self.drained()
+
     async def pass_time(self, *, minutes: int) -> None:
         """Let time pass, a little more than a minute each, and everything happen that it brings."""
         for _ in range(minutes):
