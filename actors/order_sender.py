@@ -19,7 +19,7 @@ from actors.doubts import Doubts, check_answer
 from actors.errors import OperatingError, OutcomeUnknownError
 from actors.journal_writer import ShardLostError, persist
 from actors.order_outcomes import OrderOutcomes
-from actors.order_rate import OrderRate
+from actors.order_rate import NS_PER_S, OrderRate
 from actors.ports import Broker
 from actors.settings import OrderIds
 from actors.shard import ShardCore
@@ -158,13 +158,15 @@ class OrderSender:
             return
         journaled = asyncio.Event()
         messages: list[list[Outgoing]] = []
+        again_count = min(len(self._alone), OUTSTANDING_MAX - len(self._sent))
         while len(self._sent) + len(messages) < OUTSTANDING_MAX:
             blocks = [self._alone.popleft()] if self._alone else self._next_to_send()
             if not blocks:
                 break
             messages.append(blocks)
-        for blocks in messages:
-            task = asyncio.create_task(self._submit(blocks, journaled), name=f"blocks for {self._name}")
+        for number, blocks in enumerate(messages):
+            submitting = self._submit(blocks, journaled, is_again=number < again_count)
+            task = asyncio.create_task(submitting, name=f"blocks for {self._name}")
             task.add_done_callback(lambda _: self._core.arrived.set())
             self._sent.append(Sent(blocks, task))
         if messages and self._journals_sendings:
@@ -196,11 +198,16 @@ class OrderSender:
 
         await self._core.commit([began, *self._outcomes.take_ended()], self._now(), [leave])
 
-    async def _submit(self, blocks: list[Outgoing], journaled: asyncio.Event) -> BlockAnswered | None:
+    async def _submit(
+        self, blocks: list[Outgoing], journaled: asyncio.Event, *, is_again: bool
+    ) -> BlockAnswered | None:
         """Hand blocks over in one message. Returns: the answer; None when there was none and they must not go again."""
         await journaled.wait()
         pause_s = RESEND_S_MIN
         while True:
+            if is_again:
+                wait_ns = self._rate.owe(orders_count(blocks), self._core.ports.clock.now_ns())
+                await asyncio.sleep(wait_ns / NS_PER_S)
             try:
                 answer: BlockAnswered = (await self._ask(*[block.section for block in blocks]))[0]
                 return answer
@@ -211,6 +218,7 @@ class OrderSender:
                 if is_unknown and self._journals_sendings:
                     return None
                 self._core.count("messages_sent_again")
+            is_again = True
             await asyncio.sleep(pause_s)
             pause_s = min(pause_s * 2, RESEND_S_MAX)
 

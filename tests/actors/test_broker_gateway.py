@@ -22,7 +22,8 @@ from engine.tables import decode_state, encode_state
 from gateways.paper_broker.memory import MemoryPaperBroker
 from gateways.paper_broker.settings import FillSettings
 from tests.actors.order_flow import OrderFlow
-from tests.adversarial.stage import SETTINGS, Stage
+from tests.adversarial.stage import SETTINGS, START_NS, Stage
+from tests.adversarial.unreliable import SkippingLoop
 
 KEY = ShardKey(ShardKind.GATEWAY, 0)
 
@@ -342,3 +343,42 @@ async def test_a_rate_limit_lets_exits_go_first_and_keeps_the_total() -> None:
         await turns(actor)
     assert actor.core.counted()["answered_orders"] == 550
     await actor.close()
+
+
+class LoopClock:
+    """The time of the loop that runs, which a `SkippingLoop` skips on with."""
+
+    def now_ns(self) -> int:
+        return START_NS + int(asyncio.get_running_loop().time() * 10**9)
+
+
+def test_what_was_not_answered_goes_again_at_the_brokers_rate() -> None:
+    """The broker was away: what waited for it, some seconds' worth, does not go all at once."""
+
+    async def story() -> list[tuple[int, int]]:
+        stage, broker = Stage(msgspec.structs.replace(SETTINGS, orders_per_s_max={"paper": 100})), Recorder()
+        clock, arrived = LoopClock(), list[tuple[int, int]]()
+        stage.ports = stage.ports._replace(clock=clock)
+        flow = OrderFlow(stage.server, clock.now_ns())
+        flow.open(1000, ["AAA"])
+        actor = await gateway(stage, broker)
+        await turns(actor)
+        broker.is_there = False
+        flow.append(*(flow.orders("AAA", range(n * 100, n * 100 + 100)) for n in range(10)))
+        for second in range(40):
+            broker.is_there = second > 12
+            await turns(actor)
+            orders = [
+                each for message in broker.messages for each in message if isinstance(each, OrdersSubmitted)
+            ]
+            arrived.append((clock.now_ns(), sum(len(each.subscriptions) for each in orders)))
+            await asyncio.sleep(1)
+        await actor.close()
+        await actor.core.committer.close()
+        return arrived
+
+    with asyncio.Runner(loop_factory=SkippingLoop) as runner:
+        arrived = runner.run(story())
+    assert (arrived[12][1], arrived[-1][1]) == (0, 1000)
+    back_ns = arrived[12][0]
+    assert all(orders <= 100 + (now_ns - back_ns) // 10**7 for now_ns, orders in arrived[13:]), arrived
