@@ -28,7 +28,7 @@ class OrderRate:
 
     def owe(self, orders: int, now_ns: int) -> int:
         """Note that orders go again, in their turn behind those that went. Returns: how long they must wait, ns."""
-        if self.allowed(now_ns) is None:
+        if self.allowed(now_ns) is None or not orders:
             return 0
         self.take(orders)
         return max(-self._tokens_ns, 0) // self._per_s

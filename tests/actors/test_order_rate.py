@@ -46,6 +46,7 @@ def test_what_goes_again_waits_for_its_turn_and_what_is_new_for_that(
     for pause_ns, orders in again:
         now_ns += pause_ns
         sent.append((now_ns + rate.owe(min(orders, per_s), now_ns), min(orders, per_s)))
+        assert rate.owe(0, now_ns) == 0
         new = rate.allowed(now_ns)
         assert new is not None and (new == 0 or sent[-1][0] == now_ns)
         rate.take(new)
