@@ -163,14 +163,15 @@ class BrokerGatewayShardActor:
             view.learn(event)
             if sequence > self.state.answered_sequence:
                 for outgoing in view.outgoing(self._name, sequence, head.number, event):
-                    self._enqueue(self.state.without_withdrawn(outgoing))
+                    self._enqueue(outgoing)
 
-    def _enqueue(self, outgoing: Outgoing) -> None:
+    def _enqueue(self, made: Outgoing) -> None:
+        outgoing = self.state.without_withdrawn(made)
         if isinstance(outgoing.section, CancelsSubmitted):
             self._withdraw_cancelled(outgoing.follower_shard, outgoing.section)
         elif isinstance(outgoing.section, OrdersSubmitted):
             if self.state.sendings:
-                outgoing = self.sender.take_left(outgoing)
+                outgoing = self.sender.take_left(outgoing, made.orders.subscriptions)
             if not outgoing.count:
                 return
             is_over = self._queue.entries_count + outgoing.count > QUEUED_ENTRIES_MAX

@@ -20,8 +20,15 @@ class OrderRate:
             self._tokens_ns += max(now_ns - self._seen_ns, 0) * self._per_s
         self._seen_ns = now_ns
         self._tokens_ns = min(self._tokens_ns, self._per_s * NS_PER_S)
-        return self._tokens_ns // NS_PER_S
+        return max(self._tokens_ns, 0) // NS_PER_S
 
     def take(self, orders: int) -> None:
         """Note that orders went."""
         self._tokens_ns -= orders * NS_PER_S
+
+    def owe(self, orders: int, now_ns: int) -> int:
+        """Note that orders go again, in their turn behind those that went. Returns: how long they must wait, ns."""
+        if self.allowed(now_ns) is None or not orders:
+            return 0
+        self.take(orders)
+        return max(-self._tokens_ns, 0) // self._per_s

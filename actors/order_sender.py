@@ -19,7 +19,7 @@ from actors.doubts import Doubts, check_answer
 from actors.errors import OperatingError, OutcomeUnknownError
 from actors.journal_writer import ShardLostError, persist
 from actors.order_outcomes import OrderOutcomes
-from actors.order_rate import OrderRate
+from actors.order_rate import NS_PER_S, OrderRate
 from actors.ports import Broker
 from actors.settings import OrderIds
 from actors.shard import ShardCore
@@ -35,7 +35,7 @@ from engine.dispatch import DispatchQueue
 from engine.gateway import GatewayShard
 from engine.order_state import ExecType
 from engine.outgoing import Outgoing, orders_count
-from engine.sections import SectionError
+from engine.sections import Column, SectionError
 
 _log = structlog.get_logger()
 
@@ -107,11 +107,27 @@ class OrderSender:
         Orders stored before that may have been sent by the former owner: what became of them is the
         broker's to say. Only later ones are known to be unsent while they are queued.
         """
-        await persist(f"introduction to {self._name}", lambda: self._broker.submit(self._block()))
+        pause_s = RESEND_S_MIN
+        while not await self._is_heard():
+            await asyncio.sleep(pause_s)
+            pause_s = min(pause_s * 2, RESEND_S_MAX)
         if self._journals_sendings:
             return
         streams = self._core.ports.streams
         self.unsent_after = await persist(f"end of {stream}", lambda: streams.last_sequence(stream))
+
+    async def _is_heard(self) -> bool:
+        """Tell the broker of this epoch once. Returns: whether it knows of it, or of a higher one; a broker that refuses the block for any
+        other reason has taken nothing of it.
+        """
+        try:
+            refusal = (await self._ask())[0].refusal
+        except (OperatingError, SectionError) as error:
+            refusal = str(error)
+        is_heard: bool = not refusal or refusal.startswith("epoch")
+        if not is_heard:
+            _log.warning("not_introduced", broker=self._name, error=refusal)
+        return is_heard
 
     def _block(self, *sections: Any) -> bytes:
         """Encode a block, behind what says who speaks as of now."""
@@ -138,17 +154,19 @@ class OrderSender:
 
     async def send(self) -> None:
         """Send what may go, as many blocks in a message as fit, while the broker owes few answers."""
-        if self._journals_sendings and not self._may_send():
+        if not self._may_send():
             return
         journaled = asyncio.Event()
         messages: list[list[Outgoing]] = []
+        again_count = min(len(self._alone), OUTSTANDING_MAX - len(self._sent))
         while len(self._sent) + len(messages) < OUTSTANDING_MAX:
             blocks = [self._alone.popleft()] if self._alone else self._next_to_send()
             if not blocks:
                 break
             messages.append(blocks)
-        for blocks in messages:
-            task = asyncio.create_task(self._submit(blocks, journaled), name=f"blocks for {self._name}")
+        for number, blocks in enumerate(messages):
+            submitting = self._submit(blocks, journaled, is_again=number < again_count)
+            task = asyncio.create_task(submitting, name=f"blocks for {self._name}")
             task.add_done_callback(lambda _: self._core.arrived.set())
             self._sent.append(Sent(blocks, task))
         if messages and self._journals_sendings:
@@ -180,11 +198,16 @@ class OrderSender:
 
         await self._core.commit([began, *self._outcomes.take_ended()], self._now(), [leave])
 
-    async def _submit(self, blocks: list[Outgoing], journaled: asyncio.Event) -> BlockAnswered | None:
+    async def _submit(
+        self, blocks: list[Outgoing], journaled: asyncio.Event, *, is_again: bool
+    ) -> BlockAnswered | None:
         """Hand blocks over in one message. Returns: the answer; None when there was none and they must not go again."""
         await journaled.wait()
         pause_s = RESEND_S_MIN
         while True:
+            if is_again:
+                wait_ns = self._rate.owe(orders_count(blocks), self._core.ports.clock.now_ns())
+                await asyncio.sleep(wait_ns / NS_PER_S)
             try:
                 answer: BlockAnswered = (await self._ask(*[block.section for block in blocks]))[0]
                 return answer
@@ -195,6 +218,7 @@ class OrderSender:
                 if is_unknown and self._journals_sendings:
                     return None
                 self._core.count("messages_sent_again")
+            is_again = True
             await asyncio.sleep(pause_s)
             pause_s = min(pause_s * 2, RESEND_S_MAX)
 
@@ -237,9 +261,9 @@ class OrderSender:
 
     # Doubting.
 
-    def take_left(self, block: Outgoing) -> Outgoing:
-        """Take what had left under a former owner, and was not answered, out of a block. Returns: the rest."""
-        left, rest = self._state.sendings.split(block)
+    def take_left(self, block: Outgoing, made_for: Column) -> Outgoing:
+        """Take what had left under a former owner, and was not answered, out of a block made for some subscriptions. Returns: the rest."""
+        left, rest = self._state.sendings.split(block, made_for)
         for doubtful in left:
             self._queue.hold(doubtful)
             self._doubt(doubtful)

@@ -187,7 +187,7 @@ class DispatchQueue:
             share = max(share, message.orders_left // len(entries))
         while entries:
             creator, line = next(iter(entries.items()))
-            goes_on, left = True, share
+            goes_on, left, before = True, share, len(message.blocks)
             while goes_on and line and left > 0:
                 limit = None if message.orders_left is None else min(left, message.orders_left)
                 block = next(iter(line.values()))
@@ -195,7 +195,8 @@ class DispatchQueue:
                 goes_on = self._move(block, message, limit)
             if not line:
                 del entries[creator]
-            else:
+            elif len(message.blocks) > before:
+                # One whose block did not fit is still the next: it fits first in a message.
                 entries.move_to_end(creator)
             if not goes_on:
                 return

@@ -13,6 +13,7 @@ import numpy as np
 from engine.events.gateway import SendingBegan, SendingEnded
 from engine.identity import OrderKey
 from engine.outgoing import Outgoing
+from engine.sections import Column
 
 
 class Sending(NamedTuple):
@@ -77,13 +78,19 @@ class Sendings:
             self._ended.discard(number)
             self._of_decision.pop(decision, None)
 
-    def split(self, block: Outgoing) -> tuple[list[Outgoing], Outgoing]:
-        """Take what had left out of a block read again. Returns: what may be at the broker, one block a sending; the rest."""
+    def split(self, block: Outgoing, made_for: Column) -> tuple[list[Outgoing], Outgoing]:
+        """Take what had left out of a block read again, which was made for some subscriptions. Returns: what may be at the broker, one
+        block a sending; the rest.
+
+        A decision may make several blocks in a frame, with subscriptions between each other's: the first one tells which block had left.
+        """
         assert block.key is not None
         doubtful = []
         for number in self._of_decision.get((block.sequence, block.follower_shard, block.key), ()):
             sending = self._kept[number]
             subscriptions = block.orders.subscriptions
+            if not (made_for == sending.first).any():
+                continue
             rows = (subscriptions >= sending.first) & (subscriptions <= sending.last)
             if rows.any() and number not in self._ended:
                 part = block.of_rows(rows)

@@ -151,12 +151,17 @@ class _Audit:
                 mark_parked(broker, gateways[number].parked(), self._views, placed)
                 for view in self._views.values():
                     check_withdrawn(broker, withdrawals, view, executed, is_drained=self._is_drained)
+        answered = {
+            broker: gateways[number].answered_sequence
+            for number, broker in enumerate(self._store.brokers)
+            if number in gateways
+        }
         ledgers = frozenset(self._store.ledgers)
         for view in self._views.values():
             check_unknown(view, ledgers, executed)
             for broker in view.brokers:
                 if broker in ledgers:
-                    count_unsent(broker, view, placed, is_drained=self._is_drained)
+                    count_unsent(broker, view, answered.get(broker, 0), placed, is_drained=self._is_drained)
                 else:
                     self._note(f"broker {broker} keeps no ledger here: its side was not compared")
 

@@ -82,7 +82,11 @@ class ExecutionsAudit:
         missing = rows[found < 0]
         parked = are_parked(view.parked, self._broker, prefix, batch.numbers[missing])
         self._check.count("parked", int(parked.sum()))
-        self._check_missing(batch, view, group, missing[~parked])
+        missing = missing[~parked]
+        of_closed = self._end_what_is_closed(batch, view, prefix, missing)
+        if of_closed.any():
+            self._check.count("of_closed", int(of_closed.sum()))
+        self._check_missing(batch, view, group, missing[~of_closed])
         rows, found = rows[found >= 0], found[found >= 0]
         view.is_met[found] = True
         for what, differs in _differences(batch, view, rows, found):
@@ -90,6 +94,25 @@ class ExecutionsAudit:
                 self._fail(
                     batch, rows[differs], f"expected the {what} of the ledger in the journal, found another"
                 )
+
+    def _end_what_is_closed(
+        self, batch: LedgerExecutions, view: BrokerView, prefix: str, rows: Ints
+    ) -> NDArray[np.bool_]:
+        """Say which executions only end orders that their last correction left closed here, whatever the broker said (DECISIONS.md, 13)."""
+        found = np.isin(batch.exec_types[rows], list(ENDED))
+        leaves = {
+            (each.high, each.low, each.number): each.leaves
+            for each in view.tables.corrections
+            if (each.broker, each.prefix) == (self._broker, prefix)
+        }
+        if not leaves:
+            return np.zeros(len(rows), np.bool_)
+        highs, lows = ledger_ids(batch, rows)
+        for at in np.flatnonzero(found).tolist():
+            order, number = (int(highs[at]), int(lows[at])), int(batch.numbers[rows[at]])
+            last = max((each for each in leaves if each[:2] == order and each[2] < number), default=None)
+            found[at] = last is not None and leaves[last] == 0
+        return found
 
     def _check_missing(
         self, batch: LedgerExecutions, view: BrokerView, group: ExecutionGroup, rows: Ints
@@ -174,7 +197,9 @@ def check_withdrawn(
 
 
 def check_unknown(view: BrokerView, ledgers: frozenset[str], check: Check) -> None:
-    """Check that every applied execution was met in a ledger or a gateway's journal; brokers without a ledger here cannot be asked."""
+    """Check that every applied execution was met in a ledger or a gateway's journal, or is an operator's word on a parked order; brokers
+    without a ledger here cannot be asked.
+    """
     executions = view.executions
     has_ledger = np.array([broker in ledgers for broker in executions.brokers], np.bool_)
     unchecked = 0
@@ -189,11 +214,23 @@ def check_unknown(view: BrokerView, ledgers: frozenset[str], check: Check) -> No
     unknown = view.tables.spill.where(executions.rows_count, are_unknown)
     if unchecked:
         check.count("unchecked", unchecked)
+    said = _end_parked_orders(view, unknown)
+    if said.any():
+        check.count("of_parked", int(said.sum()))
+        unknown = unknown[~said]
     if len(unknown):
         check.fail(
             f"{_applied_name(view, int(unknown[0]))}: expected it in the broker's ledger, found none",
             len(unknown),
         )
+
+
+def _end_parked_orders(view: BrokerView, rows: Ints) -> NDArray[np.bool_]:
+    """Say which executions end orders of which nobody but an operator could say that the broker does not have them (P9)."""
+    orders = view.index.find(*view.executions.ids(rows))
+    ends: NDArray[np.bool_] = (orders >= 0) & np.isin(view.executions.exec_types[rows], list(ENDED))
+    ends[ends] = view.is_parked[orders[ends]] & (view.taken[orders[ends]] == 0)
+    return ends
 
 
 def _applied_name(view: BrokerView, row: int) -> str:

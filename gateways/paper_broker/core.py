@@ -1,8 +1,8 @@
 """The paper broker without input and output: blocks in; ledger frames, answers and messages out.
 
-A turn is `take` for each waiting block, `advance`, then `cut`; the caller appends the frame to the ledger, calls `committed`, and only then
-answers and publishes. Restarting is `replay` of every frame, then the same turns. What a frame says is done: rules changed later apply to
-later orders.
+A turn is `correct`, `take` for each waiting block, `advance`, then `cut`; the caller appends the frame to the ledger, calls `committed`,
+and only then answers and publishes. Restarting is `replay` of every frame, then the same turns: what a turn reopens stands in its frame
+before what becomes of orders. What a frame says is done: rules changed later apply to later orders.
 """
 
 from typing import Any, NamedTuple

@@ -148,7 +148,8 @@ class OpenOrders:
         for batch in self.of_key(key):
             of_batch = batch.taken.subscriptions
             places = np.minimum(np.searchsorted(of_batch, subscriptions), len(of_batch) - 1)
-            found = of_batch[places] == subscriptions
+            # An order that works again may stand in a batch of its own beside the one in which it is over.
+            found = (of_batch[places] == subscriptions) & (batch.remaining[places] > 0)
             rows = places[found]
             batch.remaining[rows] = np.where(is_trade[found], batch.remaining[rows] - quantities[found], 0)
             if is_trade[found].any():

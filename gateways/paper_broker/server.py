@@ -148,8 +148,8 @@ class Turns:
 
     async def turn(self, disk: ThreadPoolExecutor) -> None:
         """Take what waits, write it, answer it."""
-        answers = self._take_waiting()
         corrected = self._take_corrections()
+        answers = self._take_waiting()
         self._core.advance(time.time_ns())
         cut = self._core.cut()
         if cut.frame:

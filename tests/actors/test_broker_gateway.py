@@ -9,10 +9,12 @@ import pytest
 
 from actors.broker_gateway import QUEUED_ENTRIES_MAX, BrokerGatewayShardActor
 from actors.errors import OutcomeUnknownError, TransientError
+from actors.order_outcomes import SENDINGS_COMMIT_NS_EVERY
+from actors.order_rate import OrderRate
 from actors.ports import Broker
 from actors.settings import OrderIds
 from engine.blocks import BlockAnswered, OrdersLookedUp, OrdersSubmitted, decode_block, encode_block
-from engine.events.gateway import OrdersWithdrawn, SendingBegan
+from engine.events.gateway import OrdersParked, OrdersWithdrawn, SendingBegan
 from engine.frame import ShardKey, ShardKind
 from engine.gateway import MARK_FRAMES, GatewayShard
 from engine.identity import parse_order_id
@@ -20,7 +22,8 @@ from engine.tables import decode_state, encode_state
 from gateways.paper_broker.memory import MemoryPaperBroker
 from gateways.paper_broker.settings import FillSettings
 from tests.actors.order_flow import OrderFlow
-from tests.adversarial.stage import SETTINGS, Stage
+from tests.adversarial.stage import SETTINGS, START_NS, Stage
+from tests.adversarial.unreliable import SkippingLoop
 
 KEY = ShardKey(ShardKind.GATEWAY, 0)
 
@@ -161,6 +164,7 @@ class Silent:
         self.is_silent = True
         self.blocks: list[str] = []
         self.journaled: list[int] = []
+        self.taken: list[int] = []
         self._stage = stage
         self._takes = takes
 
@@ -172,10 +176,14 @@ class Silent:
         ]
         if is_orders:
             self.journaled.append(len(self._stage.events(KEY, SendingBegan)))
-        if not is_orders or not self.is_silent:
+        if not is_orders:
             return await self.broker.submit(block)
-        if self._takes:
-            await self.broker.submit(block)
+        if self._takes or not self.is_silent:
+            answer = await self.broker.submit(block)
+            for each in sections:
+                self.taken += each.subscriptions.tolist() if isinstance(each, OrdersSubmitted) else []
+            if not self.is_silent:
+                return answer
         raise OutcomeUnknownError("no answer")
 
 
@@ -202,6 +210,82 @@ async def test_orders_without_an_answer_are_looked_up_once_and_never_sent_again(
     assert actor.core.counted()["outstanding_messages"] == 0
     assert actor.core.counted()["answered_orders"] == 3
     await actor.close()
+
+
+@pytest.mark.parametrize("is_answered", [True, False])
+@pytest.mark.parametrize("order_ids", [OrderIds.LOOKED_UP, OrderIds.UNCHECKED])
+async def test_of_blocks_with_subscriptions_between_each_others_only_those_that_left_have_left(
+    order_ids: OrderIds, is_answered: bool
+) -> None:
+    """One decision may make several blocks in a frame, as its cancels are answered: what did not leave goes under the next owner (P9)."""
+    stage, broker, flow = await silent_stage(order_ids, takes=True)
+    broker.is_silent = not is_answered
+    actor = await gateway(stage, broker)
+    await turns(actor)
+    actor.sender._rate = OrderRate(2)
+    decision = flow.orders("AAA", [1, 5])
+    flow.append(decision, flow.orders("AAA", [3, 7], cause=decision.cause_number))
+    while not broker.journaled:
+        await actor.turn()
+        await asyncio.sleep(0)
+    if is_answered:
+        await turns(actor)
+        stage.clock.time_ns += SENDINGS_COMMIT_NS_EVERY
+        await turns(actor)
+    await actor.core.committer.settle()
+    await actor.close()
+    broker.is_silent = False
+    successor = await gateway(stage, broker)
+    await turns(successor, 16)
+    assert broker.taken == [1, 5, 3, 7]
+    assert not stage.events(KEY, OrdersWithdrawn)
+    parked = [each.subscriptions.tolist() for each in stage.events(KEY, OrdersParked)]
+    assert parked == ([] if is_answered or order_ids is OrderIds.LOOKED_UP else [[1, 5]])
+    await successor.close()
+
+
+class Busy:
+    """A paper broker that, while busy, refuses messages of a higher epoch than the first's: whole, so without having heard of it."""
+
+    def __init__(self, stage: Stage) -> None:
+        self.broker = MemoryPaperBroker(
+            FillSettings(), stage.clock, lambda subject, data, *, message_id: None
+        )
+        self.is_busy = True
+        self.answers: list[BlockAnswered] = []
+
+    async def submit(self, block: bytes) -> bytes:
+        is_refused = self.is_busy and decode_block(block)[0].epoch > 1
+        busy = encode_block(BlockAnswered(0, 0, "busy: ask again later"))
+        answer = busy if is_refused else await self.broker.submit(block)
+        self.answers += decode_block(answer)
+        return answer
+
+
+async def test_an_owner_the_broker_has_not_heard_of_withdraws_nothing_that_a_zombie_may_send() -> None:
+    stage = Stage()
+    flow, broker = OrderFlow(stage.server, stage.clock.time_ns), Busy(stage)
+    flow.open(10, ["AAA"])
+    zombie = await gateway(stage, broker)
+    await turns(zombie)
+    successor = BrokerGatewayShardActor(0, "next", stage.ports, stage.settings, name="paper", broker=broker)
+    await successor.start()
+    await turns(successor)
+    assert broker.answers[-1].refusal
+    flow.append(flow.orders("AAA", [1], expire_time=stage.clock.time_ns + 1))
+    for _ in range(4):
+        await zombie.turn()
+    assert broker.answers[-1].accepted == 1
+    stage.clock.time_ns += 10**9
+    await turns(successor)
+    broker.is_busy = False
+    await successor.sender.wait_introduced()
+    await turns(successor)
+    assert not stage.events(KEY, OrdersWithdrawn)
+    assert broker.answers[-1].repeated == 1
+    await zombie.close()
+    await zombie.core.committer.close()
+    await successor.close()
 
 
 async def test_orders_that_nobody_can_be_asked_about_are_parked_and_each_is_named() -> None:
@@ -259,3 +343,42 @@ async def test_a_rate_limit_lets_exits_go_first_and_keeps_the_total() -> None:
         await turns(actor)
     assert actor.core.counted()["answered_orders"] == 550
     await actor.close()
+
+
+class LoopClock:
+    """The time of the loop that runs, which a `SkippingLoop` skips on with."""
+
+    def now_ns(self) -> int:
+        return START_NS + int(asyncio.get_running_loop().time() * 10**9)
+
+
+def test_what_was_not_answered_goes_again_at_the_brokers_rate() -> None:
+    """The broker was away: what waited for it, some seconds' worth, does not go all at once."""
+
+    async def story() -> list[tuple[int, int]]:
+        stage, broker = Stage(msgspec.structs.replace(SETTINGS, orders_per_s_max={"paper": 100})), Recorder()
+        clock, arrived = LoopClock(), list[tuple[int, int]]()
+        stage.ports = stage.ports._replace(clock=clock)
+        flow = OrderFlow(stage.server, clock.now_ns())
+        flow.open(1000, ["AAA"])
+        actor = await gateway(stage, broker)
+        await turns(actor)
+        broker.is_there = False
+        flow.append(*(flow.orders("AAA", range(n * 100, n * 100 + 100)) for n in range(10)))
+        for second in range(40):
+            broker.is_there = second > 12
+            await turns(actor)
+            orders = [
+                each for message in broker.messages for each in message if isinstance(each, OrdersSubmitted)
+            ]
+            arrived.append((clock.now_ns(), sum(len(each.subscriptions) for each in orders)))
+            await asyncio.sleep(1)
+        await actor.close()
+        await actor.core.committer.close()
+        return arrived
+
+    with asyncio.Runner(loop_factory=SkippingLoop) as runner:
+        arrived = runner.run(story())
+    assert (arrived[12][1], arrived[-1][1]) == (0, 1000)
+    back_ns = arrived[12][0]
+    assert all(orders <= 100 + (now_ns - back_ns) // 10**7 for now_ns, orders in arrived[13:]), arrived

@@ -36,3 +36,21 @@ def test_never_more_than_a_bucket_and_the_time_that_passed(per_s: int, pauses_ns
         rate.take(allowed)
         sent += allowed
         assert sent <= per_s + now_ns * per_s // NS_PER_S
+
+
+@given(st.integers(1, 1000), st.lists(st.tuples(st.integers(0, NS_PER_S), st.integers(0, 1000)), max_size=50))
+def test_what_goes_again_waits_for_its_turn_and_what_is_new_for_that(
+    per_s: int, again: list[tuple[int, int]]
+) -> None:
+    rate, now_ns, sent = OrderRate(per_s), 0, list[tuple[int, int]]()
+    for pause_ns, orders in again:
+        now_ns += pause_ns
+        sent.append((now_ns + rate.owe(min(orders, per_s), now_ns), min(orders, per_s)))
+        assert rate.owe(0, now_ns) == 0
+        new = rate.allowed(now_ns)
+        assert new is not None and (new == 0 or sent[-1][0] == now_ns)
+        rate.take(new)
+        sent.append((now_ns, new))
+    for until_ns, _ in sent:
+        gone = sum(orders for at_ns, orders in sent if at_ns <= until_ns)
+        assert gone <= per_s + until_ns * per_s // NS_PER_S + 1

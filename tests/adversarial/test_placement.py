@@ -131,7 +131,7 @@ async def _story(rng: random.Random, told: Class, broker_is: Class, snapshots_ev
     owners, orders = Owners(stage, way), list[OrdersPlaced]()
     running = [owners.begin()]
     for _ in range(rng.randint(5, 25)):
-        made = [_orders(rng, flow) for _ in range(rng.randint(0, 3))]
+        made = [each for _ in range(rng.randint(0, 3)) for each in _orders(rng, flow)]
         orders += made
         flow.append(*made)
         if orders and rng.random() < 0.2:
@@ -153,13 +153,19 @@ async def _story(rng: random.Random, told: Class, broker_is: Class, snapshots_ev
     return Outcome(stage, broker, orders)
 
 
-def _orders(rng: random.Random, flow: OrderFlow) -> OrdersPlaced:
+def _orders(rng: random.Random, flow: OrderFlow) -> list[OrdersPlaced]:
+    """Make one decision's orders, now and then in two blocks with subscriptions between each other's."""
     rows = sorted(rng.sample(range(ACCOUNTS), rng.randint(1, 12)))
     is_exit = rng.random() < 0.4
     expire_time = 0 if is_exit else flow.time_ns + rng.choice((2, 5, 1000)) * 10**9
-    return flow.orders(
-        rng.choice(("AAA", "BBB")), rows, creator=rng.randrange(3), is_exit=is_exit, expire_time=expire_time
-    )
+    symbol, creator = rng.choice(("AAA", "BBB")), rng.randrange(3)
+    made: list[OrdersPlaced] = []
+    for some in (rows[::2], rows[1::2]) if len(rows) > 1 and rng.random() < 0.3 else (rows,):
+        cause = made[0].cause_number if made else None
+        made.append(
+            flow.orders(symbol, some, creator=creator, is_exit=is_exit, expire_time=expire_time, cause=cause)
+        )
+    return made
 
 
 async def _drained(stage: Stage, last: BrokerGatewayShardActor) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from actors.host import Connected, Host, HostSpec
-from actors.ports import Ports
+from actors.ports import Broker, Ports
 from actors.settings import ShardSettings
 from cluster.journal_tables.store import JournalStore
 from engine.blocks import decode_block
@@ -107,12 +107,24 @@ class MemoryCluster:
                 found += [f"{section.prefix}{number}" for number in section.numbers.tolist()]
         return found
 
+    async def report(self, subject: str, *executions: dict[str, str]) -> None:
+        """Publish executions as an operator does, and wait until nothing is under way."""
+        name = f"report-{next(self._ids)}"
+        await self._streams.publish(subject, msgspec.json.encode(executions), message_id=name)
+        await self.drained()
+
     async def mark(self, symbol: str, price: str) -> None:
         """Publish a mark, which no follower shard has anything to do about, and wait until nothing is under way."""
         body = [{"symbol": symbol, "px": price, "time": format_time(self.clock.time_ns)}]
         await self._streams.publish(
             "marks.paper", msgspec.json.encode(body), message_id=f"mark-{next(self._ids)}"
         )
+        await self.drained()
+
+    async def pass_ms(self, ms: int) -> None:
+        """Let a little time pass, and what the broker has due happen."""
+        self.clock.time_ns += ms * 10**6
+        self.broker.advance()
         await self.drained()
 
     async def pass_time(self, *, minutes: int) -> None:
@@ -133,8 +145,13 @@ class MemoryCluster:
 
 
 @asynccontextmanager
-async def memory_cluster(fills: FillSettings | None = None) -> AsyncIterator[MemoryCluster]:
-    """Run a cluster; at the end every shard stops and takes its last snapshot."""
+async def memory_cluster(
+    fills: FillSettings | None = None,
+    *,
+    settings: ShardSettings = SETTINGS,
+    way: Callable[[Broker], Broker] = lambda broker: broker,
+) -> AsyncIterator[MemoryCluster]:
+    """Run a cluster whose gateway reaches its broker by a way; at the end every shard stops and takes its last snapshot."""
     server, clock = MemoryServer(), ManualClock()
     for name, subjects in STREAMS.items():
         server.add_stream(name, *subjects)
@@ -154,7 +171,7 @@ async def memory_cluster(fills: FillSettings | None = None) -> AsyncIterator[Mem
         clock,
     )
     hosts = [
-        Host(HostSpec(kind, (shard,), f"{kind}-{shard}", SETTINGS), _connect(ports, broker))
+        Host(HostSpec(kind, (shard,), f"{kind}-{shard}", settings), _connect(ports, way(broker)))
         for kind, shard in (("creator", 0), ("follower", 0), ("follower", 1), ("gateway", 0))
     ]
     runs = [asyncio.create_task(host.run()) for host in hosts]
@@ -170,7 +187,7 @@ async def memory_cluster(fills: FillSettings | None = None) -> AsyncIterator[Mem
     assert not [why for why in ended if "failed" in why], ended
 
 
-def _connect(ports: Ports, broker: MemoryPaperBroker) -> Callable[[], Awaitable[Connected]]:
+def _connect(ports: Ports, broker: Broker) -> Callable[[], Awaitable[Connected]]:
     async def close() -> None:
         return None
 

@@ -21,6 +21,7 @@ from engine.order_state import ExecType
 from engine.refusals import Refused
 from gateways.paper_broker.corrections import CorrectionAsked
 from gateways.paper_broker.ledger_reader import LedgerReader
+from gateways.paper_broker.settings import FillSettings
 from tests.audit.memory_cluster import MemoryCluster, memory_cluster
 from tests.audit.planting import CREATOR, FOLLOWERS, Recording, with_value
 
@@ -91,6 +92,30 @@ async def test_a_run_with_corrections_passes_and_counts_them(corrected: Recordin
     counted = {name: value for check in report.checks for name, value in check.counts.items()}
     assert counted["corrected"] == counted["corrected_at_brokers"] == 4
     assert counted["fills_corrected"] == 2
+
+
+async def test_p8_the_end_of_an_order_that_stayed_closed_here_is_no_fault(tmp_path: Path) -> None:
+    """The broker works an order again against open orders of the other side: it is cancelled at once, which says nothing new."""
+    async with memory_cluster(FillSettings(fill_delay_ms=10)) as cluster:
+        await cluster.command("commands.creator.anna", "open_creator", cash="100000")
+        await cluster.command("commands.account.ann", "open_account")
+        await cluster.follow("ann", "anna", "1000", mode="multiplier", ratio="0.01")
+        await cluster.fill("anna", "AAA", "buy", "200", "100")
+        await cluster.pass_ms(10)
+        (name,) = cluster.traded()
+        await cluster.fill("anna", "AAA", "sell", "100", "100")
+        asked = CorrectionAsked(ExecType.TRADE_CANCEL, name, is_reopened=True)
+        assert isinstance(cluster.broker.correct(asked), str)
+        await cluster.drained()
+        await cluster.pass_time(minutes=3)
+    recording = Recording(cluster.server, bytes(cluster.broker.ledger.data))
+    report = await recording.audit(tmp_path)
+    assert report.passed, "\n".join(report.lines())
+    assert report["P8"].counts["of_closed"] == 1
+    recording.change_event(
+        TradesCorrected, lambda event: [replace(event, leaves=event.order_quantities - event.filled)]
+    )
+    assert "found it nowhere in the journal" in (await recording.audit(tmp_path))["P8"].offender
 
 
 async def test_the_ledgers_net_trades_are_the_positions(corrected: Recording, tmp_path: Path) -> None:

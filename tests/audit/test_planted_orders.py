@@ -189,10 +189,13 @@ async def test_p3_a_wrong_frame_number_side_or_symbol_is_named(recorded: Recordi
         assert f"expected the {what} of its frame" in report["P3"].offender
 
 
-async def test_p3_an_order_lost_on_its_way_is_named_when_nothing_is_under_way(
+async def test_p3_an_order_lost_on_its_way_is_named_when_its_gateway_is_done_with_it_or_nothing_is_under_way(
     recording: Recording, tmp_path: Path
 ) -> None:
     recording.change_ledger(OrdersTaken, lambda taken: [])
+    passed = await recording.audit(tmp_path, is_drained=False)
+    assert "found it neither there nor withdrawn" in passed["P3"].offender
+    recording.put(GATEWAY, recording.frames(GATEWAY)[:1])
     lenient = await recording.audit(tmp_path, is_drained=False)
     assert lenient["P3"].passed
     assert lenient["P3"].counts["not_yet_sent"] > 0

@@ -2,9 +2,18 @@
 
 from pathlib import Path
 
+import msgspec
+
+from actors.errors import OutcomeUnknownError
+from actors.ports import Broker
+from actors.settings import OrderIds
 from cluster.audit import AuditReport, audit
+from engine.blocks import OrdersSubmitted, decode_block
+from engine.identity import parse_order_id
+from engine.units import format_time
 from gateways.paper_broker.settings import FillSettings
-from tests.audit.memory_cluster import memory_cluster, memory_store, story
+from tests.audit.memory_cluster import SETTINGS, memory_cluster, memory_store, story
+from tests.audit.planting import Recording
 
 
 async def test_a_running_cluster_passes_and_its_live_states_are_the_replayed_ones(tmp_path: Path) -> None:
@@ -38,3 +47,43 @@ async def test_rejected_exits_are_tried_again_and_audited(tmp_path: Path) -> Non
 async def test_orders_that_stay_open_are_netted_and_audited(tmp_path: Path) -> None:
     report = await audited(FillSettings(fill_delay_ms=1, duplicate_executions=True), tmp_path)
     assert report["P2"].counts["netted"] > 0
+
+
+class LosingTheFirstOrders:
+    """The way to a broker on which the first block of orders is lost."""
+
+    def __init__(self, broker: Broker) -> None:
+        self._broker = broker
+        self._is_lost = False
+
+    async def submit(self, block: bytes) -> bytes:
+        if not self._is_lost and any(isinstance(each, OrdersSubmitted) for each in decode_block(block)):
+            self._is_lost = True
+            raise OutcomeUnknownError("the block is lost")
+        return await self._broker.submit(block)
+
+
+async def test_p9_what_an_operator_reports_of_parked_orders_is_no_fault(tmp_path: Path) -> None:
+    """As `gateways/PROTOCOL.md` asks of whoever has found out that the broker does not have them."""
+    settings = msgspec.structs.replace(SETTINGS, order_ids={"paper": OrderIds.UNCHECKED})
+    fills = FillSettings(order_ids="unchecked")
+    async with memory_cluster(fills, settings=settings, way=LosingTheFirstOrders) as cluster:
+        await cluster.command("commands.creator.anna", "open_creator", cash="100000")
+        for account in ("account-0", "account-1"):
+            await cluster.command(f"commands.account.{account}", "open_account")
+            await cluster.follow(account, "anna", "900")
+        await cluster.fill("anna", "AAA", "buy", "200", "101.25")
+        letters = [
+            msgspec.json.decode(message.data) for message in cluster.server.stream("DEADLETTER").messages
+        ]
+        parked = [order_id for letter in letters for order_id in letter["order_ids"]]
+        time = format_time(cluster.clock.time_ns)
+        for order_id in parked:
+            canceled = {
+                "exec_id": f"desk-{order_id}", "order_id": order_id, "exec_type": "canceled", "transact_time": time
+            }  # fmt: skip
+            await cluster.report(f"executions.paper.{parse_order_id(order_id)[0] >> 50}", canceled)
+        await cluster.fill("anna", "AAA", "buy", "100", "101")
+    report = await Recording(cluster.server, bytes(cluster.broker.ledger.data)).audit(tmp_path)
+    assert report.passed, "\n".join(report.lines())
+    assert report["P8"].counts["of_parked"] == len(parked) > 0

@@ -187,6 +187,25 @@ def test_without_a_rate_creators_take_turns_and_no_block_is_split() -> None:
     assert causes(message).index(201) <= -(-TURN_ORDERS // 1000)
 
 
+def test_a_creator_whose_block_does_not_fit_any_more_is_the_first_in_the_next_message() -> None:
+    queue = DispatchQueue()
+    half = range(MESSAGE_ORDERS_MAX // 2)
+    for cause in range(1, 10):
+        queue.enqueue(orders(cause, half, symbol=str(cause), creator=cause % 3))
+    sent = [[block.creator[1] for block in queue.next_to_send()] for _ in range(4)]
+    assert sent == [[1, 2], [0, 1], [2, 0], [1, 2]]
+
+
+def test_a_spent_rate_takes_nobodys_turn() -> None:
+    queue = DispatchQueue()
+    for creator in (1, 2):
+        queue.enqueue(orders(creator, range(100), symbol=str(creator), creator=creator))
+    sent = []
+    for allowed in (10, 0, 10, 0):
+        sent += [block.creator[1] for block in queue.next_to_send(allowed)]
+    assert sent == [1, 2]
+
+
 class Model:
     """Every order in hand, one by one."""
 
