@@ -100,18 +100,17 @@ class ExecutionsAudit:
     ) -> NDArray[np.bool_]:
         """Say which executions only end orders that their last correction left closed here, whatever the broker said (DECISIONS.md, 13)."""
         found = np.isin(batch.exec_types[rows], list(ENDED))
-        leaves = {
-            (each.high, each.low, each.number): each.leaves
-            for each in view.tables.corrections
-            if (each.broker, each.prefix) == (self._broker, prefix)
-        }
-        if not leaves:
+        corrected: dict[tuple[int, int], list[tuple[int, int]]] = {}
+        for each in view.tables.corrections:
+            if (each.broker, each.prefix) == (self._broker, prefix):
+                corrected.setdefault((each.high, each.low), []).append((each.number, each.leaves))
+        if not corrected:
             return np.zeros(len(rows), np.bool_)
         highs, lows = ledger_ids(batch, rows)
         for at in np.flatnonzero(found).tolist():
-            order, number = (int(highs[at]), int(lows[at])), int(batch.numbers[rows[at]])
-            last = max((each for each in leaves if each[:2] == order and each[2] < number), default=None)
-            found[at] = last is not None and leaves[last] == 0
+            number = int(batch.numbers[rows[at]])
+            before = [each for each in corrected.get((highs[at], lows[at]), []) if each[0] < number]
+            found[at] = bool(before) and max(before)[1] == 0
         return found
 
     def _check_missing(
