@@ -15,6 +15,7 @@ from engine.events.shard import InputsRefused
 from engine.frame import ShardKey, ShardKind
 from engine.identity import CauseKind, OrderId
 from engine.order_state import ExecType
+from engine.units import TIME_MAX_NS
 from tests.adversarial.stage import START_NS, TIME, Stage, command, hash_of, turns
 
 FOLLOWER = ShardKey(ShardKind.FOLLOWER, 0)
@@ -123,6 +124,21 @@ async def test_a_block_whose_ids_begin_with_a_book_is_refused(prefix: str) -> No
     assert refused.reasons[0].startswith("text: prefix: expected at most 128 printable characters, found ")
     (applied,) = stage.events(FOLLOWER, ExecutionsApplied)
     assert applied.prefix == "p" * 128
+
+
+@pytest.mark.parametrize("time_ns", [-(1 << 63), -1, TIME_MAX_NS, (1 << 63) - 1])
+async def test_a_block_from_another_age_is_refused_and_moves_no_time(time_ns: int) -> None:
+    """Under the event clock it would be everybody's time: all entries would be too old from then on."""
+    stage, creator, _ = await started()
+    stage.settings = replace(stage.settings, uses_event_clock=True)
+    follower = await stage.follower()
+    await stage.publish("executions.paper.0", encode_block(report(transact_time=time_ns)))
+    await stage.publish("executions.paper.0", encode_block(report(transact_time=START_NS + 7)))
+    await turns(creator, follower)
+    (refused,) = stage.events(FOLLOWER, InputsRefused)
+    assert refused.reasons[0].startswith("time: block: expected a transact_time between 1970 and 2116")
+    assert len(stage.events(FOLLOWER, ExecutionsApplied)) == 1
+    assert follower.core.writer.event_time_ns == START_NS + 7
 
 
 async def test_the_same_unnumbered_execution_in_one_message_twice_and_late_counts_once() -> None:
