@@ -8,6 +8,7 @@ from msgspec.structs import replace
 
 from actors.creator import CreatorShardActor
 from actors.follower import FollowerShardActor
+from actors.report_taker import REPORT_ROWS_MAX, REPORT_ROWS_MIN
 from engine.blocks import ExecutionsReported, encode_block
 from engine.commands import Follow, OpenAccount
 from engine.events.orders import ExecutionsApplied, SignalDecided
@@ -139,6 +140,23 @@ async def test_a_block_from_another_age_is_refused_and_moves_no_time(time_ns: in
     assert refused.reasons[0].startswith("time: block: expected a transact_time between 1970 and 2116")
     assert len(stage.events(FOLLOWER, ExecutionsApplied)) == 1
     assert follower.core.writer.event_time_ns == START_NS + 7
+
+
+async def test_many_executions_of_one_message_are_taken_over_several_short_turns() -> None:
+    """Each unnumbered one is decided by itself: thousands in one turn held up every shard of the process for a second."""
+    stage, creator, follower = await started(quantity="1000")
+    plain = {"exec_type": "trade", "transact_time": TIME, "last_qty": "0.01", "last_px": "100"}
+    order_id = str(OrderId(0, CauseKind.SIGNAL, 0, 1, 0, 0, 0))
+    count = 3 * REPORT_ROWS_MAX // REPORT_ROWS_MIN
+    many = [{**plain, "exec_id": f"E{number}", "order_id": order_id} for number in range(count)]
+    await stage.publish("executions.paper.0", many)
+    await turns(creator, follower, count=12)
+    frames = [
+        [each for each in frame if isinstance(each, ExecutionsApplied)] for frame in stage.frames(FOLLOWER)
+    ]
+    assert sum(map(len, frames)) == count
+    assert max(map(len, frames)) <= REPORT_ROWS_MAX // REPORT_ROWS_MIN
+    assert hash_of(await stage.follower()) == hash_of(follower)
 
 
 async def test_the_same_unnumbered_execution_in_one_message_twice_and_late_counts_once() -> None:
