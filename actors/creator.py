@@ -28,6 +28,7 @@ from engine.refusals import Refused
 
 BATCH_MESSAGES = 500
 BATCH_BYTES = 1 << 20
+INBOX_BYTES_MAX = 64 << 20
 FILL_BYTES = 512
 MARK_BYTES = 8
 """What a fill that is decided again, or refused, writes beside its creator's marks, and what for each of them."""
@@ -57,6 +58,7 @@ class CreatorShardActor:
         self._shard = shard
         self._feed: Feed | None = None
         self._commands: deque[Request] = deque()
+        self._commands_bytes = 0
         self._message: _Message | None = None
         self._held: StoredMessage | None = None
         self._event_time_ns = 0
@@ -77,14 +79,21 @@ class CreatorShardActor:
     def _receive(self, request: Request) -> None:
         if shard_of(request.subject.rpartition(".")[2], self.core.settings.creator_shards) != self._shard:
             return
-        if len(self._commands) >= self.core.settings.inbox_commands_max:
+        size = self._commands_bytes + len(request.data)
+        if len(self._commands) >= self.core.settings.inbox_commands_max or size > INBOX_BYTES_MAX:
             busy = self.core.ports.wire.refusal(
                 "busy", "expected room for the command, found the inbox full; try again"
             )
             self.core.answer_soon(request, busy)
             return
         self._commands.append(request)
+        self._commands_bytes = size
         self.core.arrived.set()
+
+    def _next_command(self) -> Request:
+        request = self._commands.popleft()
+        self._commands_bytes -= len(request.data)
+        return request
 
     async def turn(self) -> None:
         """Take commands, then what has come in, until a frame's worth is gathered; send one frame."""
@@ -96,7 +105,7 @@ class CreatorShardActor:
         size = FrameSize(events, self.core.settings.frame_bytes_max)
         self._event_time_ns = self.core.event_time_ns()
         while self._commands and len(outputs) < BATCH_MESSAGES and not size.is_full:
-            outputs.append(await self._command(self._commands.popleft(), events))
+            outputs.append(await self._command(self._next_command(), events))
         is_dry = self._take_messages(events, size)
         if not is_dry or self._commands:
             self.core.arrived.set()
@@ -113,7 +122,7 @@ class CreatorShardActor:
             # Nobody may ever send it again, but whoever does must not crash the shard.
             await self._command_alone(None, poison.subject)
         if self._commands:
-            request = self._commands.popleft()
+            request = self._next_command()
             await self._command_alone(request, command_name(request.subject, request.data))
         if self._message is None:
             message = self._next_message()
