@@ -20,7 +20,7 @@ from engine.events.subscriptions import (
 )
 from engine.follower import NOTHING, FollowerShard
 from engine.frame import Source
-from engine.identity import shard_of
+from engine.identity import DEDICATED_SHARDS_MAX, shard_of
 from engine.refusals import Refused
 from engine.sizing import Terms
 from engine.tables import hash_64
@@ -277,11 +277,15 @@ class CommandBatch:
         if command.broker not in self._brokers:
             known = ", ".join(sorted(self._brokers))
             return Refused("unknown_broker", f"broker: expected one of {known}, found {command.broker!r}")
-        home = (
-            self._next_dedicated()
-            if command.dedicated and shard.shard < self._follower_shards
-            else shard.shard
-        )
+        home = shard.shard
+        if command.dedicated and home < self._follower_shards:
+            home = self._next_dedicated()
+            if home >= DEDICATED_SHARDS_MAX:
+                return Refused(
+                    "out_of_range",
+                    f"dedicated: expected at most {DEDICATED_SHARDS_MAX} shards in all, found no number for one more",
+                )
+            self._given_away += 1
         self._accounts[command.account_id] = (
             command,
             wanted,
@@ -327,7 +331,6 @@ class CommandBatch:
 
     def _next_dedicated(self) -> int:
         given = int((self._shard.accounts["dedicated"] >= 0).sum()) + self._given_away
-        self._given_away += 1
         return self._follower_shards * (1 + given) + self._shard.shard
 
     def _flush_accounts(self) -> AccountsOpened:
