@@ -115,7 +115,18 @@ async def test_lines_are_read_one_by_one_before_the_start_and_messages_behind_th
     assert heard == [("a", "", b"x", None)]
 
 
-@pytest.mark.parametrize("wrong", [b"HELLO\r\n", b"MSG a\r\n", b"MSG a 1 x\r\n", b"\r\n"])
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        b"HELLO\r\n",
+        b"MSG a\r\n",
+        b"MSG a 1 x\r\n",
+        b"MSG a 1 -15\r\n",
+        b"HMSG a 1 0 -20\r\n",
+        b"MSG a 1 99999999999999\r\n",
+        b"\r\n",
+    ],
+)
 async def test_what_no_server_says_ends_the_connection(wrong: bytes) -> None:
     protocol, theirs = await connected([])
     protocol.start(lambda: None)
