@@ -2,8 +2,8 @@
 
 Every follower host listens; a command on its own subject is taken by the host of its shard alone. A bulk
 request goes to one host of a queue group, which splits it by shard, hands its own shards' part over
-directly and sends the rest to `shards.follower.<shard>.commands`. Whatever is not answered in time is not
-answered at all: the sender repeats it under the same command ids.
+directly and sends the rest to `shards.follower.<shard>.commands`. A command that is not answered in time is not
+answered at all, one of many as `busy`: the sender repeats it under the same command id.
 """
 
 import asyncio
@@ -24,8 +24,11 @@ from engine.identity import shard_of, shards_of
 _log = structlog.get_logger()
 
 FORWARD_S_MAX = 20.0
+ELSEWHERE_S_MAX = 10.0
+"""A dedicated account's shard has less time: whoever forwarded to its home shard waits for both."""
 FORWARD_AGAIN_S = 0.1
 REQUESTS_MAX = 1_000
+REQUESTS_BYTES_MAX = 256 << 20
 COMMANDS_MAX = 10_000
 _decode_commands = msgspec.msgpack.Decoder(list[AccountCommand])
 _decode_answers = msgspec.msgpack.Decoder(list[bytes])
@@ -42,6 +45,7 @@ class CommandRouter:
         self._settings = settings
         self._shards = shards
         self._tasks: set[asyncio.Task[None]] = set()
+        self._bytes = 0
         self._subscriptions: list[Subscription] = []
 
     async def open(self) -> None:
@@ -76,12 +80,18 @@ class CommandRouter:
         self._start(request, self._forwarded(request, int(request.subject.split(".")[2])))
 
     def _start(self, request: Request, work: Coroutine[Any, Any, None]) -> None:
-        if len(self._tasks) >= REQUESTS_MAX:
+        size = len(request.data)
+        if len(self._tasks) >= REQUESTS_MAX or self._bytes + size > REQUESTS_BYTES_MAX:
             work.close()
-            work = self._reply_busy(request)
+            work, size = self._reply_busy(request), 0
+        self._bytes += size
         task = asyncio.get_running_loop().create_task(self._guarded(work), name="command")
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(lambda task: self._end(task, size))
+
+    def _end(self, task: asyncio.Task[None], size: int) -> None:
+        self._tasks.discard(task)
+        self._bytes -= size
 
     async def _reply_busy(self, request: Request) -> None:
         await request.reply(self._busy())
@@ -141,21 +151,32 @@ class CommandRouter:
             await request.reply(self._wire.refusal("size", f"{text}: what was done is answered again"))
 
     async def _fill_in(
-        self, shard: int, places: list[int], commands: list[AccountCommand], answers: list[bytes]
-    ) -> None:
-        for index, answer in zip(places, await self._at_shard(shard, commands), strict=True):
+        self, shard: int, places: list[int], commands: list[AccountCommand], answers: list[bytes],
+        within_s: float = FORWARD_S_MAX,
+    ) -> None:  # fmt: skip
+        """Have some commands of many answered in their places. A shard that is away does not keep the others' answers back."""
+        try:
+            found = await self._at_shard(shard, commands, within_s)
+        except OperatingError as error:
+            _log.warning("commands_not_answered", shard=shard, commands=len(commands), error=str(error))
+            text = "expected an answer of the account's shard in time, found none; try again"
+            found = [self._wire.refusal("busy", text)] * len(commands)
+        for index, answer in zip(places, found, strict=True):
             answers[index] = answer
 
-    async def _at_shard(self, shard: int, commands: list[AccountCommand]) -> list[bytes]:
+    async def _at_shard(
+        self, shard: int, commands: list[AccountCommand], within_s: float = FORWARD_S_MAX
+    ) -> list[bytes]:
         """Have commands decided by the shard that owns them, here or elsewhere."""
         if len(commands) > COMMANDS_MAX:
             # A frame must stay small whatever one request holds.
-            first = await self._at_shard(shard, commands[:COMMANDS_MAX])
-            return first + await self._at_shard(shard, commands[COMMANDS_MAX:])
+            first = await self._at_shard(shard, commands[:COMMANDS_MAX], within_s)
+            return first + await self._at_shard(shard, commands[COMMANDS_MAX:], within_s)
         actor = self._shards.get(shard)
         if actor is None:
             data = msgspec.msgpack.encode(commands)
-            return _decode_answers.decode(await self._forward(f"shards.follower.{shard}.commands", data))
+            subject = f"shards.follower.{shard}.commands"
+            return _decode_answers.decode(await self._forward(subject, data, within_s))
         if actor.core.phase.is_over:
             raise TransientError(
                 f"{actor.core.key}: expected it to live here, found it {actor.core.phase.value}"
@@ -170,31 +191,47 @@ class CommandRouter:
             return [self._busy()] * len(commands)
         try:
             # A shard that ends has no answer for what waits in it, and its neighbours need the room.
-            async with asyncio.timeout(FORWARD_S_MAX):
+            async with asyncio.timeout(within_s):
                 answers = await decided
         except TimeoutError:
             raise OutcomeUnknownError(
-                f"{actor.core.key}: expected an answer within {FORWARD_S_MAX:.0f} s, found none"
+                f"{actor.core.key}: expected an answer within {within_s:.0f} s, found none"
             ) from None
-        return [
-            self._wire.answer(command, answer)
-            if not isinstance(answer, Elsewhere)
-            else await self._elsewhere(command, answer)
-            for command, answer in zip(commands, answers, strict=True)
-        ]
+        return await self._written(commands, answers)
 
-    async def _forward(self, subject: str, data: bytes) -> bytes:
+    async def _written(self, commands: list[AccountCommand], answers: list[Answer]) -> list[bytes]:
+        """Write the answers of a shard; what it has not answered is asked of the shards that accounts have to themselves."""
+        written: list[bytes] = []
+        away: dict[Elsewhere, list[int]] = {}
+        for place, (command, answer) in enumerate(zip(commands, answers, strict=True)):
+            if isinstance(answer, Elsewhere):
+                away.setdefault(answer, []).append(place)
+            written.append(b"" if isinstance(answer, Elsewhere) else self._wire.answer(command, answer))
+        await asyncio.gather(
+            *(self._elsewhere(home, places, commands, written) for home, places in away.items())
+        )
+        return written
+
+    async def _forward(self, subject: str, data: bytes, within_s: float) -> bytes:
         """Send commands to another host, again while nobody listens there: a dedicated account's actor may be starting."""
-        give_up_s = asyncio.get_running_loop().time() + FORWARD_S_MAX
+        loop = asyncio.get_running_loop()
+        give_up_s = loop.time() + within_s
         while True:
             try:
-                return await self._bus.request(subject, data, timeout_s=FORWARD_S_MAX)
+                return await self._bus.request(subject, data, timeout_s=max(give_up_s - loop.time(), 0))
             except TransientError:
-                if asyncio.get_running_loop().time() > give_up_s:
+                if loop.time() > give_up_s:
                     raise
             await asyncio.sleep(FORWARD_AGAIN_S)
 
-    async def _elsewhere(self, command: AccountCommand, answer: Elsewhere) -> bytes:
-        """Have a command answered by the shard that the account has to itself; the account is opened there first."""
-        opening = OpenAccount(f"dedicated-{command.account_id}"[:64], command.account_id, answer.broker)
-        return (await self._at_shard(answer.shard, [opening, command]))[-1]
+    async def _elsewhere(
+        self, home: Elsewhere, places: list[int], commands: list[AccountCommand], written: list[bytes]
+    ) -> None:
+        """Have commands answered by the shard that their account has to itself; the account is opened there first."""
+        account_id = commands[places[0]].account_id
+        opening = OpenAccount(f"dedicated-{account_id}"[:64], account_id, home.broker)
+        answers = [b""] * (1 + len(places))
+        theirs = [opening, *(commands[place] for place in places)]
+        await self._fill_in(home.shard, list(range(len(answers))), theirs, answers, ELSEWHERE_S_MAX)
+        for place, answer in zip(places, answers[1:], strict=True):
+            written[place] = answer

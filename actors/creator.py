@@ -6,6 +6,7 @@ it takes one input at a time (`actors.poison`); a fill that is parked suspends i
 """
 
 import asyncio
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -27,8 +28,10 @@ from engine.refusals import Refused
 
 BATCH_MESSAGES = 500
 BATCH_BYTES = 1 << 20
-REPLAYED_FILLS_MAX = 2_000
-"""Most parked fills that one command decides: they share a frame."""
+INBOX_BYTES_MAX = 64 << 20
+FILL_BYTES = 512
+MARK_BYTES = 8
+"""What a fill that is decided again, or refused, writes beside its creator's marks, and what for each of them."""
 
 
 @dataclass(slots=True)
@@ -54,7 +57,8 @@ class CreatorShardActor:
         }
         self._shard = shard
         self._feed: Feed | None = None
-        self._commands: list[Request] = []
+        self._commands: deque[Request] = deque()
+        self._commands_bytes = 0
         self._message: _Message | None = None
         self._held: StoredMessage | None = None
         self._event_time_ns = 0
@@ -75,14 +79,21 @@ class CreatorShardActor:
     def _receive(self, request: Request) -> None:
         if shard_of(request.subject.rpartition(".")[2], self.core.settings.creator_shards) != self._shard:
             return
-        if len(self._commands) >= self.core.settings.inbox_commands_max:
+        size = self._commands_bytes + len(request.data)
+        if len(self._commands) >= self.core.settings.inbox_commands_max or size > INBOX_BYTES_MAX:
             busy = self.core.ports.wire.refusal(
                 "busy", "expected room for the command, found the inbox full; try again"
             )
             self.core.answer_soon(request, busy)
             return
         self._commands.append(request)
+        self._commands_bytes = size
         self.core.arrived.set()
+
+    def _next_command(self) -> Request:
+        request = self._commands.popleft()
+        self._commands_bytes -= len(request.data)
+        return request
 
     async def turn(self) -> None:
         """Take commands, then what has come in, until a frame's worth is gathered; send one frame."""
@@ -91,11 +102,11 @@ class CreatorShardActor:
             return
         events: list[Any] = []
         outputs: list[Output] = []
+        size = FrameSize(events, self.core.settings.frame_bytes_max)
         self._event_time_ns = self.core.event_time_ns()
-        commands, self._commands = self._commands[:BATCH_MESSAGES], self._commands[BATCH_MESSAGES:]
-        for request in commands:
-            outputs.append(await self._command(request, events))
-        is_dry = self._take_messages(events)
+        while self._commands and len(outputs) < BATCH_MESSAGES and not size.is_full:
+            outputs.append(await self._command(self._next_command(), events))
+        is_dry = self._take_messages(events, size)
         if not is_dry or self._commands:
             self.core.arrived.set()
         if events or outputs:
@@ -111,7 +122,7 @@ class CreatorShardActor:
             # Nobody may ever send it again, but whoever does must not crash the shard.
             await self._command_alone(None, poison.subject)
         if self._commands:
-            request = self._commands.pop(0)
+            request = self._next_command()
             await self._command_alone(request, command_name(request.subject, request.data))
         if self._message is None:
             message = self._next_message()
@@ -123,9 +134,8 @@ class CreatorShardActor:
         else:
             await self._fill_alone(self._message)
 
-    def _take_messages(self, events: list[Any]) -> bool:
+    def _take_messages(self, events: list[Any], size: FrameSize) -> bool:
         """Take messages until a frame's worth is gathered. Returns: whether none is left."""
-        size = FrameSize(events, self.core.settings.frame_bytes_max)
         taken = taken_bytes = 0
         while taken < BATCH_MESSAGES and taken_bytes < BATCH_BYTES and not size.is_full:
             if self._message is None:
@@ -196,7 +206,7 @@ class CreatorShardActor:
         else:
             count = len(decided.sequences)
             parked = zip(decided.sequences.tolist(), decided.positions.tolist(), strict=True)
-            messages = await self._read_again(list(parked) if command.is_replay else [])
+            messages = await self._read_again(command.creator_id, list(parked) if command.is_replay else [])
             self._apply(events, decided)
             for message, fills in messages:
                 for fill in fills:
@@ -204,7 +214,9 @@ class CreatorShardActor:
         answer = self.core.ports.wire.answer(command, EntriesAllowed(command.creator_id, count))
         return lambda: request.reply(answer)
 
-    async def _read_again(self, parked: list[tuple[int, int]]) -> list[tuple[StoredMessage, list[FillInput]]]:
+    async def _read_again(
+        self, creator_id: str, parked: list[tuple[int, int]]
+    ) -> list[tuple[StoredMessage, list[FillInput]]]:
         found: list[tuple[StoredMessage, list[FillInput]]] = []
         # The state may be between two frames here while others run: nobody may take it for the last frame's.
         self.core.is_deciding = True
@@ -218,9 +230,12 @@ class CreatorShardActor:
                 found.append((message, fills if position == WHOLE else fills[position : position + 1]))
         finally:
             self.core.is_deciding = False
-        if sum(len(fills) for _, fills in found) > REPLAYED_FILLS_MAX:
-            text = f"parked fills: expected at most {REPLAYED_FILLS_MAX}, found more; void them and publish them again in parts"
-            raise BadInputError("size", text)
+        symbols = [fill.symbol for _, fills in found for fill in fills]
+        marks = self.state.traded_count(creator_id, symbols)
+        fills_max = self.core.settings.frame_bytes_max // (FILL_BYTES + MARK_BYTES * marks)
+        if len(symbols) > fills_max:
+            text = f"parked fills: expected at most {fills_max} with {marks} marks each, found {len(symbols)}"
+            raise BadInputError("size", f"{text}; void them and publish them again in parts")
         return found
 
     # Messages.

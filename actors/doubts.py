@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from actors.errors import OperatingError
 from actors.journal_writer import ShardLostError
 from engine.blocks import BlockAnswered, OrdersKnown, OrdersLookedUp
+from engine.dispatch import MESSAGE_ORDERS_MAX
 from engine.outgoing import Outgoing
 from engine.sections import SectionError
 
@@ -66,10 +67,20 @@ class Doubts:
             settled, self._settling = self._settling, None
             found = settled.result()
         if self._waiting and self._settling is None:
-            asked, self._waiting = self._waiting[:BLOCKS_MAX], self._waiting[BLOCKS_MAX:]
             self.round += 1
-            self._start(asked)
+            self._start(self._take_waiting())
         return found
+
+    def _take_waiting(self) -> list[Outgoing]:
+        """Take the blocks that one message asks after: no more orders than one sends, or a block by itself."""
+        count = orders = 0
+        for block in self._waiting[:BLOCKS_MAX]:
+            orders += block.count
+            if count and orders > MESSAGE_ORDERS_MAX:
+                break
+            count += 1
+        asked, self._waiting = self._waiting[:count], self._waiting[count:]
+        return asked
 
     def _start(self, blocks: list[Outgoing]) -> None:
         self._settling = asyncio.create_task(self._settle(blocks), name=f"doubts at {self._broker}")

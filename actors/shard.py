@@ -40,6 +40,8 @@ HEADS_PER_S = {ShardKind.CREATOR: 10, ShardKind.FOLLOWER: 50, ShardKind.GATEWAY:
 follower's tells when positions are durable; others only show whoever reads those journals that he is behind."""
 HEADS_AT_ONCE = 8
 """So many follow frames at once after a pause."""
+ANSWERS_MAX = 1_000
+"""So many answers wait for a turn; who gets none asks again."""
 
 
 class CursoredState(ShardState, Protocol):
@@ -371,9 +373,12 @@ class ShardCore:
         self.answer_soon(request, msgspec.json.encode(answer))
 
     def answer_soon(self, request: Request, answer: bytes) -> None:
-        """Answer a request that needs no frame."""
-        self._undelivered.append(lambda: request.reply(answer))
-        self.arrived.set()
+        """Answer a request that needs no frame, or, where too many wait, not at all."""
+        if len(self._undelivered) < ANSWERS_MAX:
+            self._undelivered.append(lambda: request.reply(answer))
+            self.arrived.set()
+        else:
+            self.count("answers_dropped")
 
     # Running.
 

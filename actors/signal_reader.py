@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-from actors.ports import Feed
+from actors.ports import Feed, StoredMessage
 from engine.chain import Chain
 from engine.events.creator import FillApplied
 from engine.frame import NO_ROW, Cursor, FrameHead, ShardKey, ShardKind, Source, decode_events
@@ -38,7 +38,7 @@ class SignalReader:
         self.key = ShardKey(ShardKind.CREATOR, creator_shard)
         self._cursor = cursor
         self._chain = Chain(self.key)
-        self._frames: deque[CreatorFrame] = deque()
+        self._messages: deque[StoredMessage] = deque()
         self._feed: Feed | None = None
         self._asked_in_vain = False
         self._behind_since_s: float | None = None
@@ -61,31 +61,30 @@ class SignalReader:
 
     def next_frame(self) -> CreatorFrame | None:
         """Take the next frame that counts and is not wholly decided. Raises: ChainBrokenError."""
-        return self._frames.popleft() if self.has_frame() else None
-
-    def has_frame(self) -> bool:
-        """Say whether a frame is there to be taken. Raises: ChainBrokenError."""
         assert self._feed is not None
-        if not self._frames:
-            messages = self._feed.take(64)
-            self._asked_in_vain = not messages
-            for message in messages:
-                self._accept(message.sequence, message.data)
-        return bool(self._frames)
+        if not self._messages:
+            self._messages += self._feed.take(64)
+            self._asked_in_vain = not self._messages
+        # One by one: a backlog of full frames takes long to decode.
+        while self._messages:
+            frame = self._accepted(self._messages.popleft())
+            if frame is not None:
+                return frame
+        return None
 
-    def _accept(self, sequence: int, data: bytes) -> None:
-        self._read_sequence = sequence
-        cursor = self._cursor
+    def _accepted(self, message: StoredMessage) -> CreatorFrame | None:
+        self._read_sequence = message.sequence
+        cursor, data = self._cursor, message.data
         head: FrameHead | None
         if cursor is not None and self._chain.number == 0:
             head = self._chain.rejoin(data, number=cursor.number, hash=cursor.hash)
             if cursor.row == NO_ROW:
-                return
+                return None
         else:
             head = self._chain.accept(data)
             if head is None:
-                return
-        self._frames.append(CreatorFrame(head, sequence, self._chain.hash, decode_events(head, data)))
+                return None
+        return CreatorFrame(head, message.sequence, self._chain.hash, decode_events(head, data))
 
     def watch(self, now_s: float) -> None:
         """Open the feed again when it has given nothing for long although the creator shard's head is ahead.

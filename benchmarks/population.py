@@ -134,7 +134,7 @@ async def _ask(connection: NatsConnection, subject: str, data: bytes) -> bytes:
     """Ask until answered; a command repeated under its id is answered the same again."""
     answer = await ask(
         connection, subject, data, deadline_s=ANSWER_S_MAX, tries_max=TRIES_MAX, pause_s=RETRY_S,
-        is_final=lambda answer: not (len(answer) < 1000 and b'"busy"' in answer),
+        is_final=lambda answer: b'"reason":"busy"' not in answer,
     )  # fmt: skip
     if answer is not None:
         return answer

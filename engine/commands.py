@@ -20,7 +20,7 @@ from engine.events.subscriptions import (
 )
 from engine.follower import NOTHING, FollowerShard
 from engine.frame import Source
-from engine.identity import shard_of
+from engine.identity import DEDICATED_SHARDS_MAX, shard_of
 from engine.refusals import Refused
 from engine.sizing import Terms
 from engine.tables import hash_64
@@ -200,6 +200,8 @@ class CommandBatch:
         self._rows = 0
         self._pauses: dict[_Pair, tuple[type[Pause | Resume], int, int]] = {}
         self._given_away = 0
+        self._held: dict[int, dict[tuple[int, int], list[tuple[Book, int]]]] = {}
+        """By account and creator, the subscriptions that are applied."""
 
     def decide(self, commands: list[AccountCommand], terms: Terms, event_time_ns: int) -> Iterator[Any]:
         """Decide commands in order: yields events to apply at once, and an `Answer` for each command, in order."""
@@ -248,6 +250,7 @@ class CommandBatch:
 
     def _flush(self, terms: Terms, event_time_ns: int) -> Iterator[Any]:
         self._rows = 0
+        self._held.clear()
         if self._accounts:
             yield self._flush_accounts()
         if self._follows:
@@ -274,11 +277,15 @@ class CommandBatch:
         if command.broker not in self._brokers:
             known = ", ".join(sorted(self._brokers))
             return Refused("unknown_broker", f"broker: expected one of {known}, found {command.broker!r}")
-        home = (
-            self._next_dedicated()
-            if command.dedicated and shard.shard < self._follower_shards
-            else shard.shard
-        )
+        home = shard.shard
+        if command.dedicated and home < self._follower_shards:
+            home = self._next_dedicated()
+            if home >= DEDICATED_SHARDS_MAX:
+                return Refused(
+                    "out_of_range",
+                    f"dedicated: expected at most {DEDICATED_SHARDS_MAX} shards in all, found no number for one more",
+                )
+            self._given_away += 1
         self._accounts[command.account_id] = (
             command,
             wanted,
@@ -324,7 +331,6 @@ class CommandBatch:
 
     def _next_dedicated(self) -> int:
         given = int((self._shard.accounts["dedicated"] >= 0).sum()) + self._given_away
-        self._given_away += 1
         return self._follower_shards * (1 + given) + self._shard.shard
 
     def _flush_accounts(self) -> AccountsOpened:
@@ -363,7 +369,7 @@ class CommandBatch:
             return pending[2]
         # Most follow with an account just opened, which holds none.
         is_held = account < shard.accounts.count
-        held = list(self._subscriptions(account, creator_shard, creator)) if is_held else []
+        held = self._subscriptions(account, creator_shard, creator) if is_held else []
         # A repeated command is answered as before, whatever followed upon it.
         for book, row in held:
             if int(book.subscriptions["command"][row]) == wanted:
@@ -390,16 +396,25 @@ class CommandBatch:
         cursor = self._shard.cursors.get((Source.CREATOR_JOURNAL, creator_shard))
         return cursor.number + 1 if cursor else 1
 
-    def _subscriptions(self, account: int, creator_shard: int, creator: int) -> Iterator[tuple[Book, int]]:
+    def _subscriptions(self, account: int, creator_shard: int, creator: int) -> list[tuple[Book, int]]:
         """Find an account's subscriptions to a creator, newest first."""
+        held = self._held.get(account)
+        if held is None:
+            held = self._held[account] = self._all_subscriptions(account)
+        return held.get((creator_shard, creator), [])
+
+    def _all_subscriptions(self, account: int) -> dict[tuple[int, int], list[tuple[Book, int]]]:
+        """Find an account's subscriptions by their creators. Cost: all of them, so once for many commands of one account."""
         shard = self._shard
+        held: dict[tuple[int, int], list[tuple[Book, int]]] = {}
         is_open = account < shard.accounts.count
         number = int(shard.accounts["last_subscription"][account]) if is_open else NOTHING
         while number != NOTHING:
             book = shard.books[int(shard.places["book"][number])]
-            if book.creator_shard == creator_shard and book.creator == creator:
-                yield book, int(shard.places["row"][number])
+            pair = book.creator_shard, book.creator
+            held.setdefault(pair, []).append((book, int(shard.places["row"][number])))
             number = int(shard.places["previous"][number])
+        return held
 
     def _flush_follows(self) -> SubscriptionsOpened:
         keys, follows = list(self._follows), list(self._follows.values())
@@ -442,7 +457,7 @@ class CommandBatch:
         pending = self._unfollows.get(key)
         if pending is not None and pending.command == wanted:
             return Unfollowed(pending.subscription, pending.until_frame)
-        held = list(self._subscriptions(*key))
+        held = self._subscriptions(*key)
         # A repeated command is answered as before; it does not end what was followed anew since.
         for book, row in held:
             table = book.subscriptions
@@ -479,7 +494,7 @@ class CommandBatch:
         column, answer = (
             ("pause_command", Paused) if isinstance(command, Pause) else ("resume_command", Resumed)
         )
-        held = list(self._subscriptions(*key))
+        held = self._subscriptions(*key)
         # A repeated command is answered as before; what has been commanded since stands.
         for book, row in held:
             if int(book.subscriptions[column][row]) == wanted:

@@ -5,7 +5,7 @@ Fills are applied in the order of the ingress stream and number the signals, so 
 counts once by (broker, creator, exec id) over `FILL_HORIZON_NS`; an older one is refused for its age.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -335,6 +335,11 @@ class CreatorShard:
         self.next_signal = event.signal + 1
 
     # The state as columns.
+
+    def traded_count(self, creator_id: str, symbols: Iterable[str]) -> int:
+        """Say how many instruments an open creator has ever traded once these symbols are traded too."""
+        positions = self.creators[self._ids[creator_id]].positions
+        return len(positions) + sum(self._symbols.find(symbol) not in positions for symbol in set(symbols))
 
     def symbol(self, number: int) -> str:
         """Name the symbol of an instrument."""

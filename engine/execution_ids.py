@@ -11,6 +11,9 @@ from numpy.typing import NDArray
 
 from engine.masks import is_rising
 
+FEW_RUNS = 8
+"""So many are looked through one by one."""
+
 
 def _first(run: list[int]) -> int:
     return run[0]
@@ -23,13 +26,20 @@ class ExecutionIds:
         self._runs: dict[tuple[str, str], list[list[int]]] = {}
 
     def seen(self, broker: str, prefix: str, numbers: NDArray[np.int64]) -> NDArray[np.bool_]:
-        """Say which numbers were applied before. Cost: the runs between the least number and the greatest; a broker may leave many gaps."""
+        """Say which numbers were applied before. Cost: the runs between the least number and the greatest, once; a broker may leave many
+        gaps.
+        """
         runs = self._runs.get((broker, prefix), [])
         known = np.zeros(len(numbers), np.bool_)
         if not len(numbers):
             return known
         start = max(bisect_right(runs, int(numbers.min()), key=_first) - 1, 0)
         stop = bisect_right(runs, int(numbers.max()), key=_first)
+        if stop - start > FEW_RUNS:
+            firsts, lasts = np.array(runs[start:stop], np.int64).T
+            at = np.searchsorted(firsts, numbers, side="right") - 1
+            known |= (at >= 0) & (numbers <= lasts[at])
+            return known
         for first, last in runs[start:stop]:
             known |= (numbers >= first) & (numbers <= last)
         return known

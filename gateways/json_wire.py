@@ -27,6 +27,7 @@ from engine.masks import least, most
 from engine.order_state import ExecType
 from engine.refusals import Refused
 from engine.sections import SectionError, column_of
+from engine.units import TIME_MAX_NS
 from gateways import wire
 from gateways.wire_fields import short_text
 
@@ -234,6 +235,10 @@ def _check_ranges(report: ExecutionsReported | CorrectionsReported) -> None:
             raise BadInputError(
                 "order_id", f"block: expected a {name} below {limit}, found {getattr(report, name)}"
             )
+    if not 0 <= report.transact_time < TIME_MAX_NS:
+        raise BadInputError(
+            "time", f"block: expected a transact_time between 1970 and 2116, found {report.transact_time} ns"
+        )
     for name, column, limit in (
         ("numbers", report.numbers, 1 << 62),
         ("subscriptions", report.subscriptions, 1 << 32),

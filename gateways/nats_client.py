@@ -23,6 +23,7 @@ from nats.protocol.parser import PERMISSIONS_ERR
 from gateways.nats_wire import Deliver, TlsError, WireTransport, write_message
 
 CANCEL_AGAIN_S = 0.1
+_decode_info = msgspec.json.Decoder(dict[str, Any]).decode
 
 
 class DirectClient(Client):
@@ -88,12 +89,19 @@ class DirectClient(Client):
             if kind == b"-ERR":
                 await self._process_err(text.strip().decode("utf-8", "replace").lower())
             elif kind == b"INFO":
-                await self._process_info(msgspec.json.decode(text))
+                await self._process_news(text)
             else:
                 lost = nats.errors.UnexpectedEOF()
                 await self._error_cb(lost)
                 await self._process_op_err(lost)
                 return
+
+    async def _process_news(self, text: bytes) -> None:
+        try:
+            await self._process_info(_decode_info(text))
+        except (msgspec.DecodeError, TypeError, ValueError) as error:
+            # Nobody would read from this connection any more, nor make another.
+            await self._process_op_err(nats.errors.Error(f"nats: expected INFO of a server: {error}"))
 
     async def _send_command(self, cmd: bytes, priority: bool = False) -> None:
         # Without a connection it is forgotten: subscriptions are made again by nats-py, nothing else may be late.

@@ -27,6 +27,8 @@ ROOM_BYTES = 64 << 10
 """Room that a read always finds."""
 LINE_BYTES_MAX = 1 << 20
 """A line without an end so long is no NATS server's."""
+MESSAGE_BYTES_MAX = 128 << 20
+"""Room is made for a message before it comes; no server takes larger ones."""
 JOINED_BYTES_MAX = 64 << 10
 """Messages up to this size are written as one piece; larger ones are not copied."""
 CLOSE_S_MAX = 2.0
@@ -205,7 +207,10 @@ class WireProtocol(asyncio.BufferedProtocol):
             self._take_line(kind, bytes(self._view[start:line_end]))
             return True
         data_start = line_end + 2
-        data_end = data_start + int(words[-1])
+        size = int(words[-1])
+        if not 0 <= size <= MESSAGE_BYTES_MAX:
+            raise WireError(f"expected a message of at most {MESSAGE_BYTES_MAX} bytes, found one of {size}")
+        data_end = data_start + size
         if data_end + 2 > end:
             self._missing = data_end + 2 - end
             return False

@@ -119,7 +119,9 @@ class Load:
         async def attempt() -> Any:
             assert self._admin is not None, "connected"
             data = msgspec.json.encode(body)
-            return msgspec.json.decode((await self._admin.request(subject, data, deadline_s=5.0)).data)
+            answer = (await self._admin.request(subject, data, deadline_s=5.0)).data
+            assert b'"reason":"busy"' not in answer, "there is room, and a shard that answers"
+            return msgspec.json.decode(answer)
 
         return await self._until_done(attempt)
 

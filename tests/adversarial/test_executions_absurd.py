@@ -2,19 +2,23 @@
 
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 from msgspec.structs import replace
 
 from actors.creator import CreatorShardActor
 from actors.follower import FollowerShardActor
-from engine.blocks import ExecutionsReported, encode_block
+from actors.report_taker import AHEAD_BYTES_MAX, REPORT_ROWS_MAX, REPORT_ROWS_MIN
+from engine.blocks import CorrectionsReported, ExecutionsReported, encode_block
 from engine.commands import Follow, OpenAccount
 from engine.events.orders import ExecutionsApplied, SignalDecided
 from engine.events.shard import InputsRefused
-from engine.frame import ShardKey, ShardKind
+from engine.frame import ShardKey, ShardKind, Source
 from engine.identity import CauseKind, OrderId
 from engine.order_state import ExecType
+from engine.units import TIME_MAX_NS
+from gateways.json_wire import JsonWire
 from tests.adversarial.stage import START_NS, TIME, Stage, command, hash_of, turns
 
 FOLLOWER = ShardKey(ShardKind.FOLLOWER, 0)
@@ -125,6 +129,38 @@ async def test_a_block_whose_ids_begin_with_a_book_is_refused(prefix: str) -> No
     assert applied.prefix == "p" * 128
 
 
+@pytest.mark.parametrize("time_ns", [-(1 << 63), -1, TIME_MAX_NS, (1 << 63) - 1])
+async def test_a_block_from_another_age_is_refused_and_moves_no_time(time_ns: int) -> None:
+    """Under the event clock it would be everybody's time: all entries would be too old from then on."""
+    stage, creator, _ = await started()
+    stage.settings = replace(stage.settings, uses_event_clock=True)
+    follower = await stage.follower()
+    await stage.publish("executions.paper.0", encode_block(report(transact_time=time_ns)))
+    await stage.publish("executions.paper.0", encode_block(report(transact_time=START_NS + 7)))
+    await turns(creator, follower)
+    (refused,) = stage.events(FOLLOWER, InputsRefused)
+    assert refused.reasons[0].startswith("time: block: expected a transact_time between 1970 and 2116")
+    assert len(stage.events(FOLLOWER, ExecutionsApplied)) == 1
+    assert follower.core.writer.event_time_ns == START_NS + 7
+
+
+async def test_many_executions_of_one_message_are_taken_over_several_short_turns() -> None:
+    """Each unnumbered one is decided by itself: thousands in one turn held up every shard of the process for a second."""
+    stage, creator, follower = await started(quantity="1000")
+    plain = {"exec_type": "trade", "transact_time": TIME, "last_qty": "0.01", "last_px": "100"}
+    order_id = str(OrderId(0, CauseKind.SIGNAL, 0, 1, 0, 0, 0))
+    count = 3 * REPORT_ROWS_MAX // REPORT_ROWS_MIN
+    many = [{**plain, "exec_id": f"E{number}", "order_id": order_id} for number in range(count)]
+    await stage.publish("executions.paper.0", many)
+    await turns(creator, follower, count=12)
+    frames = [
+        [each for each in frame if isinstance(each, ExecutionsApplied)] for frame in stage.frames(FOLLOWER)
+    ]
+    assert sum(map(len, frames)) == count
+    assert max(map(len, frames)) <= REPORT_ROWS_MAX // REPORT_ROWS_MIN
+    assert hash_of(await stage.follower()) == hash_of(follower)
+
+
 async def test_the_same_unnumbered_execution_in_one_message_twice_and_late_counts_once() -> None:
     stage, creator, follower = await started()
     (decided,) = stage.events(FOLLOWER, SignalDecided)
@@ -178,4 +214,39 @@ async def test_many_late_repeats_read_the_journal_once() -> None:
     await stage.publish("executions.paper.0", ones_)
     await turns(creator, follower)
     assert reads[0] <= 4
+    assert len(stage.events(FOLLOWER, ExecutionsApplied)) == 2
+
+
+class Reader(JsonWire):
+    """Counts the bytes of executions that it reads."""
+
+    read_bytes = 0
+
+    def reports(self, subject: str, data: bytes) -> list[ExecutionsReported | CorrectionsReported]:
+        self.read_bytes += len(data)
+        return super().reports(subject, data)
+
+
+async def test_a_look_up_reads_and_holds_no_more_than_a_little_of_what_waits_behind() -> None:
+    """A turn read all that had come, up to a thousand messages of any size, and kept them."""
+    stage, creator, follower = await started()
+    wire = Reader()
+    stage.ports = stage.ports._replace(wire=wire)
+    follower = await stage.follower()
+    plain = {"transact_time": TIME, "last_qty": "10", "last_px": "100"}
+    order_ids = [str(OrderId(0, CauseKind.SIGNAL, 0, 1, number, 0, 0)) for number in (0, 1)]
+    trades = [{**plain, "exec_id": "E", "order_id": order_id, "exec_type": "trade"} for order_id in order_ids]
+    news = [{**plain, "exec_id": "N", "order_id": order_ids[0], "exec_type": "new"}] * 2000
+    size = len(msgspec.json.encode(news))
+    await stage.publish("executions.paper.0", trades)
+    await turns(creator, follower)
+    wire.read_bytes = 0
+    await stage.publish("executions.paper.0", trades)
+    for _ in range(20):
+        await stage.publish("executions.paper.0", news)
+    await follower.turn()
+    assert follower.reports.is_looking_up
+    assert wire.read_bytes < AHEAD_BYTES_MAX + 2 * size < 20 * size
+    await turns(creator, follower, count=120)
+    assert follower.state.cursors[Source.EXECUTIONS, 0].sequence == 22
     assert len(stage.events(FOLLOWER, ExecutionsApplied)) == 2

@@ -1,13 +1,17 @@
 """No input makes a frame that the server refuses: it would be refused for ever, and its inputs read again for ever (P10)."""
 
+import asyncio
+from contextlib import suppress
 from typing import Any
 
 import msgspec
 import numpy as np
 
+from actors.creator import CreatorShardActor
 from engine.blocks import ExecutionsReported, encode_block
 from engine.chain import Chain
 from engine.commands import AccountCommand, AccountOpened, Follow, Followed, OpenAccount, Unfollow, Unfollowed
+from engine.creator import FillInput
 from engine.events.creator import FillApplied
 from engine.events.orders import ExecutionsApplied, SignalDecided
 from engine.events.shard import InputsRefused
@@ -15,6 +19,7 @@ from engine.events.subscriptions import SubscriptionsEnding
 from engine.frame import ShardKey, ShardKind
 from engine.identity import CauseKind, OrderId
 from engine.order_state import ExecType
+from gateways.json_wire import JsonWire
 from tests.adversarial.stage import (
     SETTINGS,
     START_NS,
@@ -64,6 +69,83 @@ async def test_a_message_of_many_bad_fills_is_refused_over_several_frames_once_e
     refused = [text for event in stage.events(CREATOR, InputsRefused) for text in event.excerpts]
     assert refused == [fill["exec_id"] for fill in fills]
     assert largest(stage, CREATOR) < 2 * CAP
+
+
+class Unreadable(JsonWire):
+    """Reads fills but those with a mark on them, as long as it is told so."""
+
+    is_on = True
+
+    def fills(self, subject: str, data: bytes, sequence: int) -> list[FillInput]:
+        if self.is_on and b"unreadable" in data:
+            raise RuntimeError("unreadable")
+        return super().fills(subject, data, sequence)
+
+
+async def park(stage: Stage, names: list[str], fills_count: int) -> CreatorShardActor:
+    """Have each creator trade 200 instruments, and park a message of many fills of each."""
+    wire = Unreadable()
+    stage.ports = stage.ports._replace(wire=wire)
+    creator = await stage.creator()
+    for name in names:
+        await stage.open_creator(creator, name, "100000000")
+    for name in names:
+        traded = [
+            stage.fill(f"S{number}", quantity="1", price=f"{10 * 4 ** (number % 10)}")
+            for number in range(200)
+        ]
+        await stage.publish(f"fills.paper.{name}", traded)
+        fills = [stage.fill("AAA", quantity="1") for _ in range(fills_count)]
+        await stage.publish(f"fills.paper.{name}", [{**fill, "order_id": "unreadable"} for fill in fills])
+    while creator.state.suspensions.count < len(names):
+        creator = await stage.creator()
+        with suppress(RuntimeError):
+            await turns(creator, count=20)
+    wire.is_on = False
+    await turns(creator)
+    creator = await stage.creator()
+    assert not creator.core.careful.is_on
+    return creator
+
+
+async def resume(stage: Stage, creator: CreatorShardActor, names: list[str], action: str) -> list[Any]:
+    """Have creators resumed at once."""
+    asked = [
+        asyncio.create_task(
+            stage.bus.request(
+                f"commands.creator.{name}",
+                msgspec.json.encode({"command_id": action, "type": "resume_creator", "action": action}),
+                timeout_s=5.0,
+            )
+        )
+        for name in names
+    ]
+    await asyncio.sleep(0)
+    await turns(creator, count=20)
+    return [msgspec.json.decode(answer) for answer in await asyncio.gather(*asked)]
+
+
+async def test_parked_fills_that_would_burst_a_frame_are_not_replayed_but_can_be_voided() -> None:
+    """Each fill is journaled with every mark of its creator, and all of them share a frame."""
+    stage = Stage(SMALL)
+    creator = await park(stage, ["anna"], 1000)
+    (answer,) = await resume(stage, creator, ["anna"], "replay")
+    assert answer["reason"] == "size"
+    (answer,) = await resume(stage, creator, ["anna"], "void")
+    assert answer["ok"]
+    assert largest(stage, CREATOR) < 2 * CAP
+
+
+async def test_parked_fills_of_many_creators_are_replayed_over_several_frames() -> None:
+    stage = Stage(SMALL)
+    names = [f"creator-{number}" for number in range(6)]
+    creator = await park(stage, names, 30)
+    before = len(stage.events(CREATOR, FillApplied))
+    answers = await resume(stage, creator, names, "replay")
+    assert [answer.get("parked") for answer in answers] == [1] * 6
+    assert len(stage.events(CREATOR, FillApplied)) == before + 6 * 30
+    assert largest(stage, CREATOR) < 2 * CAP
+    assert hash_of(await stage.creator()) == hash_of(creator)
 
 
 async def test_many_creators_signals_that_waited_are_decided_over_several_frames() -> None:

@@ -6,11 +6,20 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.commands import AccountCommand, CommandBatch, Follow, Followed, OpenAccount, Unfollow, Unfollowed
+from engine.commands import (
+    AccountCommand,
+    AccountOpened,
+    CommandBatch,
+    Follow,
+    Followed,
+    OpenAccount,
+    Unfollow,
+    Unfollowed,
+)
 from engine.events.orders import CancelsRequested, FollowUpsQueued, OrdersPlaced
 from engine.events.subscriptions import CreatorsLearned, SubscriptionsEnded, SubscriptionsEnding
 from engine.follower import FollowerShard
-from engine.identity import CauseKind, OrderKey
+from engine.identity import DEDICATED_SHARDS_MAX, CauseKind, OrderKey
 from engine.refusals import Refused
 from engine.sizing import Terms
 from engine.tables import encode_state
@@ -207,3 +216,48 @@ def test_exits_rejected_one_by_one_are_tried_again_together() -> None:
     (block,) = world.followers.live.orders.blocks(OrderKey(CauseKind.SIGNAL, 0, 2, 0, 1))
     assert len(block.rows) == COUNT
     world.check()
+
+
+def test_many_commands_of_one_account_pass_its_subscriptions_once() -> None:
+    """Each passed all of them: four thousand repeated follows of one account took seconds in one turn."""
+    world = EngineWorld()
+    names = [f"creator-{number}" for number in range(COUNT)]
+    for name in names:
+        world.open_creator(name, cash=10**12)
+    world.command([OpenAccount("open", "ann", BROKER)])
+    follows: list[AccountCommand] = [Follow(f"f-{name}", "ann", name, 10**9, MULTIPLIER) for name in names]
+    answers = world.command(follows)
+    shard = world.followers.live
+    places = shard.places
+    reads = 0
+
+    class Counted:
+        def __getitem__(self, name: str) -> Any:
+            nonlocal reads
+            reads += 1
+            return places[name]
+
+        count = places.count
+
+    shard.places = Counted()  # type: ignore[assignment]
+    _, repeated = decided(world, follows)
+    shard.places = places
+    assert repeated == answers
+    assert reads == 3 * COUNT
+
+
+def test_accounts_get_shards_of_their_own_as_long_as_there_are_numbers() -> None:
+    """An order id has room for so many shards: no order of a later one could be named."""
+    batch = CommandBatch(
+        FollowerShard(7), creator_shards=1, follower_shards=4096, brokers=frozenset({BROKER})
+    )
+    opens: list[AccountCommand] = [OpenAccount("open", f"a{n}", BROKER, dedicated=True) for n in range(5)]
+    *_, second, third, fourth, fifth = [
+        answer for answer in batch.decide(opens, Terms(), 0) if isinstance(answer, AccountOpened | Refused)
+    ]
+    assert isinstance(second, AccountOpened)
+    assert isinstance(third, AccountOpened)
+    assert third.shard == 3 * 4096 + 7 < DEDICATED_SHARDS_MAX
+    assert isinstance(fourth, Refused)
+    assert isinstance(fifth, Refused)
+    assert fourth.reason == "out_of_range"

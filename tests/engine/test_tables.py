@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 import engine.id_index
@@ -76,6 +76,7 @@ def test_many_ids_hash_as_one_does(texts: list[str]) -> None:
 
 
 @given(st.lists(st.lists(st.integers(-1, 40), min_size=1, max_size=6), max_size=12))
+@example([list(range(0, 60, 3)), list(range(60, -1, -1)), [-1, 59, 61]])
 def test_execution_ids_in_any_order(messages: list[list[int]]) -> None:
     """Whatever order numbers come in, they are known afterwards, in the fewest runs (P8)."""
     ids, known = ExecutionIds(), set[int]()

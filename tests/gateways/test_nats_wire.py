@@ -3,12 +3,14 @@
 import asyncio
 import itertools
 import socket
+from contextlib import suppress
 from urllib.parse import urlparse
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gateways.nats_client import DirectClient
 from gateways.nats_wire import BUFFER_BYTES, Deliver, WireProtocol, WireTransport, read_headers, write_message
 
 Message = tuple[str, str, bytes, dict[str, str] | None]
@@ -113,7 +115,18 @@ async def test_lines_are_read_one_by_one_before_the_start_and_messages_behind_th
     assert heard == [("a", "", b"x", None)]
 
 
-@pytest.mark.parametrize("wrong", [b"HELLO\r\n", b"MSG a\r\n", b"MSG a 1 x\r\n", b"\r\n"])
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        b"HELLO\r\n",
+        b"MSG a\r\n",
+        b"MSG a 1 x\r\n",
+        b"MSG a 1 -15\r\n",
+        b"HMSG a 1 0 -20\r\n",
+        b"MSG a 1 99999999999999\r\n",
+        b"\r\n",
+    ],
+)
 async def test_what_no_server_says_ends_the_connection(wrong: bytes) -> None:
     protocol, theirs = await connected([])
     protocol.start(lambda: None)
@@ -175,3 +188,25 @@ async def test_a_new_connection_ends_the_one_before() -> None:
         assert [await ended.get(), await ended.get()] == [b"", b""]
         transport.abort()
         assert await ended.get() == b""
+
+
+@pytest.mark.parametrize("odd", [b"{", b"[]", b'{"connect_urls": ["["]}', b'{"connect_urls": 1}', b"\xff"])
+async def test_odd_news_of_the_server_ends_the_connection_and_another_is_made(odd: bytes) -> None:
+    """What died of it read nothing more, while everybody took the connection for a good one."""
+    connections: asyncio.Queue[None] = asyncio.Queue()
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        connections.put_nowait(None)
+        writer.write(b"INFO {}\r\nPONG\r\nINFO " + odd + b"\r\n")
+        with suppress(OSError):
+            await reader.read()
+        writer.close()
+
+    server = await asyncio.start_server(answer, "127.0.0.1", 0)
+    async with server, asyncio.timeout(10):
+        client = DirectClient()
+        url = f"nats://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        await client.connect(url, reconnect_time_wait=0, max_reconnect_attempts=-1)
+        await connections.get()
+        await connections.get()
+        await client.close()
