@@ -18,7 +18,7 @@ STREAM = "BENCH_RAW"
 
 
 async def measure(
-    connection: NatsConnection, chains: list[list[int]], *, repeats: int = 3
+    connection: NatsConnection, chains: list[list[int]], *, repeats: int = 9
 ) -> dict[str, float]:
     """Publish messages of the given sizes, bytes, each chain one at a time, chains side by side.
 

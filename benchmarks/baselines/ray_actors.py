@@ -10,6 +10,8 @@ import logging
 import sys
 import time
 import warnings
+from contextlib import redirect_stdout
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -89,7 +91,13 @@ def _call(ray: Any, options: Options) -> dict[str, float]:
     }
 
 
+def main() -> None:
+    """Read options, print figures; what Ray prints meanwhile, of many workers for one, is none of them."""
+    options = msgspec.json.decode(sys.stdin.buffer.read(), type=Options)
+    with redirect_stdout(StringIO()):
+        figures = join_and_call(options)
+    sys.stdout.buffer.write(msgspec.json.encode(figures))
+
+
 if __name__ == "__main__":
-    sys.stdout.buffer.write(
-        msgspec.json.encode(join_and_call(msgspec.json.decode(sys.stdin.buffer.read(), type=Options)))
-    )
+    main()

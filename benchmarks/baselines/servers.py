@@ -132,5 +132,8 @@ async def run_json(
             await process.wait()
     if process.returncode:
         raise ClusterError(f"{module}: expected figures, found exit code {process.returncode}")
-    figures: dict[str, float] = msgspec.json.decode(output, type=dict[str, float])
+    try:
+        figures: dict[str, float] = msgspec.json.decode(output, type=dict[str, float])
+    except msgspec.DecodeError:
+        raise ClusterError(f"{module}: expected figures, found {output[:200]!r}") from None
     return figures
