@@ -5,8 +5,8 @@ Everything here reads the book and returns decisions; nothing is changed. Quanti
 direction of the leg, so long and short are one rule: T is the target, H what is held or on its way
 (position plus open orders), both along the leg's side.
 
-Order of the rules for an increase: equity, permission, then the limits in `LIMITS`' order; the first limit
-that leaves less than a lot or the minimum names the skip. What rounding or the minimum alone withholds
+Order of the rules for an increase: equity, permission, netting, then the other limits in their order; the first
+limit that leaves less than a lot or the minimum names the skip. What rounding or the minimum alone withholds
 stays in the target; what a limit cuts does not.
 """
 
@@ -138,11 +138,8 @@ def size_increase(signals: Sequence[Signal], run: Run, terms: Terms, event_time_
         np.copyto(target, raised, where=disposition == 0)
     else:
         out.target = target = raised
-    held = _held(run)
-    if run.waiting is not None or any_of(run.open):
-        _net(run, disposition, target - held >= run.lot)
     market = _market(run, out, pricings, [signal.symbol for signal in signals], terms, event_time_ns)
-    check_entry(run, out, market, held=held, equity=equity, terms=terms)
+    check_entry(run, out, market, held=_held(run), equity=equity, terms=terms)
     return _finish(run, out)
 
 
@@ -253,6 +250,8 @@ def check_entry(
     _check_permission(run, out, held, market)
     whole = out.target - held
     whole = floor_to(np.maximum(whole, 0, out=whole), run.lot)
+    if run.waiting is not None or any_of(run.open):
+        _net(run, disposition, whole >= run.lot)
     too_small = whole < market.minimum
     if any_of(too_small):
         _skip(disposition, whole < run.lot, Disposition.BELOW_LOT)
@@ -274,11 +273,14 @@ def check_entry(
 
 
 def _check_permission(run: Run, out: Decisions, held: Int64s, market: _Market) -> None:
-    """Skip the undecided rows that may not enter at all, their targets lowered to what is held."""
+    """Skip the undecided rows that may not enter at all, their targets lowered to what is held. No exit is cancelled for these."""
     if run.traits.is_active and market.is_denied is False and market.is_stale is False:
         return
     disposition = out.disposition
     reachable = np.minimum(held, out.target)
+    if run.waiting is not None:
+        # Where an earlier cause waits, that one goes on toward what it was to reach.
+        np.copyto(reachable, run.target, where=run.waiting)
     for blocked, reason in (
         (run.column("status") == Status.PAUSED, Disposition.PAUSED),
         (market.is_denied, Disposition.INSTRUMENT_DENIED),
