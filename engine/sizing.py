@@ -35,6 +35,8 @@ from engine.units import MICROS, NS_PER_S, QUANTITY_MAX, QUANTITY_ONE
 
 _ORDERED = int(Disposition.ORDERED)
 _PROPORTIONAL, _MULTIPLIER = int(Mode.PROPORTIONAL), int(Mode.MULTIPLIER)
+_WORTH_MAX = 1 << 60
+"""More than any position can be worth, micros: a weight that allows as much is no limit."""
 _AMPLE = 1 + 2**-30
 _ROUNDED_UP = 8.0
 """An estimate in float64 with these added is above the exact amount, each rounding up to a micro included."""
@@ -323,9 +325,8 @@ def _limits(
         )
     if traits.has_max_weight:
         weight = np.asarray(run.column("max_weight"), np.int64)
-        allowed = _within(
-            mul_div_within(np.maximum(equity, 0), weight, MICROS, 1 << 60)[0], QUANTITY_ONE, price
-        )
+        worth = _within(np.maximum(equity, 0), weight, MICROS, _WORTH_MAX)
+        allowed = _within(worth, QUANTITY_ONE, price)
         limits.append((Disposition.MAX_POSITION_WEIGHT, np.where(weight > 0, allowed - held, QUANTITY_MAX)))
     affordable = _affordable(run, market, terms, whole)
     if affordable is not None:
@@ -333,11 +334,11 @@ def _limits(
     return limits
 
 
-def _within(a: Int64s, b: int, c: Operand) -> Int64s:
-    """Compute floor(a * b / c), at most QUANTITY_MAX."""
-    quotient, beyond = mul_div_within(a, b, c, QUANTITY_MAX)
+def _within(a: Int64s, b: Operand, c: Operand, limit: int = QUANTITY_MAX) -> Int64s:
+    """Compute floor(a * b / c), at most the limit."""
+    quotient, beyond = mul_div_within(a, b, c, limit)
     if beyond is not None:
-        quotient[beyond] = QUANTITY_MAX
+        quotient[beyond] = limit
     return quotient
 
 
