@@ -483,7 +483,10 @@ def _enter_toward_target(
     pricing = Pricing(price, 0, book.marks, 0, transact_time)
     equity, beyond = run.equity((pricing.marks,))
     _skip(out.disposition, beyond, Disposition.OUT_OF_RANGE)
+    held, is_poor = _held(run), equity <= 0
+    _skip(out.disposition, is_poor, Disposition.SUBSCRIPTION_EQUITY)
+    np.copyto(out.target, np.minimum(held, out.target), where=is_poor)
     market = _market(run, out, (pricing,), (symbol,), terms, event_time_ns)
-    check_entry(run, out, market, held=_held(run), equity=equity, terms=terms)
+    check_entry(run, out, market, held=held, equity=equity, terms=terms)
     out.target *= side
     return out

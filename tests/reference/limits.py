@@ -50,6 +50,9 @@ def limited(increase: Increase) -> Ask:
 
 def barred(increase: Increase) -> str:
     """Say why an increase may not be at all; empty when it may."""
+    if increase.subscription.equity(increase.marks) <= 0:
+        # A follow-up's only: a signal's equity is asked before it moves the target.
+        return "subscription_equity"
     if increase.subscription.status != "active":
         return "paused"
     if increase.symbol in increase.subscription.denied:

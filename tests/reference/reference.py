@@ -8,7 +8,8 @@ It imports nothing of the engine and decides what the engine must. Where the des
   floor(L*ratio), in the leg's direction. A decrease removes floor(|t|*L/|P before|); a flat creator means t = 0.
 - A fill across zero is leg 0 (close) and leg 1 (open); E is the same for both. A single leg is leg 0.
 - creator_equity (E <= 0), subscription_equity (e <= 0), short_not_allowed, out_of_range, in this order, leave t as it was; so does
-  `paused` on a subscription that is ending, whose t stays 0. Everything later has moved t.
+  `paused` on a subscription that is ending, whose t stays 0. Everything later has moved t. A follow-up that finds e <= 0 by then enters
+  nothing either, and t is lowered to p+o.
 - Desired = t - (p+o), where p+o of the sign opposite to an increase counts as 0. An order is desired, floored to lots.
 - While a cause waits for cancels, or when a wanted order (a lot or more) meets an open one of the other side, which is then cancelled,
   the leg is `netted`, and the newest cause follows up, as attempt 1, once nothing is being cancelled. An increase that may not be at

@@ -152,6 +152,21 @@ def a_follow_up_meets_the_limits(world: World) -> None:
     stage.expect_holding("6", "5", "1")
 
 
+def a_follow_up_needs_equity(world: World) -> None:
+    stage = Stage(world)
+    stage.follow(cash="2000", mode="multiplier", ratio="0.1", allow_short=True)
+    stage.sells("50", "100", "BETA")
+    stage.buys("50", "100")
+    execute_all(world)
+    stage.sells("25", "100")
+    assert stage.buys("40", "100") == ["netted"]
+    exit_order = stage.order()
+    assert stage.buys("1", "600", "BETA") == ["ordered"]
+    # e = 2000 + 5 * 100 - 5 * 600 = -500, although 2000 - 2 * 500 = 1000 are available.
+    world.end(exit_order, CANCELED)
+    stage.expect_holding("5", "5")
+
+
 def a_follow_up_can_come_too_late(world: World) -> None:
     stage = _stage(world)
     stage.buys("50", "100")
@@ -477,6 +492,7 @@ ORDERS: list[Scenario] = [
     a_paused_increase_adds_nothing_to_a_smaller_exit_that_waits,
     a_paused_increase_adds_nothing_to_an_exit_that_waits,
     a_follow_up_meets_the_limits,
+    a_follow_up_needs_equity,
     a_follow_up_can_come_too_late,
     the_newest_cause_follows_up,
     an_increase_waits_for_a_cancel_on_its_own_side,
