@@ -303,8 +303,11 @@ class CreatorShardActor:
         if marks:
             self._advance_time(max(mark.time for mark in marks))
             self._list([mark.symbol for mark in marks], events)
-            decided = self.state.decide_marks(marks)
-            if decided is not None:
+            decided = self.state.decide_marks(marks, self._event_time_ns)
+            if isinstance(decided, Refused):
+                if self._shard == 0:
+                    self._refuse(message, events, decided.reason, decided.text, message.data)
+            elif decided is not None:
                 self._apply(events, decided)
 
     def _advance_time(self, input_ns: int) -> None:

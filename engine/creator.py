@@ -164,8 +164,14 @@ class CreatorShard:
             np.array([term.min_notional for term in terms], np.int64),
         )
 
-    def decide_marks(self, marks: list[MarkInput]) -> MarksUpdated | None:
-        """Take new marks of listed symbols; one older than the instrument's mark says nothing new and is left out."""
+    def decide_marks(self, marks: list[MarkInput], event_time_ns: int) -> MarksUpdated | Refused | None:
+        """Take new marks of listed symbols; one older than the instrument's mark says nothing new and is left out.
+
+        One from the future would have the instrument keep that mark until then.
+        """
+        latest = max((mark.time for mark in marks), default=0)
+        if latest > event_time_ns + FILL_AHEAD_NS_MAX:
+            return Refused("time_ahead", _time_text("time", latest, "at most 5 s ahead of", event_time_ns))
         newest: dict[int, tuple[int, int]] = {}
         times = self._instruments["mark_time"]
         for symbol, price, time in marks:
@@ -198,9 +204,15 @@ class CreatorShard:
         if self._seen.find(number, fill.exec_id) is not None:
             return None
         if fill.transact_time > event_time_ns + FILL_AHEAD_NS_MAX:
-            return Refused("time_ahead", self._time_text(fill, "at most 5 s ahead of", event_time_ns))
+            return Refused(
+                "time_ahead",
+                _time_text("transact_time", fill.transact_time, "at most 5 s ahead of", event_time_ns),
+            )
         if fill.transact_time < event_time_ns - FILL_HORIZON_NS:
-            return Refused("too_old", self._time_text(fill, "at most 7 days before", event_time_ns))
+            return Refused(
+                "too_old",
+                _time_text("transact_time", fill.transact_time, "at most 7 days before", event_time_ns),
+            )
         instrument = self._symbols.find(fill.symbol)
         assert instrument is not None, "fills are decided after their symbols are listed"
         if fill.exec_type != ExecType.TRADE:
@@ -217,10 +229,6 @@ class CreatorShard:
         )
         event = self._fill_event(creator, instrument, moved, cash)
         return event if isinstance(event, Refused) else corrected(event, fill, found, cash)
-
-    @staticmethod
-    def _time_text(fill: FillInput, expected: str, event_time_ns: int) -> str:
-        return f"transact_time: expected {expected} {format_time(event_time_ns)}, found {format_time(fill.transact_time)}"
 
     def _fill_event(
         self, creator: Creator, instrument: int, fill: FillInput, cash_change: int
@@ -386,6 +394,10 @@ class CreatorShard:
         self.cursors = cursors_from(state["cursors"])
         self.suspensions.restore(state)
         self.parking = Parking.restored(state)
+
+
+def _time_text(what: str, time_ns: int, expected: str, event_time_ns: int) -> str:
+    return f"{what}: expected {expected} {format_time(event_time_ns)}, found {format_time(time_ns)}"
 
 
 def _texts(texts: list[str]) -> np.ndarray[Any, np.dtype[np.uint8]]:

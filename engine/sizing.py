@@ -5,8 +5,8 @@ Everything here reads the book and returns decisions; nothing is changed. Quanti
 direction of the leg, so long and short are one rule: T is the target, H what is held or on its way
 (position plus open orders), both along the leg's side.
 
-Order of the rules for an increase: equity, permission, then the limits in `LIMITS`' order; the first limit
-that leaves less than a lot or the minimum names the skip. What rounding or the minimum alone withholds
+Order of the rules for an increase: equity, permission, netting, then the other limits in their order; the first
+limit that leaves less than a lot or the minimum names the skip. What rounding or the minimum alone withholds
 stays in the target; what a limit cuts does not.
 """
 
@@ -35,6 +35,8 @@ from engine.units import MICROS, NS_PER_S, QUANTITY_MAX, QUANTITY_ONE
 
 _ORDERED = int(Disposition.ORDERED)
 _PROPORTIONAL, _MULTIPLIER = int(Mode.PROPORTIONAL), int(Mode.MULTIPLIER)
+_WORTH_MAX = 1 << 60
+"""More than any position can be worth, micros: a weight that allows as much is no limit."""
 _AMPLE = 1 + 2**-30
 _ROUNDED_UP = 8.0
 """An estimate in float64 with these added is above the exact amount, each rounding up to a micro included."""
@@ -138,11 +140,8 @@ def size_increase(signals: Sequence[Signal], run: Run, terms: Terms, event_time_
         np.copyto(target, raised, where=disposition == 0)
     else:
         out.target = target = raised
-    held = _held(run)
-    if run.waiting is not None or any_of(run.open):
-        _net(run, disposition, target - held >= run.lot)
     market = _market(run, out, pricings, [signal.symbol for signal in signals], terms, event_time_ns)
-    check_entry(run, out, market, held=held, equity=equity, terms=terms)
+    check_entry(run, out, market, held=_held(run), equity=equity, terms=terms)
     return _finish(run, out)
 
 
@@ -253,6 +252,8 @@ def check_entry(
     _check_permission(run, out, held, market)
     whole = out.target - held
     whole = floor_to(np.maximum(whole, 0, out=whole), run.lot)
+    if run.waiting is not None or any_of(run.open):
+        _net(run, disposition, whole >= run.lot)
     too_small = whole < market.minimum
     if any_of(too_small):
         _skip(disposition, whole < run.lot, Disposition.BELOW_LOT)
@@ -274,11 +275,14 @@ def check_entry(
 
 
 def _check_permission(run: Run, out: Decisions, held: Int64s, market: _Market) -> None:
-    """Skip the undecided rows that may not enter at all, their targets lowered to what is held."""
+    """Skip the undecided rows that may not enter at all, their targets lowered to what is held. No exit is cancelled for these."""
     if run.traits.is_active and market.is_denied is False and market.is_stale is False:
         return
     disposition = out.disposition
     reachable = np.minimum(held, out.target)
+    if run.waiting is not None:
+        # Where an earlier cause waits, that one goes on toward what it was to reach.
+        np.copyto(reachable, run.target, where=run.waiting)
     for blocked, reason in (
         (run.column("status") == Status.PAUSED, Disposition.PAUSED),
         (market.is_denied, Disposition.INSTRUMENT_DENIED),
@@ -321,9 +325,8 @@ def _limits(
         )
     if traits.has_max_weight:
         weight = np.asarray(run.column("max_weight"), np.int64)
-        allowed = _within(
-            mul_div_within(np.maximum(equity, 0), weight, MICROS, 1 << 60)[0], QUANTITY_ONE, price
-        )
+        worth = _within(np.maximum(equity, 0), weight, MICROS, _WORTH_MAX)
+        allowed = _within(worth, QUANTITY_ONE, price)
         limits.append((Disposition.MAX_POSITION_WEIGHT, np.where(weight > 0, allowed - held, QUANTITY_MAX)))
     affordable = _affordable(run, market, terms, whole)
     if affordable is not None:
@@ -331,11 +334,11 @@ def _limits(
     return limits
 
 
-def _within(a: Int64s, b: int, c: Operand) -> Int64s:
-    """Compute floor(a * b / c), at most QUANTITY_MAX."""
-    quotient, beyond = mul_div_within(a, b, c, QUANTITY_MAX)
+def _within(a: Int64s, b: Operand, c: Operand, limit: int = QUANTITY_MAX) -> Int64s:
+    """Compute floor(a * b / c), at most the limit."""
+    quotient, beyond = mul_div_within(a, b, c, limit)
     if beyond is not None:
-        quotient[beyond] = QUANTITY_MAX
+        quotient[beyond] = limit
     return quotient
 
 
@@ -480,7 +483,10 @@ def _enter_toward_target(
     pricing = Pricing(price, 0, book.marks, 0, transact_time)
     equity, beyond = run.equity((pricing.marks,))
     _skip(out.disposition, beyond, Disposition.OUT_OF_RANGE)
+    held, is_poor = _held(run), equity <= 0
+    _skip(out.disposition, is_poor, Disposition.SUBSCRIPTION_EQUITY)
+    np.copyto(out.target, np.minimum(held, out.target), where=is_poor)
     market = _market(run, out, (pricing,), (symbol,), terms, event_time_ns)
-    check_entry(run, out, market, held=_held(run), equity=equity, terms=terms)
+    check_entry(run, out, market, held=held, equity=equity, terms=terms)
     out.target *= side
     return out

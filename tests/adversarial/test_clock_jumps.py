@@ -1,14 +1,20 @@
-"""A clock that was hours ahead and is set back: exits are still tried again in time, a restart between or not (P10)."""
+"""A clock that was hours ahead and is set back: exits are still tried again in time, a restart between or not (P10).
 
+And marks by a publisher's clock that is ahead.
+"""
+
+import msgspec
 import pytest
 
 from engine.commands import Follow, OpenAccount
+from engine.events.creator import MarksUpdated
 from engine.events.orders import OrdersPlaced
 from engine.frame import ShardKey, ShardKind
 from engine.identity import CauseKind, OrderId
-from engine.units import NS_PER_S
+from engine.units import NS_PER_S, format_time
 from tests.adversarial.stage import TIME, Stage, command, hash_of, turns
 
+CREATOR = ShardKey(ShardKind.CREATOR, 0)
 FOLLOWER = ShardKey(ShardKind.FOLLOWER, 0)
 HOURS = 5 * 3600 * NS_PER_S
 
@@ -46,3 +52,21 @@ async def test_an_exit_is_tried_again_although_event_time_is_hours_ahead(restart
     (again,) = stage.events(FOLLOWER, OrdersPlaced)
     assert (again.attempt, again.quantities.tolist()) == (1, [10 * 10**8])
     assert hash_of(await stage.follower()) == hash_of(follower)
+
+
+async def test_marks_from_the_future_are_refused_and_do_not_outlive_later_ones() -> None:
+    stage = Stage()
+    creator = await stage.creator()
+    await stage.open_creator(creator, "anna")
+
+    async def mark(px: str, time_ns: int) -> None:
+        await stage.publish("marks.paper", [{"symbol": "AAA", "px": px, "time": format_time(time_ns)}])
+
+    await mark("7", stage.clock.time_ns + HOURS)
+    stage.clock.time_ns += NS_PER_S
+    await mark("8", stage.clock.time_ns)
+    await turns(creator)
+    assert [event.prices.tolist() for event in stage.events(CREATOR, MarksUpdated)] == [[8_000_000]]
+    (letter,) = stage.server.stream("DEADLETTER").messages
+    assert msgspec.json.decode(letter.data)["reason"] == "time_ahead"
+    assert hash_of(await stage.creator()) == hash_of(creator)

@@ -126,7 +126,9 @@ def test_fills_at_the_ends_of_what_is_allowed(changes: dict[str, Any]) -> None:
 def test_a_signal_carries_equity_before_the_fill_at_the_fills_price() -> None:
     shard = Shard()
     shard.apply(shard.decide(fill()))
-    shard.apply(shard.live.decide_marks([MarkInput("ACME", 150_000_000, NOW), MarkInput("BETA", 5, NOW)]))
+    shard.apply(
+        shard.live.decide_marks([MarkInput("ACME", 150_000_000, NOW), MarkInput("BETA", 5, NOW)], NOW)
+    )
     event = shard.apply(shard.decide(fill("e2", price=200_000_000)))
     # 900 in cash and one at the fill's 200, though the mark says 150.
     assert event.equity == 1_100_000_000
@@ -138,16 +140,27 @@ def test_a_signal_carries_equity_before_the_fill_at_the_fills_price() -> None:
     assert other.signal == event.signal + 1
 
 
+def test_a_mark_from_the_future_is_refused_and_later_ones_still_count() -> None:
+    shard = Shard()
+    ahead = NOW + FILL_AHEAD_NS_MAX
+    refused = shard.live.decide_marks([MarkInput("ACME", 5, NOW), MarkInput("ACME", 6, ahead + 1)], NOW)
+    assert isinstance(refused, Refused) and refused.reason == "time_ahead"
+    shard.apply(shard.live.decide_marks([MarkInput("ACME", 5, NOW)], NOW))
+    assert shard.mark_of(0) == 5
+    shard.apply(shard.live.decide_marks([MarkInput("ACME", 6, ahead)], NOW))
+    assert shard.mark_of(0) == 6
+
+
 def test_older_marks_say_nothing_new() -> None:
     shard = Shard()
     shard.apply(
         shard.live.decide_marks(
-            [MarkInput("ACME", 5, NOW), MarkInput("ACME", 4, NOW - 1), MarkInput("BETA", 9, 1)]
+            [MarkInput("ACME", 5, NOW), MarkInput("ACME", 4, NOW - 1), MarkInput("BETA", 9, 1)], NOW
         )
     )
     assert [shard.mark_of(0), shard.mark_of(1)] == [5, 9]
-    assert shard.live.decide_marks([MarkInput("ACME", 3, NOW - 1)]) is None
-    shard.apply(shard.live.decide_marks([MarkInput("ACME", 6, NOW), MarkInput("ACME", 7, NOW)]))
+    assert shard.live.decide_marks([MarkInput("ACME", 3, NOW - 1)], NOW) is None
+    shard.apply(shard.live.decide_marks([MarkInput("ACME", 6, NOW), MarkInput("ACME", 7, NOW)], NOW))
     assert shard.mark_of(0) == 7
     shard.apply(shard.decide(fill(price=8, transact_time=NOW - 1)))
     assert shard.mark_of(0) == 7

@@ -93,7 +93,7 @@ class EngineWorld:
         self._create([self.creators.live.decide_open(creator, BROKER, cash, f"open-{creator}")])
 
     def mark(self, symbol: str, price: int) -> None:
-        self._create([self.creators.live.decide_marks([MarkInput(symbol, price, self.time)])])
+        self._create([self.creators.live.decide_marks([MarkInput(symbol, price, self.time)], self.time)])
 
     def fill(
         self,

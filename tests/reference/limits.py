@@ -28,7 +28,7 @@ def limited(increase: Increase) -> Ask:
     instrument, side, price = increase.instrument, increase.side, increase.cause.price
     holding = increase.subscription.holding(increase.symbol)
     base = base_of(holding, side)
-    reason = _barred(increase)
+    reason = barred(increase)
     if reason:
         holding.target = side * min(side * holding.target, side * base)
         return Ask(side, reason=reason)
@@ -48,7 +48,11 @@ def limited(increase: Increase) -> Ask:
     return Ask(side, quantity)
 
 
-def _barred(increase: Increase) -> str:
+def barred(increase: Increase) -> str:
+    """Say why an increase may not be at all; empty when it may."""
+    if increase.subscription.equity(increase.marks) <= 0:
+        # A follow-up's only: a signal's equity is asked before it moves the target.
+        return "subscription_equity"
     if increase.subscription.status != "active":
         return "paused"
     if increase.symbol in increase.subscription.denied:

@@ -8,10 +8,12 @@ It imports nothing of the engine and decides what the engine must. Where the des
   floor(L*ratio), in the leg's direction. A decrease removes floor(|t|*L/|P before|); a flat creator means t = 0.
 - A fill across zero is leg 0 (close) and leg 1 (open); E is the same for both. A single leg is leg 0.
 - creator_equity (E <= 0), subscription_equity (e <= 0), short_not_allowed, out_of_range, in this order, leave t as it was; so does
-  `paused` on a subscription that is ending, whose t stays 0. Everything later has moved t.
+  `paused` on a subscription that is ending, whose t stays 0. Everything later has moved t. A follow-up that finds e <= 0 by then enters
+  nothing either, and t is lowered to p+o.
 - Desired = t - (p+o), where p+o of the sign opposite to an increase counts as 0. An order is desired, floored to lots.
 - While a cause waits for cancels, or when a wanted order (a lot or more) meets an open one of the other side, which is then cancelled,
-  the leg is `netted` before any limit, and the newest cause follows up, as attempt 1, once nothing is being cancelled.
+  the leg is `netted`, and the newest cause follows up, as attempt 1, once nothing is being cancelled. An increase that may not be at
+  all (paused, instrument_denied, entry_window) cancels no exit and follows up nothing; while a cause waits it leaves t as it was.
 - Limits of an increase, in order: paused, instrument_denied, entry_window (fill older than 60 s): t is lowered to p+o, never raised.
   below_lot, below_min_notional of the uncut order: t is kept. max_order_notional, max_position_weight, available_cash: an order cut
   below a lot or the minimum is skipped with that reason and t = p+o; one cut less is ordered and t = p+o+order.
@@ -50,7 +52,7 @@ from tests.reference.book import (
     pause_after,
 )
 from tests.reference.legs import Ask, Leg, legs_of, sized
-from tests.reference.limits import Increase, limited
+from tests.reference.limits import Increase, barred, limited
 from tests.reference.values import (
     BUY,
     CANCELED,
@@ -307,17 +309,15 @@ class Reference:
             return "out_of_range"
         if subscription.status == "ending":
             return "paused"
+        entry = self._entry(subscription, leg.symbol, leg.side, leg.cause)
+        reason = barred(entry)
+        if reason and holding.is_waiting:
+            return reason
         holding.target = target
         wanted = self.instruments[leg.symbol].to_lot(leg.side * (target - base_of(holding, leg.side)))
-        if holding.is_waiting or (wanted and holding.open * leg.side < 0):
+        if not reason and (holding.is_waiting or (wanted and holding.open * leg.side < 0)):
             return net(holding, leg.cause, attempt=1)
-        return self._placed_or_reason(
-            subscription,
-            leg.symbol,
-            leg.cause,
-            0,
-            self._limited(subscription, leg.symbol, leg.side, leg.cause),
-        )
+        return self._placed_or_reason(subscription, leg.symbol, leg.cause, 0, limited(entry))
 
     def _decrease(self, subscription: Subscription, leg: Leg) -> Order | str:
         holding = subscription.holding(leg.symbol)
@@ -338,12 +338,9 @@ class Reference:
         ask = Ask(leg.side, min(lots, most), "below_lot", is_exit=True)
         return self._netted_or_placed(subscription, leg.symbol, leg.cause, 0, ask)
 
-    def _limited(self, subscription: Subscription, symbol: str, side: int, cause: Cause) -> Ask:
-        """Find what the limits leave of an increase, and lower the target to what is reachable."""
+    def _entry(self, subscription: Subscription, symbol: str, side: int, cause: Cause) -> Increase:
         instrument, marks = self.instruments[symbol], self._creators[subscription.creator].seen
-        return limited(
-            Increase(subscription, symbol, side, cause, instrument, marks, self.time, self._slippage_cap)
-        )
+        return Increase(subscription, symbol, side, cause, instrument, marks, self.time, self._slippage_cap)
 
     # Orders.
 
@@ -403,7 +400,7 @@ class Reference:
             return []
         else:
             side = BUY if holding.target > holding.reach else SELL
-            ask = self._limited(subscription, symbol, side, cause)
+            ask = limited(self._entry(subscription, symbol, side, cause))
             outcome = self._placed_or_reason(subscription, symbol, cause, attempt, ask)
         return [outcome] if isinstance(outcome, Order) else []
 

@@ -57,6 +57,14 @@ def position_weight_cuts_then_skips(world: World) -> None:
     stage.expect_holding("3", "3")
 
 
+def a_weight_of_many_times_a_large_equity_cuts_nothing(world: World) -> None:
+    stage = Stage(world, lot="1")
+    # 1,000 times 2 billion is more than any position is worth.
+    stage.follow(cash="2000000000", mode="multiplier", ratio="0.1", max_position_weight="1000")
+    assert stage.buys("50", "100") == ["ordered"]
+    stage.expect_holding("5", "0", "5")
+
+
 def the_first_limit_below_a_lot_is_named(world: World) -> None:
     stage = Stage(world, lot="1")
     stage.follow("both", max_order_notional="50", max_position_weight="0.001")
@@ -233,6 +241,7 @@ LIMITS: list[Scenario] = [
     order_notional_sees_the_carried_remainder,
     an_uncut_order_keeps_its_remainder_under_a_limit,
     position_weight_cuts_then_skips,
+    a_weight_of_many_times_a_large_equity_cuts_nothing,
     the_first_limit_below_a_lot_is_named,
     cash_cuts_at_the_limit_price,
     cash_is_reserved_by_open_buys,

@@ -97,6 +97,48 @@ def an_increase_may_leave_a_smaller_exit(world: World) -> None:
     stage.expect_order(SELL, "1.5", "0", is_exit=True, attempt=1)
 
 
+def an_increase_that_may_not_be_leaves_an_open_exit(world: World) -> None:
+    stage = _stage(world)
+    stage.buys("50", "100")
+    execute_all(world)
+    stage.sells("25", "100")
+    assert stage.buys("10", "100", age=61 * SECOND) == ["entry_window"]
+    world.pause("bob", "ann")
+    assert stage.buys("10", "100") == ["paused"]
+    assert not stage.order().is_cancelling
+    # p+o = 5 - 2.5 is what can be reached without buying.
+    stage.expect_holding("2.5", "5", "-2.5")
+    execute_all(world)
+    stage.expect_holding("2.5", "2.5")
+
+
+def a_paused_increase_adds_nothing_to_a_smaller_exit_that_waits(world: World) -> None:
+    stage = _stage(world)
+    stage.buys("50", "100")
+    execute_all(world)
+    stage.sells("25", "100")
+    assert stage.buys("10", "100") == ["netted"]
+    world.pause("bob", "ann")
+    assert stage.buys("10", "110") == ["paused"]
+    stage.expect_holding("3.5", "5", "-2.5")
+    world.end(stage.order(), CANCELED)
+    order = stage.expect_order(SELL, "1.5", "0", is_exit=True, attempt=1)
+    assert order.price == usd("100")
+
+
+def a_paused_increase_adds_nothing_to_an_exit_that_waits(world: World) -> None:
+    stage = _stage(world)
+    stage.buys("50", "100")
+    assert stage.sells("25", "100") == ["netted"]
+    world.pause("bob", "ann")
+    assert stage.buys("10", "100") == ["paused"]
+    stage.expect_holding("2.5", "0", "5")
+    world.execute(stage.order(), qty("4"), usd("100"))
+    world.end(stage.order(), CANCELED)
+    # max(2.5 - 1, min(2.5, 4)) = 2.5
+    stage.expect_order(SELL, "1.5", "0", is_exit=True, attempt=1)
+
+
 def a_follow_up_meets_the_limits(world: World) -> None:
     stage = _stage(world, weight="0.06")
     stage.buys("50", "100")
@@ -108,6 +150,21 @@ def a_follow_up_meets_the_limits(world: World) -> None:
     # 6 % of 10,000 is 600: 6 in all
     stage.expect_order(BUY, "1", "100.5", attempt=1)
     stage.expect_holding("6", "5", "1")
+
+
+def a_follow_up_needs_equity(world: World) -> None:
+    stage = Stage(world)
+    stage.follow(cash="2000", mode="multiplier", ratio="0.1", allow_short=True)
+    stage.sells("50", "100", "BETA")
+    stage.buys("50", "100")
+    execute_all(world)
+    stage.sells("25", "100")
+    assert stage.buys("40", "100") == ["netted"]
+    exit_order = stage.order()
+    assert stage.buys("1", "600", "BETA") == ["ordered"]
+    # e = 2000 + 5 * 100 - 5 * 600 = -500, although 2000 - 2 * 500 = 1000 are available.
+    world.end(exit_order, CANCELED)
+    stage.expect_holding("5", "5")
 
 
 def a_follow_up_can_come_too_late(world: World) -> None:
@@ -431,7 +488,11 @@ ORDERS: list[Scenario] = [
     a_flat_creator_exits_what_an_entry_got,
     an_increase_nets_an_open_exit,
     an_increase_may_leave_a_smaller_exit,
+    an_increase_that_may_not_be_leaves_an_open_exit,
+    a_paused_increase_adds_nothing_to_a_smaller_exit_that_waits,
+    a_paused_increase_adds_nothing_to_an_exit_that_waits,
     a_follow_up_meets_the_limits,
+    a_follow_up_needs_equity,
     a_follow_up_can_come_too_late,
     the_newest_cause_follows_up,
     an_increase_waits_for_a_cancel_on_its_own_side,
