@@ -26,9 +26,11 @@ from rich.table import Table
 from actors.errors import OperatingError
 from actors.heads import HostHead, ShardHead
 from actors.ports import EXECUTIONS, INGRESS
+from actors.recovery import Phase
 from cluster.credentials import ADMIN, Credentials, read_credentials
 from cluster.data_directory import check_is_directory, read_identity
 from cluster.errors import ClusterError
+from cluster.hosts import failure_of
 from cluster.run_file import SERVER_ROLE, DirectoryLock, ProcessRecord, Run, read_run
 from engine.frame import Source
 from gateways.nats_connection import JetStreamError, NatsConnection, NatsOptions, connect_nats
@@ -156,6 +158,9 @@ async def read_status(data: Path) -> Status:
 async def _hear(found: Run, credentials: Credentials) -> tuple[Heard, dict[str, int]]:
     """Listen. Returns: what was heard, and the last sequences of what shards read; nothing while NATS is away."""
     heard, user = Heard(), credentials.users[ADMIN]
+    if not credentials.nats_url:
+        # The first start of this directory has not come so far.
+        return heard, {}
     options = NatsOptions(
         url=credentials.nats_url,
         user=user.user,
@@ -323,7 +328,13 @@ def _print(status: Status) -> None:
                 console.print(f"{actor.kind} {shard.shard}: {parked}", soft_wrap=True)
     for actor in status.actors:
         if actor.error:
-            console.print(f"{actor.incarnation}: {actor.error}", soft_wrap=True, markup=False)
+            console.print(f"{actor.incarnation}: {error_of(actor)}", soft_wrap=True, markup=False)
+
+
+def error_of(actor: Actor) -> str:
+    """Say what a host has to say of its shards, and what to do where one stays stopped."""
+    has_failed = any(shard.state == Phase.FAILED.value for shard in actor.shards)
+    return failure_of(actor.error, actor.pid) if has_failed and actor.pid is not None else actor.error
 
 
 def parked_of(shard: Shard) -> str:
