@@ -151,7 +151,7 @@ async def read_status(data: Path) -> Status:
         data=str(data),
         supervisor={"pid": found.supervisor.pid, "state": "running"},
         servers=_servers(found),
-        actors=actors_of(heard, last, _expected(data, credentials, heard)),
+        actors=actors_of(heard, last, _expected(data, heard)),
     )
 
 
@@ -223,16 +223,15 @@ def _server_name(record: ProcessRecord) -> str:
     return RAY_NAMES.get(record.name.rpartition("-")[0] or record.name, "")
 
 
-def _expected(data: Path, credentials: Credentials, heard: Heard) -> list[tuple[str, int]]:
+def _expected(data: Path, heard: Heard) -> list[tuple[str, int]]:
     """Name the shards that should be there: the hashed ones, the brokers' gateways, the dedicated accounts' as their homes tell."""
     identity = read_identity(data)
     assert identity is not None
     dedicated = sorted({shard for head in heard.shards.values() for shard in head.dedicated})
-    gateways = sum(role.startswith("broker_") for role in credentials.users)
     return [
         *(("creator", shard) for shard in range(identity.creator_shards)),
         *(("follower", shard) for shard in [*range(identity.follower_shards), *dedicated]),
-        *(("gateway", shard) for shard in range(gateways)),
+        *(("gateway", shard) for shard in range(len(identity.brokers))),
     ]
 
 
