@@ -12,7 +12,7 @@ from actors.settings import OrderIds
 
 Name = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
 ShardCount = Annotated[int, Meta(ge=1, le=4096)]
-PositiveInt = Annotated[int, Meta(ge=1)]
+PositiveInt = Annotated[int, Meta(ge=1, le=1_000_000_000)]
 
 MIB = 1 << 20
 GIB = 1 << 30
@@ -90,6 +90,7 @@ class NatsOptions(msgspec.Struct, frozen=True, kw_only=True):
         int,
         Meta(
             ge=64 * MIB,
+            le=1024 * 1024 * GIB,
             description="Size of each stream at which it refuses more, bytes; nothing is ever discarded.",
         ),
     ] = 16 * GIB
@@ -251,7 +252,12 @@ class BrokerOptions(msgspec.Struct, frozen=True, kw_only=True):
         ),
     ] = OrderIds.REFUSED
     orders_per_s_max: Annotated[
-        int, Meta(ge=0, description="Orders the gateway sends to this broker a second; 0 sets no limit.")
+        int,
+        Meta(
+            ge=0,
+            le=1_000_000_000,
+            description="Orders the gateway sends to this broker a second; 0 sets no limit.",
+        ),
     ] = 0
 
 

@@ -64,7 +64,8 @@ def parse(text: str) -> Config:
     """Judge a configuration given as TOML text. Raises: ConfigError naming every wrong field, one per line."""
     try:
         raw = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except (ValueError, RecursionError) as error:
+        # Python's own limits are no TOMLDecodeError: a number of 5,000 digits, arrays in arrays without end.
         raise ConfigError(f"expected TOML, found {error}") from None
     problems = list(_wrong_fields(raw, Config, ""))
     if not problems:
@@ -253,7 +254,10 @@ def _is_url(text: str, schemes: tuple[str, ...], *, needs_host: bool, needs_port
 def _wrong_decimals(config: Config) -> Iterator[str]:
     tables = {"instruments": (config.instruments.lot, config.instruments.min_notional)}
     for symbol, limits in config.instruments.overrides.items():
-        tables[f"instruments.overrides.{symbol}"] = (limits.lot or "1", limits.min_notional or "0")
+        tables[f"instruments.overrides.{symbol}"] = (
+            "1" if limits.lot is None else limits.lot,
+            "0" if limits.min_notional is None else limits.min_notional,
+        )
     for path, (lot, min_notional) in tables.items():
         try:
             quantity_e8(lot, f"{path}.lot")

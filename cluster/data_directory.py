@@ -31,6 +31,8 @@ class Identity(msgspec.Struct, frozen=True, kw_only=True):
     format_version: int
     follower_shards: int
     creator_shards: int
+    brokers: tuple[str, ...] = ()
+    """In the order of their gateways' shards: a new one comes last."""
 
 
 @contextmanager
@@ -38,7 +40,7 @@ def opened(data: Path, config: Config) -> Iterator[RunFile]:
     """Hold a data directory for the length of a run: made or checked, locked, and cleared of a killed run's processes.
 
     Leaving it removes run.json; what was started for the run and still runs then, after an error, is stopped.
-    Raises: UsageError when it is in use, was made with other shard counts, is somebody else's, or cannot be written.
+    Raises: UsageError when it is in use, was made with other shard counts, misses a broker, is somebody else's, or cannot be written.
     """
     try:
         _refuse_closed(data)
@@ -54,7 +56,7 @@ def opened(data: Path, config: Config) -> Iterator[RunFile]:
     lock = DirectoryLock(data)
     lock.acquire()
     try:
-        if read_identity(data) is None:
+        if read_identity(data) != wanted:
             _write_identity(data, wanted)
         clear_leftovers(data, stop_s_max=config.supervision.stop_s_max)
         run_file = RunFile(data)
@@ -107,19 +109,34 @@ def _refuse_closed(data: Path) -> None:
 
 def _wanted(data: Path, config: Config) -> Identity:
     """Say what the configuration fixes, compared with what is stored. Raises: UsageError."""
+    found = read_identity(data)
+    known = found.brokers if found is not None else ()
     wanted = Identity(
         format_version=FORMAT_VERSION,
         follower_shards=config.cluster.follower_shards,
         creator_shards=config.cluster.creator_shards,
+        brokers=(*known, *sorted(config.brokers.keys() - set(known))),
     )
-    found = read_identity(data)
-    for field in Identity.__struct_fields__ if found is not None else ():
+    for broker in known:
+        if broker not in config.brokers:
+            raise UsageError(
+                f"data directory {data}: expected brokers.{broker}, which has orders and a journal there, found none; "
+                "put it back, or use another directory"
+            )
+    for field in ("format_version", "follower_shards", "creator_shards") if found is not None else ():
         if getattr(found, field) != getattr(wanted, field):
             raise UsageError(
                 f"data directory {data}: expected {field} = {getattr(found, field)}, as it was made with, "
                 f"found {getattr(wanted, field)}; set it back, or use another directory"
             )
     return wanted
+
+
+def in_shard_order(data: Path, config: Config) -> Config:
+    """Bring a configuration's brokers into the order of their gateways' shards in an opened directory."""
+    identity = read_identity(data)
+    assert identity is not None
+    return msgspec.structs.replace(config, brokers={name: config.brokers[name] for name in identity.brokers})
 
 
 def _write_identity(data: Path, identity: Identity) -> None:

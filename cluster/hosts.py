@@ -18,6 +18,7 @@ import structlog
 
 from actors.heads import HostHead, ShardHead
 from actors.host import HostSpec
+from actors.recovery import Phase
 from cluster.config import SupervisionOptions
 
 _log = structlog.get_logger()
@@ -27,6 +28,11 @@ RECOVERY_PATIENCE = 5
 """How many times longer a host may be silent while it recovers."""
 AWAY_S = 1.0
 """The longest pause between two checks after which silence still means anything."""
+
+
+def failure_of(error: str, pid: int) -> str:
+    """Say why a shard of a host failed and what to do."""
+    return f"{error}; it stays stopped while the others go on: mend that, then end process {pid}, and its shards are started again"
 
 
 class HostHandle(Protocol):
@@ -57,6 +63,7 @@ class Slot:
     heard_s: float = 0.0
     pid: int = 0
     restarts: int = 0
+    error: str = ""
     phases: dict[str, str] = field(default_factory=dict)
 
     @property
@@ -106,6 +113,14 @@ class HostKeeper:
         for slot in self.slots:
             if slot.incarnation == head.incarnation:
                 slot.heard_s, slot.pid = time.monotonic(), head.pid
+                if head.error != slot.error and Phase.FAILED.value in head.shards.values():
+                    _log.error(
+                        "shard_failed",
+                        incarnation=head.incarnation,
+                        error=failure_of(head.error, head.pid),
+                        alarm=True,
+                    )
+                slot.error = head.error
                 if slot.phases != head.shards:
                     slot.phases = dict(head.shards)
                     self._changed.set()
@@ -175,7 +190,7 @@ class HostKeeper:
     async def _run_once(self, slot: Slot) -> str:
         """Run one incarnation. Returns: why it is over."""
         slot.incarnation = f"{slot.kind}-{slot.shards[0]}-{self._token}-{next(self._numbers)}"
-        slot.pid = 0
+        slot.pid, slot.error = 0, ""
         slot.started_s = slot.heard_s = time.monotonic()
         spec = self._spec(slot.kind, slot.shards, slot.incarnation)
         slot.handle = handle = self._start(spec)

@@ -43,7 +43,9 @@ class ProgramState(StrEnum):
 
 
 class Program(NamedTuple):
-    """What to run. `prepare` runs before each start; `ready` tells whether it serves, and may raise OSError while it does not."""
+    """What to run. `prepare` runs before each start; `ready` tells whether it serves; it may raise OSError while it does not, and
+    ServerError when it cannot.
+    """
 
     name: str
     argv: Sequence[str]
@@ -184,7 +186,11 @@ class ChildProgram:
                 return False
         except psutil.Error:
             return False
-        return await self._is_ready()
+        try:
+            return await self._is_ready()
+        except ServerError as error:
+            log.error("program_refuses", name=self.program.name, error=str(error))
+            return False
 
     async def _is_ready(self) -> bool:
         try:

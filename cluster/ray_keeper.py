@@ -62,14 +62,21 @@ class RayKeeper:
     async def _watch(self, hosts: HostKeeper) -> None:
         while True:
             await asyncio.sleep(CHECK_S)
-            broken = self._ray.lacking() if self._ray is not None else "Ray itself"
-            if broken := broken or hosts.stalled():
-                _log.error("ray_broken", lacking=broken, alarm=True)
-                await self._renew(hosts)
-            elif self._ray is not None and hosts.pids != self._recorded:
-                # A worker that outlives supervisor and raylet is known by its id alone.
-                self._recorded = hosts.pids
-                await self._ray.record_processes()
+            try:
+                await self._check(hosts)
+            except Exception as error:  # noqa: BLE001
+                # A full disk, say: whatever it is, Ray stays to be kept.
+                _log.error("ray_check_failed", error=f"{type(error).__name__}: {error}", alarm=True)
+
+    async def _check(self, hosts: HostKeeper) -> None:
+        broken = self._ray.lacking() if self._ray is not None else "Ray itself"
+        if broken := broken or hosts.stalled():
+            _log.error("ray_broken", lacking=broken, alarm=True)
+            await self._renew(hosts)
+        elif self._ray is not None and (pids := hosts.pids) != self._recorded:
+            # A worker that outlives supervisor and raylet is known by its id alone.
+            await self._ray.record_processes()
+            self._recorded = pids
 
     async def _renew(self, hosts: HostKeeper) -> None:
         await hosts.suspend()

@@ -26,9 +26,11 @@ from rich.table import Table
 from actors.errors import OperatingError
 from actors.heads import HostHead, ShardHead
 from actors.ports import EXECUTIONS, INGRESS
+from actors.recovery import Phase
 from cluster.credentials import ADMIN, Credentials, read_credentials
 from cluster.data_directory import check_is_directory, read_identity
 from cluster.errors import ClusterError
+from cluster.hosts import failure_of
 from cluster.run_file import SERVER_ROLE, DirectoryLock, ProcessRecord, Run, read_run
 from engine.frame import Source
 from gateways.nats_connection import JetStreamError, NatsConnection, NatsOptions, connect_nats
@@ -149,13 +151,16 @@ async def read_status(data: Path) -> Status:
         data=str(data),
         supervisor={"pid": found.supervisor.pid, "state": "running"},
         servers=_servers(found),
-        actors=actors_of(heard, last, _expected(data, credentials, heard)),
+        actors=actors_of(heard, last, _expected(data, heard)),
     )
 
 
 async def _hear(found: Run, credentials: Credentials) -> tuple[Heard, dict[str, int]]:
     """Listen. Returns: what was heard, and the last sequences of what shards read; nothing while NATS is away."""
     heard, user = Heard(), credentials.users[ADMIN]
+    if not credentials.nats_url:
+        # The first start of this directory has not come so far.
+        return heard, {}
     options = NatsOptions(
         url=credentials.nats_url,
         user=user.user,
@@ -218,16 +223,15 @@ def _server_name(record: ProcessRecord) -> str:
     return RAY_NAMES.get(record.name.rpartition("-")[0] or record.name, "")
 
 
-def _expected(data: Path, credentials: Credentials, heard: Heard) -> list[tuple[str, int]]:
+def _expected(data: Path, heard: Heard) -> list[tuple[str, int]]:
     """Name the shards that should be there: the hashed ones, the brokers' gateways, the dedicated accounts' as their homes tell."""
     identity = read_identity(data)
     assert identity is not None
     dedicated = sorted({shard for head in heard.shards.values() for shard in head.dedicated})
-    gateways = sum(role.startswith("broker_") for role in credentials.users)
     return [
         *(("creator", shard) for shard in range(identity.creator_shards)),
         *(("follower", shard) for shard in [*range(identity.follower_shards), *dedicated]),
-        *(("gateway", shard) for shard in range(gateways)),
+        *(("gateway", shard) for shard in range(len(identity.brokers))),
     ]
 
 
@@ -323,7 +327,13 @@ def _print(status: Status) -> None:
                 console.print(f"{actor.kind} {shard.shard}: {parked}", soft_wrap=True)
     for actor in status.actors:
         if actor.error:
-            console.print(f"{actor.incarnation}: {actor.error}", soft_wrap=True, markup=False)
+            console.print(f"{actor.incarnation}: {error_of(actor)}", soft_wrap=True, markup=False)
+
+
+def error_of(actor: Actor) -> str:
+    """Say what a host has to say of its shards, and what to do where one stays stopped."""
+    has_failed = any(shard.state == Phase.FAILED.value for shard in actor.shards)
+    return failure_of(actor.error, actor.pid) if has_failed and actor.pid is not None else actor.error
 
 
 def parked_of(shard: Shard) -> str:

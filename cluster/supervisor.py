@@ -21,7 +21,7 @@ from cluster.cancellation import checkpoint, to_the_end
 from cluster.config import Config
 from cluster.config_file import Secrets, read_secrets
 from cluster.credentials import Credentials
-from cluster.data_directory import opened
+from cluster.data_directory import in_shard_order, opened
 from cluster.embedded.servers import Servers, start_servers
 from cluster.hosts import HostKeeper
 from cluster.processes import ChildProgram, Program
@@ -75,7 +75,7 @@ async def running_cluster(data: Path, config: Config) -> AsyncIterator[Cluster]:
     with opened(data, config) as run_file:
         stack = AsyncExitStack()
         try:
-            yield await _started(data, config, secrets, run_file, stack)
+            yield await _started(data, in_shard_order(data, config), secrets, run_file, stack)
         finally:
             await to_the_end(stack.aclose())
 

@@ -85,7 +85,7 @@ def shard_settings(config: Config) -> ShardSettings:
 
 def broker_names(config: Config) -> tuple[str, ...]:
     """Name the brokers in the order of their gateway shards."""
-    return tuple(sorted(config.brokers))
+    return tuple(config.brokers)
 
 
 def nats_options(servers: Servers, name: str) -> NatsOptions:

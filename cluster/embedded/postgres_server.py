@@ -21,7 +21,7 @@ import psutil
 
 from cluster.cancellation import to_the_end
 from cluster.config import Config
-from cluster.credentials import Credentials
+from cluster.credentials import Credentials, credentials_path
 from cluster.embedded.ports import choose_port
 from cluster.errors import ServerError
 from cluster.leftovers import stop_processes
@@ -86,7 +86,7 @@ async def start_postgres(
             (str(postgres_binaries() / "postgres"), "-D", str(directory / "data"), *options), directory
         ),
         log_path=data / "logs" / "postgres.log",
-        ready=lambda: _answers(embedded_postgres_url(address, credentials)),
+        ready=lambda: _answers(embedded_postgres_url(address, credentials), data),
         prepare=lambda: _clear_stale(directory / "data"),
         # "Fast": sessions are ended and the state is checkpointed; SIGTERM would wait for every client to leave.
         stop_signal=signal.SIGINT,
@@ -203,15 +203,21 @@ def _servers_on(data: Path) -> list[psutil.Process]:
     return found
 
 
-async def _answers(url: str) -> bool:
+async def _answers(url: str, data: Path) -> bool:
+    """Say whether the server takes a login. Raises: OSError while it does not; ServerError when it refuses this one."""
     try:
         connection = await asyncpg.connect(url, timeout=2.0)
-    except (asyncpg.CannotConnectNowError, asyncpg.PostgresConnectionError):
-        return False
+        await connection.close(timeout=2.0)
     except asyncpg.TooManyConnectionsError:
         # It serves others.
         return True
-    await connection.close(timeout=2.0)
+    except asyncpg.InvalidAuthorizationSpecificationError as error:
+        raise ServerError(
+            f"postgres: expected it to take the password in {credentials_path(data)}, found {error}; restore that file as it was when "
+            f"the directory was made, or remove {data / 'postgres'}: snapshots are made anew, from the whole journal"
+        ) from None
+    except (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError):
+        return False
     return True
 
 

@@ -188,7 +188,10 @@ async def _connected(url: str, user: User) -> NatsConnection:
 
 
 def _brokers(data: Path) -> tuple[str, ...]:
-    """Name the brokers: those that may log in."""
+    """Name the brokers in the order of their gateways' shards; a directory that does not tell it yet has them sorted."""
+    identity = read_identity(data)
+    if identity is not None and identity.brokers:
+        return identity.brokers
     roles = read_credentials(data).users
     return tuple(sorted(role.removeprefix("broker_") for role in roles if role.startswith("broker_")))
 

@@ -53,6 +53,13 @@ def test_every_option_has_one_line_of_documentation() -> None:
         ("[instruments]\nlot = '0.000000001'", "instruments.lot: expected at most 8 decimal places"),
         ("[instruments]\nlot = 0.1", "instruments.lot: expected str, found 0.1"),
         ("[instruments.overrides.XYZ]\nmin_notional = '-1'", "instruments.overrides.XYZ.min_notional: expected zero"),
+        ("[instruments.overrides.XYZ]\nlot = ''", "instruments.overrides.XYZ.lot: expected a decimal number, found ''"),
+        ("[instruments.overrides.XYZ]\nmin_notional = ''", "instruments.overrides.XYZ.min_notional: expected a decimal number, found ''"),
+        ("[snapshot]\nframes_every = 100000000000000000000", "snapshot.frames_every: expected int <= 1000000000, found 1000"),
+        ("[nats]\nstream_bytes_max = 9223372036854775807", "nats.stream_bytes_max: expected int <= 1125899906842624, found 9223"),
+        ("[brokers.paper]\norders_per_s_max = 18446744073709551616", "brokers.paper.orders_per_s_max: expected int <= 1000000000"),
+        ("cluster = " + "1" * 5000, "expected TOML, found Exceeds the limit"),
+        ("cluster = " + "[" * 5000, "expected TOML, found maximum recursion depth exceeded"),
         ("[supervision]\nheartbeat_missing_ms_max = 500", "supervision.heartbeat_missing_ms_max: expected int >= 600"),
         ("[nats]\nurl = 'http://n:4222'", "nats.url: expected nats:// or tls://host:4222, or several separated by commas, "
          "found 'http://n:4222'; leave it out to start an embedded server"),

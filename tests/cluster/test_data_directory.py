@@ -8,8 +8,9 @@ import pytest
 
 from cluster.config import Config
 from cluster.config_file import parse
-from cluster.data_directory import opened
+from cluster.data_directory import in_shard_order, opened
 from cluster.errors import UsageError
+from cluster.wiring import broker_names
 
 ROOT = Path(__file__).parents[2]
 
@@ -41,6 +42,29 @@ def test_directory_made_with_other_shard_counts_is_refused_and_left_as_it_is(
         in told
     )
     assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")} == before
+
+
+def test_a_broker_keeps_its_gateway_shard_whatever_others_are_added(tmp_path: Path) -> None:
+    for text, expected in (
+        ("[brokers.paper]", ("paper",)),
+        ("[brokers.alpha]\n[brokers.paper]", ("paper", "alpha")),
+        (
+            "[brokers.zeta]\n[brokers.paper]\n[brokers.alpha]\n[brokers.beta]",
+            ("paper", "alpha", "beta", "zeta"),
+        ),
+    ):
+        config = parse(text)
+        with opened(tmp_path, config):
+            assert broker_names(in_shard_order(tmp_path, config)) == expected
+    told = refusal(tmp_path, parse("[brokers.alpha]\n[brokers.beta]\n[brokers.zeta]"))
+    assert "expected brokers.paper, which has orders and a journal there, found none; put it back" in told
+
+
+def test_directory_that_does_not_tell_its_brokers_yet_has_them_sorted(tmp_path: Path) -> None:
+    (tmp_path / "cluster.json").write_text('{"format_version": 1, "follower_shards": 2, "creator_shards": 1}')
+    config = parse("[brokers.paper]\n[brokers.alpha]")
+    with opened(tmp_path, config):
+        assert broker_names(in_shard_order(tmp_path, config)) == ("alpha", "paper")
 
 
 def test_directory_that_is_a_file_is_refused(tmp_path: Path) -> None:

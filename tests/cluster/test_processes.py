@@ -150,6 +150,24 @@ async def test_program_that_fails_to_start_again_is_tried_until_it_does(tmp_path
         await child.stop()
 
 
+async def test_program_that_refuses_its_supervisor_is_ended_and_started_again(tmp_path: Path) -> None:
+    child = make(tmp_path, SERVE)
+    ready = child.program.ready
+    await child.start()
+    try:
+        first = child.pid
+
+        async def refuses_the_first() -> bool:
+            if child.pid == first:
+                raise ServerError("expected it to take the password, found another")
+            return await ready()
+
+        child.program = child.program._replace(ready=refuses_the_first)
+        await until(lambda: child.state is ProgramState.RUNNING and child.pid not in (first, None))
+    finally:
+        await child.stop()
+
+
 def test_start_mark_tells_a_process_from_another_of_its_id() -> None:
     mine = record_of(os.getpid(), role="server", name="me")
     assert mine is not None

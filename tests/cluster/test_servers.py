@@ -27,7 +27,7 @@ from cluster.data_directory import opened
 from cluster.embedded.nats_server import start_nats
 from cluster.embedded.postgres_server import embedded_postgres_url, external_postgres_url, start_postgres
 from cluster.embedded.servers import start_servers
-from cluster.errors import ClusterError, UsageError
+from cluster.errors import ClusterError, ServerError, UsageError
 from cluster.leftovers import clear_leftovers, processes_of
 from cluster.processes import ChildProgram
 from cluster.run_file import DirectoryLock, RunFile, read_run
@@ -242,6 +242,19 @@ async def test_killed_postgres_is_back_on_its_port_with_what_it_committed(
             )
     finally:
         await child.stop()
+    assert processes_of(run_file.run) == []
+
+
+async def test_postgres_whose_password_was_lost_is_reported_with_what_to_do(
+    data: Path, credentials: Credentials, run_file: RunFile
+) -> None:
+    await (await start_postgres(data, CONFIG, credentials, run_file)).stop()
+    (data / "credentials.json").unlink()
+    with pytest.raises(
+        ServerError,
+        match=r"expected it to take the password in .*credentials.json, found .*; restore that file",
+    ):
+        await start_postgres(data, CONFIG, ensure_credentials(data, ["paper"]), run_file)
     assert processes_of(run_file.run) == []
 
 

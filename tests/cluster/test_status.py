@@ -8,9 +8,12 @@ import pytest
 
 from actors.heads import CursorHead, HostHead, ShardHead
 from cluster.cli import main
+from cluster.config import Config
+from cluster.credentials import ensure_credentials
+from cluster.data_directory import opened
 from cluster.errors import ClusterError
 from cluster.run_file import RunFile
-from cluster.status import Heard, actors_of, parked_of, read_status
+from cluster.status import Heard, actors_of, error_of, parked_of, read_status
 from engine.frame import NO_ROW
 
 
@@ -42,6 +45,16 @@ def test_status_of_nothing_is_one_line_and_exit_code_1(
     assert error.count("\n") == 1
 
 
+async def test_status_of_a_first_start_that_has_no_nats_yet_tells_every_shard_silent(tmp_path: Path) -> None:
+    with opened(tmp_path, Config()):
+        ensure_credentials(tmp_path, ["paper"])
+        status = await read_status(tmp_path)
+    assert status.servers == []
+    assert [(actor.kind, actor.state) for actor in status.actors] == [
+        ("creator", "silent"), ("follower", "silent"), ("follower", "silent"), ("gateway", "silent"),
+    ]  # fmt: skip
+
+
 def test_what_is_parked_and_suspended_is_shown_where_there_is_any() -> None:
     found = heard(
         shard_head("creator", 0, 10, inputs_parked=2, suspended_creators=1, creators=7),
@@ -54,6 +67,21 @@ def test_what_is_parked_and_suspended_is_shown_where_there_is_any() -> None:
     actors = actors_of(found, {}, [])
     assert [parked_of(actor.shards[0]) for actor in actors] == ["2 inputs parked, 1 suspended creators", ""]
     assert [actor.state for actor in actors] == ["live", "crashed"]
+
+
+def test_a_failed_shard_is_told_with_what_to_do_and_a_crashed_one_only_with_its_error() -> None:
+    found = heard(
+        hosts=(
+            HostHead("follower-0-t-1", "follower", 11, {"0": "failed", "1": "live"}, "history was lost"),
+            HostHead("follower-2-t-2", "follower", 12, {"2": "crashed"}, "KeyError: 7"),
+        ),
+    )
+    failed, crashed = (error_of(actor) for actor in actors_of(found, {}, []))
+    assert failed == (
+        "history was lost; it stays stopped while the others go on: "
+        "mend that, then end process 11, and its shards are started again"
+    )
+    assert crashed == "KeyError: 7"
 
 
 def test_lag_counts_what_each_input_holds_beyond_the_cursor() -> None:
