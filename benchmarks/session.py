@@ -176,7 +176,7 @@ class Session:
 
 async def audited(data: Path) -> dict[str, Any]:
     """Audit a data directory with `lockstep audit`, in a process of its own. Returns: its report, `passed` and each check."""
-    program = "from cluster.cli import main; main()"
+    program = "from cluster.entry import main; main()"
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-c", program, "audit", "--json", "--data", str(data), stdout=asyncio.subprocess.PIPE
     )

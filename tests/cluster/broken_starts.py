@@ -26,7 +26,7 @@ from cluster.errors import ClusterError
 from cluster.run_file import RUN_TOKEN_VARIABLE, Run, read_run, start_mark
 
 ROOT = Path(__file__).parents[2]
-COMMAND = (sys.executable, "-c", "from cluster.cli import main; main()")
+COMMAND = (sys.executable, "-c", "from cluster.entry import main; main()")
 STAGE_S_MAX = 300.0
 END_S_MAX = 120.0
 STEP_S = 0.02

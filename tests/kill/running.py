@@ -17,7 +17,7 @@ ROOT = Path(__file__).parents[2]
 CONFIG = Path(__file__).with_name("kill.toml")
 UP_S_MAX = 300.0
 DOWN_S_MAX = 90.0
-COMMAND = (sys.executable, "-c", "from cluster.cli import main; main()")
+COMMAND = (sys.executable, "-c", "from cluster.entry import main; main()")
 
 
 class RunningCluster:
