@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from actors.committer import Output
-from actors.dead_letters import refused_input
+from actors.dead_letters import excerpt_of, refused_input
 from actors.errors import BadInputError
 from actors.frame_size import FrameSize
 from actors.poison import command_input, command_name, message_input, read_message
@@ -348,7 +348,7 @@ class CreatorShardActor:
             if self._message is not None:
                 await self._fill_alone(self._message)
             return
-        self._park(message, WHOLE, message.data[:200].decode("utf-8", "replace"), events)
+        self._park(message, WHOLE, excerpt_of(message.data), events)
         self._pass(_Message(message, [], 0))
         await self.core.commit(events, self._event_time_ns, ())
         await self.core.committer.settle()

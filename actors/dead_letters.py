@@ -27,9 +27,14 @@ class DeadLetter(msgspec.Struct, frozen=True):
     excerpt: str
 
 
+def excerpt_of(data: bytes) -> str:
+    """Read how a message begins."""
+    return data[:EXCERPT_CHARS_MAX].decode("utf-8", "replace")
+
+
 def refused_input(sequence: int, subject: str, reason: str, text: str, data: bytes | str) -> InputsRefused:
     """Make the event of one refused input, with the first of its bytes as an excerpt."""
-    excerpt = data if isinstance(data, str) else data[:EXCERPT_CHARS_MAX].decode("utf-8", "replace")
+    excerpt = data if isinstance(data, str) else excerpt_of(data)
     return InputsRefused(
         np.array([sequence], np.int64),
         [subject[:SUBJECT_CHARS_MAX]],

@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 
 import structlog
 
+from actors.dead_letters import EXCERPT_CHARS_MAX, SUBJECT_CHARS_MAX, TEXT_CHARS_MAX
 from actors.journal_back import frames_back
 from actors.journal_writer import persist
 from actors.ports import Journal, StoredMessage, Streams
@@ -57,12 +58,12 @@ def input_of(event: InputAttempted) -> Input:
 
 def message_input(source: Source, message: StoredMessage, position: int) -> Input:
     """Name a stream's message, or a part of it."""
-    return Input(source, 0, message.sequence, position, 0, message.subject[:200])
+    return Input(source, 0, message.sequence, position, 0, message.subject[:SUBJECT_CHARS_MAX])
 
 
 def command_input(name: str) -> Input:
     """Name a command, which has no place in a stream."""
-    return Input(0, 0, 0, 0, 0, name[:200])
+    return Input(0, 0, 0, 0, 0, name[:SUBJECT_CHARS_MAX])
 
 
 def command_name(subject: str, data: bytes) -> str:
@@ -177,7 +178,15 @@ class Careful:
         )
         source, shard, sequence, position, row, subject = self._suspect
         parked = InputParked(
-            source, shard, sequence, position, row, self.tries, subject, text[:300], excerpt[:200]
+            source,
+            shard,
+            sequence,
+            position,
+            row,
+            self.tries,
+            subject,
+            text[:TEXT_CHARS_MAX],
+            excerpt[:EXCERPT_CHARS_MAX],
         )
         self._suspect, self.tries = None, 0
         return parked

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from actors.committer import Output
-from actors.dead_letters import refused_input
+from actors.dead_letters import excerpt_of, refused_input
 from actors.errors import BadInputError
 from actors.frame_size import FrameSize
 from actors.order_lookup import ORDERS_MAX, OrderLookup, orders_of
@@ -208,7 +208,7 @@ class ReportTaker:
             self._take_message(self._message, events, FrameSize(events, self._settings.frame_bytes_max // 2))
 
         def park(events: list[Any]) -> None:
-            excerpt = message.data[:200].decode("utf-8", "replace")
+            excerpt = excerpt_of(message.data)
             event = self._core.careful.parked("executions that can be applied", excerpt)
             self._state.apply_event(event)
             events.append(event)

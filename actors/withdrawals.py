@@ -8,12 +8,19 @@ from typing import NamedTuple
 import msgspec
 import numpy as np
 
+from actors.dead_letters import DeadLetter
 from engine.blocks import ExecutionsReported, encode_block
 from engine.events.gateway import OrdersParked, OrdersWithdrawn
 from engine.identity import cause_high, format_order_id
 
 LETTER_ORDERS_MAX = 1000
 UNKNOWN_PLACEMENT = "unknown_placement"
+
+
+class ParkedOrders(DeadLetter, frozen=True):
+    """A dead letter about orders, which it names."""
+
+    order_ids: list[str]
 
 
 class Report(NamedTuple):
@@ -63,14 +70,14 @@ def _parked(broker: str, gateway: int, event: OrdersParked) -> Iterator[Report]:
     ids = [format_order_id(high, each << 32 | tail) for each in event.subscriptions.tolist()]
     for start in range(0, len(ids), LETTER_ORDERS_MAX):
         named = ids[start : start + LETTER_ORDERS_MAX]
-        letter = {
-            "subject": f"broker.{broker}.orders",
-            "sequence": event.sequence,
-            "reason": UNKNOWN_PLACEMENT,
-            "error": f"{len(named)} orders were sent to broker {broker} and not answered: expected them there or nowhere; look them up and"
+        letter = ParkedOrders(
+            subject=f"broker.{broker}.orders",
+            sequence=event.sequence,
+            reason=UNKNOWN_PLACEMENT,
+            error=f"{len(named)} orders were sent to broker {broker} and not answered: expected them there or nowhere; look them up and"
             f" report executions, or canceled, on executions.{broker}.{event.follower_shard}",
-            "excerpt": named[0],
-            "order_ids": named,
-        }
+            excerpt=named[0],
+            order_ids=named,
+        )
         subject = f"deadletter.gateway.{gateway}"
         yield Report(subject, msgspec.json.encode(letter), f"{subject}/{UNKNOWN_PLACEMENT}/{named[0]}")
