@@ -178,7 +178,15 @@ class PostgresServer(_Server):
         options = [text for name, value in settings.items() for text in ("-c", f"{name}={value}")]
         serve = [str(binaries / "postgres"), "-D", str(data), *options]
         status = data / "postmaster.pid"
-        self._spawn(serve, "postgres", lambda: status.exists() and "ready" in status.read_text(), user)
+        self._spawn(serve, "postgres", lambda: self._says_ready(status), user)
+
+    def _says_ready(self, status: Path) -> bool:
+        """Read the status file, which a killed server leaves and its successor removes."""
+        try:
+            words = status.read_text().split()
+        except FileNotFoundError:
+            return False
+        return self._process is not None and words[:1] == [str(self._process.pid)] and "ready" in words
 
 
 def _postgres_binaries() -> Path:
