@@ -56,7 +56,7 @@ demo: $(STAMP)  ## the bundled example through an embedded cluster
 		--out $(DEMO_OUT)
 
 kill: $(STAMP)  ## seeded rounds of kill -9 over all parts under load: ROUNDS, SEED
-	$(BIN)/python -m tests.kill --rounds $(ROUNDS) --seed $(SEED)
+	$(BIN)/python -m tests.faults.kill --rounds $(ROUNDS) --seed $(SEED)
 
 bench: $(STAMP)  ## the benchmark harness: BENCH_ARGS
 	$(BIN)/lockstep bench $(BENCH_ARGS)

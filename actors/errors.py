@@ -9,8 +9,8 @@ OperatingError
 
 
 class OperatingError(Exception):
-    """An operation outside the process failed: the message says what was expected, what was found, what to
-    do.
+    """An operation outside the process failed: the message says what was expected, what was found,
+    what to do.
     """
 
 
@@ -31,10 +31,16 @@ class OutcomeUnknownError(OperatingError):
 
 
 class BadInputError(ValueError):
-    """A message does not say what it must: `reason` is a code for programs, the text says expected and
-    found.
+    """A message does not say what it must: `reason` is a code for programs, the text says expected
+    and found.
     """
 
     def __init__(self, reason: str, text: str) -> None:
         super().__init__(text)
         self.reason = reason
+
+
+class ShardLostError(Exception):
+    """Another owner has taken the shard over: this one must stop, and nothing it decides counts any
+    more.
+    """

@@ -1,7 +1,7 @@
 """The outside as the actors see it: one Protocol per port.
 
-Adapters live in `gateways`; each port has a real one and an in-memory twin, and one contract suite that
-both pass. Every method may raise `actors.errors.TransientError`; only what is said here raises
+Adapters live in `gateways`; each port has a real one and an in-memory twin, and one contract suite
+that both pass. Every method may raise `actors.errors.TransientError`; only what is said here raises
 `OutcomeUnknownError`.
 """
 
@@ -10,10 +10,11 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import NamedTuple, Protocol
 
 from actors.errors import BadInputError
-from engine.blocks import CorrectionsReported, ExecutionsReported
-from engine.commands import AccountCommand, Answer, CreatorCommand
-from engine.creator import FillInput, MarkInput
-from engine.frame import ShardKey
+from engine.journal.frame import ShardKey
+from engine.messages.answers import Answer
+from engine.messages.blocks import CorrectionsReported, ExecutionsReported
+from engine.messages.commands import AccountCommand, CreatorCommand
+from engine.messages.inputs import FillInput, MarkInput
 
 INGRESS = "INGRESS"
 EXECUTIONS = "EXECUTIONS"
@@ -36,12 +37,15 @@ class StoredMessage(NamedTuple):
 class Journal(Protocol):
     """Compare-and-set appends and reads of `journal.<kind>.<shard>`."""
 
-    async def append(self, key: ShardKey, data: bytes, *, message_id: str, expected_sequence: int) -> int:
-        """Store a frame if the subject's last sequence is the expected one (0: the subject is empty).
+    async def append(
+        self, key: ShardKey, data: bytes, *, message_id: str, expected_sequence: int
+    ) -> int:
+        """Store a frame if the subject's last sequence is the expected one (0: the subject is
+        empty).
 
-        Returns: the frame's stream sequence, once it is durable. Raises: OutcomeUnknownError on timeout,
-        lost connection, no responder, and on a refused expectation too (the frame may be the one stored
-        there: read the tail); StreamFullError.
+        Returns: the frame's stream sequence, once it is durable. Raises: OutcomeUnknownError on
+        timeout, lost connection, no responder, and on a refused expectation too (the frame may be
+        the one stored there: read the tail); StreamFullError.
         """
         ...
 
@@ -52,17 +56,18 @@ class Journal(Protocol):
     async def read(
         self, key: ShardKey, *, after_sequence: int, bytes_max: int = 16 << 20
     ) -> list[StoredMessage]:
-        """Read the frames after a sequence, in order: at least one unless there is none, then as many as
-        fit.
+        """Read the frames after a sequence, in order: at least one unless there is none, then as
+        many as fit.
         """
         ...
 
 
 class Feed(Protocol):
-    """Messages of one stream and subject filter in order, without gaps, from a sequence on, for ever.
+    """Messages of one stream and subject filter in order, without gaps, from a sequence on, for
+    ever.
 
-    The feed repairs itself (silence, reconnect, gap). Its buffer is bounded in bytes; while it is full the
-    server is held back.
+    The feed repairs itself (silence, reconnect, gap). Its buffer is bounded in bytes; while it is
+    full the server is held back.
     """
 
     def take(self, messages_max: int) -> list[StoredMessage]:
@@ -98,8 +103,8 @@ class Streams(Protocol):
         ...
 
     async def publish(self, subject: str, data: bytes, *, message_id: str) -> int:
-        """Append a message, at most once per message id within the stream's window. Returns: its sequence,
-        once durable.
+        """Append a message, at most once per message id within the stream's window. Returns: its
+        sequence, once durable.
 
         Raises: OutcomeUnknownError when no answer came: publish again with the same message id.
         """
@@ -130,21 +135,23 @@ class Bus(Protocol):
         ...
 
     async def request(self, subject: str, data: bytes, *, timeout_s: float) -> bytes:
-        """Send and wait for one answer. Raises: OutcomeUnknownError when none came in time; TransientError
-        when nobody listens.
+        """Send and wait for one answer. Raises: OutcomeUnknownError when none came in time;
+        TransientError when nobody listens.
         """
         ...
 
     async def subscribe(
         self, subject: str, receive: Callable[[Request], None], *, queue: str = ""
     ) -> Subscription:
-        """Call `receive` for each message; with a queue name, one subscriber of the group gets each."""
+        """Call `receive` for each message; with a queue name, one subscriber of the group gets
+        each.
+        """
         ...
 
 
 class Snapshot(NamedTuple):
-    """A shard's state at a frame. `sequence` is that frame's stream sequence; `chunks` joined are the
-    encoded state.
+    """A shard's state at a frame. `sequence` is that frame's stream sequence; `chunks` joined are
+    the encoded state.
     """
 
     key: ShardKey
@@ -164,9 +171,10 @@ class Snapshots(Protocol):
     ) -> bool:
         """Store a snapshot whole, then drop all but the newest two of its shard.
 
-        The chunks are taken one by one, so that no one holds them all, and `state_hash` is asked for after the last; what `place` has of
-        both does not count. Returns: False, storing nothing, when one of a higher epoch, or of the same epoch and an equal or higher
-        number, is there.
+        The chunks are taken one by one, so that no one holds them all, and `state_hash` is asked
+        for after the last; what `place` has of both does not count. Returns: False, storing
+        nothing, when one of a higher epoch, or of the same epoch and an equal or higher number, is
+        there.
         """
         ...
 
@@ -179,14 +187,15 @@ class Broker(Protocol):
     """One broker as the gateway sees it."""
 
     async def submit(self, block: bytes) -> bytes:
-        """Hand a block over (`engine.blocks`). Returns: the reply block, once the broker has it on disk.
+        """Hand a block over (`engine.messages.blocks`). Returns: the reply block, once the broker
+        has it on disk.
 
         Raises: OutcomeUnknownError when no answer came.
         """
         ...
 
 
-class Wire(Protocol):
+class MessageFormat(Protocol):
     """Reads what other programs send, and writes what they are answered. Every reader raises
     BadInputError.
     """
@@ -243,5 +252,5 @@ class Ports(NamedTuple):
     streams: Streams
     bus: Bus
     snapshots: Snapshots
-    wire: Wire
+    wire: MessageFormat
     clock: Clock

@@ -4,17 +4,20 @@ from enum import StrEnum
 
 import msgspec
 
-from engine.creator import InstrumentTerms
-from engine.sizing import Terms
+from engine.values.copy_policy import CopyPolicy
+from engine.values.instruments import InstrumentTerms
 
 
 class OrderIds(StrEnum):
     """What a broker does with the order ids it is sent, and so how its orders are placed (P9)."""
 
     REFUSED = "refused"
-    """It refuses an id it has seen: what was not answered is simply sent again. Effectively once."""
+    """It refuses an id it has seen: what was not answered is simply sent again. Effectively once.
+    """
     LOOKED_UP = "looked_up"
-    """It takes an id again, but says which it has: what was not answered is asked after. Effectively once."""
+    """It takes an id again, but says which it has: what was not answered is asked after.
+    Effectively once.
+    """
     UNCHECKED = "unchecked"
     """It does neither: what was not answered is parked for an operator. At most once."""
 
@@ -39,16 +42,20 @@ class ShardSettings(msgspec.Struct, frozen=True):
     frame_bytes_max: int = 1 << 20
     """Soft cap of a frame's size."""
     reports_wait_s: float = 0.01
-    """So long after a frame executions wait for the next that is made anyway: one of their own costs as much, and orders wait behind it."""
+    """So long after a frame executions wait for the next that is made anyway: one of their own
+    costs as much, and orders wait behind it.
+    """
     inbox_commands_max: int = 200_000
     """Most commands waiting in a shard; beyond it, new ones are answered `busy`."""
     poison_crashes: int = 3
-    """Ends of a shard's owners at one place of its inputs after which the input there is parked with the next."""
+    """Ends of a shard's owners at one place of its inputs after which the input there is parked
+    with the next.
+    """
     snapshot_frames_every: int = 2_000
     """Take a snapshot after so many frames."""
     snapshot_seconds_every: float = 60.0
     """Take a snapshot after so many seconds in which there was a frame."""
-    terms: Terms = Terms()
+    terms: CopyPolicy = CopyPolicy()
     """What sizing depends on."""
     default_instrument: InstrumentTerms = InstrumentTerms(100, 1_000_000)
     """Lot (1e-8) and minimum notional (micros) of instruments that `instruments` does not name."""

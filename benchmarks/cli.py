@@ -1,8 +1,8 @@
 """`lockstep bench`: one command a benchmark, and `compare`.
 
-Every command writes the JSON, draws a chart next to it, and prints each run, the summary, the goals and the audit. Exit codes: 0
-measured, 1 the audit failed, a server ended or something broke, 2 the request is wrong. Goals that are not met do not change the
-exit code: they are figures.
+Every command writes the JSON, draws a chart next to it, and prints each run, the summary, the goals
+and the audit. Exit codes: 0 measured, 1 the audit failed, a server ended or something broke, 2 the
+request is wrong. Goals that are not met do not change the exit code: they are figures.
 """
 
 import shlex
@@ -11,14 +11,14 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from actors.logging import set_up_logging
-from benchmarks import fanout, latency, memory, recovery, sustained
-from benchmarks.benchmark import Benchmark, run_benchmark, with_changes
-from benchmarks.printing import print_comparison, print_report
-from benchmarks.progress import Reporter
-from benchmarks.report import Report, compared, read_report, write_report
+from actors.host.logging import set_up_logging
+from benchmarks.harness.benchmark import Benchmark, run_benchmark, with_changes
+from benchmarks.harness.printing import print_comparison, print_report
+from benchmarks.harness.progress import Reporter
+from benchmarks.harness.report import Report, compared, read_report, write_report
+from benchmarks.measures import fanout, latency, memory, recovery, sustained
 from cluster.errors import ClusterError
-from cluster.stopping import run_until_stopped
+from cluster.running.stopping import run_until_stopped
 
 CANONICAL = "fanout"
 BENCHMARKS: dict[str, Benchmark] = {
@@ -34,7 +34,8 @@ BENCHMARKS: dict[str, Benchmark] = {
 
 app = typer.Typer(
     name="lockstep bench",
-    help=f"Measure the engine on the real path. Benchmarks: {', '.join(BENCHMARKS)}; without a name: {CANONICAL}.",
+    help="Measure the engine on the real path. Benchmarks: "
+    f"{', '.join(BENCHMARKS)}; without a name: {CANONICAL}.",
     add_completion=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
@@ -50,14 +51,20 @@ JsonOption = Annotated[
     ),
 ]
 SizeOption = Annotated[
-    str, typer.Option(help="tiny (seconds), small (minutes) or full (the sizes that goals are set for).")
+    str,
+    typer.Option(
+        help="tiny (seconds), small (minutes) or full (the sizes that goals are set for)."
+    ),
 ]
 SetOption = Annotated[
-    list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="Change one of the size's settings.")
+    list[str] | None,
+    typer.Option("--set", metavar="NAME=VALUE", help="Change one of the size's settings."),
 ]
 DataOption = Annotated[
     Path | None,
-    typer.Option("--data", metavar="DIR", help="Empty directory to use and keep; else a temporary one."),
+    typer.Option(
+        "--data", metavar="DIR", help="Empty directory to use and keep; else a temporary one."
+    ),
 ]
 KeepOption = Annotated[
     bool, typer.Option("--keep", help="Keep the temporary data directory, for `lockstep audit`.")
@@ -65,11 +72,18 @@ KeepOption = Annotated[
 
 
 def _measure(
-    name: str, json: Path | None, size: str, changes: list[str] | None, data: Path | None, keep: bool
+    name: str,
+    json: Path | None,
+    size: str,
+    changes: list[str] | None,
+    data: Path | None,
+    keep: bool,
 ) -> None:
     benchmark = BENCHMARKS[name]
     if size not in benchmark.sizes:
-        raise typer.BadParameter(f"--size: expected one of {', '.join(benchmark.sizes)}, found {size!r}")
+        raise typer.BadParameter(
+            f"--size: expected one of {', '.join(benchmark.sizes)}, found {size!r}"
+        )
     try:
         settings = with_changes(benchmark.sizes[size], changes or [])
     except ValueError as error:
@@ -81,7 +95,9 @@ def _measure(
     command = shlex.join(["lockstep", "bench", name, *options])
     try:
         report = run_until_stopped(
-            run_benchmark(benchmark, settings, command=command, data=data, keep=keep, reporter=Reporter()),
+            run_benchmark(
+                benchmark, settings, command=command, data=data, keep=keep, reporter=Reporter()
+            ),
             stopped=_stopped,
         )
     except ExceptionGroup as group:
@@ -106,7 +122,9 @@ def _first(error: Exception) -> Exception:
 def _expect_writable(path: Path) -> None:
     """Refuse a report's path before anything is measured for it."""
     if path.suffix == ".png":
-        raise typer.BadParameter(f"--json: expected a name for the report, found the chart's, {path}")
+        raise typer.BadParameter(
+            f"--json: expected a name for the report, found the chart's, {path}"
+        )
     for each in (path, path.with_suffix(".png")):
         is_there = each.exists()
         try:
@@ -115,7 +133,9 @@ def _expect_writable(path: Path) -> None:
             if not is_there:
                 each.unlink()
         except OSError as error:
-            raise typer.BadParameter(f"--json: expected a file that can be written, found {error}") from None
+            raise typer.BadParameter(
+                f"--json: expected a file that can be written, found {error}"
+            ) from None
 
 
 def store(benchmark: Benchmark, report: Report, path: Path) -> list[str]:
@@ -146,9 +166,13 @@ def _add(name: str, text: str) -> None:
 
 _add(
     "fanout",
-    "One fill to 1k ... 1M accounts: when intents, orders and positions are there; with the baselines beside it.",
+    "One fill to 1k ... 1M accounts: when intents, orders and "
+    "positions are there; with the baselines beside it.",
 )
-_add("latency", "200 fills/s over 200 creators of 100 accounts, open loop; with the bare skeleton beside it.")
+_add(
+    "latency",
+    "200 fills/s over 200 creators of 100 accounts, open loop; with the bare skeleton beside it.",
+)
 _add("sustained", "The highest rate of executed copy orders held without growing backlog.")
 _add("memory", "Resident bytes per subscription that holds 5 instruments.")
 _add("recovery", "kill -9 of a follower actor under load; latency while snapshots are taken.")
@@ -171,7 +195,9 @@ def _read(path: Path) -> Report:
     except (OSError, ValueError) as error:
         raise typer.BadParameter(f"{path}: expected a report, found {error}") from None
     if report.audit.get("passed") is not True:
-        raise typer.BadParameter(f"{path}: expected a report with figures, found one whose audit failed")
+        raise typer.BadParameter(
+            f"{path}: expected a report with figures, found one whose audit failed"
+        )
     return report
 
 
@@ -186,4 +212,8 @@ def run(args: list[str]) -> int:
 
 def _named(args: list[str]) -> list[str]:
     """Without a benchmark's name the canonical one is meant."""
-    return args if args and (not args[0].startswith("-") or args[0] == "--help") else [CANONICAL, *args]
+    return (
+        args
+        if args and (not args[0].startswith("-") or args[0] == "--help")
+        else [CANONICAL, *args]
+    )

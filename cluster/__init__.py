@@ -1,1 +1,3 @@
-"""Wiring: configuration, embedded servers, placement and the command line. Nobody imports this package but itself."""
+"""Wiring: configuration, embedded servers, placement and the command line. Nobody imports this
+package but itself.
+"""

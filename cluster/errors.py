@@ -6,7 +6,8 @@
       ConfigError          the configuration is refused, with every wrong field listed
       InUseError           the data directory is held by another command
 
-Each message says what was expected, what was found and what to do; the command line prints it as it is.
+Each message says what was expected, what was found and what to do; the command line prints it as it
+is.
 """
 
 

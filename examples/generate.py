@@ -1,9 +1,11 @@
-"""Make the bundled example: four invented creators, two hundred followers, fifteen invented symbols, four months of prices and fills.
+"""Make the bundled example: four invented creators, two hundred followers, fifteen invented
+symbols, four months of prices and fills.
 
     python examples/generate.py [DIR]
 
-Always the same files. Every price is a random walk rounded to the cent; what creators do is written down below where it matters (partial
-decreases, exits, a turn to the short side, tiny fills, a fill id used twice) and drawn by lot elsewhere.
+Always the same files. Every price is a random walk rounded to the cent; what creators do is written
+down below where it matters (partial decreases, exits, a turn to the short side, tiny fills, a fill
+id used twice) and drawn by lot elsewhere.
 """
 
 import csv
@@ -20,10 +22,22 @@ WEEKDAYS = 84
 ACCOUNTS = 200
 
 SYMBOLS = {
-    "ARBR": "31.40", "BLUM": "118.25", "CNDR": "9.85", "DUNE": "54.10", "EMBR": "242.60",
-    "FJRD": "17.95", "GLDE": "76.30", "HRZN": "402.15", "IVRY": "5.60", "JNPR": "63.75",
-    "KELP": "28.05", "LUMN": "149.90", "MRSH": "12.20", "NOVA": "88.45", "OPAL": "36.70",
-}  # fmt: skip
+    "ARBR": "31.40",
+    "BLUM": "118.25",
+    "CNDR": "9.85",
+    "DUNE": "54.10",
+    "EMBR": "242.60",
+    "FJRD": "17.95",
+    "GLDE": "76.30",
+    "HRZN": "402.15",
+    "IVRY": "5.60",
+    "JNPR": "63.75",
+    "KELP": "28.05",
+    "LUMN": "149.90",
+    "MRSH": "12.20",
+    "NOVA": "88.45",
+    "OPAL": "36.70",
+}
 CREATORS = {
     "harbor-capital": "1500000.00",
     "maya-trades": "48000.00",
@@ -31,22 +45,52 @@ CREATORS = {
     "two-pines-fund": "9000000.00",
 }
 # Whole shares only, and coarser steps, where an exchange would have them.
-INSTRUMENTS = {"EMBR": ("1", "25.00"), "HRZN": ("0.01", "5.00"), "IVRY": ("1", ""), "LUMN": ("", "10.00")}
+INSTRUMENTS = {
+    "EMBR": ("1", "25.00"),
+    "HRZN": ("0.01", "5.00"),
+    "IVRY": ("1", ""),
+    "LUMN": ("", "10.00"),
+}
 
 Fill = tuple[str, str, str, str, str]
-"""Creator, symbol, side, quantity and what the quantity means: `shares`, or `part` of what is held."""
+"""Creator, symbol, side, quantity and what the quantity means: `shares`, or `part` of what is held.
+"""
 
 SCRIPT: dict[int, list[Fill]] = {
-    2: [("maya-trades", "CNDR", "buy", "400", "shares"), ("senator-oakes", "GLDE", "buy", "250", "shares")],
-    3: [("maya-trades", "IVRY", "buy", "1", "shares"), ("two-pines-fund", "HRZN", "buy", "4000", "shares")],
-    6: [("harbor-capital", "EMBR", "buy", "900", "shares"), ("maya-trades", "NOVA", "buy", "60", "shares")],
-    11: [("senator-oakes", "GLDE", "sell", "0.4", "part"), ("maya-trades", "CNDR", "sell", "0.25", "part")],
+    2: [
+        ("maya-trades", "CNDR", "buy", "400", "shares"),
+        ("senator-oakes", "GLDE", "buy", "250", "shares"),
+    ],
+    3: [
+        ("maya-trades", "IVRY", "buy", "1", "shares"),
+        ("two-pines-fund", "HRZN", "buy", "4000", "shares"),
+    ],
+    6: [
+        ("harbor-capital", "EMBR", "buy", "900", "shares"),
+        ("maya-trades", "NOVA", "buy", "60", "shares"),
+    ],
+    11: [
+        ("senator-oakes", "GLDE", "sell", "0.4", "part"),
+        ("maya-trades", "CNDR", "sell", "0.25", "part"),
+    ],
     15: [("maya-trades", "NOVA", "sell", "150", "shares")],
-    19: [("two-pines-fund", "HRZN", "sell", "0.1", "part"), ("maya-trades", "NOVA", "buy", "90", "shares")],
+    19: [
+        ("two-pines-fund", "HRZN", "sell", "0.1", "part"),
+        ("maya-trades", "NOVA", "buy", "90", "shares"),
+    ],
     24: [("senator-oakes", "GLDE", "sell", "1", "part")],
-    33: [("harbor-capital", "EMBR", "sell", "0.5", "part"), ("maya-trades", "CNDR", "sell", "1", "part")],
-    41: [("senator-oakes", "KELP", "sell", "800", "shares"), ("maya-trades", "IVRY", "buy", "2", "shares")],
-    52: [("senator-oakes", "KELP", "buy", "1", "part"), ("two-pines-fund", "HRZN", "sell", "1", "part")],
+    33: [
+        ("harbor-capital", "EMBR", "sell", "0.5", "part"),
+        ("maya-trades", "CNDR", "sell", "1", "part"),
+    ],
+    41: [
+        ("senator-oakes", "KELP", "sell", "800", "shares"),
+        ("maya-trades", "IVRY", "buy", "2", "shares"),
+    ],
+    52: [
+        ("senator-oakes", "KELP", "buy", "1", "part"),
+        ("two-pines-fund", "HRZN", "sell", "1", "part"),
+    ],
     66: [("harbor-capital", "EMBR", "sell", "1", "part")],
 }
 REPEATED_DAY = 46
@@ -96,7 +140,11 @@ def _prices(days: list[date], chance: random.Random) -> Iterator[tuple[str, ...]
             high = max(opened, closed) * (1 + abs(chance.gauss(0, 0.005)))
             low = min(opened, closed) * (1 - abs(chance.gauss(0, 0.005)))
             last[symbol] = closed
-            yield (day.isoformat(), symbol, *(f"{price:.2f}" for price in (opened, high, low, closed)))
+            yield (
+                day.isoformat(),
+                symbol,
+                *(f"{price:.2f}" for price in (opened, high, low, closed)),
+            )
 
 
 # Fills.
@@ -135,9 +183,14 @@ def _quantity(held: int, amount: str, unit: str) -> int:
 
 
 def _drawn(
-    held: dict[tuple[str, str], int], closes: dict[tuple[str, str], float], day: date, chance: random.Random
+    held: dict[tuple[str, str], int],
+    closes: dict[tuple[str, str], float],
+    day: date,
+    chance: random.Random,
 ) -> Fill:
-    """Draw a fill: mostly a buy of 1 to 6 % of the creator's first cash, else a sale of part of a position, or all of it."""
+    """Draw a fill: mostly a buy of 1 to 6 % of the creator's first cash, else a sale of part of a
+    position, or all of it.
+    """
     creator = chance.choice(list(CREATORS))
     free = [symbol for symbol in SYMBOLS if (creator, symbol) not in SCRIPTED]
     longs = [symbol for symbol in free if held[creator, symbol] > 0]
@@ -145,15 +198,29 @@ def _drawn(
         return creator, chance.choice(longs), "sell", chance.choice(("0.2", "0.5", "1")), "part"
     symbol = chance.choice(free)
     spent = float(CREATORS[creator]) * chance.uniform(0.01, 0.06)
-    return creator, symbol, "buy", str(max(1, int(spent / closes[day.isoformat(), symbol]))), "shares"
+    return (
+        creator,
+        symbol,
+        "buy",
+        str(max(1, int(spent / closes[day.isoformat(), symbol]))),
+        "shares",
+    )
 
 
 # Followers.
 
 FOLLOWERS_HEADER = (
-    "account_id", "creator_id", "cash", "mode", "ratio", "amount", "max_order_notional", "max_position_weight",
-    "allow_short", "dedicated",
-)  # fmt: skip
+    "account_id",
+    "creator_id",
+    "cash",
+    "mode",
+    "ratio",
+    "amount",
+    "max_order_notional",
+    "max_position_weight",
+    "allow_short",
+    "dedicated",
+)
 DEDICATED = {40, 120}
 
 
@@ -162,7 +229,12 @@ def _followers(chance: random.Random) -> Iterator[tuple[str, ...]]:
         account = f"acct-{number:04d}"
         count = chance.choices((1, 2, 3), (70, 24, 6))[0]
         for creator in chance.sample(sorted(CREATORS), count):
-            yield (account, creator, *_terms(creator, chance), "true" if number in DEDICATED else "")
+            yield (
+                account,
+                creator,
+                *_terms(creator, chance),
+                "true" if number in DEDICATED else "",
+            )
 
 
 def _terms(creator: str, chance: random.Random) -> tuple[str, ...]:

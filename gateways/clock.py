@@ -1,13 +1,14 @@
 """The wall clock as shards see it: the machine's, except where that jumps.
 
-Time is counted by a steady clock, which no correction moves, from an anchor on the wall clock. Ten times a second they are compared:
+Time is counted by a steady clock, which no correction moves, from an anchor on the wall clock. Ten
+times a second they are compared:
 
 - Up to `JUMP_NS_MAX` apart, the wall clock is right and becomes the new anchor: corrections, and drift, are followed at once.
 - Beyond it, the wall clock has jumped: that is an alarm, and it is not believed until it has stood there for `BELIEVED_AFTER_NS`. A jump
   that is taken back before that is never seen.
 
-What a jump does that was believed and then taken back is bounded by `actors.event_time`. A process that starts has no
-anchor yet: it believes the wall clock.
+What a jump does that was believed and then taken back is bounded by `actors.shard.event_time`. A
+process that starts has no anchor yet: it believes the wall clock.
 """
 
 import time

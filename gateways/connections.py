@@ -1,18 +1,20 @@
-"""Connecting a host to the outside: one NATS connection, one Postgres pool, the JSON wire, the wall clock."""
+"""Connecting a host to the outside: one NATS connection, one Postgres pool, the JSON wire, the wall
+clock.
+"""
 
 import msgspec
 
-from actors.host import Connected
-from actors.journal_writer import persist
+from actors.host.host import Connected
 from actors.ports import Broker, Ports
+from actors.shard.retry import retry_until_done
 from gateways.clock import WallClock
-from gateways.json_wire import JsonWire
-from gateways.nats_broker import NatsBroker
-from gateways.nats_bus import NatsBus
-from gateways.nats_connection import NatsOptions, connect_nats
-from gateways.nats_journal import NatsJournal
-from gateways.nats_streams import NatsStreams
-from gateways.postgres_snapshots import PostgresOptions, postgres_snapshots
+from gateways.json.format import JsonFormat
+from gateways.nats.broker import NatsBroker
+from gateways.nats.bus import NatsBus
+from gateways.nats.connection import NatsOptions, connect_nats
+from gateways.nats.journal import NatsJournal
+from gateways.nats.streams import NatsStreams
+from gateways.postgres.snapshots import PostgresOptions, postgres_snapshots
 
 
 class ConnectionOptions(msgspec.Struct, frozen=True, kw_only=True):
@@ -28,14 +30,14 @@ class ConnectionOptions(msgspec.Struct, frozen=True, kw_only=True):
 
 async def connect(options: ConnectionOptions) -> Connected:
     """Connect, trying until NATS answers. Postgres may be away: it is connected when needed."""
-    connection = await persist("connection to NATS", lambda: connect_nats(options.nats))
+    connection = await retry_until_done("connection to NATS", lambda: connect_nats(options.nats))
     snapshots = await postgres_snapshots(options.postgres)
     ports = Ports(
         journal=NatsJournal(connection),
         streams=NatsStreams(connection),
         bus=NatsBus(connection),
         snapshots=snapshots,
-        wire=JsonWire(),
+        wire=JsonFormat(),
         clock=WallClock(),
     )
 

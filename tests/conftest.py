@@ -8,7 +8,9 @@ import structlog
 
 @pytest.fixture(autouse=True)
 def _logging_as_before() -> Iterator[None]:
-    """Let go of the output stream that a command under test has logged to: it is closed when the test is over."""
+    """Let go of the output stream that a command under test has logged to: it is closed when the
+    test is over.
+    """
     yield
     structlog.reset_defaults()
     structlog.contextvars.clear_contextvars()

@@ -1,7 +1,9 @@
-"""Load from outside a cluster, as a broker's program and an operator make it: fills and marks of several creators, follows, unfollows.
+"""Load from outside a cluster, as a broker's program and an operator make it: fills and marks of
+several creators, follows, unfollows.
 
-Everything that was acknowledged is remembered, so a test can ask for all of it afterwards. What is not acknowledged is sent again under the
-same id until it is: losing a server for a while is part of the load. Seeded: the same seed makes the same inputs.
+Everything that was acknowledged is remembered, so a test can ask for all of it afterwards. What is
+not acknowledged is sent again under the same id until it is: losing a server for a while is part of
+the load. Seeded: the same seed makes the same inputs.
 """
 
 import asyncio
@@ -14,11 +16,11 @@ from typing import Any, NamedTuple, TypeVar
 import msgspec
 
 from actors.errors import OperatingError
-from cluster.credentials import ADMIN, broker_role, read_credentials
-from cluster.status import Heard
-from engine.frame import NO_ROW
-from gateways.nats_connection import NatsConnection, NatsOptions, connect_nats
-from gateways.nats_streams import NatsStreams
+from cluster.command_line.status import Heard
+from cluster.config.credentials import ADMIN, broker_role, read_credentials
+from engine.journal.cursors import NO_ROW
+from gateways.nats.connection import NatsConnection, NatsOptions, connect_nats
+from gateways.nats.streams import NatsStreams
 
 T = TypeVar("T")
 
@@ -36,7 +38,9 @@ BULK_COMMANDS = 500
 
 
 class LoadSettings(NamedTuple):
-    """How much load. `pace_s` is the pause between two fills, `commands_pace_s` between two commands."""
+    """How much load. `pace_s` is the pause between two fills, `commands_pace_s` between two
+    commands.
+    """
 
     creators: int = 4
     followers: int = 300
@@ -48,9 +52,13 @@ DEFAULT = LoadSettings()
 
 
 class Load:
-    """One load on one cluster; used as an async context manager, it runs from `start` to `stop`. Ids carry its name: no two alike."""
+    """One load on one cluster; used as an async context manager, it runs from `start` to `stop`.
+    Ids carry its name: no two alike.
+    """
 
-    def __init__(self, data: Path, *, name: str, seed: int, settings: LoadSettings = DEFAULT) -> None:
+    def __init__(
+        self, data: Path, *, name: str, seed: int, settings: LoadSettings = DEFAULT
+    ) -> None:
         self._data = data
         self._name = name
         self._settings = settings
@@ -94,10 +102,14 @@ class Load:
         user = credentials.users[role]
         return await connect_nats(
             NatsOptions(
-                url=credentials.nats_url, user=user.user, password=user.password, name="load",
-                inbox_prefix=user.inbox_prefix, request_deadline_s=3.0,
+                url=credentials.nats_url,
+                user=user.user,
+                password=user.password,
+                name="load",
+                inbox_prefix=user.inbox_prefix,
+                request_deadline_s=3.0,
             )
-        )  # fmt: skip
+        )
 
     async def _disconnect(self) -> None:
         for connection in (self._admin, self._broker):
@@ -136,7 +148,9 @@ class Load:
     # What is sent.
 
     async def open_all(self) -> None:
-        """Open creators, accounts and each account's first subscription, unless another load has."""
+        """Open creators, accounts and each account's first subscription, unless another load
+        has.
+        """
         for creator in range(self._settings.creators):
             body = {"command_id": f"creator-{creator}", "type": "open_creator", "cash": "1000000"}
             answer = await self.request(f"commands.creator.creator{creator}", body)
@@ -144,14 +158,20 @@ class Load:
         commands: list[dict[str, Any]] = []
         for index in range(self._settings.followers):
             account = f"account{index}"
-            commands.append({"command_id": f"open-{index}", "type": "open_account", "account_id": account})
-            commands.append({**self._follow(index, index % self._settings.creators), "account_id": account})
+            commands.append(
+                {"command_id": f"open-{index}", "type": "open_account", "account_id": account}
+            )
+            commands.append(
+                {**self._follow(index, index % self._settings.creators), "account_id": account}
+            )
         await self._bulk(commands)
 
     async def _bulk(self, commands: list[dict[str, Any]]) -> None:
         for first in range(0, len(commands), BULK_COMMANDS):
             part = commands[first : first + BULK_COMMANDS]
-            for command, answer in zip(part, await self.request("commands.bulk", part), strict=True):
+            for command, answer in zip(
+                part, await self.request("commands.bulk", part), strict=True
+            ):
                 if answer["ok"]:
                     self.accepted[command["command_id"]] = (command["account_id"], command)
                 else:
@@ -192,7 +212,10 @@ class Load:
         pick = self._random
         while not self._stopping.is_set():
             self._number += 1
-            symbol, creator = pick.choice(SYMBOLS), f"creator{pick.randrange(self._settings.creators)}"
+            symbol, creator = (
+                pick.choice(SYMBOLS),
+                f"creator{pick.randrange(self._settings.creators)}",
+            )
             # Both sides at random cross open orders of the other side, and cross zero now and then.
             self._price[symbol] = max(100, self._price[symbol] + pick.randint(-20, 20))
             fill = {
@@ -204,7 +227,9 @@ class Load:
                 "last_px": f"{self._price[symbol] / 100:.2f}",
                 "transact_time": _now(),
             }
-            await self._publish(f"fills.paper.{creator}", fill, f"paper/{creator}/{fill['exec_id']}")
+            await self._publish(
+                f"fills.paper.{creator}", fill, f"paper/{creator}/{fill['exec_id']}"
+            )
             self.fills.append(f"{creator}/{fill['exec_id']}")
             if pick.random() < 0.1:
                 marks = [
@@ -217,7 +242,10 @@ class Load:
     async def _command(self) -> None:
         pick = random.Random(self._random.random())
         while not self._stopping.is_set():
-            index, creator = pick.randrange(self._settings.followers), pick.randrange(self._settings.creators)
+            index, creator = (
+                pick.randrange(self._settings.followers),
+                pick.randrange(self._settings.creators),
+            )
             body = self._follow(index, creator)
             if pick.random() < 0.4:
                 self._number += 1
@@ -240,17 +268,25 @@ class Load:
     # What must be afterwards.
 
     async def drain(self, deadline_s: float = 90.0) -> None:
-        """Wait until everything sent is applied, executed and settled in every shard (P10). Raises: TimeoutError."""
+        """Wait until everything sent is applied, executed and settled in every shard (P10). Raises:
+        TimeoutError.
+        """
         give_up_s = time.monotonic() + deadline_s
         while missing := self._missing():
             if time.monotonic() > give_up_s:
-                raise TimeoutError(f"expected everything drained within {deadline_s:.0f} s, found {missing}")
+                raise TimeoutError(
+                    f"expected everything drained within {deadline_s:.0f} s, found {missing}"
+                )
             await asyncio.sleep(0.05)
 
     def _missing(self) -> str:
         now_s = time.monotonic()
         for key, head in self.heard.shards.items():
-            if head.phase != "live" or not head.is_settled or now_s - self.heard.heard_s[key] > HEARD_S_MAX:
+            if (
+                head.phase != "live"
+                or not head.is_settled
+                or now_s - self.heard.heard_s[key] > HEARD_S_MAX
+            ):
                 return f"{key} {head.phase} in epoch {head.epoch}, settled: {head.is_settled}"
             for count in (
                 "open_orders",
@@ -264,29 +300,42 @@ class Load:
         kinds = {kind for kind, _ in self.heard.shards}
         if kinds != {"creator", "follower", "gateway"}:
             return f"heads of {sorted(kinds)} only"
-        creators = {shard: head for (kind, shard), head in self.heard.shards.items() if kind == "creator"}
+        creators = {
+            shard: head for (kind, shard), head in self.heard.shards.items() if kind == "creator"
+        }
         for shard, head in creators.items():
             if not any(cursor.sequence >= self.last_sequence for cursor in head.cursors):
-                return f"creator shard {shard} at {head.cursors} of ingress message {self.last_sequence}"
+                return (
+                    f"creator shard {shard} at {head.cursors} of "
+                    f"ingress message {self.last_sequence}"
+                )
         for (kind, shard), head in self.heard.shards.items():
             for creator_shard, creator in creators.items():
                 if kind == "follower" and not any(
                     (cursor.source, cursor.shard) == ("creator_journal", creator_shard)
-                    and cursor.number >= creator.number and cursor.row == NO_ROW
+                    and cursor.number >= creator.number
+                    and cursor.row == NO_ROW
                     for cursor in head.cursors
-                ):  # fmt: skip
-                    return f"follower shard {shard} behind frame {creator.number} of creator shard {creator_shard}"
+                ):
+                    return (
+                        f"follower shard {shard} behind frame "
+                        f"{creator.number} of creator shard {creator_shard}"
+                    )
         return ""
 
     async def ask_again(self) -> list[str]:
-        """Send every accepted account command again. Returns: ids of those that are not accepted the same again (P3)."""
+        """Send every accepted account command again. Returns: ids of those that are not accepted
+        the same again (P3).
+        """
         wrong: list[str] = []
         commands = [{**body, "account_id": account} for account, body in self.accepted.values()]
         for first in range(0, len(commands), BULK_COMMANDS):
             part = commands[first : first + BULK_COMMANDS]
             answers = await self.request("commands.bulk", part)
             wrong += [
-                body["command_id"] for body, answer in zip(part, answers, strict=True) if not answer["ok"]
+                body["command_id"]
+                for body, answer in zip(part, answers, strict=True)
+                if not answer["ok"]
             ]
         return wrong
 

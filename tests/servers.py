@@ -64,7 +64,9 @@ class _Server:
     ) -> None:
         log = self.directory / "server.log"
         with log.open("ab") as output:
-            self._process = subprocess.Popen(command, stdout=output, stderr=output, user=user, cwd="/")
+            self._process = subprocess.Popen(
+                command, stdout=output, stderr=output, user=user, cwd="/"
+            )
         _wait_until(is_ready, what, self._process, log)
 
     def kill(self) -> None:
@@ -98,7 +100,10 @@ class _Server:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
     ) -> None:
         self.kill()
 
@@ -126,7 +131,10 @@ class NatsServer(_Server):
                     "max_payload": 8 << 20,
                     "max_pending": 256 << 20,
                     "write_deadline": "10s",
-                    "jetstream": {"store_dir": str(self.directory / "nats"), "sync_interval": "always"},
+                    "jetstream": {
+                        "store_dir": str(self.directory / "nats"),
+                        "sync_interval": "always",
+                    },
                     "authorization": {"users": users},
                     **({"tls": self.tls} if self.tls else {}),
                 }
@@ -158,7 +166,9 @@ class PostgresServer(_Server):
 
     def kill(self) -> None:
         """Kill -9, and wait until its children noticed: they hold the shared memory."""
-        children = psutil.Process(self._process.pid).children(recursive=True) if self._process else []
+        children = (
+            psutil.Process(self._process.pid).children(recursive=True) if self._process else []
+        )
         super().kill()
         psutil.wait_procs(children, 30)
 
@@ -170,11 +180,27 @@ class PostgresServer(_Server):
             password = self.directory / "password"
             password.write_text(PASSWORD)
             password.chmod(0o644)
-            command = [str(binaries / "initdb"), "-D", str(data), "-U", "postgres", "-A", "scram-sha-256"]
+            command = [
+                str(binaries / "initdb"),
+                "-D",
+                str(data),
+                "-U",
+                "postgres",
+                "-A",
+                "scram-sha-256",
+            ]
             subprocess.run(
-                [*command, f"--pwfile={password}"], check=True, capture_output=True, user=user, cwd="/"
+                [*command, f"--pwfile={password}"],
+                check=True,
+                capture_output=True,
+                user=user,
+                cwd="/",
             )
-        settings = {"listen_addresses": "127.0.0.1", "port": self.port, "unix_socket_directories": ""}
+        settings = {
+            "listen_addresses": "127.0.0.1",
+            "port": self.port,
+            "unix_socket_directories": "",
+        }
         options = [text for name, value in settings.items() for text in ("-c", f"{name}={value}")]
         serve = [str(binaries / "postgres"), "-D", str(data), *options]
         status = data / "postmaster.pid"
@@ -186,7 +212,9 @@ class PostgresServer(_Server):
             words = status.read_text().split()
         except FileNotFoundError:
             return False
-        return self._process is not None and words[:1] == [str(self._process.pid)] and "ready" in words
+        return (
+            self._process is not None and words[:1] == [str(self._process.pid)] and "ready" in words
+        )
 
 
 def _postgres_binaries() -> Path:

@@ -1,9 +1,12 @@
-"""The direction of imports: engine <- actors <- gateways <- cluster, and what each may take from outside.
+"""The direction of imports: engine <- actors <- gateways <- cluster, and what each may take from
+outside.
 
-The engine is pure: besides itself it knows msgspec, numpy and the parts of the standard library that have no effects.
+The engine is pure: besides itself it knows msgspec, numpy and the parts of the standard library
+that have no effects.
 """
 
 import ast
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,9 +18,28 @@ ROOT = Path(__file__).parents[1]
 OURS = {"engine", "actors", "gateways", "cluster", "benchmarks", "tests"}
 PURE = {"msgspec", "numpy"}
 EFFECTS = {
-    "asyncio", "glob", "http", "io", "logging", "multiprocessing", "os", "pathlib", "random", "secrets", "selectors",
-    "shutil", "signal", "socket", "subprocess", "tempfile", "threading", "time", "urllib", "uuid", "warnings",
-}  # fmt: skip
+    "asyncio",
+    "glob",
+    "http",
+    "io",
+    "logging",
+    "multiprocessing",
+    "os",
+    "pathlib",
+    "random",
+    "secrets",
+    "selectors",
+    "shutil",
+    "signal",
+    "socket",
+    "subprocess",
+    "tempfile",
+    "threading",
+    "time",
+    "urllib",
+    "uuid",
+    "warnings",
+}
 
 
 class Import(NamedTuple):
@@ -40,7 +62,9 @@ def imports_of(source: str, path: str) -> Iterator[Import]:
             for alias in node.names:
                 yield Import(path, node.lineno, alias.name.split(".")[0])
         elif isinstance(node, ast.ImportFrom):
-            yield Import(path, node.lineno, "relative" if node.level else (node.module or "").split(".")[0])
+            yield Import(
+                path, node.lineno, "relative" if node.level else (node.module or "").split(".")[0]
+            )
 
 
 def breaches(package: str, allowed: set[str]) -> list[str]:
@@ -66,7 +90,9 @@ def test_engine_has_no_clock_randomness_environment_or_input_and_output() -> Non
             )
             called = node.func if isinstance(node, ast.Call) else None
             if isinstance(called, ast.Attribute):
-                assert called.attr not in {"now", "utcnow", "today"}, f"{path}:{called.lineno} reads a clock"
+                assert called.attr not in {"now", "utcnow", "today"}, (
+                    f"{path}:{called.lineno} reads a clock"
+                )
             if isinstance(called, ast.Name):
                 assert called.id not in {"open", "print", "input"}, (
                     f"{path}:{called.lineno} does input or output"
@@ -76,34 +102,178 @@ def test_engine_has_no_clock_randomness_environment_or_input_and_output() -> Non
 def test_actors_import_the_engine_and_leave_ray_to_one_file() -> None:
     found = breaches("actors", {"actors", "engine", "structlog"} | PURE)
     assert [
-        breach for breach in found if not (breach.startswith("actors/remote.py:") and breach.endswith(" ray"))
+        breach
+        for breach in found
+        if not (breach.startswith("actors/host/ray_actors.py:") and breach.endswith(" ray"))
     ] == []
 
 
 def test_gateways_import_no_wiring_and_no_ray() -> None:
     taken = {found.package: found for found in imports_in("gateways")}
-    assert [taken[name] for name in ("cluster", "benchmarks", "tests", "ray") if name in taken] == []
+    assert [
+        taken[name] for name in ("cluster", "benchmarks", "tests", "ray") if name in taken
+    ] == []
 
 
 @pytest.mark.parametrize("package", ["engine", "actors", "gateways"])
 def test_nothing_below_imports_the_wiring(package: str) -> None:
     assert [
-        found for found in imports_in(package) if found.package in {"cluster", "benchmarks", "tests"}
+        found
+        for found in imports_in(package)
+        if found.package in {"cluster", "benchmarks", "tests"}
     ] == []
 
 
 def test_nothing_that_ships_imports_the_tests() -> None:
     shipped = OURS - {"tests"}
-    assert [found for package in shipped for found in imports_in(package) if found.package == "tests"] == []
+    assert [
+        found for package in shipped for found in imports_in(package) if found.package == "tests"
+    ] == []
+
+
+def test_the_command_line_knows_no_benchmark() -> None:
+    assert [found for found in imports_in("cluster") if found.package == "benchmarks"] == []
 
 
 def test_imports_are_absolute() -> None:
-    assert [found for package in OURS for found in imports_in(package) if found.package == "relative"] == []
+    assert [
+        found for package in OURS for found in imports_in(package) if found.package == "relative"
+    ] == []
 
 
 def test_an_import_inside_a_function_is_seen() -> None:
-    source = "def late() -> None:\n    import ray\n    from cluster.cli import main\n"
+    source = "def late() -> None:\n    import ray\n    from cluster.command_line.cli import main\n"
     assert [(found.line, found.package) for found in imports_of(source, "x.py")] == [
         (2, "ray"),
         (3, "cluster"),
     ]
+
+
+# Circles and siblings.
+
+
+def modules() -> dict[str, Path]:
+    """Every module that ships, by its dotted name; a package by its folder's."""
+    found = {}
+    for package in sorted(OURS - {"tests"}):
+        for path in sorted((ROOT / package).rglob("*.py")):
+            name = ".".join(path.relative_to(ROOT).with_suffix("").parts)
+            found[name.removesuffix(".__init__")] = path
+    return found
+
+
+def imported_modules(source: str, known: set[str]) -> set[str]:
+    """The known modules that a source imports, anywhere in it: in functions and under TYPE_CHECKING
+    too.
+    """
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            names.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names.add(node.module)
+            names.update(f"{node.module}.{alias.name}" for alias in node.names)
+    return names & known
+
+
+def circles(graph: dict[str, set[str]]) -> list[list[str]]:
+    """The circles of a graph, each as the names that reach one another."""
+    reached: dict[str, set[str]] = {}
+    for start in graph:
+        seen: set[str] = set()
+        waiting = list(graph[start])
+        while waiting:
+            name = waiting.pop()
+            if name not in seen:
+                seen.add(name)
+                waiting += graph.get(name, ())
+        reached[start] = seen
+    found = {
+        tuple(sorted({name, *(other for other in reached[name] if name in reached.get(other, ()))}))
+        for name in graph
+        if name in reached[name]
+    }
+    return [list(circle) for circle in sorted(found)]
+
+
+def import_graph() -> dict[str, set[str]]:
+    known = modules()
+    return {
+        name: imported_modules(path.read_text(encoding="utf-8"), set(known)) - {name}
+        for name, path in known.items()
+    }
+
+
+def test_no_modules_import_each_other_in_a_circle() -> None:
+    assert circles(import_graph()) == []
+
+
+def test_a_circle_is_found_wherever_its_imports_stand() -> None:
+    late = "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from b import B\n"
+    graph = {
+        "a": imported_modules(late, {"a", "b"}),
+        "b": imported_modules("def f():\n    import a\n", {"a", "b"}),
+    }
+    assert circles(graph) == [["a", "b"]]
+
+
+MACHINES = ("creator", "follower", "broker_gateway")
+
+
+@pytest.mark.parametrize("layer", ["engine", "actors"])
+@pytest.mark.parametrize("machine", MACHINES)
+def test_creator_follower_and_broker_gateway_know_nothing_of_each_other(
+    layer: str, machine: str
+) -> None:
+    others = tuple(f"{layer}.{other}" for other in MACHINES if other != machine)
+    if layer == "actors":
+        others += tuple(f"engine.{other}" for other in MACHINES if other != machine)
+    breaches = [
+        f"{name} imports {taken}"
+        for name, takes in import_graph().items()
+        if f"{name}.".startswith(f"{layer}.{machine}.")
+        for taken in sorted(takes)
+        if f"{taken}.".startswith(tuple(f"{other}." for other in others))
+    ]
+    assert breaches == []
+
+
+@pytest.mark.parametrize("room", ["values", "columns", "journal", "messages"])
+def test_what_the_machines_share_knows_none_of_them(room: str) -> None:
+    breaches = [
+        f"{name} imports {taken}"
+        for name, takes in import_graph().items()
+        if f"{name}.".startswith(f"engine.{room}.")
+        for taken in sorted(takes)
+        if taken.startswith(tuple(f"engine.{machine}" for machine in MACHINES))
+    ]
+    assert breaches == []
+
+
+@pytest.mark.parametrize("name", sorted(modules()))
+def test_a_module_says_what_lives_in_it(name: str) -> None:
+    docstring = ast.get_docstring(ast.parse(modules()[name].read_text(encoding="utf-8")))
+    assert docstring and len(docstring) > 10, f"{name}: expected a docstring"
+
+
+DOTTED = re.compile(r"`((?:engine|actors|gateways|cluster|benchmarks|tests)(?:\.[a-z_0-9]+)+)`")
+
+
+def test_docstrings_and_pages_name_modules_that_exist() -> None:
+    known = set(modules()) | {
+        ".".join(path.relative_to(ROOT).with_suffix("").parts)
+        for path in (ROOT / "tests").rglob("*.py")
+    }
+    pages = list(ROOT.glob("*.md")) + [
+        path
+        for package in OURS
+        for kind in ("*.py", "*.md")
+        for path in (ROOT / package).rglob(kind)
+    ]
+    wrong = [
+        f"{path.relative_to(ROOT)} names {name}"
+        for path in pages
+        for name in DOTTED.findall(path.read_text(encoding="utf-8"))
+        if name not in known and name.rpartition(".")[0] not in known
+    ]
+    assert wrong == []

@@ -1,4 +1,6 @@
-"""The baselines beside fanout, in the same run and on the same machine, while the cluster is idle; and the ratios to them."""
+"""The baselines beside fanout, in the same run and on the same machine, while the cluster is idle;
+and the ratios to them.
+"""
 
 from typing import Any
 
@@ -6,12 +8,13 @@ import msgspec
 
 from benchmarks.baselines import plain_objects, raw_stream, ray_actors, usual_service
 from benchmarks.baselines.servers import run_json
-from benchmarks.hops import FillHops
-from benchmarks.session import Session
-from benchmarks.settings import Count
+from benchmarks.harness.hops import FillHops
+from benchmarks.harness.session import Session
+from benchmarks.harness.settings import Count
 
 SYNCED_SHARE = 5
-"""The usual service with a sync per message is that much slower, and gets that many fewer orders."""
+"""The usual service with a sync per message is that much slower, and gets that many fewer orders.
+"""
 
 
 class Sizes(msgspec.Struct, frozen=True):
@@ -25,14 +28,18 @@ class Sizes(msgspec.Struct, frozen=True):
 async def compare_with_baselines(
     session: Session, sizes: Sizes, hops: FillHops, ours: dict[str, Any]
 ) -> dict[str, Any]:
-    """Run every baseline. `hops` are those of the largest fan-out's last run, `ours` its figures. Returns: `baselines` and `ratios`."""
+    """Run every baseline. `hops` are those of the largest fan-out's last run, `ours` its figures.
+    Returns: `baselines` and `ratios`.
+    """
     found: dict[str, dict[str, float]] = {}
     with session.reporter.step("baselines", 6) as step:
         # First: what the others leave behind, sixteen processes that end, would take its cores.
         connection = await session.connect(session.engine_role)
         try:
             found["raw_stream"] = await raw_stream.measure(connection, _chains(hops))
-            found["raw_stream_1_mb_8_in_flight"] = await raw_stream.measure(connection, [[1 << 20] * 4] * 8)
+            found["raw_stream_1_mb_8_in_flight"] = await raw_stream.measure(
+                connection, [[1 << 20] * 4] * 8
+            )
         finally:
             await connection.close()
         step.advance()
@@ -51,7 +58,9 @@ async def compare_with_baselines(
                 database, orders=orders, workers=workers, is_synced=is_synced
             )
             step.advance()
-        found["ray_actors"] = await ray_actors.measure(session.cluster.data, actors=sizes.ray_actors)
+        found["ray_actors"] = await ray_actors.measure(
+            session.cluster.data, actors=sizes.ray_actors
+        )
         step.advance()
     return {"baselines": found, "ratios": _ratios(found, ours)}
 
@@ -74,5 +83,6 @@ def _ratios(found: dict[str, dict[str, float]], ours: dict[str, Any]) -> dict[st
         "accepted_to_usual_service": accepted / found["usual_service"]["orders_per_s"],
         "accepted_to_ray_actors": accepted / found["ray_actors"]["orders_per_s"],
         "journal_wait_to_raw_stream": ours["journal_wait_ms"] / found["raw_stream"]["milliseconds"],
-        "journal_append_to_raw_stream": ours["journal_append_ms"] / found["raw_stream"]["milliseconds"],
+        "journal_append_to_raw_stream": ours["journal_append_ms"]
+        / found["raw_stream"]["milliseconds"],
     }

@@ -2,7 +2,8 @@
 
     for subscription in subscriptions: subscription.copy(signal) -> order
 
-It shows what the rows cost in plain Python; a system on top of it would still have to store, send and apply.
+It shows what the rows cost in plain Python; a system on top of it would still have to store, send
+and apply.
 """
 
 import random

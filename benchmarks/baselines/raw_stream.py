@@ -1,4 +1,5 @@
-"""Baseline (d): what the machine can do: bytes into JetStream, each message on disk before its acknowledgement, and nothing else.
+"""Baseline (d): what the machine can do: bytes into JetStream, each message on disk before its
+acknowledgement, and nothing else.
 
     harness --same sizes, same number in flight--> NATS (the cluster's own server) --ack--> harness
 
@@ -11,8 +12,8 @@ import time
 from statistics import median
 
 from benchmarks.baselines.servers import delete_stream, make_stream
-from gateways.nats_connection import NatsConnection
-from gateways.nats_streams import NatsStreams
+from gateways.nats.connection import NatsConnection
+from gateways.nats.streams import NatsStreams
 
 STREAM = "BENCH_RAW"
 

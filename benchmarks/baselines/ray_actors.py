@@ -2,8 +2,9 @@
 
     creator --call--> follower actor 1 ... N --order--> creator
 
-Each actor sizes its own order in memory; nothing is stored or sent to a broker, so the figure flatters this design. A Ray actor is a
-process of about 60 MB, so N is small, and the rate does not depend on it. The creator is a process of its own on the cluster's Ray.
+Each actor sizes its own order in memory; nothing is stored or sent to a broker, so the figure
+flatters this design. A Ray actor is a process of about 60 MB, so N is small, and the rate does not
+depend on it. The creator is a process of its own on the cluster's Ray.
 """
 
 import logging
@@ -20,8 +21,8 @@ import msgspec
 from benchmarks.baselines.plain_objects import MICROS, Subscription
 from benchmarks.baselines.servers import run_json
 from cluster.errors import ClusterError
-from cluster.ray_cluster import ray_environment
-from cluster.run_file import read_run
+from cluster.placement.ray_cluster import ray_environment
+from cluster.processes.run_file import read_run
 
 
 class Options(msgspec.Struct, frozen=True):
@@ -50,7 +51,9 @@ async def measure(data: Path, *, actors: int) -> dict[str, float]:
     if run is None or "ray" not in run.addresses:
         raise ClusterError(f"{data}: expected a cluster with its Ray, found none")
     options = Options(run.addresses["ray"], actors)
-    return await run_json("benchmarks.baselines.ray_actors", options, environment=ray_environment(data))
+    return await run_json(
+        "benchmarks.baselines.ray_actors", options, environment=ray_environment(data)
+    )
 
 
 def join_and_call(options: Options) -> dict[str, float]:
@@ -62,7 +65,10 @@ def join_and_call(options: Options) -> dict[str, float]:
 
         logging.getLogger("ray").setLevel(logging.ERROR)
         ray.init(
-            address=options.address, log_to_driver=False, configure_logging=False, logging_level=logging.ERROR
+            address=options.address,
+            log_to_driver=False,
+            configure_logging=False,
+            logging_level=logging.ERROR,
         )
     try:
         return _call(ray, options)
@@ -82,7 +88,9 @@ def _call(ray: Any, options: Options) -> dict[str, float]:
     began, orders, signal = time.perf_counter(), 0, 0
     while time.perf_counter() - began < options.seconds:
         signal += 1
-        orders += len(ray.get([actor.copy.remote(signal, 1_000_000_000, 10**15) for actor in actors]))
+        orders += len(
+            ray.get([actor.copy.remote(signal, 1_000_000_000, 10**15) for actor in actors])
+        )
     rate = orders / (time.perf_counter() - began)
     return {
         "orders_per_s": rate,
@@ -92,7 +100,9 @@ def _call(ray: Any, options: Options) -> dict[str, float]:
 
 
 def main() -> None:
-    """Read options, print figures; what Ray prints meanwhile, of many workers for one, is none of them."""
+    """Read options, print figures; what Ray prints meanwhile, of many workers for one, is none of
+    them.
+    """
     options = msgspec.json.decode(sys.stdin.buffer.read(), type=Options)
     with redirect_stdout(StringIO()):
         figures = join_and_call(options)

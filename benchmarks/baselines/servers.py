@@ -1,4 +1,6 @@
-"""Servers of the baselines' own, beside the cluster's: a nats-server with the sync it is to be measured with, and Valkey."""
+"""Servers of the baselines' own, beside the cluster's: a nats-server with the sync it is to be
+measured with, and Valkey.
+"""
 
 import asyncio
 import json
@@ -13,10 +15,10 @@ from typing import NamedTuple
 import msgspec
 
 from actors.errors import OperatingError
-from cluster.embedded.nats_server import nats_binary
-from cluster.embedded.ports import choose_port
 from cluster.errors import ClusterError
-from gateways.nats_connection import NatsConnection, NatsOptions, connect_nats
+from cluster.servers.nats_server import nats_binary
+from cluster.servers.ports import choose_port
+from gateways.nats.connection import NatsConnection, NatsOptions, connect_nats
 
 START_S_MAX = 20.0
 
@@ -116,16 +118,25 @@ async def run_json(
     deadline_s: float = 600.0,
     environment: Mapping[str, str] | None = None,
 ) -> dict[str, float]:
-    """Run a module as a process that takes its options on stdin and prints figures as JSON. Raises: ClusterError when it fails."""
+    """Run a module as a process that takes its options on stdin and prints figures as JSON. Raises:
+    ClusterError when it fails.
+    """
     pipe = asyncio.subprocess.PIPE
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", module, stdin=pipe, stdout=pipe, env={**os.environ, **(environment or {})}
+        sys.executable,
+        "-m",
+        module,
+        stdin=pipe,
+        stdout=pipe,
+        env={**os.environ, **(environment or {})},
     )
     try:
         async with asyncio.timeout(deadline_s):
             output, _ = await process.communicate(msgspec.json.encode(options))
     except TimeoutError:
-        raise ClusterError(f"{module}: expected figures within {deadline_s:g} s, found none") from None
+        raise ClusterError(
+            f"{module}: expected figures within {deadline_s:g} s, found none"
+        ) from None
     finally:
         if process.returncode is None:
             process.kill()

@@ -5,8 +5,9 @@
                           |-- positions -------------> Valkey (pipeline)
                           +-- one message an order --> JetStream, acknowledged
 
-asyncio on uvloop; Postgres is the cluster's own (fsync on), NATS a server of its own with default sync or with a sync per message.
-Measured from the first fill taken to the last order acknowledged by NATS: before any broker, execution or recovery.
+asyncio on uvloop; Postgres is the cluster's own (fsync on), NATS a server of its own with default
+sync or with a sync per message. Measured from the first fill taken to the last order acknowledged
+by NATS: before any broker, execution or recovery.
 """
 
 import asyncio
@@ -16,10 +17,16 @@ from pathlib import Path
 import asyncpg
 import msgspec
 
-from benchmarks.baselines.servers import ScratchNats, make_stream, run_json, scratch_nats, scratch_valkey
+from benchmarks.baselines.servers import (
+    ScratchNats,
+    make_stream,
+    run_json,
+    scratch_nats,
+    scratch_valkey,
+)
 from benchmarks.baselines.usual_worker import Options
-from gateways.nats_connection import NatsConnection
-from gateways.nats_streams import NatsStreams
+from gateways.nats.connection import NatsConnection
+from gateways.nats.streams import NatsStreams
 
 FILLS = 2
 READY_S_MAX = 60.0
@@ -32,7 +39,9 @@ CREATE TABLE bench_usual_orders (
 DROP = "DROP TABLE IF EXISTS bench_usual_orders"
 
 
-async def measure(postgres_url: str, *, orders: int, workers: int, is_synced: bool) -> dict[str, float]:
+async def measure(
+    postgres_url: str, *, orders: int, workers: int, is_synced: bool
+) -> dict[str, float]:
     """Run the service over `orders` orders in all. Returns: orders a second."""
     with tempfile.TemporaryDirectory(prefix="lockstep-bench-usual-") as name:
         directory = Path(name)
@@ -42,7 +51,9 @@ async def measure(postgres_url: str, *, orders: int, workers: int, is_synced: bo
         ):
             await _prepare(nats, postgres_url)
             try:
-                return await _run(nats, postgres_url, valkey_url, max(1, orders // FILLS // workers), workers)
+                return await _run(
+                    nats, postgres_url, valkey_url, max(1, orders // FILLS // workers), workers
+                )
             finally:
                 await _execute(postgres_url, DROP)
 
@@ -83,7 +94,9 @@ async def _execute(postgres_url: str, *statements: str) -> None:
 async def _run(
     nats: ScratchNats, postgres_url: str, valkey_url: str, accounts: int, workers: int
 ) -> dict[str, float]:
-    options = Options(nats.url, nats.user, nats.password, postgres_url, valkey_url, 0, accounts, FILLS)
+    options = Options(
+        nats.url, nats.user, nats.password, postgres_url, valkey_url, 0, accounts, FILLS
+    )
     each = [msgspec.structs.replace(options, worker=worker) for worker in range(workers)]
     connection = await nats.connect()
     ready = asyncio.Semaphore(0)
@@ -91,7 +104,10 @@ async def _run(
         await connection.subscribe("usual.ready", lambda *_: ready.release())
         await connection.confirm()
         async with asyncio.TaskGroup() as group:
-            running = [group.create_task(run_json("benchmarks.baselines.usual_worker", one)) for one in each]
+            running = [
+                group.create_task(run_json("benchmarks.baselines.usual_worker", one))
+                for one in each
+            ]
             async with asyncio.timeout(READY_S_MAX):
                 for _ in each:
                     await ready.acquire()
@@ -100,5 +116,7 @@ async def _run(
     finally:
         await connection.close()
     orders = sum(figures["orders"] for figures in found)
-    seconds = max(figures["ended_s"] for figures in found) - min(figures["began_s"] for figures in found)
+    seconds = max(figures["ended_s"] for figures in found) - min(
+        figures["began_s"] for figures in found
+    )
     return {"orders_per_s": orders / seconds, "orders": orders, "workers": float(workers)}

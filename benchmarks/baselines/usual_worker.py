@@ -11,8 +11,8 @@ import msgspec
 import redis.asyncio
 import uvloop
 
-from gateways.nats_connection import NatsConnection, NatsOptions, connect_nats
-from gateways.nats_streams import NatsStreams
+from gateways.nats.connection import NatsConnection, NatsOptions, connect_nats
+from gateways.nats.streams import NatsStreams
 
 BATCH = 500
 INSERT = """
@@ -36,7 +36,9 @@ class Options(msgspec.Struct, frozen=True):
 
 
 async def work(options: Options) -> dict[str, float]:
-    """Take each fill and copy it to every account. Returns: orders, and the seconds from first fill taken to last order acknowledged."""
+    """Take each fill and copy it to every account. Returns: orders, and the seconds from first fill
+    taken to last order acknowledged.
+    """
     chance = random.Random(f"{options.seed}/{options.worker}")
     accounts = [
         (f"account-{options.worker}-{number}", chance.randrange(5_000, 50_000))
@@ -48,7 +50,9 @@ async def work(options: Options) -> dict[str, float]:
     database: Any = await asyncpg.connect(options.postgres_url)
     cache: Any = redis.asyncio.from_url(options.valkey_url)
     arrived = asyncio.Event()
-    feed = await NatsStreams(nats).open_feed("USUAL_FILLS", "usual.fills", after_sequence=0, arrived=arrived)
+    feed = await NatsStreams(nats).open_feed(
+        "USUAL_FILLS", "usual.fills", after_sequence=0, arrived=arrived
+    )
     await nats.publish("usual.ready", b"")
     taken, began = 0, 0.0
     try:
@@ -98,10 +102,14 @@ def _size(fill: Any, account: str, cash: int) -> dict[str, Any]:
 
 
 async def _send(nats: NatsConnection, order: dict[str, Any]) -> None:
-    await nats.request(f"usual.orders.{order['account']}", msgspec.json.encode(order), deadline_s=60.0)
+    await nats.request(
+        f"usual.orders.{order['account']}", msgspec.json.encode(order), deadline_s=60.0
+    )
 
 
 if __name__ == "__main__":
     sys.stdout.buffer.write(
-        msgspec.json.encode(uvloop.run(work(msgspec.json.decode(sys.stdin.buffer.read(), type=Options))))
+        msgspec.json.encode(
+            uvloop.run(work(msgspec.json.decode(sys.stdin.buffer.read(), type=Options)))
+        )
     )

@@ -1,4 +1,6 @@
-"""One process of the skeleton: options on stdin; prints when each fill passed it, fill by fill, once all have."""
+"""One process of the skeleton: options on stdin; prints when each fill passed it, fill by fill,
+once all have.
+"""
 
 import asyncio
 import os
@@ -20,8 +22,8 @@ from benchmarks.skeleton.messages import (
     decode,
     encode,
 )
-from gateways.nats_connection import NatsConnection, NatsOptions, connect_nats
-from gateways.nats_streams import NatsStreams
+from gateways.nats.connection import NatsConnection, NatsOptions, connect_nats
+from gateways.nats.streams import NatsStreams
 
 OUTSTANDING_MAX = 8
 
@@ -46,7 +48,9 @@ class Options(msgspec.Struct, frozen=True):
 
 
 class Process:
-    """What all of them have: a connection, feeds that wake one event, and the time at which each fill passed."""
+    """What all of them have: a connection, feeds that wake one event, and the time at which each
+    fill passed.
+    """
 
     def __init__(self, options: Options, connection: NatsConnection) -> None:
         self.options = options
@@ -91,13 +95,16 @@ async def creator(process: Process) -> None:
             fills = tuple(
                 fill for message in messages for part in decode(message.data) for fill in part.fills
             )
-            await process.publish("skeleton.creator", [Part(SIGNALS, fills)], CREATOR_BYTES_PER_FILL)
+            await process.publish(
+                "skeleton.creator", [Part(SIGNALS, fills)], CREATOR_BYTES_PER_FILL
+            )
             process.note(fills)
 
 
 async def follower(process: Process) -> None:
-    """Take signals and executions, publish one frame of all that came; executions that come alone wait for signals as long as the engine's.
-    A fill has passed once its executions' frame is acknowledged.
+    """Take signals and executions, publish one frame of all that came; executions that come alone
+    wait for signals as long as the engine's. A fill has passed once its executions' frame is
+    acknowledged.
     """
     options, loop = process.options, asyncio.get_running_loop()
     signals = await process.streams.open_feed(
@@ -159,7 +166,9 @@ async def gateway(process: Process) -> None:
 
 
 async def broker(process: Process) -> None:
-    """Take blocks, sync them to a file, publish executions, answer; a fill has passed once all shards' orders are on disk."""
+    """Take blocks, sync them to a file, publish executions, answer; a fill has passed once all
+    shards' orders are on disk.
+    """
     options = process.options
     waiting: deque[tuple[str, bytes]] = deque()
 
@@ -214,9 +223,9 @@ async def main(options: Options) -> dict[str, int]:
     connection = await connect_nats(options.nats)
     process = Process(options, connection)
     try:
-        await {"creator": creator, "follower": follower, "gateway": gateway, "broker": broker}[options.role](
-            process
-        )
+        await {"creator": creator, "follower": follower, "gateway": gateway, "broker": broker}[
+            options.role
+        ](process)
     finally:
         await connection.close()
     return {str(fill): time_ns for fill, time_ns in process.passed.items()}
@@ -224,5 +233,7 @@ async def main(options: Options) -> dict[str, int]:
 
 if __name__ == "__main__":
     sys.stdout.buffer.write(
-        msgspec.json.encode(uvloop.run(main(msgspec.json.decode(sys.stdin.buffer.read(), type=Options))))
+        msgspec.json.encode(
+            uvloop.run(main(msgspec.json.decode(sys.stdin.buffer.read(), type=Options)))
+        )
     )

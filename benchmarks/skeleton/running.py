@@ -1,4 +1,6 @@
-"""Running the skeleton beside the engine: the same schedule of fills, the same NATS server, while the cluster is idle."""
+"""Running the skeleton beside the engine: the same schedule of fills, the same NATS server, while
+the cluster is idle.
+"""
 
 import asyncio
 import sys
@@ -11,14 +13,14 @@ from typing import Any
 import msgspec
 
 from benchmarks.baselines.servers import delete_stream, make_stream
-from benchmarks.histogram import percentiles
-from benchmarks.session import Session
+from benchmarks.harness.histogram import percentiles
+from benchmarks.harness.session import Session
+from benchmarks.harness.streams import read_stream
 from benchmarks.skeleton.__main__ import Options
 from benchmarks.skeleton.messages import FILL_BYTES, SIGNALS, Part, decode, encode
-from benchmarks.streams import read_stream
 from cluster.errors import ClusterError
-from gateways.nats_connection import NatsConnection, NatsOptions
-from gateways.nats_streams import NatsStreams
+from gateways.nats.connection import NatsConnection, NatsOptions
+from gateways.nats.streams import NatsStreams
 
 STREAMS = {
     "SKELETON_FILLS": "skeleton.fills",
@@ -32,9 +34,16 @@ DRAIN_S_MAX = 60.0
 async def run_skeleton(
     session: Session, *, fills_per_s: float, seconds: float, followers: int, shards: int
 ) -> dict[str, Any]:
-    """Hold the schedule through the skeleton. Returns: percentiles from the intended time to accepted and to updated."""
+    """Hold the schedule through the skeleton. Returns: percentiles from the intended time to
+    accepted and to updated.
+    """
     fills = max(1, round(fills_per_s * seconds))
-    roles = [("broker", 0), ("gateway", 0), *(("follower", shard) for shard in range(shards)), ("creator", 0)]
+    roles = [
+        ("broker", 0),
+        ("gateway", 0),
+        *(("follower", shard) for shard in range(shards)),
+        ("creator", 0),
+    ]
     connection = await session.connect(session.engine_role)
     try:
         await _make_streams(connection)
@@ -48,9 +57,12 @@ async def run_skeleton(
                 name="bench-skeleton",
             )
             wait_s = session.cluster.config.engine.reports_wait_ms / 1000
-            options = Options("", 0, nats, fills, followers, shards, str(Path(directory) / "ledger"), wait_s)
+            options = Options(
+                "", 0, nats, fills, followers, shards, str(Path(directory) / "ledger"), wait_s
+            )
             starting = (
-                _start(msgspec.structs.replace(options, role=role, shard=shard)) for role, shard in roles
+                _start(msgspec.structs.replace(options, role=role, shard=shard))
+                for role, shard in roles
             )
             processes = await asyncio.gather(*starting)
             try:
@@ -97,7 +109,9 @@ async def _publish(connection: NatsConnection, fills: int, per_s: float) -> list
         intended.append(began_ns + int(fill * 1e9 / per_s))
         await asyncio.sleep(max(0.0, (intended[-1] - time.time_ns()) / 1e9))
         data = encode([Part(SIGNALS, (fill,))], FILL_BYTES)
-        tasks.append(asyncio.create_task(streams.publish("skeleton.fills", data, message_id=str(fill))))
+        tasks.append(
+            asyncio.create_task(streams.publish("skeleton.fills", data, message_id=str(fill)))
+        )
     await asyncio.gather(*tasks)
     return intended
 
@@ -115,12 +129,16 @@ async def _result(process: Process) -> dict[str, int]:
     assert process.stdout is not None
     output = await process.stdout.read()
     if await process.wait():
-        raise ClusterError(f"skeleton: expected when fills passed, found exit code {process.returncode}")
+        raise ClusterError(
+            f"skeleton: expected when fills passed, found exit code {process.returncode}"
+        )
     return msgspec.json.decode(output, type=dict[str, int])
 
 
 async def _accepted(connection: NatsConnection) -> dict[int, int]:
-    """Tell when each fill's last execution message was written, ns: what the engine's orders count as accepted by (`hops.py`)."""
+    """Tell when each fill's last execution message was written, ns: what the engine's orders count
+    as accepted by (`hops.py`).
+    """
     accepted: dict[int, int] = {}
     async for stored in read_stream(connection, "SKELETON_EXECUTIONS", after_sequence=0):
         for part in decode(stored.data):
@@ -137,7 +155,9 @@ def _figures(
     counted = range(len(intended) // 10, len(intended))
     return {
         "fills": len(counted),
-        "to_signaled": percentiles(passed["creator", 0][str(fill)] - intended[fill] for fill in counted),
+        "to_signaled": percentiles(
+            passed["creator", 0][str(fill)] - intended[fill] for fill in counted
+        ),
         "to_synced": percentiles(synced[str(fill)] - intended[fill] for fill in counted),
         "to_accepted": percentiles(accepted[fill] - intended[fill] for fill in counted),
         "to_updated": percentiles(

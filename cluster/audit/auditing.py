@@ -1,8 +1,8 @@
 """The whole audit, in the order in which it can be run against a cluster that goes on working.
 
-Creator journals come first, then follower journals (creators are read on where a follower is ahead), then gateways', then the
-brokers' ledgers: so whatever a journal has applied is in what is read after it. What a ledger holds beyond the frames read is counted as
-newer.
+Creator journals come first, then follower journals (creators are read on where a follower is
+ahead), then gateways', then the brokers' ledgers: so whatever a journal has applied is in what is
+read after it. What a ledger holds beyond the frames read is counted as newer.
 """
 
 import time
@@ -10,27 +10,35 @@ from pathlib import Path
 
 from cluster.audit.conservation import ConservationAudit, check_creators
 from cluster.audit.corrections import CorrectionsAudit, check_corrected
-from cluster.audit.executions import ExecutionsAudit, check_applied, check_unknown, check_withdrawn
+from cluster.audit.executions import ExecutionsAudit, check_applied, check_revoked, check_unknown
 from cluster.audit.followers_at_brokers import BrokerView
 from cluster.audit.intents import IntentsAudit
 from cluster.audit.missing import name_missing
-from cluster.audit.parked import parked_executions, parked_note
-from cluster.audit.placement import PlacementAudit, count_unsent, mark_parked, mark_withdrawn
+from cluster.audit.placement import PlacementAudit, count_unsent, mark_revoked, mark_unresolved
+from cluster.audit.quarantined import quarantine_note, quarantined_executions
 from cluster.audit.report import AuditReport, Checks
-from cluster.audit.shards import CreatorSide, FollowerSide, creator_side, follower_side, read_gateway
-from cluster.journal_tables.gateways import GatewayTables
-from cluster.journal_tables.gather import Names
-from cluster.journal_tables.outcomes import OrderIndex, order_outcomes
-from cluster.journal_tables.spill import Spill
-from cluster.journal_tables.store import JournalStore, opened_store
-from engine.creator import CreatorShard
-from engine.frame import ShardKind, Source
-from gateways.paper_broker.ledger_reader import LedgerReader
-from gateways.paper_broker.records import LedgerError
+from cluster.audit.shards import (
+    CreatorSide,
+    FollowerSide,
+    creator_side,
+    follower_side,
+    read_gateway,
+)
+from cluster.history.gateways import GatewayTables
+from cluster.history.gather import Names
+from cluster.history.outcomes import OrderIndex, order_outcomes
+from cluster.history.spill import Spill
+from cluster.history.store import JournalStore, opened_store
+from engine.creator.shard import CreatorShard
+from engine.journal.cursors import Source
+from engine.journal.frame import ShardKind
+from gateways.brokers.ledger.ledger_reader import LedgerReader
+from gateways.brokers.ledger.records import LedgerError
 
 
 async def audit_data(data: Path, *, is_drained: bool = False) -> AuditReport:
-    """Audit the cluster of a data directory, running or stopped; what outgrows memory goes to its disk.
+    """Audit the cluster of a data directory, running or stopped; what outgrows memory goes to its
+    disk.
 
     Raises: as `journal_tables.opened_store`; ClusterError when that disk is full.
     """
@@ -38,12 +46,16 @@ async def audit_data(data: Path, *, is_drained: bool = False) -> AuditReport:
         return await audit(store, is_drained=is_drained, spill=Spill(data))
 
 
-async def audit(store: JournalStore, *, is_drained: bool = False, spill: Spill | None = None) -> AuditReport:
-    """Check every promise. `is_drained` claims that nothing is under way: then what is not there is a fault, not on its way.
+async def audit(
+    store: JournalStore, *, is_drained: bool = False, spill: Spill | None = None
+) -> AuditReport:
+    """Check every promise. `is_drained` claims that nothing is under way: then what is not there is
+    a fault, not on its way.
 
     `spill` says where columns are kept, and is closed.
 
-    Raises: OperatingError when a server does not answer; ClusterError when the disk of what outgrows memory is full.
+    Raises: OperatingError when a server does not answer; ClusterError when the disk of what
+    outgrows memory is full.
     """
     spill = spill or Spill()
     try:
@@ -66,20 +78,26 @@ class _Audit:
         started = time.monotonic()
         store, checks = self._store, self._checks
         creators = {
-            shard: await creator_side(store, shard, checks) for shard in store.of_kind(ShardKind.CREATOR)
+            shard: await creator_side(store, shard, checks)
+            for shard in store.of_kind(ShardKind.CREATOR)
         }
         for creator in creators.values():
             await self._read_creator(creator)
         for shard in store.of_kind(ShardKind.FOLLOWER):
-            await self._audit_follower(await follower_side(store, shard, creators, checks, self._spill))
+            await self._audit_follower(
+                await follower_side(store, shard, creators, checks, self._spill)
+            )
         for creator in creators.values():
             self._finish_creator(creator)
         gateways = {
-            shard: await read_gateway(store, shard, checks) for shard in store.of_kind(ShardKind.GATEWAY)
+            shard: await read_gateway(store, shard, checks)
+            for shard in store.of_kind(ShardKind.GATEWAY)
         }
         self._audit_brokers(gateways)
         seconds = time.monotonic() - started
-        return AuditReport(tuple(checks.all.values()), tuple(note for note in self._notes if note), seconds)
+        return AuditReport(
+            tuple(checks.all.values()), tuple(note for note in self._notes if note), seconds
+        )
 
     # Creators.
 
@@ -93,7 +111,7 @@ class _Audit:
         creator.reading.finish()
         replay = creator.reading.replay
         assert replay is not None
-        self._note(parked_note(creator.reading.key, creator.tables.poison))
+        self._note(quarantine_note(creator.reading.key, creator.tables.poison))
         self._checks["P2"].count("signals", int(creator.index.fills.legs_counts.sum()))
         if not replay.is_broken:
             assert isinstance(replay.state, CreatorShard)
@@ -111,14 +129,21 @@ class _Audit:
             named = await name_missing(self._store.journal, follower, unanswered)
             checks["P2"].offender = named or checks["P2"].offender
         follower.reading.finish()
-        self._note(parked_note(follower.reading.key, tables.poison))
+        self._note(quarantine_note(follower.reading.key, tables.poison))
         orders, executions = tables.orders.take(), tables.executions.take()
         index = OrderIndex(orders, self._spill)
-        IntentsAudit(tables, orders, index, follower.fills, checks["P1"]).run(follower.signals.netted())
+        IntentsAudit(tables, orders, index, follower.fills, checks["P1"]).run(
+            follower.signals.netted()
+        )
         view = BrokerView(
-            tables, orders, index, executions, self._names, has_unread=await self._has_unread(follower),
-            parked=await parked_executions(self._store.executions, tables.poison),
-        )  # fmt: skip
+            tables,
+            orders,
+            index,
+            executions,
+            self._names,
+            has_unread=await self._has_unread(follower),
+            quarantined=await quarantined_executions(self._store.executions, tables.poison),
+        )
         self._views[follower.shard] = view
         try:
             outcomes = order_outcomes(orders, index, executions, corrections=tables.corrections)
@@ -146,11 +171,11 @@ class _Audit:
                 placed.fail(f"broker {broker}: {error}")
         for number, broker in enumerate(self._store.brokers):
             if number in gateways:
-                withdrawals = gateways[number].withdrawals()
-                mark_withdrawn(broker, withdrawals, self._views, placed)
-                mark_parked(broker, gateways[number].parked(), self._views, placed)
+                revocations = gateways[number].revocations()
+                mark_revoked(broker, revocations, self._views, placed)
+                mark_unresolved(broker, gateways[number].unresolved(), self._views, placed)
                 for view in self._views.values():
-                    check_withdrawn(broker, withdrawals, view, executed, is_drained=self._is_drained)
+                    check_revoked(broker, revocations, view, executed, is_drained=self._is_drained)
         answered = {
             broker: gateways[number].answered_sequence
             for number, broker in enumerate(self._store.brokers)
@@ -161,14 +186,18 @@ class _Audit:
             check_unknown(view, ledgers, executed)
             for broker in view.brokers:
                 if broker in ledgers:
-                    count_unsent(broker, view, answered.get(broker, 0), placed, is_drained=self._is_drained)
+                    count_unsent(
+                        broker, view, answered.get(broker, 0), placed, is_drained=self._is_drained
+                    )
                 else:
                     self._note(f"broker {broker} keeps no ledger here: its side was not compared")
 
     def _audit_ledger(self, broker: str, ledger: LedgerReader) -> None:
         found, _ = ledger.broker()
         if found != broker:
-            self._checks["P3"].fail(f"broker {broker}: expected its own ledger, found that of {found}")
+            self._checks["P3"].fail(
+                f"broker {broker}: expected its own ledger, found that of {found}"
+            )
         is_running = self._store.bus is not None
         PlacementAudit(
             broker, self._views, self._names, self._checks["P3"], self._spill, is_running=is_running
@@ -176,7 +205,9 @@ class _Audit:
         ExecutionsAudit(
             broker, self._views, self._checks["P8"], self._spill, is_drained=self._is_drained
         ).run(ledger)
-        CorrectionsAudit(broker, self._views, self._checks["P8"], is_drained=self._is_drained).run(ledger)
+        CorrectionsAudit(broker, self._views, self._checks["P8"], is_drained=self._is_drained).run(
+            ledger
+        )
 
     def _note(self, note: str) -> None:
         if note and note not in self._notes:

@@ -9,11 +9,13 @@ import structlog
 
 from cluster.audit.auditing import audit_data
 from cluster.errors import ClusterError
-from cluster.stopping import run_until_stopped
+from cluster.running.stopping import run_until_stopped
 
 
 def run(data: Path, *, as_json: bool) -> int:
-    """Audit a data directory, its cluster running or stopped. Returns: the exit code. Raises: UsageError, ClusterError, OperatingError."""
+    """Audit a data directory, its cluster running or stopped. Returns: the exit code. Raises:
+    UsageError, ClusterError, OperatingError.
+    """
     # What is printed is the result; servers that come and go for reading are no news.
     structlog.configure(
         wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING),

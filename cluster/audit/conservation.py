@@ -1,7 +1,9 @@
-"""P7: cash, reservations, positions and open quantities, worked out again from the journal's events and compared to the last unit.
+"""P7: cash, reservations, positions and open quantities, worked out again from the journal's events
+and compared to the last unit.
 
-cash = initial cash - buys (rounded up) + sells (rounded down) - fees; position = signed sum of executions; open = signed remainders of open
-orders; reserved = what open entries may still cost: a buy's remainder at its limit, a short's at its price, rounded up, and the fee on it.
+cash = initial cash - buys (rounded up) + sells (rounded down) - fees; position = signed sum of
+executions; open = signed remainders of open orders; reserved = what open entries may still cost: a
+buy's remainder at its limit, a short's at its price, rounded up, and the fee on it.
 """
 
 import numpy as np
@@ -10,34 +12,41 @@ from cluster.audit.creator_cash import check_creator_cash
 from cluster.audit.intents import order_name
 from cluster.audit.report import Check
 from cluster.audit.signals import ranks_in
-from cluster.journal_tables.creators import CreatorTables
-from cluster.journal_tables.exact import fees_ceil, notionals
-from cluster.journal_tables.followers import FollowerTables
-from cluster.journal_tables.gather import Ints
-from cluster.journal_tables.orders import Orders
-from cluster.journal_tables.outcomes import Outcomes
-from engine.follower import FollowerShard
-from engine.units import format_micros, format_quantity
+from cluster.history.creators import CreatorTables
+from cluster.history.exact import fees_ceil, notionals
+from cluster.history.followers import FollowerTables
+from cluster.history.gather import Ints
+from cluster.history.orders import Orders
+from cluster.history.outcomes import Outcomes
+from engine.follower.state import FollowerState
+from engine.values.units import format_micros, format_quantity
 
 
 class ConservationAudit:
     """One follower shard's money and positions."""
 
-    def __init__(self, tables: FollowerTables, orders: Orders, outcomes: Outcomes, check: Check) -> None:
+    def __init__(
+        self, tables: FollowerTables, orders: Orders, outcomes: Outcomes, check: Check
+    ) -> None:
         self._tables = tables
         self._spill = tables.spill
         self._orders = orders
         self._outcomes = outcomes
         self._check = check
 
-    def run(self, state: FollowerShard) -> None:
-        """Compare with a state at the same frame. Raises: OverflowError when an amount does not fit 64 bits."""
+    def run(self, state: FollowerState) -> None:
+        """Compare with a state at the same frame. Raises: OverflowError when an amount does not fit
+        64 bits.
+        """
         table, check = self._tables.subscriptions, self._check
         subscriptions = self._orders.subscriptions
-        beyond = self._spill.where(len(subscriptions), lambda here: subscriptions[here] >= table.count)
+        beyond = self._spill.where(
+            len(subscriptions), lambda here: subscriptions[here] >= table.count
+        )
         if len(beyond):
             check.fail(
-                f"{order_name(self._orders, int(beyond[0]))}: expected a subscription of the shard, found none",
+                f"{order_name(self._orders, int(beyond[0]))}: expected a "
+                "subscription of the shard, found none",
                 len(beyond),
             )
             return
@@ -46,7 +55,8 @@ class ConservationAudit:
         cash, reserved = self._cash(), self._reserved()
         if state.places.count != table.count:
             check.fail(
-                f"follower shard {state.shard}: expected {table.count} subscriptions, found {state.places.count}"
+                f"follower shard {state.shard}: expected {table.count} "
+                f"subscriptions, found {state.places.count}"
             )
             return
         found_cash, found_reserved = np.zeros_like(cash), np.zeros_like(cash)
@@ -99,7 +109,8 @@ class ConservationAudit:
         if total(found_cash) != expected:
             found = format_micros(total(found_cash))
             self._check.fail(
-                f"follower shard {self._tables.shard}: expected {format_micros(expected)} of cash in total, found {found}"
+                f"follower shard {self._tables.shard}: expected "
+                f"{format_micros(expected)} of cash in total, found {found}"
             )
         self._check.count("fees_micros", fees)
         self._check.count("cash_micros", expected)
@@ -107,17 +118,20 @@ class ConservationAudit:
     def _total(self, column: Ints) -> int:
         return sum(total(column[here]) for here in self._spill.slices(len(column)))
 
-    def _compare_positions(self, state: FollowerShard) -> None:
+    def _compare_positions(self, state: FollowerState) -> None:
         """Compare position and open quantity of every row in every instrument of every book."""
         orders, outcomes = self._orders, self._outcomes
         pairs = self._tables.pairs()
         ranks = ranks_in(pairs)
         offsets, size = self._slots(state)
         section_slots = self._section_slots(offsets)
-        lost = self._spill.where(orders.rows_count, lambda here: section_slots[orders.sections[here]] < 0)
+        lost = self._spill.where(
+            orders.rows_count, lambda here: section_slots[orders.sections[here]] < 0
+        )
         if len(lost):
             self._check.fail(
-                f"{order_name(orders, int(lost[0]))}: expected its instrument among the positions, found none",
+                f"{order_name(orders, int(lost[0]))}: expected its "
+                "instrument among the positions, found none",
                 len(lost),
             )
             return
@@ -134,8 +148,12 @@ class ConservationAudit:
                 here = slice(start, start + book.count)
                 numbers = book.subscriptions["subscription"].astype(np.int64)
                 symbol = self._tables.symbols[book.creator_shard, slot.instrument]
-                self._compare_slot(f"position in {symbol}", held[here], slot.position[: book.count], numbers)
-                self._compare_slot(f"open orders in {symbol}", open_[here], slot.open[: book.count], numbers)
+                self._compare_slot(
+                    f"position in {symbol}", held[here], slot.position[: book.count], numbers
+                )
+                self._compare_slot(
+                    f"open orders in {symbol}", open_[here], slot.open[: book.count], numbers
+                )
         self._check.count("positions", size)
 
     def _section_slots(self, offsets: dict[tuple[int, int, int], int]) -> Ints:
@@ -150,7 +168,7 @@ class ConservationAudit:
         return self._spill.filled(len(orders.creators), np.int64, values)
 
     @staticmethod
-    def _slots(state: FollowerShard) -> tuple[dict[tuple[int, int, int], int], int]:
+    def _slots(state: FollowerState) -> tuple[dict[tuple[int, int, int], int], int]:
         offsets, size = {}, 0
         for book in state.books:
             for slot in book.slots:
@@ -163,14 +181,17 @@ class ConservationAudit:
         if len(wrong):
             first = int(wrong[0])
             self._check.fail(
-                f"{self._name(int(numbers[first]))}: expected {what} {format_quantity(int(expected[first]))},"
+                f"{self._name(int(numbers[first]))}: expected {what} "
+                f"{format_quantity(int(expected[first]))},"
                 f" found {format_quantity(int(found[first]))}",
                 len(wrong),
             )
 
     def _name(self, subscription: int) -> str:
         account = self._tables.account_of(subscription)
-        return f"follower shard {self._tables.shard}, account {account}, subscription {subscription}"
+        return (
+            f"follower shard {self._tables.shard}, account {account}, subscription {subscription}"
+        )
 
 
 def total(column: Ints) -> int:
@@ -180,7 +201,9 @@ def total(column: Ints) -> int:
 
 
 def check_creators(tables: CreatorTables, check: Check, order: Check) -> None:
-    """Check a creator shard's portfolios: positions continue from fill to fill, cash is what fills left of it; signals count up by one."""
+    """Check a creator shard's portfolios: positions continue from fill to fill, cash is what fills
+    left of it; signals count up by one.
+    """
     fills = tables.fills()
     order.count("fills", fills.rows_count)
     check.count("creators", len(tables.ids))
@@ -188,7 +211,9 @@ def check_creators(tables: CreatorTables, check: Check, order: Check) -> None:
     if len(bad):
         first = int(bad[0])
         where = f"creator shard {tables.shard}, frame {int(fills.frames[first])}"
-        order.fail(f"{where}: expected signal {first + 1}, found {int(fills.signals[first])}", len(bad))
+        order.fail(
+            f"{where}: expected signal {first + 1}, found {int(fills.signals[first])}", len(bad)
+        )
     chain = np.lexsort((fills.instruments, fills.creators))
     before, after = fills.positions_before[chain], fills.positions_after[chain]
     starts = np.ones(len(chain), np.bool_)
@@ -199,13 +224,16 @@ def check_creators(tables: CreatorTables, check: Check, order: Check) -> None:
         row = int(chain[wrong].min())
         creator = tables.ids[int(fills.creators[row])]
         check.fail(
-            f"creator {creator}, fill {fills.exec_ids[row]}: expected its position to go on from the fill before",
+            f"creator {creator}, fill {fills.exec_ids[row]}: expected its "
+            "position to go on from the fill before",
             int(wrong.sum()),
         )
     check_creator_cash(tables, check)
     ends = chain[np.roll(starts, -1)] if len(chain) else chain
     for row in ends.tolist():
-        found = tables.state.creators[int(fills.creators[row])].positions.get(int(fills.instruments[row]), 0)
+        found = tables.state.creators[int(fills.creators[row])].positions.get(
+            int(fills.instruments[row]), 0
+        )
         if found != fills.positions_after[row]:
             creator, symbol = (
                 tables.ids[int(fills.creators[row])],
@@ -213,5 +241,6 @@ def check_creators(tables: CreatorTables, check: Check, order: Check) -> None:
             )
             expected = format_quantity(int(fills.positions_after[row]))
             check.fail(
-                f"creator {creator}: expected position in {symbol} {expected}, found {format_quantity(found)}"
+                f"creator {creator}: expected position in {symbol} "
+                f"{expected}, found {format_quantity(found)}"
             )

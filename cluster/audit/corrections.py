@@ -1,18 +1,22 @@
-"""P8 of trade cancels and corrections: each reverses, once, a trade that counted, and is what the broker's ledger says."""
+"""P8 of trade cancels and corrections: each reverses, once, a trade that counted, and is what the
+broker's ledger says.
+"""
 
 from cluster.audit.followers_at_brokers import BrokerView
 from cluster.audit.report import Check
-from cluster.journal_tables.corrected_outcomes import stories
-from cluster.journal_tables.corrections import Correction
-from cluster.journal_tables.outcomes import Outcomes, rows_of_corrections
-from engine.blocks import CorrectionsReported
-from engine.identity import cause_high, format_order_id
-from engine.order_history import exec_id_of
-from gateways.paper_broker.ledger_reader import LedgerReader
+from cluster.history.corrected_outcomes import stories
+from cluster.history.corrections import Correction
+from cluster.history.outcomes import Outcomes, rows_of_corrections
+from engine.follower.order_history import exec_id_of
+from engine.messages.blocks import CorrectionsReported
+from engine.values.order_ids import cause_high, format_order_id
+from gateways.brokers.ledger.ledger_reader import LedgerReader
 
 
 def check_corrected(view: BrokerView, outcomes: Outcomes, check: Check) -> None:
-    """Check the journal's own side: every correction fits the executions before it, and its id is its own."""
+    """Check the journal's own side: every correction fits the executions before it, and its id is
+    its own.
+    """
     corrections = view.tables.corrections
     if not corrections:
         return
@@ -28,7 +32,9 @@ def check_corrected(view: BrokerView, outcomes: Outcomes, check: Check) -> None:
             check.fail(f"{_name(view, correction)}: expected it applied once, found it again")
         seen.add(name)
     placed = [(row, each) for row, each in zip(rows, corrections, strict=True) if row >= 0]
-    told = stories(outcomes.order_rows, view.orders.quantities, view.executions, placed, view.tables.spill)
+    told = stories(
+        outcomes.order_rows, view.orders.quantities, view.executions, placed, view.tables.spill
+    )
     for row, story in told.items():
         for fault in story.faults:
             check.fail(f"{_name(view, next(each for at, each in placed if at == row))}: {fault}")
@@ -37,7 +43,9 @@ def check_corrected(view: BrokerView, outcomes: Outcomes, check: Check) -> None:
 class CorrectionsAudit:
     """All corrections of one broker's ledger, compared with what the journals applied."""
 
-    def __init__(self, broker: str, views: dict[int, BrokerView], check: Check, *, is_drained: bool) -> None:
+    def __init__(
+        self, broker: str, views: dict[int, BrokerView], check: Check, *, is_drained: bool
+    ) -> None:
         self._broker = broker
         self._views = views
         self._check = check
@@ -60,7 +68,9 @@ class CorrectionsAudit:
                 if found is not None:
                     self._compare(section, row, found, shard, name)
                 elif self._is_lost(shard, number <= confirmed.get(shard, -1)):
-                    self._fail(shard, name, "expected it applied once, found it nowhere in the journal")
+                    self._fail(
+                        shard, name, "expected it applied once, found it nowhere in the journal"
+                    )
                 else:
                     self._check.count("pending")
         for shard, name in self._applied:
@@ -82,12 +92,16 @@ class CorrectionsAudit:
         )
         applied = found.exec_type, found.quantity, found.price, found.fee, found.reference
         if (high, low) != (found.high, found.low):
-            self._fail(shard, name, "expected the order of the ledger in the journal, found another")
+            self._fail(
+                shard, name, "expected the order of the ledger in the journal, found another"
+            )
         if says != applied:
             self._fail(shard, name, "expected what the ledger says in the journal, found another")
 
     def _fail(self, shard: int, name: str, what: str) -> None:
-        self._check.fail(f"correction {name} of broker {self._broker}, follower shard {shard}: {what}")
+        self._check.fail(
+            f"correction {name} of broker {self._broker}, follower shard {shard}: {what}"
+        )
 
 
 def _name(view: BrokerView, correction: Correction) -> str:

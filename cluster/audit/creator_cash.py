@@ -1,14 +1,16 @@
-"""P7 of creators: cash is what fills left, cancelled and corrected ones counted as they are now; a correction means one that stands."""
+"""P7 of creators: cash is what fills left, cancelled and corrected ones counted as they are now; a
+correction means one that stands.
+"""
 
 import numpy as np
 
 from cluster.audit.report import Check
-from cluster.journal_tables.creators import CreatorTables, Fills
-from cluster.journal_tables.exact import notionals
-from cluster.journal_tables.gather import Ints
-from engine.events.creator import FillCorrected
-from engine.order_state import ExecType
-from engine.units import format_micros
+from cluster.history.creators import CreatorTables, Fills
+from cluster.history.exact import notionals
+from cluster.history.gather import Ints
+from engine.journal.events.creator import FillCorrected
+from engine.values.order_status import ExecType
+from engine.values.units import format_micros
 
 Said = tuple[int, int, int, int]
 """Instrument, side, quantity and price of a fill as it stands."""
@@ -27,7 +29,8 @@ def check_creator_cash(tables: CreatorTables, check: Check) -> None:
     for found, expected in zip(tables.state.creators, cash.tolist(), strict=True):
         if found.cash != expected:
             check.fail(
-                f"creator {found.creator_id}: expected cash {format_micros(expected)}, found {format_micros(found.cash)}"
+                f"creator {found.creator_id}: expected cash "
+                f"{format_micros(expected)}, found {format_micros(found.cash)}"
             )
 
 
@@ -38,7 +41,9 @@ def _changes(sides: Ints, quantities: Ints, prices: Ints) -> Ints:
 
 
 def _corrected(tables: CreatorTables, fills: Fills, check: Check) -> list[tuple[int, int]]:
-    """Say what each correction moves in its creator's cash, told from the fill it means, not from what it says itself."""
+    """Say what each correction moves in its creator's cash, told from the fill it means, not from
+    what it says itself.
+    """
     if not fills.corrections:
         return []
     standing: dict[tuple[int, str], Said] = {}
@@ -55,20 +60,29 @@ def _corrected(tables: CreatorTables, fills: Fills, check: Check) -> list[tuple[
         said = standing.pop((creator, correction.reference), None)
         if said is None or said != _meant(correction):
             check.fail(
-                f"creator {tables.ids[creator]}, correction {exec_id}: expected it to mean a fill that counts,"
+                f"creator {tables.ids[creator]}, correction {exec_id}: "
+                "expected it to mean a fill that counts,"
                 f" found {correction.reference} unknown, replaced before, or otherwise"
             )
             continue
         instrument, side, quantity, price = said
         if correction.exec_type == ExecType.TRADE_CORRECT:
-            standing[creator, exec_id] = instrument, side, correction.new_quantity, correction.new_price
+            standing[creator, exec_id] = (
+                instrument,
+                side,
+                correction.new_quantity,
+                correction.new_price,
+            )
         new = correction.new_quantity
         if correction.side * correction.quantity != side * (new - quantity):
             check.fail(
-                f"creator {tables.ids[creator]}, correction {exec_id}: expected it to move the difference, found another quantity"
+                f"creator {tables.ids[creator]}, correction {exec_id}: expected it to "
+                "move the difference, found another quantity"
             )
         before, after = _changes(
-            np.array([side, side]), np.array([quantity, new]), np.array([price, correction.new_price])
+            np.array([side, side]),
+            np.array([quantity, new]),
+            np.array([price, correction.new_price]),
         ).tolist()
         moved.append((creator, after - before))
     return moved

@@ -1,48 +1,57 @@
-"""P8: every execution counts once: what the journal applied is what the broker did, id for id, and what is missing is on its way."""
+"""P8: every execution counts once: what the journal applied is what the broker did, id for id, and
+what is missing is on its way.
+"""
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cluster.audit.followers_at_brokers import BrokerView, ExecutionGroup
 from cluster.audit.intents import order_name
-from cluster.audit.parked import are_parked
 from cluster.audit.placement import BATCH_ROWS, distinct, ledger_ids
+from cluster.audit.quarantined import are_quarantined
 from cluster.audit.report import Check
-from cluster.journal_tables.gateways import Withdrawals
-from cluster.journal_tables.gather import Ints
-from cluster.journal_tables.outcomes import ENDED, Outcomes
-from cluster.journal_tables.sorting import repeated
-from cluster.journal_tables.spill import Spill
-from engine.identity import format_order_id
-from engine.order_state import ExecType
-from gateways.paper_broker.ledger_reader import Executions as LedgerExecutions
-from gateways.paper_broker.ledger_reader import LedgerReader
+from cluster.history.gateways import Revocations
+from cluster.history.gather import Ints
+from cluster.history.outcomes import ENDED, Outcomes
+from cluster.history.sorting import repeated
+from cluster.history.spill import Spill
+from engine.values.order_ids import format_order_id
+from engine.values.order_status import ExecType
+from gateways.brokers.ledger.ledger_reader import Executions as LedgerExecutions
+from gateways.brokers.ledger.ledger_reader import LedgerReader
 
 _COUNTED = (ExecType.TRADE, *ENDED)
 _NONE = ExecutionGroup(np.zeros(0, np.int64), np.zeros(0, np.int64))
 
 
 def check_applied(view: BrokerView, outcomes: Outcomes, check: Check) -> None:
-    """Check the journal's own side: known orders, no order beyond its quantity, no execution id twice."""
+    """Check the journal's own side: known orders, no order beyond its quantity, no execution id
+    twice.
+    """
     executions, orders, spill = view.executions, view.orders, view.tables.spill
     check.count("applied", executions.rows_count)
-    check.count("parked", len(view.tables.parked))
+    check.count("parked", len(view.tables.quarantined))
     lost = spill.where(executions.rows_count, lambda here: outcomes.order_rows[here] < 0)
     if len(lost):
         check.fail(
-            f"{_applied_name(view, int(lost[0]))}: expected its order in the journal, found none", len(lost)
+            f"{_applied_name(view, int(lost[0]))}: expected its order in the journal, found none",
+            len(lost),
         )
     for group in view.groups.values():
         again = repeated(group.numbers, group.rows, spill)
         if len(again):
             check.fail(
-                f"{_applied_name(view, int(again.min()))}: expected it applied once, found it again",
+                f"{_applied_name(view, int(again.min()))}: expected "
+                "it applied once, found it again",
                 len(again),
             )
-    over = spill.where(orders.rows_count, lambda here: outcomes.filled[here] > orders.quantities[here])
+    over = spill.where(
+        orders.rows_count, lambda here: outcomes.filled[here] > orders.quantities[here]
+    )
     if len(over):
         check.fail(
-            f"{order_name(orders, int(over[0]))}: expected at most its quantity filled, found more", len(over)
+            f"{order_name(orders, int(over[0]))}: expected at most its quantity filled, found more",
+            len(over),
         )
 
 
@@ -50,7 +59,13 @@ class ExecutionsAudit:
     """All executions of one broker's ledger."""
 
     def __init__(
-        self, broker: str, views: dict[int, BrokerView], check: Check, spill: Spill, *, is_drained: bool
+        self,
+        broker: str,
+        views: dict[int, BrokerView],
+        check: Check,
+        spill: Spill,
+        *,
+        is_drained: bool,
     ) -> None:
         self._broker = broker
         self._views = views
@@ -80,9 +95,11 @@ class ExecutionsAudit:
         group = view.groups.get((self._broker, prefix), _NONE)
         found = group.find(batch.numbers[rows])
         missing = rows[found < 0]
-        parked = are_parked(view.parked, self._broker, prefix, batch.numbers[missing])
-        self._check.count("parked", int(parked.sum()))
-        missing = missing[~parked]
+        quarantined = are_quarantined(
+            view.quarantined, self._broker, prefix, batch.numbers[missing]
+        )
+        self._check.count("parked", int(quarantined.sum()))
+        missing = missing[~quarantined]
         of_closed = self._end_what_is_closed(batch, view, prefix, missing)
         if of_closed.any():
             self._check.count("of_closed", int(of_closed.sum()))
@@ -92,13 +109,17 @@ class ExecutionsAudit:
         for what, differs in _differences(batch, view, rows, found):
             if differs.any():
                 self._fail(
-                    batch, rows[differs], f"expected the {what} of the ledger in the journal, found another"
+                    batch,
+                    rows[differs],
+                    f"expected the {what} of the ledger in the journal, found another",
                 )
 
     def _end_what_is_closed(
         self, batch: LedgerExecutions, view: BrokerView, prefix: str, rows: Ints
     ) -> NDArray[np.bool_]:
-        """Say which executions only end orders that their last correction left closed here, whatever the broker said (DECISIONS.md, 13)."""
+        """Say which executions only end orders that their last correction left closed here,
+        whatever the broker said (DECISIONS.md, 13).
+        """
         found = np.isin(batch.exec_types[rows], list(ENDED))
         corrected: dict[tuple[int, int], list[tuple[int, int]]] = {}
         for each in view.tables.corrections:
@@ -116,7 +137,9 @@ class ExecutionsAudit:
     def _check_missing(
         self, batch: LedgerExecutions, view: BrokerView, group: ExecutionGroup, rows: Ints
     ) -> None:
-        """Tell what is still on its way from what is lost: a shard takes the numbers of a prefix in order."""
+        """Tell what is still on its way from what is lost: a shard takes the numbers of a prefix in
+        order.
+        """
         if not len(rows):
             return
         numbers = batch.numbers[rows]
@@ -137,7 +160,8 @@ class ExecutionsAudit:
             order = format_order_id(int(highs[0]), int(lows[0]))
             shard = int(batch.follower_shards[row])
             self._check.fail(
-                f"execution {name} of broker {self._broker} on order {order}, follower shard {shard}: {what}",
+                f"execution {name} of broker {self._broker} on order "
+                f"{order}, follower shard {shard}: {what}",
                 len(rows),
             )
 
@@ -149,7 +173,9 @@ def _differences(
     sections = executions.sections[found]
     highs, lows = ledger_ids(batch, rows)
     tails = lows & np.uint64(0xFFFFFFFF)
-    is_other = (highs != executions.cause_highs[sections]) | (tails != executions.tails_of(sections))
+    is_other = (highs != executions.cause_highs[sections]) | (
+        tails != executions.tails_of(sections)
+    )
     is_other |= batch.subscriptions[rows] != executions.subscriptions[found]
     return [
         ("order", is_other),
@@ -160,44 +186,50 @@ def _differences(
     ]
 
 
-def check_withdrawn(
-    broker: str, withdrawals: Withdrawals, view: BrokerView, check: Check, *, is_drained: bool
+def check_revoked(
+    broker: str, revocations: Revocations, view: BrokerView, check: Check, *, is_drained: bool
 ) -> None:
-    """Compare a gateway's own reports with its journal: each withdrawn order ended once, as it says."""
+    """Compare a gateway's own reports with its journal: each revoked order ended once, as it
+    says.
+    """
     shard = view.tables.shard
     group = view.groups.get((broker, f"{broker}-withdrawn-{shard}-"), _NONE)
-    rows = np.flatnonzero((withdrawals.follower_shards == shard)[withdrawals.sections])
-    found = group.find(withdrawals.numbers[rows])
+    rows = np.flatnonzero((revocations.follower_shards == shard)[revocations.sections])
+    found = group.find(revocations.numbers[rows])
     missing = rows[found < 0]
     missing = missing[
-        ~are_parked(view.parked, broker, f"{broker}-withdrawn-{shard}-", withdrawals.numbers[missing])
+        ~are_quarantined(
+            view.quarantined, broker, f"{broker}-withdrawn-{shard}-", revocations.numbers[missing]
+        )
     ]
     last_applied = int(group.numbers[-1]) if len(group.numbers) else -1
-    lost = (withdrawals.numbers[missing] < last_applied) | (not view.has_unread) | is_drained
+    lost = (revocations.numbers[missing] < last_applied) | (not view.has_unread) | is_drained
     check.count("pending", int((~lost).sum()))
     if lost.any():
         row = int(missing[lost][0])
-        name = format_order_id(int(withdrawals.highs[row]), int(withdrawals.lows[row]))
+        name = format_order_id(int(revocations.highs[row]), int(revocations.lows[row]))
         check.fail(
-            f"order {name}, withdrawn from broker {broker}: expected the report applied, found none",
+            f"order {name}, withdrawn from broker {broker}: "
+            "expected the report applied, found none",
             int(lost.sum()),
         )
     rows, found = rows[found >= 0], found[found >= 0]
     view.is_met[found] = True
     executions = view.executions
     highs, lows = executions.ids(found)
-    differs = (withdrawals.highs[rows] != highs) | (withdrawals.lows[rows] != lows)
-    differs |= withdrawals.exec_types[withdrawals.sections[rows]] != executions.exec_types[found]
+    differs = (revocations.highs[rows] != highs) | (revocations.lows[rows] != lows)
+    differs |= revocations.exec_types[revocations.sections[rows]] != executions.exec_types[found]
     if differs.any():
         name = _applied_name(view, int(found[differs][0]))
         check.fail(
-            f"{name}: expected what broker {broker}'s gateway journaled, found another", int(differs.sum())
+            f"{name}: expected what broker {broker}'s gateway journaled, found another",
+            int(differs.sum()),
         )
 
 
 def check_unknown(view: BrokerView, ledgers: frozenset[str], check: Check) -> None:
-    """Check that every applied execution was met in a ledger or a gateway's journal, or is an operator's word on a parked order; brokers
-    without a ledger here cannot be asked.
+    """Check that every applied execution was met in a ledger or a gateway's journal, or is an
+    operator's word on a quarantined order; brokers without a ledger here cannot be asked.
     """
     executions = view.executions
     has_ledger = np.array([broker in ledgers for broker in executions.brokers], np.bool_)
@@ -213,22 +245,25 @@ def check_unknown(view: BrokerView, ledgers: frozenset[str], check: Check) -> No
     unknown = view.tables.spill.where(executions.rows_count, are_unknown)
     if unchecked:
         check.count("unchecked", unchecked)
-    said = _end_parked_orders(view, unknown)
+    said = _end_unresolved_orders(view, unknown)
     if said.any():
         check.count("of_parked", int(said.sum()))
         unknown = unknown[~said]
     if len(unknown):
         check.fail(
-            f"{_applied_name(view, int(unknown[0]))}: expected it in the broker's ledger, found none",
+            f"{_applied_name(view, int(unknown[0]))}: expected it "
+            "in the broker's ledger, found none",
             len(unknown),
         )
 
 
-def _end_parked_orders(view: BrokerView, rows: Ints) -> NDArray[np.bool_]:
-    """Say which executions end orders of which nobody but an operator could say that the broker does not have them (P9)."""
+def _end_unresolved_orders(view: BrokerView, rows: Ints) -> NDArray[np.bool_]:
+    """Say which executions end orders of which nobody but an operator could say that the broker
+    does not have them (P9).
+    """
     orders = view.index.find(*view.executions.ids(rows))
     ends: NDArray[np.bool_] = (orders >= 0) & np.isin(view.executions.exec_types[rows], list(ENDED))
-    ends[ends] = view.is_parked[orders[ends]] & (view.taken[orders[ends]] == 0)
+    ends[ends] = view.is_unresolved[orders[ends]] & (view.taken[orders[ends]] == 0)
     return ends
 
 
@@ -238,6 +273,7 @@ def _applied_name(view: BrokerView, row: int) -> str:
     highs, lows = executions.ids(np.array([row]))
     order = format_order_id(int(highs[0]), int(lows[0]))
     return (
-        f"execution {executions.exec_id(row)} of broker {executions.brokers[int(executions.broker_of[section])]} on order {order},"
+        f"execution {executions.exec_id(row)} of broker "
+        f"{executions.brokers[int(executions.broker_of[section])]} on order {order},"
         f" follower shard {executions.shard}, frame {int(executions.frames[section])}"
     )

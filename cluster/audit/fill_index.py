@@ -2,12 +2,14 @@
 
 import numpy as np
 
-from cluster.journal_tables.creators import CreatorTables, Fills
-from cluster.journal_tables.gather import Ints
+from cluster.history.creators import CreatorTables, Fills
+from cluster.history.gather import Ints
 
 
 class FillIndex:
-    """Fills as the follower side looks them up. Signals of a creator shard ascend, so no sorting is needed."""
+    """Fills as the follower side looks them up. Signals of a creator shard ascend, so no sorting is
+    needed.
+    """
 
     def __init__(self, tables: CreatorTables) -> None:
         self.tables = tables
@@ -32,7 +34,9 @@ class FillIndex:
         return rows
 
     def legs_of(self, creator: int) -> tuple[Ints, Ints]:
-        """Name the frames and the positions (signal << 1 | leg) of all of a creator's signals, in order."""
+        """Name the frames and the positions (signal << 1 | leg) of all of a creator's signals, in
+        order.
+        """
         first, last = np.searchsorted(self._creators, [creator, creator + 1])
         chosen = self._order[first:last]
         return self._frames[chosen], self._positions[chosen]

@@ -7,11 +7,11 @@ from numpy.typing import NDArray
 
 from cluster.audit.fill_index import FillIndex
 from cluster.audit.report import Check
-from cluster.journal_tables.followers import FollowerTables
-from cluster.journal_tables.gather import Ints, U64s
-from cluster.journal_tables.orders import Orders
-from cluster.journal_tables.outcomes import OrderIndex
-from engine.identity import CauseKind, format_order_id
+from cluster.history.followers import FollowerTables
+from cluster.history.gather import Ints, U64s
+from cluster.history.orders import Orders
+from cluster.history.outcomes import OrderIndex
+from engine.values.order_ids import CauseKind, format_order_id
 
 _NUMBER_MASK = np.uint64((1 << 36) - 1)
 
@@ -21,7 +21,10 @@ def order_name(orders: Orders, row: int) -> str:
     section = int(orders.sections[row])
     high, tail = int(orders.cause_highs[section]), int(orders.tails[section])
     low = int(orders.subscriptions[row]) << 32 | tail
-    return f"order {format_order_id(high, low)} of follower shard {orders.shard}, frame {int(orders.frames[section])}"
+    return (
+        f"order {format_order_id(high, low)} of follower shard "
+        f"{orders.shard}, frame {int(orders.frames[section])}"
+    )
 
 
 class IntentsAudit:
@@ -42,7 +45,9 @@ class IntentsAudit:
         self._check = check
 
     def run(self, netted: tuple[U64s, U64s]) -> None:
-        """Check every order; `netted` are the ids that attempt 0 of netted signals would have had."""
+        """Check every order; `netted` are the ids that attempt 0 of netted signals would have
+        had.
+        """
         orders, check = self._orders, self._check
         check.count("orders", orders.rows_count)
         check.count("causes", self._index.causes.highs_count)
@@ -63,7 +68,9 @@ class IntentsAudit:
         if len(rows):
             row = int(rows.min())
             account = self._tables.account_of(int(self._orders.subscriptions[row]))
-            self._check.fail(f"{order_name(self._orders, row)}, account {account}: {what}", len(rows))
+            self._check.fail(
+                f"{order_name(self._orders, row)}, account {account}: {what}", len(rows)
+            )
 
     def _check_owners(self) -> None:
         orders, pairs = self._orders, self._tables.pairs()
@@ -79,7 +86,9 @@ class IntentsAudit:
             return differs
 
         if len(pairs):
-            self._fail(self._where(is_of_another), "expected its subscription's creator, found another")
+            self._fail(
+                self._where(is_of_another), "expected its subscription's creator, found another"
+            )
 
     def _kinds(self) -> tuple[Ints, Ints, Ints]:
         """Take the causes apart, one a section: kind, creator shard, number."""
@@ -89,7 +98,9 @@ class IntentsAudit:
         return kinds, creator_shards, (highs & _NUMBER_MASK).astype(np.int64)
 
     def _check_signals(self) -> None:
-        """Check that orders of signals follow from a leg of a fill of their own creator and instrument."""
+        """Check that orders of signals follow from a leg of a fill of their own creator and
+        instrument.
+        """
         orders = self._orders
         kinds, creator_shards, numbers = self._kinds()
         is_known = np.zeros(len(kinds), np.bool_)
@@ -122,10 +133,14 @@ class IntentsAudit:
 
         if is_command.any():
             wrong = self._where(is_wrong)
-            self._fail(wrong, "expected a command that ended its subscription, found none of this number")
+            self._fail(
+                wrong, "expected a command that ended its subscription, found none of this number"
+            )
 
     def _check_attempts(self, netted: tuple[U64s, U64s]) -> None:
-        """Check that each attempt follows the one before it; the first after a cancel may follow from the netted signal or command."""
+        """Check that each attempt follows the one before it; the first after a cancel may follow
+        from the netted signal or command.
+        """
         orders = self._orders
         kinds, _, _ = self._kinds()
         is_further, is_first = orders.attempts > 0, orders.attempts == 1
@@ -146,8 +161,13 @@ class IntentsAudit:
         self._check.count("further_attempts", further)
         if len(rows):
             highs, lows = orders.ids(rows)
-            has_cause = is_first[orders.sections[rows]] & _are_in(highs, lows - np.uint64(1), netted)
-            self._fail(rows[~has_cause], "expected the attempt before it, or a netted signal, found neither")
+            has_cause = is_first[orders.sections[rows]] & _are_in(
+                highs, lows - np.uint64(1), netted
+            )
+            self._fail(
+                rows[~has_cause],
+                "expected the attempt before it, or a netted signal, found neither",
+            )
 
 
 def _are_in(highs: U64s, lows: U64s, among: tuple[U64s, U64s]) -> NDArray[np.bool_]:

@@ -1,33 +1,45 @@
-"""Naming the first signal that a subscription did not answer once: a second, slow look at one shard's journal, only after a fault."""
+"""Naming the first signal that a subscription did not answer once: a second, slow look at one
+shard's journal, only after a fault.
+"""
 
 from actors.ports import Journal
 from cluster.audit.shards import FollowerSide
-from cluster.journal_tables.reader import FrameReader
-from engine.chain import ChainBrokenError
-from engine.disposition import Disposition
-from engine.events.orders import SignalDecided
-from engine.frame import FrameError, ShardKey, ShardKind
+from cluster.history.reader import FrameReader
+from engine.journal.chain import ChainBrokenError
+from engine.journal.events.orders import SignalDecided
+from engine.journal.frame import FrameError, ShardKey, ShardKind
+from engine.values.dispositions import Disposition
 
 
 async def name_missing(journal: Journal, follower: FollowerSide, subscription: int) -> str:
-    """Name the first signal with no or several dispositions for a subscription; empty when none is found."""
+    """Name the first signal with no or several dispositions for a subscription; empty when none is
+    found.
+    """
     answered = await _answered(journal, follower.shard, subscription)
     table = follower.tables.subscriptions
-    creator_shard, creator = int(table["creator_shard"][subscription]), int(table["creator"][subscription])
+    creator_shard, creator = (
+        int(table["creator_shard"][subscription]),
+        int(table["creator"][subscription]),
+    )
     index = follower.fills.get(creator_shard)
     if index is None:
         return ""
     frames, positions = index.legs_of(creator)
-    active = (frames >= table["from_frame"][subscription]) & (frames < table["until_frame"][subscription])
+    active = (frames >= table["from_frame"][subscription]) & (
+        frames < table["until_frame"][subscription]
+    )
     for position in positions[active].tolist():
         times = answered.count(position)
         if times != 1:
             row = int(index.rows_of(positions[positions == position] >> 1)[0])
             what = "no disposition" if times == 0 else f"{times} dispositions"
             who = f"account {follower.tables.account_of(subscription)}, subscription {subscription}"
-            signal = f"signal {position >> 1}, leg {position & 1} (fill {index.fills.exec_ids[row]})"
+            signal = (
+                f"signal {position >> 1}, leg {position & 1} (fill {index.fills.exec_ids[row]})"
+            )
             return (
-                f"follower shard {follower.shard}, {who}: expected one disposition of {signal}, found {what}"
+                f"follower shard {follower.shard}, {who}: expected one "
+                f"disposition of {signal}, found {what}"
             )
     return ""
 

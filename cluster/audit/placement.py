@@ -1,4 +1,6 @@
-"""P3: what the brokers took is what frames say, row for row; what frames say is at the broker, withdrawn, or still on its way."""
+"""P3: what the brokers took is what frames say, row for row; what frames say is at the broker,
+revoked, or still on its way.
+"""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -6,13 +8,13 @@ from numpy.typing import NDArray
 from cluster.audit.followers_at_brokers import BrokerView
 from cluster.audit.intents import order_name
 from cluster.audit.report import Check
-from cluster.journal_tables.gateways import Parked, Withdrawals
-from cluster.journal_tables.gather import Ints, Names, U64s
-from cluster.journal_tables.spill import Spill
-from engine.identity import format_order_id
-from gateways.paper_broker.ledger_reader import Executions as LedgerExecutions
-from gateways.paper_broker.ledger_reader import LedgerReader
-from gateways.paper_broker.ledger_reader import Orders as LedgerOrders
+from cluster.history.gateways import Revocations, Unresolved
+from cluster.history.gather import Ints, Names, U64s
+from cluster.history.spill import Spill
+from engine.values.order_ids import format_order_id
+from gateways.brokers.ledger.ledger_reader import Executions as LedgerExecutions
+from gateways.brokers.ledger.ledger_reader import LedgerReader
+from gateways.brokers.ledger.ledger_reader import Orders as LedgerOrders
 
 BATCH_ROWS = 1 << 17
 """Rows of a ledger compared at once: some twenty columns of this stay in the processor's cache."""
@@ -65,7 +67,9 @@ class PlacementAudit:
         known = view.tables.accounts[first : first + len(ids)] if view is not None else []
         if known == ids or (self._is_running and known == ids[: len(known)]):
             return
-        wrong = next(index for index, name in enumerate(ids) if index >= len(known) or known[index] != name)
+        wrong = next(
+            index for index, name in enumerate(ids) if index >= len(known) or known[index] != name
+        )
         found = known[wrong] if wrong < len(known) else "none"
         number = f"number {first + wrong} of follower shard {shard}"
         self._check.fail(
@@ -85,11 +89,15 @@ class PlacementAudit:
             newer = missing & (batch.frames[rows] > view.last_number) & self._is_running
             self._check.count("newer", int(newer.sum()))
             self._fail(
-                batch, rows[missing & ~newer], "expected its frame in the journal, found none that holds it"
+                batch,
+                rows[missing & ~newer],
+                "expected its frame in the journal, found none that holds it",
             )
             rows, found = rows[~missing], found[~missing]
         np.add.at(view.taken, found, 1)
-        self._fail(batch, rows[view.taken[found] > 1], "expected it once in the ledger, found it again")
+        self._fail(
+            batch, rows[view.taken[found] > 1], "expected it once in the ledger, found it again"
+        )
         for what, differs in self._differences(batch, view, rows, found):
             if differs.any():
                 self._fail(batch, rows[differs], f"expected the {what} of its frame, found another")
@@ -102,7 +110,10 @@ class PlacementAudit:
         subscriptions = orders.subscriptions[found].astype(np.int64)
         symbols = np.array([self._names.number(symbol) for symbol in batch.symbols], np.int64)
         return [
-            ("account", batch.accounts[rows] != view.tables.subscriptions["account"][subscriptions]),
+            (
+                "account",
+                batch.accounts[rows] != view.tables.subscriptions["account"][subscriptions],
+            ),
             ("broker", view.brokers_of(subscriptions) != view.brokers.get(self._broker, -1)),
             ("symbol", symbols[batch.symbol_of[rows]] != view.section_symbols[sections]),
             ("side", batch.sides[rows] != orders.sides[sections]),
@@ -124,70 +135,89 @@ class PlacementAudit:
                 if view
                 else f"number {int(batch.accounts[rows[0]])}"
             )
-            text = f"order {name} at broker {self._broker}, account {account}, told of frame {frame} of follower shard {shard}: {what}"
+            text = (
+                f"order {name} at broker {self._broker}, account {account}, told of "
+                f"frame {frame} of follower shard {shard}: {what}"
+            )
             self._check.fail(text, len(rows))
 
 
-def mark_withdrawn(broker: str, withdrawals: Withdrawals, views: dict[int, BrokerView], check: Check) -> None:
+def mark_revoked(
+    broker: str, revocations: Revocations, views: dict[int, BrokerView], check: Check
+) -> None:
     """Note which orders their gateway withdrew; none of them may be at the broker."""
-    shards = withdrawals.follower_shards[withdrawals.sections]
+    shards = revocations.follower_shards[revocations.sections]
     for shard in np.unique(shards).tolist():
         rows = np.flatnonzero(shards == shard)
         view = views.get(shard)
         found = (
-            view.index.find(withdrawals.highs[rows], withdrawals.lows[rows])
+            view.index.find(revocations.highs[rows], revocations.lows[rows])
             if view
             else np.full(len(rows), -1)
         )
         check.count("withdrawn", len(rows))
         lost = rows[found < 0]
         if len(lost):
-            name = format_order_id(int(withdrawals.highs[lost[0]]), int(withdrawals.lows[lost[0]]))
+            name = format_order_id(int(revocations.highs[lost[0]]), int(revocations.lows[lost[0]]))
             check.fail(
-                f"order {name}, withdrawn from broker {broker}: expected its frame in the journal, found none",
+                f"order {name}, withdrawn from broker {broker}: expected "
+                "its frame in the journal, found none",
                 len(lost),
             )
         if view is not None:
             found = found[found >= 0]
-            view.is_withdrawn[found] = True
+            view.is_revoked[found] = True
             both = found[view.taken[found] > 0]
             if len(both):
                 what = f"expected it withdrawn or at broker {broker}, found it in both"
                 check.fail(f"{order_name(view.orders, int(both[0]))}: {what}", len(both))
 
 
-def mark_parked(broker: str, parked: Parked, views: dict[int, BrokerView], check: Check) -> None:
-    """Note which orders may be at their broker or nowhere (P9); none of them may have been withdrawn too."""
-    if not len(parked.highs):
+def mark_unresolved(
+    broker: str, unresolved: Unresolved, views: dict[int, BrokerView], check: Check
+) -> None:
+    """Note which orders may be at their broker or nowhere (P9); none of them may have been revoked
+    too.
+    """
+    if not len(unresolved.highs):
         return
-    check.count("parked_unknown", len(parked.highs))
-    for shard in distinct(parked.follower_shards):
-        rows = np.flatnonzero(parked.follower_shards == shard)
+    check.count("parked_unknown", len(unresolved.highs))
+    for shard in distinct(unresolved.follower_shards):
+        rows = np.flatnonzero(unresolved.follower_shards == shard)
         view = views.get(shard)
-        found = view.index.find(parked.highs[rows], parked.lows[rows]) if view else np.full(len(rows), -1)
+        found = (
+            view.index.find(unresolved.highs[rows], unresolved.lows[rows])
+            if view
+            else np.full(len(rows), -1)
+        )
         lost = rows[found < 0]
         if len(lost):
-            name = format_order_id(int(parked.highs[lost[0]]), int(parked.lows[lost[0]]))
+            name = format_order_id(int(unresolved.highs[lost[0]]), int(unresolved.lows[lost[0]]))
             what = f"order {name}, parked by the gateway of broker {broker}"
             check.fail(f"{what}: expected its frame in the journal, found none", len(lost))
         if view is not None:
             found = found[found >= 0]
-            view.is_parked[found] = True
-            both = found[view.is_withdrawn[found]]
+            view.is_unresolved[found] = True
+            both = found[view.is_revoked[found]]
             if len(both):
-                what = f"expected it parked or withdrawn by the gateway of broker {broker}, found both"
+                what = (
+                    f"expected it parked or withdrawn by the gateway of broker {broker}, found both"
+                )
                 check.fail(f"{order_name(view.orders, int(both[0]))}: {what}", len(both))
 
 
-def count_unsent(broker: str, view: BrokerView, answered: int, check: Check, *, is_drained: bool) -> None:
-    """Count the orders that are neither at their broker nor withdrawn nor parked. There is none in a drained cluster, nor in a frame up to
-    the stream sequence where its gateway says that everything is out of its hands.
+def count_unsent(
+    broker: str, view: BrokerView, answered: int, check: Check, *, is_drained: bool
+) -> None:
+    """Count the orders that are neither at their broker nor revoked nor unresolved. There is none
+    in a drained cluster, nor in a frame up to the stream sequence where its gateway says that
+    everything is out of its hands.
     """
     orders = view.orders
 
     def are_unsent(here: slice) -> NDArray[np.bool_]:
         unsent: NDArray[np.bool_] = view.are_at(broker, here) & (view.taken[here] == 0)
-        return unsent & ~view.is_withdrawn[here] & ~view.is_parked[here]
+        return unsent & ~view.is_revoked[here] & ~view.is_unresolved[here]
 
     unsent = view.tables.spill.where(orders.rows_count, are_unsent)
     check.count("not_yet_sent", len(unsent))

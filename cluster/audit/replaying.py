@@ -1,7 +1,8 @@
 """P5 and P6: chains that hold, and states that come out the same however they are reached.
 
-A shard's whole journal is replayed; where a snapshot was taken the replayed state must hash as it did, and a state restored from it must
-reach the same end. On a running cluster the live state is asked for its hash at the very frame that was read.
+A shard's whole journal is replayed; where a snapshot was taken the replayed state must hash as it
+did, and a state restored from it must reach the same end. On a running cluster the live state is
+asked for its hash at the very frame that was read.
 """
 
 from collections.abc import Callable
@@ -10,12 +11,12 @@ import msgspec
 
 from actors.errors import OperatingError
 from actors.ports import Bus, Snapshot, Snapshots
-from actors.recovery import ShardState
+from actors.shard.recovery import ShardState
 from cluster.audit.report import Checks
-from cluster.journal_tables.reader import JournalFrame
-from engine.columns import ColumnError
-from engine.frame import ShardKey
-from engine.tables import decode_state, state_hash
+from cluster.history.reader import JournalFrame
+from engine.columns.codec import ColumnError
+from engine.columns.state import decode_state, state_hash
+from engine.journal.frame import ShardKey
 
 INSPECT_S_MAX = 2.0
 
@@ -36,7 +37,11 @@ class Replay:
     """One shard's states: replayed from the beginning, and restored from its older snapshot."""
 
     def __init__(
-        self, key: ShardKey, make: Callable[[], ShardState], snapshots: list[Snapshot], checks: Checks
+        self,
+        key: ShardKey,
+        make: Callable[[], ShardState],
+        snapshots: list[Snapshot],
+        checks: Checks,
     ) -> None:
         self.key = key
         self.state = make()
@@ -52,27 +57,30 @@ class Replay:
         if self.is_broken:
             return
         try:
-            self.state.apply(frame.head, frame.events)
+            self.state.apply(frame.header, frame.events)
             if self._restored is not None:
-                self._restored.apply(frame.head, frame.events)
+                self._restored.apply(frame.header, frame.events)
         except REPLAY_ERRORS as error:
             self.is_broken = True
             self._check.fail(
-                f"{self.key}, frame {frame.head.number}: cannot be replayed: {type(error).__name__}: {error}"
+                f"{self.key}, frame {frame.header.number}: cannot be "
+                f"replayed: {type(error).__name__}: {error}"
             )
             return
-        while self._waiting and self._waiting[0].number <= frame.head.number:
+        while self._waiting and self._waiting[0].number <= frame.header.number:
             self._meet(self._waiting.pop(0), frame)
 
     def _meet(self, snapshot: Snapshot, frame: JournalFrame) -> None:
         self._check.count("snapshots")
         where = f"{self.key}, snapshot at frame {snapshot.number}"
         if (snapshot.epoch, snapshot.number, snapshot.hash) != (
-            frame.head.epoch,
-            frame.head.number,
+            frame.header.epoch,
+            frame.header.number,
             frame.hash,
         ):
-            self._check.fail(f"{where}: expected the frame it was taken at in the journal, found another")
+            self._check.fail(
+                f"{where}: expected the frame it was taken at in the journal, found another"
+            )
             return
         try:
             columns = decode_state(b"".join(snapshot.chunks))
@@ -80,9 +88,11 @@ class Replay:
             self._check.fail(f"{where}: cannot be read: {error}")
             return
         if state_hash(columns) != snapshot.state_hash:
-            self._check.fail(f"{where}: expected the hash it was stored with, found its bytes changed")
+            self._check.fail(
+                f"{where}: expected the hash it was stored with, found its bytes changed"
+            )
             return
-        if state_hash(self.state.state()) != snapshot.state_hash:
+        if state_hash(self.state.columns()) != snapshot.state_hash:
             self._check.fail(f"{where}: expected the replayed state, found another")
         if self._restored is None:
             self._restored, self._restored_from = self._make(), snapshot.number
@@ -90,7 +100,7 @@ class Replay:
 
     def digest(self) -> bytes:
         """Hash the replayed state, empty when it could not be replayed."""
-        return b"" if self.is_broken else state_hash(self.state.state())
+        return b"" if self.is_broken else state_hash(self.state.columns())
 
     def finish(self, *, is_whole: bool) -> None:
         """Compare the ends; a journal that was not read whole need not reach its snapshots."""
@@ -98,11 +108,13 @@ class Replay:
             return
         for snapshot in self._waiting if is_whole else ():
             self._check.fail(
-                f"{self.key}: expected the journal to reach frame {snapshot.number} of a snapshot, found it end before"
+                f"{self.key}: expected the journal to reach frame "
+                f"{snapshot.number} of a snapshot, found it end before"
             )
-        if self._restored is not None and state_hash(self._restored.state()) != self.digest():
+        if self._restored is not None and state_hash(self._restored.columns()) != self.digest():
             self._check.fail(
-                f"{self.key}: expected the snapshot at frame {self._restored_from} and the frames after it to lead to the replayed state,"
+                f"{self.key}: expected the snapshot at frame {self._restored_from} and "
+                "the frames after it to lead to the replayed state,"
                 " found another"
             )
         self._check.count("states")

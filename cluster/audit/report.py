@@ -19,7 +19,9 @@ _TITLES = {
 
 @dataclass(slots=True)
 class Check:
-    """One promise. `counts` say what was looked at, `faults` what was wrong, `offender` names the first."""
+    """One promise. `counts` say what was looked at, `faults` what was wrong, `offender` names the
+    first.
+    """
 
     promise: str
     counts: dict[str, int] = field(default_factory=dict)
@@ -48,7 +50,9 @@ class Check:
 
     def line(self) -> str:
         """Show the check on one line, the offender on a second."""
-        counts = ", ".join(f"{count:,} {name.replace('_', ' ')}" for name, count in self.counts.items())
+        counts = ", ".join(
+            f"{count:,} {name.replace('_', ' ')}" for name, count in self.counts.items()
+        )
         label = f"{self.promise} {self.title} "
         shown = f"{label:.<24} {'ok  ' if self.passed else 'FAIL'}  {counts or 'nothing to check'}"
         if self.passed:
@@ -93,7 +97,11 @@ class AuditReport:
         yield from (f"note: {note}" for note in self.notes)
         failed = [check.promise for check in self.checks if not check.passed]
         rate = f"{self.orders:,} orders in {self.seconds:.1f} s"
-        yield f"audit passed, {rate}" if self.passed else f"audit FAILED ({', '.join(failed)}), {rate}"
+        yield (
+            f"audit passed, {rate}"
+            if self.passed
+            else f"audit FAILED ({', '.join(failed)}), {rate}"
+        )
 
     def json(self) -> bytes:
         """Show everything, for programs."""

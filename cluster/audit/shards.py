@@ -1,4 +1,6 @@
-"""Reading one shard for the audit: to its journal's end, and on to the frame at which its live owner can be compared."""
+"""Reading one shard for the audit: to its journal's end, and on to the frame at which its live
+owner can be compared.
+"""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -8,16 +10,19 @@ from cluster.audit.fill_index import FillIndex
 from cluster.audit.replaying import Replay, inspect, newest_snapshots
 from cluster.audit.report import Checks
 from cluster.audit.signals import SignalsAudit
-from cluster.journal_tables.creators import CreatorTables
-from cluster.journal_tables.followers import FollowerTables
-from cluster.journal_tables.gateways import GatewayTables
-from cluster.journal_tables.reader import FrameReader, JournalFrame
-from cluster.journal_tables.spill import Spill
-from cluster.journal_tables.store import JournalStore
-from engine.chain import ChainBrokenError
-from engine.creator import CreatorShard, InstrumentTerms
-from engine.follower import FollowerShard
-from engine.frame import HASH_BYTES, Cursor, FrameError, ShardKey, ShardKind, Source
+from cluster.history.creators import CreatorTables
+from cluster.history.followers import FollowerTables
+from cluster.history.gateways import GatewayTables
+from cluster.history.reader import FrameReader, JournalFrame
+from cluster.history.spill import Spill
+from cluster.history.store import JournalStore
+from engine.creator.shard import CreatorShard
+from engine.follower.shard import FollowerShard
+from engine.follower.state import FollowerState
+from engine.journal.chain import ChainBrokenError
+from engine.journal.cursors import HASH_BYTES, Cursor, Source
+from engine.journal.frame import FrameError, ShardKey, ShardKind
+from engine.values.instruments import InstrumentTerms
 
 SETTLE_TRIES_MAX = 100
 SETTLE_PAUSE_S = 0.05
@@ -26,7 +31,9 @@ BATCH_CURSORS = 1 << 14
 
 
 class ShardReading:
-    """One shard's journal on its way through the checks. `replay` is None for shards whose state is not in their own journal."""
+    """One shard's journal on its way through the checks. `replay` is None for shards whose state is
+    not in their own journal.
+    """
 
     def __init__(
         self,
@@ -48,7 +55,9 @@ class ShardReading:
         self._checks = checks
 
     async def read_on(self, paged: Callable[[], Awaitable[None]] | None = None) -> None:
-        """Read to the journal's end; `paged` is awaited now and then. A broken chain ends the reading and is a fault."""
+        """Read to the journal's end; `paged` is awaited now and then. A broken chain ends the
+        reading and is a fault.
+        """
         try:
             while page := await self._reader.page():
                 for frame in page:
@@ -64,16 +73,22 @@ class ShardReading:
         if self.replay is not None:
             self.replay.take(frame)
         self._take(frame)
-        self.number, self.epoch = frame.head.number, frame.head.epoch
+        self.number, self.epoch = frame.header.number, frame.header.epoch
         self.frames += 1
         self.hashes += frame.hash
 
     def hash_of(self, number: int) -> bytes:
         """Name the hash of a frame that was read, empty for others."""
-        return bytes(self.hashes[(number - 1) * HASH_BYTES : number * HASH_BYTES]) if number > 0 else b""
+        return (
+            bytes(self.hashes[(number - 1) * HASH_BYTES : number * HASH_BYTES])
+            if number > 0
+            else b""
+        )
 
     async def meet_live(self, bus: Bus, paged: Callable[[], Awaitable[None]] | None = None) -> str:
-        """Read on until the live shard stands at the frame read last, and compare the states. Returns: why it could not be, or nothing."""
+        """Read on until the live shard stands at the frame read last, and compare the states.
+        Returns: why it could not be, or nothing.
+        """
         for _ in range(SETTLE_TRIES_MAX):
             await self.read_on(paged)
             live = None if self.is_broken else await inspect(bus, self.key)
@@ -83,14 +98,18 @@ class ShardReading:
                 self._compare(live.state_hash)
                 return ""
             await asyncio.sleep(SETTLE_PAUSE_S)
-        return f"{self.key} never stood still at a frame that was read: its live state was not compared"
+        return (
+            f"{self.key} never stood still at a frame that was "
+            "read: its live state was not compared"
+        )
 
     def _compare(self, live_hash: str) -> None:
         assert self.replay is not None
         self._checks["P6"].count("live_states")
         if self.replay.digest().hex() != live_hash and not self.replay.is_broken:
             self._checks["P6"].fail(
-                f"{self.key}, frame {self.number}: expected the live state to be the replayed one, found another"
+                f"{self.key}, frame {self.number}: expected the live state "
+                "to be the replayed one, found another"
             )
 
     def finish(self) -> None:
@@ -133,7 +152,9 @@ async def creator_side(store: JournalStore, shard: int, checks: Checks) -> Creat
     key, tables = ShardKey(ShardKind.CREATOR, shard), CreatorTables(shard)
     snapshots = await newest_snapshots(store.snapshots, key)
     replay = Replay(key, lambda: CreatorShard({}, InstrumentTerms(1, 0)), snapshots, checks)
-    reading = ShardReading(store, key, lambda frame: tables.add(frame, replays=False), replay, checks)
+    reading = ShardReading(
+        store, key, lambda frame: tables.add(frame, replays=False), replay, checks
+    )
     return CreatorSide(shard, reading, tables)
 
 
@@ -160,12 +181,14 @@ class FollowerSide:
     def take(self, frame: JournalFrame) -> None:
         """Take a frame, and note which creator frames it says it has seen."""
         self.tables.take(frame)
-        for cursor in frame.head.cursors:
+        for cursor in frame.header.cursors:
             if cursor.source is Source.CREATOR_JOURNAL:
-                self._seen.setdefault(cursor, frame.head.number)
+                self._seen.setdefault(cursor, frame.header.number)
 
     async def read(self, bus: Bus | None) -> str:
-        """Read to the journal's end, and to the live shard where there is one. Returns: a note, or nothing."""
+        """Read to the journal's end, and to the live shard where there is one. Returns: a note, or
+        nothing.
+        """
         note = ""
         if bus is None:
             await self.reading.read_on(self._paged)
@@ -193,20 +216,21 @@ class FollowerSide:
             creator = self._creators.get(cursor.shard)
             if creator is None or creator.reading.hash_of(cursor.number) != cursor.hash:
                 self._chains.fail(
-                    f"{self.reading.key}, frame {number}: expected frame {cursor.number} of creator shard {cursor.shard}"
+                    f"{self.reading.key}, frame {number}: expected frame "
+                    f"{cursor.number} of creator shard {cursor.shard}"
                     " as it was read, found another in the journal, or none"
                 )
         self._seen.clear()
 
     @property
-    def state(self) -> FollowerShard | None:
+    def state(self) -> FollowerState | None:
         """The replayed state, None when the journal could not be replayed."""
         replay = self.reading.replay
         assert replay is not None
         if replay.is_broken:
             return None
         assert isinstance(replay.state, FollowerShard)
-        return replay.state
+        return replay.state.state
 
 
 async def follower_side(
@@ -220,7 +244,9 @@ async def follower_side(
 
 
 async def read_gateway(store: JournalStore, shard: int, checks: Checks) -> GatewayTables:
-    """Read a gateway's journal to its end. Its state is made from other journals too, so it is not replayed here."""
+    """Read a gateway's journal to its end. Its state is made from other journals too, so it is not
+    replayed here.
+    """
     tables = GatewayTables(shard)
     reading = ShardReading(store, ShardKey(ShardKind.GATEWAY, shard), tables.add, None, checks)
     await reading.read_on()

@@ -1,7 +1,9 @@
-"""P2 and P4: each subscription answered each of its creator's signals once, in order, none too many, none left out.
+"""P2 and P4: each subscription answered each of its creator's signals once, in order, none too
+many, none left out.
 
-A book's rows are a creator's subscriptions in order of creation, so a part is a run of rows, and disjoint runs cannot answer twice. What
-must be there is counted from the fills and from when each subscription counts: active = the signal's frame lies in [from, until).
+A book's rows are a creator's subscriptions in order of creation, so a part is a run of rows, and
+disjoint runs cannot answer twice. What must be there is counted from the fills and from when each
+subscription counts: active = the signal's frame lies in [from, until).
 """
 
 import numpy as np
@@ -9,16 +11,18 @@ from numpy.typing import NDArray
 
 from cluster.audit.fill_index import FillIndex
 from cluster.audit.report import Checks
-from cluster.journal_tables.dispositions import Dispositions
-from cluster.journal_tables.followers import FollowerTables
-from cluster.journal_tables.gather import Ints, U64s
-from engine.disposition import Disposition
-from engine.frame import NO_ROW
-from engine.identity import CauseKind, cause_high
+from cluster.history.dispositions import Dispositions
+from cluster.history.followers import FollowerTables
+from cluster.history.gather import Ints, U64s
+from engine.journal.cursors import NO_ROW
+from engine.values.dispositions import Disposition
+from engine.values.order_ids import CauseKind, cause_high
 
 
 class SignalsAudit:
-    """One follower shard's dispositions, batch by batch; `netted` are the order ids that a cancel was to make room for."""
+    """One follower shard's dispositions, batch by batch; `netted` are the order ids that a cancel
+    was to make room for.
+    """
 
     def __init__(self, tables: FollowerTables, fills: dict[int, FillIndex], checks: Checks) -> None:
         self._tables = tables
@@ -52,10 +56,14 @@ class SignalsAudit:
         if len(self._ranks) == table.count:
             return
         self._ranks = ranks_in(self._tables.pairs())
-        self._counts = np.concatenate((self._counts, np.zeros(table.count - len(self._counts), np.int64)))
+        self._counts = np.concatenate(
+            (self._counts, np.zeros(table.count - len(self._counts), np.int64))
+        )
 
     def _check_signals(self, batch: Dispositions) -> Ints:
-        """Check that every part answers a leg of a fill. Returns: the creator-shard frame of each part's fill, -1 for none."""
+        """Check that every part answers a leg of a fill. Returns: the creator-shard frame of each
+        part's fill, -1 for none.
+        """
         frames = np.full(len(batch.counts), -1, np.int64)
         for creator_shard in np.unique(batch.creator_shards).tolist():
             here = np.flatnonzero(batch.creator_shards == creator_shard)
@@ -77,7 +85,9 @@ class SignalsAudit:
             )
         return frames
 
-    def _check_rows(self, batch: Dispositions, subscriptions: NDArray[np.uint32], frames: Ints) -> None:
+    def _check_rows(
+        self, batch: Dispositions, subscriptions: NDArray[np.uint32], frames: Ints
+    ) -> None:
         table, sections = self._tables.subscriptions, batch.sections
         starts = np.cumsum(batch.counts) - batch.counts
         rows = np.arange(len(sections)) + (batch.first_rows - starts)[sections]
@@ -97,12 +107,16 @@ class SignalsAudit:
             self._fault(batch, outside, "was not active at it")
         differs = batch.is_ordered != (batch.codes == Disposition.ORDERED)
         if differs.any():
-            self._fault(batch, differs, "is ordered without an order, or has an order without being ordered")
+            self._fault(
+                batch, differs, "is ordered without an order, or has an order without being ordered"
+            )
         np.add(self._outcomes, np.bincount(batch.codes, minlength=256), out=self._outcomes)
         self._counts += np.bincount(subscriptions[active], minlength=len(self._counts))
 
     def _check_order(self, batch: Dispositions) -> None:
-        """Check that each book's parts follow each other: by signal and leg, and inside one leg by rows."""
+        """Check that each book's parts follow each other: by signal and leg, and inside one leg by
+        rows.
+        """
         books = batch.creator_shards << 32 | batch.creators
         positions = batch.signals << 1 | batch.legs
         ends = batch.first_rows + batch.counts
@@ -110,12 +124,18 @@ class SignalsAudit:
         first_of_book = np.ones(len(order), np.bool_)
         first_of_book[1:] = books[order][1:] != books[order][:-1]
         before = np.roll(order, 1)
-        was_position, was_end, was_last = positions[before], ends[before], batch.is_last_parts[before]
+        was_position, was_end, was_last = (
+            positions[before],
+            ends[before],
+            batch.is_last_parts[before],
+        )
         for at in np.flatnonzero(first_of_book).tolist():
             known = self._last.get(int(books[order[at]]), (-1, 0, 1))
             was_position[at], was_end[at], was_last[at] = known
         now, first_rows = positions[order], batch.first_rows[order]
-        follows = (now > was_position) | ((now == was_position) & (first_rows >= was_end) & (was_last == 0))
+        follows = (now > was_position) | (
+            (now == was_position) & (first_rows >= was_end) & (was_last == 0)
+        )
         bad = order[~follows]
         self._order.count("parts", len(order))
         if len(bad):
@@ -125,7 +145,11 @@ class SignalsAudit:
             )
         last_of_book = np.roll(first_of_book, -1)
         for at in order[last_of_book].tolist():
-            self._last[int(books[at])] = int(positions[at]), int(ends[at]), int(batch.is_last_parts[at])
+            self._last[int(books[at])] = (
+                int(positions[at]),
+                int(ends[at]),
+                int(batch.is_last_parts[at]),
+            )
 
     def _keep_netted(self, batch: Dispositions) -> None:
         rows = np.flatnonzero(batch.codes == Disposition.NETTED)
@@ -144,7 +168,9 @@ class SignalsAudit:
         return np.concatenate(highs), np.concatenate(lows)
 
     def finish(self) -> int | None:
-        """Compare what was answered with what had to be. Returns: the first subscription that it is not so for."""
+        """Compare what was answered with what had to be. Returns: the first subscription that it is
+        not so for.
+        """
         self._grow()
         expected, pending = self._expected()
         outcomes = self._outcomes
@@ -160,14 +186,17 @@ class SignalsAudit:
             return None
         first = int(wrong[0])
         check.fail(
-            f"follower shard {self._tables.shard}, account {self._tables.account_of(first)}, subscription {first}: expected"
+            f"follower shard {self._tables.shard}, account "
+            f"{self._tables.account_of(first)}, subscription {first}: expected"
             f" {int(expected[first])} dispositions, found {int(self._counts[first])}",
             len(wrong),
         )
         return first
 
     def _expected(self) -> tuple[Ints, int]:
-        """Count each subscription's signals up to the shard's cursor. Returns: these, and how many more are still to be decided."""
+        """Count each subscription's signals up to the shard's cursor. Returns: these, and how many
+        more are still to be decided.
+        """
         tables = self._tables
         pairs, expected, pending = tables.pairs(), np.zeros(tables.subscriptions.count, np.int64), 0
         order = np.argsort(pairs, kind="stable")
@@ -192,8 +221,12 @@ class SignalsAudit:
             counted += in_part
         return counted, int((last - first - counted).sum())
 
-    def _reached(self, creator_shard: int, frames: Ints, positions: Ints) -> tuple[int, int | None, int]:
-        """Say how many of a creator's legs are wholly decided, and up to which row the next one is, if it is in part."""
+    def _reached(
+        self, creator_shard: int, frames: Ints, positions: Ints
+    ) -> tuple[int, int | None, int]:
+        """Say how many of a creator's legs are wholly decided, and up to which row the next one is,
+        if it is in part.
+        """
         cursor = self._tables.creator_cursor(creator_shard)
         if cursor is None:
             return 0, None, 0
@@ -207,7 +240,10 @@ class SignalsAudit:
         signal, leg = int(batch.signals[section]), int(batch.legs[section])
         place = f"follower shard {self._tables.shard}, frame {int(batch.frames[section])}"
         of_creator = f"of creator shard {int(batch.creator_shards[section])}"
-        return f"{place}: signal {signal} {of_creator}, leg {leg}, rows from {int(batch.first_rows[section])}"
+        return (
+            f"{place}: signal {signal} {of_creator}, leg {leg}, rows "
+            f"from {int(batch.first_rows[section])}"
+        )
 
     def _fault(self, batch: Dispositions, where: NDArray[np.bool_], what: str) -> None:
         row = int(np.flatnonzero(where)[0])

@@ -1,11 +1,13 @@
-"""`lockstep replay`: recorded fills through an embedded cluster, audited, with everything that every account did written to files.
+"""`lockstep replay`: recorded fills through an embedded cluster, audited, with everything that
+every account did written to files.
 
-All input is checked before anything is started. Exit codes: 0 done and the audit passed, 1 the run or the audit failed, 2 wrong input.
+All input is checked before anything is started. Exit codes: 0 done and the audit passed, 1 the run
+or the audit failed, 2 wrong input.
 """
 
 from pathlib import Path
 
-from cluster.config import Config
+from cluster.config.options import Config
 from cluster.replay.inputs import read_inputs
 
 
@@ -19,7 +21,9 @@ def run(
     out: Path,
     config: Config,
 ) -> int:
-    """Replay the files into OUT. Returns: the exit code. Raises: UsageError for wrong input, ClusterError for a failed run."""
+    """Replay the files into OUT. Returns: the exit code. Raises: UsageError for wrong input,
+    ClusterError for a failed run.
+    """
     inputs = read_inputs(
         creators=creators, followers=followers, fills=fills, prices=prices, instruments=instruments
     )

@@ -1,7 +1,9 @@
-"""broker.csv, and how fast the broker got its orders: the paper broker's own ledger, past everything that the cluster says of itself.
+"""broker.csv, and how fast the broker got its orders: the paper broker's own ledger, past
+everything that the cluster says of itself.
 
-Order of rows: by follower shard, then as the broker numbered the shard's executions. Only trades are executions; an order that ended
-without one is told by orders.csv. Trades count net: one cancelled or corrected is left out, a correction is a trade under its own id.
+Order of rows: by follower shard, then as the broker numbered the shard's executions. Only trades
+are executions; an order that ended without one is told by orders.csv. Trades count net: one
+cancelled or corrected is left out, a correction is a trade under its own id.
 """
 
 from pathlib import Path
@@ -9,12 +11,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from cluster.journal_tables.outcomes import CauseIndex
+from cluster.history.outcomes import CauseIndex
 from cluster.replay.outcome import Outcome
 from cluster.replay.texts import Ints, U64s, csv_fields, order_id_texts, scaled_texts
-from engine.blocks import CorrectionsReported
-from engine.order_state import ExecType
-from gateways.paper_broker.ledger_reader import Executions, LedgerReader, Orders
+from engine.messages.blocks import CorrectionsReported
+from engine.values.order_status import ExecType
+from gateways.brokers.ledger.ledger_reader import Executions, LedgerReader, Orders
 
 BROKER_HEADER = "exec_id,order_id,account_id,symbol,side,quantity,price"
 _BATCH_ROWS = 1 << 18
@@ -22,8 +24,9 @@ _SUBSCRIPTION_BITS = np.uint64(32)
 
 
 class BrokerTotals(NamedTuple):
-    """What the ledger holds. `latencies_ns` has one row a fill that led to orders, in the order of fills: from the moment before the fill
-    was published to the moment the broker took its last order, both by this machine's clock.
+    """What the ledger holds. `latencies_ns` has one row a fill that led to orders, in the order of
+    fills: from the moment before the fill was published to the moment the broker took its last
+    order, both by this machine's clock.
     """
 
     orders_count: int
@@ -32,7 +35,9 @@ class BrokerTotals(NamedTuple):
 
 
 class _Taken(NamedTuple):
-    """Orders of the ledger by id. Shapes: `keys` ascend, `rows` are the rows of the other columns."""
+    """Orders of the ledger by id. Shapes: `keys` ascend, `rows` are the rows of the other
+    columns.
+    """
 
     causes: CauseIndex
     keys: U64s
@@ -67,7 +72,9 @@ def write_broker(path: Path, outcome: Outcome) -> BrokerTotals:
 
 
 def net_of(executions: Executions, corrections: list[CorrectionsReported]) -> Executions:
-    """Leave out the executions that were cancelled or corrected, and put corrections in as trades with ids of their own."""
+    """Leave out the executions that were cancelled or corrected, and put corrections in as trades
+    with ids of their own.
+    """
     if not corrections:
         return executions
     prefixes = list(executions.prefixes)
@@ -76,18 +83,36 @@ def net_of(executions: Executions, corrections: list[CorrectionsReported]) -> Ex
     for section in corrections:
         prefix = prefixes.index(section.prefix)
         columns = zip(
-            section.subscriptions.tolist(), section.numbers.tolist(), section.reference_numbers.tolist(),
-            section.exec_types.tolist(), section.quantities.tolist(), section.prices.tolist(), section.fees.tolist(), strict=True,
-        )  # fmt: skip
+            section.subscriptions.tolist(),
+            section.numbers.tolist(),
+            section.reference_numbers.tolist(),
+            section.exec_types.tolist(),
+            section.quantities.tolist(),
+            section.prices.tolist(),
+            section.fees.tolist(),
+            strict=True,
+        )
         for subscription, number, reference, exec_type, quantity, price, fee in columns:
             replaced.add((section.reference_prefix, reference))
             if exec_type == ExecType.TRADE_CORRECT:
                 added.append(
                     (
-                        section.follower_shard, section.cause_kind, section.creator_shard, section.cause_number, section.leg,
-                        section.attempt, subscription, number, ExecType.TRADE, quantity, price, fee, section.transact_time, prefix,
+                        section.follower_shard,
+                        section.cause_kind,
+                        section.creator_shard,
+                        section.cause_number,
+                        section.leg,
+                        section.attempt,
+                        subscription,
+                        number,
+                        ExecType.TRADE,
+                        quantity,
+                        price,
+                        fee,
+                        section.transact_time,
+                        prefix,
                     )
-                )  # fmt: skip
+                )
     rows = np.array(added, np.int64).reshape(-1, len(Executions._fields) - 1).T
     joined = [
         np.concatenate((getattr(executions, name), column))
@@ -120,7 +145,9 @@ def _index(batches: list[Orders]) -> _Taken:
     symbols: dict[str, int] = {}
     columns: list[tuple[np.ndarray[tuple[int], np.dtype[np.int64]], ...]] = []
     for batch in batches:
-        numbers = np.array([symbols.setdefault(text, len(symbols)) for text in batch.symbols], np.int64)
+        numbers = np.array(
+            [symbols.setdefault(text, len(symbols)) for text in batch.symbols], np.int64
+        )
         columns.append(
             (
                 batch.follower_shards,
@@ -131,14 +158,25 @@ def _index(batches: list[Orders]) -> _Taken:
             )
         )
     empty = np.zeros(0, np.int64)
-    joined = [np.concatenate(parts) for parts in zip(*columns, strict=True)] if columns else [empty] * 5
+    joined = (
+        [np.concatenate(parts) for parts in zip(*columns, strict=True)] if columns else [empty] * 5
+    )
     highs = np.concatenate([_highs(batch) for batch in batches] or [empty.view(np.uint64)])
     tails = np.concatenate([_tails(batch) for batch in batches] or [empty.view(np.uint64)])
     causes = CauseIndex(highs, tails)
-    keys = causes.find(highs, tails).astype(np.uint64) << _SUBSCRIPTION_BITS | joined[4].astype(np.uint64)
+    keys = causes.find(highs, tails).astype(np.uint64) << _SUBSCRIPTION_BITS | joined[4].astype(
+        np.uint64
+    )
     rows = np.argsort(keys, kind="stable")
     return _Taken(
-        causes, keys[rows], rows, joined[0], joined[1], joined[2], joined[3], csv_fields(list(symbols))
+        causes,
+        keys[rows],
+        rows,
+        joined[0],
+        joined[1],
+        joined[2],
+        joined[3],
+        csv_fields(list(symbols)),
     )
 
 
@@ -151,7 +189,9 @@ def _accounts(reader: LedgerReader) -> dict[int, list[str]]:
     return found
 
 
-def _lines(executions: Executions, rows: Ints, taken: _Taken, accounts: dict[int, list[str]]) -> str:
+def _lines(
+    executions: Executions, rows: Ints, taken: _Taken, accounts: dict[int, list[str]]
+) -> str:
     part = _chosen(executions, rows)
     highs, tails = _highs(part), _tails(part)
     subscriptions = part.subscriptions.astype(np.uint64) << _SUBSCRIPTION_BITS
@@ -175,7 +215,9 @@ def _lines(executions: Executions, rows: Ints, taken: _Taken, accounts: dict[int
 
 
 def _chosen(executions: Executions, rows: Ints) -> Executions:
-    columns = {name: getattr(executions, name)[rows] for name in Executions._fields if name != "prefixes"}
+    columns = {
+        name: getattr(executions, name)[rows] for name in Executions._fields if name != "prefixes"
+    }
     return executions._replace(**columns)
 
 

@@ -1,12 +1,14 @@
-"""The work of `lockstep replay` after its input is checked: run the session, write the results, print the table."""
+"""The work of `lockstep replay` after its input is checked: run the session, write the results,
+print the table.
+"""
 
 import sys
 import time
 from pathlib import Path
 
 from cluster.audit import AuditReport, audit_data
-from cluster.config import Config
-from cluster.journal_tables import opened_store
+from cluster.config.options import Config
+from cluster.history import opened_store
 from cluster.replay.broker_csv import write_broker
 from cluster.replay.decisions_csv import write_dispositions, write_orders
 from cluster.replay.holdings_csv import write_positions, write_subscriptions
@@ -14,14 +16,16 @@ from cluster.replay.inputs import Inputs
 from cluster.replay.outcome import Outcome, read_outcome
 from cluster.replay.session import connected, log_to, open_parties, prepare, publish, replay_config
 from cluster.replay.summary import counts_of, lines_of
-from cluster.stopping import run_until_stopped
-from cluster.supervisor import running_cluster
+from cluster.running.stopping import run_until_stopped
+from cluster.running.supervisor import running_cluster
 
 _NAME_WIDTH = 16
 
 
 def replay(inputs: Inputs, out: Path, config: Config) -> int:
-    """Replay checked input into OUT. Returns: the exit code. Raises: UsageError, ClusterError, OperatingError."""
+    """Replay checked input into OUT. Returns: the exit code. Raises: UsageError, ClusterError,
+    OperatingError.
+    """
     config = replay_config(config, inputs.instruments)
     data = prepare(out)
     log_to(data / "logs" / "replay.log")

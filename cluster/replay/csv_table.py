@@ -1,7 +1,9 @@
-"""Reading one CSV file strictly: a known header, exact numbers, and errors that name file, line, field, expected and found.
+"""Reading one CSV file strictly: a known header, exact numbers, and errors that name file, line,
+field, expected and found.
 
-A file is read whole and judged whole: up to `ERRORS_SHOWN_MAX` errors are told at once. Byte order mark, CRLF and blank lines are fine; a
-column that is not known is refused, because a misspelt limit must not pass for no limit.
+A file is read whole and judged whole: up to `ERRORS_SHOWN_MAX` errors are told at once. Byte order
+mark, CRLF and blank lines are fine; a column that is not known is refused, because a misspelt limit
+must not pass for no limit.
 """
 
 import csv
@@ -12,9 +14,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from cluster.errors import UsageError
-from engine.identity import is_id
-from engine.units import UnitError, time_ns
-from gateways.wire_fields import WireError, checked_symbol
+from engine.values.ids import is_id
+from engine.values.units import UnitError, time_ns
+from gateways.json.fields import MessageError, checked_symbol
 
 ERRORS_SHOWN_MAX = 10
 
@@ -62,7 +64,7 @@ class Row:
         """Read a symbol."""
         try:
             return checked_symbol(self.required(field))
-        except WireError as error:
+        except MessageError as error:
             raise FieldError(str(error)) from None
 
     def number(self, field: str, read: Callable[[str, str], int]) -> int:
@@ -110,7 +112,9 @@ class Row:
 class CsvTable:
     """One input file and the errors found in it."""
 
-    def __init__(self, path: Path, *, required: tuple[str, ...], optional: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self, path: Path, *, required: tuple[str, ...], optional: tuple[str, ...] = ()
+    ) -> None:
         self.path = path
         self._required = required
         self._known = (*required, *optional)
@@ -129,7 +133,8 @@ class CsvTable:
                 elif len(values) != len(header):
                     found = f"found {len(values)}"
                     self.refuse(
-                        reader.line_num, f"row: expected {len(header)} fields as in the header, {found}"
+                        reader.line_num,
+                        f"row: expected {len(header)} fields as in the header, {found}",
                     )
                 else:
                     yield Row(reader.line_num, dict(zip(header, values, strict=True)))
@@ -154,13 +159,16 @@ class CsvTable:
         try:
             data = self.path.read_bytes()
         except OSError as error:
-            raise InputError(f"{self.path}: expected a readable file, found: {error.strerror}") from None
+            raise InputError(
+                f"{self.path}: expected a readable file, found: {error.strerror}"
+            ) from None
         try:
             return data.decode("utf-8-sig")
         except UnicodeDecodeError as error:
             line = data.count(b"\n", 0, error.start) + 1
             raise InputError(
-                f"{self.path}:{line}: text: expected UTF-8, found byte 0x{data[error.start]:02x}; save the file as UTF-8"
+                f"{self.path}:{line}: text: expected UTF-8, found byte "
+                f"0x{data[error.start]:02x}; save the file as UTF-8"
             ) from None
 
     def _header(self, names: list[str], line: int) -> list[str]:
@@ -171,7 +179,8 @@ class CsvTable:
             for name in found:
                 self.refuse(
                     line,
-                    f"header: expected columns of {','.join(self._known)}, found {shown(name)}, which is {what}",
+                    f"header: expected columns of {','.join(self._known)}, "
+                    f"found {shown(name)}, which is {what}",
                 )
         for name in missing:
             self.refuse(line, f"header: expected column {name}, found {','.join(names)[:200]}")

@@ -1,7 +1,8 @@
 """orders.csv and dispositions.csv: what was decided for every follower, and what became of it.
 
-Order of rows: by fill in the order it was published, leg, attempt, follower shard, then as the shard's journal decided them, which is by
-subscription. Orders of no fill come last. Times are the event time of the deciding frame; a market order has no limit price.
+Order of rows: by fill in the order it was published, leg, attempt, follower shard, then as the
+shard's journal decided them, which is by subscription. Orders of no fill come last. Times are the
+event time of the deciding frame; a market order has no limit price.
 """
 
 import itertools
@@ -11,13 +12,13 @@ from typing import Any
 
 import numpy as np
 
-from cluster.journal_tables import FollowerTables, OrderIndex, Orders, Outcomes, order_outcomes
+from cluster.history import FollowerTables, OrderIndex, Orders, Outcomes, order_outcomes
 from cluster.replay.outcome import Outcome
 from cluster.replay.texts import Ints, csv_field, order_id_texts, scaled_texts
-from engine.disposition import Disposition
-from engine.identity import CauseKind, cause_high
-from engine.order_state import OrdStatus
-from engine.units import format_micros, format_time
+from engine.values.dispositions import Disposition
+from engine.values.order_ids import CauseKind, cause_high
+from engine.values.order_status import OrdStatus
+from engine.values.units import format_micros, format_time
 
 ORDERS_HEADER = (
     "order_id,fill_id,leg,attempt,account_id,creator_id,symbol,side,quantity,limit_price,status,filled_quantity,"
@@ -26,7 +27,9 @@ ORDERS_HEADER = (
 DISPOSITIONS_HEADER = "fill_id,leg,account_id,creator_id,disposition,reason"
 _STATUS = {int(status): status.name.lower() for status in OrdStatus}
 _DISPOSITIONS = {
-    int(code): f"{code.outcome},{code.reason}\n" for code in Disposition if code is not Disposition.INACTIVE
+    int(code): f"{code.outcome},{code.reason}\n"
+    for code in Disposition
+    if code is not Disposition.INACTIVE
 }
 _Place = tuple[int, ...]
 
@@ -62,7 +65,11 @@ def _order_sections(
     if not len(orders.subscriptions):
         return
     became = order_outcomes(
-        orders, OrderIndex(orders), tables.executions.table(), tables.cancels.table(), tables.corrections
+        orders,
+        OrderIndex(orders),
+        tables.executions.table(),
+        tables.cancels.table(),
+        tables.corrections,
     )
     accounts = tables.subscriptions["account"]
     for section, first, last in _slices(orders.sections):
@@ -77,16 +84,25 @@ def _order_sections(
         )
 
         def text(section: int = section, rows: slice = slice(first, last), fill: int = fill) -> str:
-            names = [tables.accounts[account] for account in accounts[orders.subscriptions[rows]].tolist()]
+            names = [
+                tables.accounts[account]
+                for account in accounts[orders.subscriptions[rows]].tolist()
+            ]
             return _order_lines(outcome, tables, orders, became, section, rows, fill, names)
 
         yield place, text
 
 
 def _order_lines(
-    outcome: Outcome, tables: FollowerTables, orders: Orders, became: Outcomes, section: int, rows: slice, fill: int,
+    outcome: Outcome,
+    tables: FollowerTables,
+    orders: Orders,
+    became: Outcomes,
+    section: int,
+    rows: slice,
+    fill: int,
     accounts: list[str],
-) -> str:  # fmt: skip
+) -> str:
     pair = int(orders.creator_shards[section])
     fill_id = outcome.published.fills[fill].row.fill_id if fill >= 0 else ""
     symbol = csv_field(tables.symbols[pair, int(orders.instruments[section])])
@@ -106,13 +122,17 @@ def _order_lines(
     statuses = [_STATUS[status] for status in became.status[rows].tolist()]
     columns = zip(ids, accounts, quantity_texts, statuses, filled_texts, prices, strict=True)
     return "".join(
-        [f"{order_id}{before}{account}{between}{quantity}{after}{status},{done},{price}{end}"
-         for order_id, account, quantity, status, done, price in columns]
-    )  # fmt: skip
+        [
+            f"{order_id}{before}{account}{between}{quantity}{after}{status},{done},{price}{end}"
+            for order_id, account, quantity, status, done, price in columns
+        ]
+    )
 
 
 def _price_texts(prices: Ints) -> list[str]:
-    """Show average prices; none where nothing was filled. A section's orders mostly have one price."""
+    """Show average prices; none where nothing was filled. A section's orders mostly have one
+    price.
+    """
     texts = {price: format_micros(price) if price else "" for price in np.unique(prices).tolist()}
     return [texts[price] for price in prices.tolist()]
 
@@ -124,7 +144,9 @@ def _disposition_sections(
     accounts = tables.subscriptions["account"]
     for section, first, last in _slices(table.sections):
         pair = int(table.creator_shards[section])
-        fill = outcome.fill_of(cause_high(shard, CauseKind.SIGNAL, pair, int(table.signals[section])))
+        fill = outcome.fill_of(
+            cause_high(shard, CauseKind.SIGNAL, pair, int(table.signals[section]))
+        )
         leg = int(table.legs[section])
 
         def text(
@@ -135,9 +157,12 @@ def _disposition_sections(
             numbers = accounts[table.subscriptions[rows]].tolist()
             codes = table.codes[rows].tolist()
             return "".join(
-                [f"{start}{tables.accounts[number]},{creator},{_DISPOSITIONS[code]}"
-                 for number, code in zip(numbers, codes, strict=True) if code]
-            )  # fmt: skip
+                [
+                    f"{start}{tables.accounts[number]},{creator},{_DISPOSITIONS[code]}"
+                    for number, code in zip(numbers, codes, strict=True)
+                    if code
+                ]
+            )
 
         yield (fill, leg, 0, shard, section), text
 

@@ -1,4 +1,6 @@
-"""What can go wrong with a replay once it has begun; wrong input is `cluster.replay.csv_table.InputError`."""
+"""What can go wrong with a replay once it has begun; wrong input is
+`cluster.replay.csv_table.InputError`.
+"""
 
 from cluster.errors import ClusterError
 

@@ -1,7 +1,9 @@
-"""positions.csv and subscriptions.csv: what every subscription holds at the end, at the final marks.
+"""positions.csv and subscriptions.csv: what every subscription holds at the end, at the final
+marks.
 
-Order of rows: as in followers.csv, positions then by symbol. A position is written when it or its target is not zero. Its average price
-is what it cost to build over its size, rounded down to the micro; equity is cash and each position at its final mark, rounded down.
+Order of rows: as in followers.csv, positions then by symbol. A position is written when it or its
+target is not zero. Its average price is what it cost to build over its size, rounded down to the
+micro; equity is cash and each position at its final mark, rounded down.
 """
 
 from collections.abc import Iterator
@@ -10,12 +12,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from cluster.journal_tables import FollowerTables
+from cluster.history import FollowerTables
 from cluster.replay.outcome import Outcome
 from cluster.replay.texts import Ints, csv_field, scaled_texts
-from engine.book import Book
-from engine.runs import equity_of
-from engine.units import QUANTITY_ONE, format_micros, format_quantity
+from engine.follower.book import Book
+from engine.follower.sizing.valuation import equity_of
+from engine.values.units import QUANTITY_ONE, format_micros, format_quantity
 
 POSITIONS_HEADER = "account_id,creator_id,symbol,quantity,target,average_price"
 SUBSCRIPTIONS_HEADER = "account_id,creator_id,cash,reserved,equity"
@@ -41,13 +43,16 @@ def write_positions(path: Path, outcome: Outcome) -> None:
             chosen = np.flatnonzero((held != 0) | (target != 0))
             columns = (found.lines[chosen], held[chosen], target[chosen], cost[chosen])
             rows += [
-                (line, symbol, *rest) for line, *rest in zip(*(c.tolist() for c in columns), strict=True)
+                (line, symbol, *rest)
+                for line, *rest in zip(*(c.tolist() for c in columns), strict=True)
             ]
     rows.sort()
     with path.open("w", encoding="utf-8", newline="") as target_file:
         target_file.write(POSITIONS_HEADER + "\n")
         for line, symbol, quantity, aimed, cost_micros in rows:
-            average = format_micros(abs(cost_micros) * QUANTITY_ONE // abs(quantity)) if quantity else ""
+            average = (
+                format_micros(abs(cost_micros) * QUANTITY_ONE // abs(quantity)) if quantity else ""
+            )
             fields = f"{csv_field(symbol)},{format_quantity(quantity)},{format_quantity(aimed)},{average}"
             target_file.write(f"{names[line]},{fields}\n")
 
@@ -62,7 +67,9 @@ def write_subscriptions(path: Path, outcome: Outcome) -> None:
         cash = found.book.subscriptions["cash"]
         equity, beyond = equity_of(cash, [(found.book, slice(0, count))], [marks])
         if beyond is not None:
-            raise OverflowError("equity: expected amounts in range at the final marks, found one beyond")
+            raise OverflowError(
+                "equity: expected amounts in range at the final marks, found one beyond"
+            )
         columns = (found.book.subscriptions["cash"], found.book.subscriptions["reserved"], equity)
         texts = [scaled_texts(column.astype(np.int64), 6) for column in columns]
         for line, cash, reserved, value in zip(found.lines.tolist(), *texts, strict=True):
@@ -77,15 +84,28 @@ def _names(outcome: Outcome) -> list[str]:
 
 
 def _books(outcome: Outcome) -> Iterator[_Rows]:
-    places = {(row.account_id, row.creator_id): place for place, row in enumerate(outcome.inputs.followers)}
+    places = {
+        (row.account_id, row.creator_id): place
+        for place, row in enumerate(outcome.inputs.followers)
+    }
     for _, tables in sorted(outcome.journals.followers.items()):
-        creators = {(shard, number): name for (shard, name), number in tables.state.creators.items()}
+        creators = {
+            (shard, number): name for (shard, name), number in tables.state.creators.items()
+        }
         for book in tables.state.books:
             creator = creators[book.creator_shard, book.creator]
-            accounts = [tables.accounts[number] for number in book.subscriptions["account"].tolist()]
-            yield _Rows(tables, book, np.array([places[account, creator] for account in accounts], np.int64))
+            accounts = [
+                tables.accounts[number] for number in book.subscriptions["account"].tolist()
+            ]
+            yield _Rows(
+                tables, book, np.array([places[account, creator] for account in accounts], np.int64)
+            )
 
 
 def _marks(outcome: Outcome, creator_shard: int) -> dict[int, int]:
     """Name the final marks of a creator shard's instruments."""
-    return dict(enumerate(outcome.journals.creators[creator_shard].state.state()["instrument.mark"].tolist()))
+    return dict(
+        enumerate(
+            outcome.journals.creators[creator_shard].state.columns()["instrument.mark"].tolist()
+        )
+    )

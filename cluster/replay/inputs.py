@@ -1,7 +1,8 @@
 """The five input files of a replay as typed rows, checked as a whole before anything is started.
 
-Units: as in `engine.units`. What one file says of another is checked here too: a follower's creator and a fill's creator must be known.
-A fill id that a creator uses twice is taken: the engine applies such a fill once, and the summary tells.
+Units: as in `engine.values.units`. What one file says of another is checked here too: a follower's
+creator and a fill's creator must be known. A fill id that a creator uses twice is taken: the engine
+applies such a fill once, and the summary tells.
 """
 
 from collections.abc import Callable, Iterator
@@ -9,7 +10,7 @@ from pathlib import Path
 from typing import NamedTuple, TypeVar
 
 from cluster.replay.csv_table import CsvTable, FieldError, InputError, Row, shown
-from engine.units import (
+from engine.values.units import (
     MICROS,
     money_micros,
     price_micros,
@@ -124,7 +125,8 @@ def read_inputs(
             return []
 
     creator_rows = tried(lambda: _creators(creators))
-    # Where creators.csv itself is wrong, the other files are not blamed for naming what it could not introduce.
+    # Where creators.csv itself is wrong, the other files are not blamed for naming what it could
+    # not introduce.
     known = None if errors else frozenset(row.creator_id for row in creator_rows)
     inputs = Inputs(
         creators=creator_rows,
@@ -139,7 +141,10 @@ def read_inputs(
 
 
 def _read(
-    table: CsvTable, parse: Callable[[Row], T], key: Callable[[T], tuple[object, ...]] | None, what: str
+    table: CsvTable,
+    parse: Callable[[Row], T],
+    key: Callable[[T], tuple[object, ...]] | None,
+    what: str,
 ) -> list[T]:
     """Parse every row; equal keys are refused, naming the line of the first."""
     found: list[T] = []
@@ -151,7 +156,9 @@ def _read(
             if first != row.line:
                 names = " ".join(str(part) for part in key(parsed))
                 table.refuse(
-                    row.line, f"{what}: expected each once, found {shown(names)} again, first in line {first}"
+                    row.line,
+                    f"{what}: expected each once, found "
+                    f"{shown(names)} again, first in line {first}",
                 )
     table.check()
     return found
@@ -174,7 +181,9 @@ def _creators(path: Path) -> list[CreatorRow]:
     return _read(table, parse, lambda row: (row.creator_id,), "creator_id")
 
 
-def _followers(path: Path, creators: frozenset[str] | None, creators_path: Path) -> list[FollowerRow]:
+def _followers(
+    path: Path, creators: frozenset[str] | None, creators_path: Path
+) -> list[FollowerRow]:
     optional = (
         "mode",
         "ratio",
@@ -195,11 +204,14 @@ def _followers(path: Path, creators: frozenset[str] | None, creators_path: Path)
             if said is not found.dedicated:
                 text = str(said).lower()
                 raise FieldError(
-                    f"dedicated: expected {text} for account {found.account_id} as in line {line}, found the other"
+                    f"dedicated: expected {text} for account "
+                    f"{found.account_id} as in line {line}, found the other"
                 )
         return found
 
-    rows = _read(table, parse, lambda row: (row.account_id, row.creator_id), "account_id, creator_id")
+    rows = _read(
+        table, parse, lambda row: (row.account_id, row.creator_id), "account_id, creator_id"
+    )
     return [row._replace(dedicated=dedicated.get(row.account_id, (False, 0))[0]) for row in rows]
 
 
@@ -224,7 +236,9 @@ def _follower(row: Row) -> FollowerRow:
 
 
 def _fills(path: Path, creators: frozenset[str] | None, creators_path: Path) -> list[FillRow]:
-    table = CsvTable(path, required=("time", "fill_id", "creator_id", "symbol", "side", "qty", "price"))
+    table = CsvTable(
+        path, required=("time", "fill_id", "creator_id", "symbol", "side", "qty", "price")
+    )
 
     def parse(row: Row) -> FillRow:
         creator_id = row.identity("creator_id")
@@ -249,7 +263,9 @@ def _prices(path: Path) -> list[PriceRow]:
     def parse(row: Row) -> PriceRow:
         for field in ("open", "high", "low"):
             row.number_or(field, price_micros, 0)
-        return PriceRow(row.line, _close_time(row), row.symbol("symbol"), row.number("close", price_micros))
+        return PriceRow(
+            row.line, _close_time(row), row.symbol("symbol"), row.number("close", price_micros)
+        )
 
     return _read(table, parse, lambda row: (row.time, row.symbol), "date, symbol")
 
@@ -261,7 +277,10 @@ def _instruments(path: Path) -> list[InstrumentRow]:
         row.number_or("lot", quantity_e8, 1)
         _limit(row, "min_notional", money_micros)
         return InstrumentRow(
-            row.line, row.symbol("symbol"), row.text("lot") or None, row.text("min_notional") or None
+            row.line,
+            row.symbol("symbol"),
+            row.text("lot") or None,
+            row.text("min_notional") or None,
         )
 
     return _read(table, parse, lambda row: (row.symbol,), "symbol")
@@ -269,7 +288,9 @@ def _instruments(path: Path) -> list[InstrumentRow]:
 
 def _check_creator(creator_id: str, creators: frozenset[str] | None, path: Path) -> None:
     if creators is not None and creator_id not in creators:
-        raise FieldError(f"creator_id: expected a creator of {path.name}, found {shown(creator_id)}")
+        raise FieldError(
+            f"creator_id: expected a creator of {path.name}, found {shown(creator_id)}"
+        )
 
 
 def _cash(row: Row) -> int:

@@ -1,8 +1,10 @@
-"""Publishing in lockstep: before each fill goes out, everything earlier is applied and journaled in every shard and no order is open.
+"""Publishing in lockstep: before each fill goes out, everything earlier is applied and journaled in
+every shard and no order is open.
 
     prices, one array -> the fill's own mark -> barrier -> fill -> barrier -> next
 
-Each message is acknowledged by JetStream before the next is sent, and sent again under its message id while the outcome is unknown.
+Each message is acknowledged by JetStream before the next is sent, and sent again under its message
+id while the outcome is unknown.
 """
 
 import asyncio
@@ -12,8 +14,8 @@ from typing import NamedTuple
 
 from actors.errors import OutcomeUnknownError, TransientError
 from actors.ports import Streams
+from cluster.replay.barrier import ProgressBarrier
 from cluster.replay.errors import ReplayError
-from cluster.replay.heads import HeadsBarrier
 from cluster.replay.inputs import FillRow, Inputs
 from cluster.replay.schedule import fill_mark_message, fill_message, mark_messages, steps
 
@@ -24,7 +26,9 @@ PAUSE_S_MAX = 1.0
 
 
 class PublishedFill(NamedTuple):
-    """A fill that the ingress stream holds: `sequence` there, and the wall time just before it was first sent."""
+    """A fill that the ingress stream holds: `sequence` there, and the wall time just before it was
+    first sent.
+    """
 
     row: FillRow
     sequence: int
@@ -52,10 +56,14 @@ class Publisher:
     async def marks(self, data: bytes) -> None:
         """Publish an array of marks."""
         self._marks_messages += 1
-        await self._publish(f"marks.{self._broker}", data, f"{self._broker}/marks/{self._marks_messages}")
+        await self._publish(
+            f"marks.{self._broker}", data, f"{self._broker}/marks/{self._marks_messages}"
+        )
 
     async def fill(self, row: FillRow) -> int:
-        """Publish a fill. Returns: its sequence in the ingress stream; one that is known there keeps its own."""
+        """Publish a fill. Returns: its sequence in the ingress stream; one that is known there
+        keeps its own.
+        """
         subject = f"fills.{self._broker}.{row.creator_id}"
         return await self._publish(
             subject, fill_message(row), f"{self._broker}/{row.creator_id}/{row.fill_id}"
@@ -77,18 +85,21 @@ class Publisher:
                     pause_s = min(2 * pause_s, PAUSE_S_MAX)
         except TimeoutError:
             raise ReplayError(
-                f"{subject}: expected JetStream's acknowledgement within {PUBLISH_S_MAX:.0f} s, found: {failure}"
+                f"{subject}: expected JetStream's acknowledgement within "
+                f"{PUBLISH_S_MAX:.0f} s, found: {failure}"
             ) from None
 
 
 async def publish_all(
     publisher: Publisher,
-    barrier: HeadsBarrier,
+    barrier: ProgressBarrier,
     inputs: Inputs,
     *,
     progress: Callable[[int], None] = lambda count: None,
 ) -> Published:
-    """Publish every fill and price in lockstep; returns once the last is applied. Raises: ReplayError."""
+    """Publish every fill and price in lockstep; returns once the last is applied. Raises:
+    ReplayError.
+    """
     repeated = frozenset(row.line for row in inputs.repeated_fills)
     fills: list[PublishedFill] = []
     marks_count = 0
@@ -101,7 +112,9 @@ async def publish_all(
             await barrier.wait_applied(publisher.last_sequence)
             ts_published_ns = time.time_ns()
             sequence = await publisher.fill(step.fill)
-            fills.append(PublishedFill(step.fill, sequence, ts_published_ns, step.fill.line in repeated))
+            fills.append(
+                PublishedFill(step.fill, sequence, ts_published_ns, step.fill.line in repeated)
+            )
             progress(len(fills))
         await barrier.wait_applied(publisher.last_sequence)
     return Published(fills, marks_count, publisher.last_sequence)

@@ -1,7 +1,8 @@
-"""Opening what a replay needs: creators one by one, accounts and subscriptions in bulk, each repeated under its id until answered.
+"""Opening what a replay needs: creators one by one, accounts and subscriptions in bulk, each
+repeated under its id until answered.
 
-Dedicated accounts come last, in a request of their own: their answers wait until their actors run. A refusal ends the replay and names
-the row.
+Dedicated accounts come last, in a request of their own: their answers wait until their actors run.
+A refusal ends the replay and names the row.
 """
 
 import asyncio
@@ -13,7 +14,7 @@ import msgspec
 from actors.errors import OutcomeUnknownError, TransientError
 from cluster.replay.errors import ReplayError
 from cluster.replay.inputs import CreatorRow, FollowerRow, Inputs
-from engine.units import MICROS, format_micros
+from engine.values.units import MICROS, format_micros
 
 BATCH_COMMANDS = 4_000
 """Commands in one message: frames of about 200 KB in each shard."""
@@ -50,10 +51,14 @@ _decode_answers = msgspec.json.Decoder(list[_Answer]).decode
 async def open_all(
     request: Request, inputs: Inputs, *, broker: str, opening_s_max: float = OPENING_S_MAX
 ) -> None:
-    """Open creators, accounts and subscriptions. Raises: ReplayError when one is refused or stays unanswered."""
+    """Open creators, accounts and subscriptions. Raises: ReplayError when one is refused or stays
+    unanswered.
+    """
     for first in range(0, len(inputs.creators), CREATORS_AT_ONCE):
         creators = inputs.creators[first : first + CREATORS_AT_ONCE]
-        await asyncio.gather(*(_open_creator(request, row, broker, opening_s_max) for row in creators))
+        await asyncio.gather(
+            *(_open_creator(request, row, broker, opening_s_max) for row in creators)
+        )
     dedicated = inputs.dedicated_accounts
     packed = [row for row in inputs.followers if row.account_id not in dedicated]
     apart = [row for row in inputs.followers if row.account_id in dedicated]
@@ -63,8 +68,12 @@ async def open_all(
             await _send_bulk(request, commands[first : first + BATCH_COMMANDS], opening_s_max)
 
 
-def account_commands(rows: Sequence[FollowerRow], *, broker: str, is_dedicated: bool) -> Iterator[Command]:
-    """Write the commands of some followers: each account is opened once, just before its first subscription."""
+def account_commands(
+    rows: Sequence[FollowerRow], *, broker: str, is_dedicated: bool
+) -> Iterator[Command]:
+    """Write the commands of some followers: each account is opened once, just before its first
+    subscription.
+    """
     opened: set[str] = set()
     for row in rows:
         if row.account_id not in opened:
@@ -102,7 +111,9 @@ def _follow(row: FollowerRow) -> dict[str, Any]:
     return {**body, "limits": limits} if limits else body
 
 
-async def _open_creator(request: Request, row: CreatorRow, broker: str, opening_s_max: float) -> None:
+async def _open_creator(
+    request: Request, row: CreatorRow, broker: str, opening_s_max: float
+) -> None:
     subject = f"commands.creator.{row.creator_id}"
     body = {
         "type": "open_creator",
@@ -119,24 +130,33 @@ async def _open_creator(request: Request, row: CreatorRow, broker: str, opening_
     answer = await _until_answered(subject, ask, opening_s_max)
     if not answer.ok:
         raise ReplayError(
-            f"creators.csv:{row.line}: creator {row.creator_id} was refused: {answer.reason}: {answer.error}"
+            f"creators.csv:{row.line}: creator {row.creator_id} was "
+            f"refused: {answer.reason}: {answer.error}"
         )
 
 
 async def _send_bulk(request: Request, commands: Sequence[Command], opening_s_max: float) -> None:
-    """Send commands until each is answered; those that found an inbox full go again, in their order."""
+    """Send commands until each is answered; those that found an inbox full go again, in their
+    order.
+    """
     left = list(commands)
 
     async def ask() -> list[_Answer] | None:
         nonlocal left
-        data = await request("commands.bulk", msgspec.json.encode([command.body for command in left]))
+        data = await request(
+            "commands.bulk", msgspec.json.encode([command.body for command in left])
+        )
         if data.lstrip()[:1] != b"[":
             whole = _decode_answer(data)
             if whole.reason == "busy":
                 return None
             raise ReplayError(f"commands.bulk was refused: {whole.reason}: {whole.error}")
         answers = _decode_answers(data)
-        busy = [command for command, answer in zip(left, answers, strict=True) if answer.reason == "busy"]
+        busy = [
+            command
+            for command, answer in zip(left, answers, strict=True)
+            if answer.reason == "busy"
+        ]
         for command, answer in zip(left, answers, strict=True):
             if not answer.ok and answer.reason != "busy":
                 raise ReplayError(_refused(command, answer))
@@ -152,7 +172,9 @@ def _refused(command: Command, answer: _Answer) -> str:
     return f"followers.csv:{command.line}: {what} was refused: {answer.reason}: {answer.error}"
 
 
-async def _until_answered(what: str, ask: Callable[[], Awaitable[T | None]], opening_s_max: float) -> T:
+async def _until_answered(
+    what: str, ask: Callable[[], Awaitable[T | None]], opening_s_max: float
+) -> T:
     """Repeat a request until it is answered. Raises: ReplayError when it never is."""
     pause_s = PAUSE_S_MIN
     failure = "no answer"

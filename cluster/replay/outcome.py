@@ -1,20 +1,22 @@
-"""What a replay led to, as tables: the journals read back, the broker's ledger, and which fill each signal is of.
+"""What a replay led to, as tables: the journals read back, the broker's ledger, and which fill each
+signal is of.
 
-Everything here comes from the journals and the ledger, nothing from what the replay remembers of itself but which rows it published when.
+Everything here comes from the journals and the ledger, nothing from what the replay remembers of
+itself but which rows it published when.
 """
 
 from pathlib import Path
 from typing import NamedTuple
 
-from cluster.journal_tables import Journals, read_journals
-from cluster.journal_tables.reader import FrameReader
-from cluster.journal_tables.store import JournalStore
+from cluster.history import Journals, read_journals
+from cluster.history.reader import FrameReader
+from cluster.history.store import JournalStore
 from cluster.replay.inputs import Inputs
 from cluster.replay.lockstep import Published, PublishedFill
 from cluster.replay.session import BROKER
-from engine.events.shard import InputParked, InputsRefused
-from engine.frame import ShardKey, ShardKind
-from engine.identity import CauseKind
+from engine.journal.events.shard import InputQuarantined, InputsRefused
+from engine.journal.frame import ShardKey, ShardKind
+from engine.values.order_ids import CauseKind
 
 
 class Refusal(NamedTuple):
@@ -38,7 +40,9 @@ class Outcome(NamedTuple):
     ledger: Path
 
     def fill_of(self, high: int) -> int:
-        """Name the fill that caused an order, as its place in `published`; -1 when no fill did. `high` is the order id's upper half."""
+        """Name the fill that caused an order, as its place in `published`; -1 when no fill did.
+        `high` is the order id's upper half.
+        """
         if high >> 48 & 3 != CauseKind.SIGNAL:
             return -1
         return self.fills[high >> 36 & 0xFFF, high & (1 << 36) - 1]
@@ -58,7 +62,9 @@ async def read_outcome(store: JournalStore, inputs: Inputs, published: Published
 
 
 def _signals(journals: Journals, published: Published) -> dict[tuple[int, int], int]:
-    """Find each signal's fill: an execution id counts once for its creator, so the first with it is the one applied."""
+    """Find each signal's fill: an execution id counts once for its creator, so the first with it is
+    the one applied.
+    """
     places: dict[tuple[str, str], int] = {}
     for place, fill in enumerate(published.fills):
         places.setdefault((fill.row.creator_id, fill.row.fill_id), place)
@@ -81,9 +87,13 @@ async def _refusals(store: JournalStore, published: Published) -> list[Refusal]:
         async for frame in FrameReader(store.journal, ShardKey(ShardKind.CREATOR, shard)).frames():
             for event in frame.events:
                 if isinstance(event, InputsRefused):
-                    for sequence, reason in zip(event.sequences.tolist(), event.reasons, strict=True):
+                    for sequence, reason in zip(
+                        event.sequences.tolist(), event.reasons, strict=True
+                    ):
                         if sequence in by_sequence:
-                            found[sequence] = Refusal(by_sequence[sequence], reason.partition(": ")[0])
-                elif isinstance(event, InputParked) and event.sequence in by_sequence:
+                            found[sequence] = Refusal(
+                                by_sequence[sequence], reason.partition(": ")[0]
+                            )
+                elif isinstance(event, InputQuarantined) and event.sequence in by_sequence:
                     found[event.sequence] = Refusal(by_sequence[event.sequence], "poison")
     return [found[sequence] for sequence in sorted(found)]

@@ -1,7 +1,8 @@
 """The order of a replay: fills by time, and before each the marks that came since the last.
 
-Fills and prices are ordered by time; at equal times prices come before fills, each in the order of its file. Each fill's own price goes
-out as a mark of its symbol just before the fill, at the fill's time. Marks after the last fill make a last step without a fill.
+Fills and prices are ordered by time; at equal times prices come before fills, each in the order of
+its file. Each fill's own price goes out as a mark of its symbol just before the fill, at the fill's
+time. Marks after the last fill make a last step without a fill.
 """
 
 from collections.abc import Iterator, Sequence
@@ -10,7 +11,7 @@ from typing import NamedTuple
 import msgspec
 
 from cluster.replay.inputs import FillRow, PriceRow
-from engine.units import format_micros, format_quantity, format_time
+from engine.values.units import format_micros, format_quantity, format_time
 
 MARKS_BYTES_MAX = 1 << 20
 MARKS_COUNT_MAX = 50_000
@@ -18,7 +19,9 @@ MARKS_COUNT_MAX = 50_000
 
 
 class Step(NamedTuple):
-    """What goes out before a barrier: `prices` as one array, then the fill with its own mark before it."""
+    """What goes out before a barrier: `prices` as one array, then the fill with its own mark before
+    it.
+    """
 
     prices: list[PriceRow]
     fill: FillRow | None
@@ -73,4 +76,6 @@ def fill_message(fill: FillRow) -> bytes:
 
 
 def _mark(symbol: str, price: int, time: int) -> bytes:
-    return msgspec.json.encode({"symbol": symbol, "px": format_micros(price), "time": format_time(time)})
+    return msgspec.json.encode(
+        {"symbol": symbol, "px": format_micros(price), "time": format_time(time)}
+    )

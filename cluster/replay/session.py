@@ -1,6 +1,8 @@
-"""One replay on a cluster of its own, from checked inputs to the results: start, open, publish in lockstep, drain, audit, write, stop.
+"""One replay on a cluster of its own, from checked inputs to the results: start, open, publish in
+lockstep, drain, audit, write, stop.
 
-The cluster's data directory stays at OUT/data, so that `lockstep audit --data OUT/data` can look at it again. Its log is in OUT/data/logs.
+The cluster's data directory stays at OUT/data, so that `lockstep audit --data OUT/data` can look at
+it again. Its log is in OUT/data/logs.
 """
 
 import logging
@@ -12,41 +14,49 @@ from typing import NamedTuple
 import msgspec
 import structlog
 
-from actors.logging import set_up_logging
-from cluster.config import Config, InstrumentLimits
-from cluster.credentials import ADMIN, broker_role
+from actors.host.logging import set_up_logging
+from cluster.config.credentials import ADMIN, broker_role
+from cluster.config.options import Config, InstrumentLimits
 from cluster.errors import UsageError
-from cluster.replay.heads import HeadsBarrier
+from cluster.replay.barrier import ProgressBarrier
 from cluster.replay.inputs import Inputs, InstrumentRow
 from cluster.replay.lockstep import Published, Publisher, publish_all
 from cluster.replay.opening import open_all
-from cluster.supervisor import Cluster
-from gateways.nats_connection import NatsConnection, NatsOptions, connect_nats
-from gateways.nats_streams import NatsStreams
+from cluster.running.supervisor import Cluster
+from gateways.nats.connection import NatsConnection, NatsOptions, connect_nats
+from gateways.nats.streams import NatsStreams
 
 BROKER = "paper"
 COMMAND_S_MAX = 30.0
 
 
 class Session(NamedTuple):
-    """A replay's ways into the cluster: the operator's connection, the broker's, and what the heads say."""
+    """A replay's ways into the cluster: the operator's connection, the broker's, and what the
+    progress say.
+    """
 
     admin: NatsConnection
     broker: NatsConnection
-    barrier: HeadsBarrier
+    barrier: ProgressBarrier
 
 
 def replay_config(config: Config, instruments: list[InstrumentRow]) -> Config:
-    """Derive the cluster's configuration: event time is the clock, instruments.csv is the table. Raises: UsageError."""
+    """Derive the cluster's configuration: event time is the clock, instruments.csv is the table.
+    Raises: UsageError.
+    """
     for part in ("nats", "postgres"):
         if getattr(config, part).url is not None:
             raise UsageError(
-                f"{part}.url: expected none, a replay starts servers of its own; found {getattr(config, part).url!r}"
+                f"{part}.url: expected none, a replay starts servers of its "
+                f"own; found {getattr(config, part).url!r}"
             )
     if BROKER not in config.brokers or not config.brokers[BROKER].embedded:
-        raise UsageError(f"brokers.{BROKER}: expected an embedded paper broker for a replay, found none")
+        raise UsageError(
+            f"brokers.{BROKER}: expected an embedded paper broker for a replay, found none"
+        )
     overrides = {
-        row.symbol: InstrumentLimits(lot=row.lot, min_notional=row.min_notional) for row in instruments
+        row.symbol: InstrumentLimits(lot=row.lot, min_notional=row.min_notional)
+        for row in instruments
     }
     table = msgspec.structs.replace(
         config.instruments, overrides={**config.instruments.overrides, **overrides}
@@ -56,11 +66,14 @@ def replay_config(config: Config, instruments: list[InstrumentRow]) -> Config:
 
 
 def prepare(out: Path) -> Path:
-    """Make OUT and name its fresh data directory. Raises: UsageError when there is one from before."""
+    """Make OUT and name its fresh data directory. Raises: UsageError when there is one from
+    before.
+    """
     data = out / "data"
     if data.exists():
         raise UsageError(
-            f"--out {out}: expected no data directory in it, found that of an earlier run; remove {data} or name another"
+            f"--out {out}: expected no data directory in it, found that of an "
+            f"earlier run; remove {data} or name another"
         )
     try:
         (data / "logs").mkdir(parents=True)
@@ -83,7 +96,7 @@ def log_to(path: Path) -> None:
 async def connected(cluster: Cluster) -> AsyncIterator[Session]:
     """Connect to a running cluster as its operator and as its broker."""
     config = cluster.config
-    barrier = HeadsBarrier(
+    barrier = ProgressBarrier(
         creator_shards=config.cluster.creator_shards,
         follower_shards=config.cluster.follower_shards,
         gateways=len(config.brokers),
@@ -111,7 +124,9 @@ def _login(cluster: Cluster, role: str) -> NatsOptions:
 
 
 async def open_parties(session: Session, inputs: Inputs) -> None:
-    """Open creators, accounts and subscriptions, and wait until every shard has taken them. Raises: ReplayError."""
+    """Open creators, accounts and subscriptions, and wait until every shard has taken them. Raises:
+    ReplayError.
+    """
 
     async def request(subject: str, data: bytes) -> bytes:
         return (await session.admin.request(subject, data, deadline_s=COMMAND_S_MAX)).data

@@ -7,10 +7,10 @@ from typing import NamedTuple
 import numpy as np
 
 from cluster.audit.report import AuditReport
-from cluster.journal_tables.gather import Ints
+from cluster.history.gather import Ints
 from cluster.replay.broker_csv import BrokerTotals
 from cluster.replay.outcome import Outcome
-from engine.disposition import Disposition
+from engine.values.dispositions import Disposition
 
 _NS_PER_MS = 1_000_000
 
@@ -34,11 +34,21 @@ def counts_of(outcome: Outcome) -> Counts:
         codes.update(dict(zip(found.tolist(), times.tolist(), strict=True)))
         orders += len(tables.orders.table().subscriptions)
     reasons = Counter(
-        {Disposition(code).reason: count for code, count in codes.items() if Disposition(code).reason}
+        {
+            Disposition(code).reason: count
+            for code, count in codes.items()
+            if Disposition(code).reason
+        }
     )
-    signals = sum(int(tables.fills().legs_counts.sum()) for tables in outcome.journals.creators.values())
+    signals = sum(
+        int(tables.fills().legs_counts.sum()) for tables in outcome.journals.creators.values()
+    )
     return Counts(
-        signals, codes[Disposition.ORDERED], codes[Disposition.NETTED], reasons.most_common(), orders
+        signals,
+        codes[Disposition.ORDERED],
+        codes[Disposition.NETTED],
+        reasons.most_common(),
+        orders,
     )
 
 
@@ -53,13 +63,22 @@ def lines_of(
     yield "creators", _many(len(inputs.creators))
     yield "fills", _fills(outcome, counts)
     yield "prices", f"{_many(published.marks_count)} marks"
-    yield "followers", f"{_many(len(accounts))} accounts, {_many(len(inputs.followers))} subscriptions{apart}"
+    yield (
+        "followers",
+        f"{_many(len(accounts))} accounts, {_many(len(inputs.followers))} subscriptions{apart}",
+    )
     yield "orders", f"{_many(counts.orders)}"
     decided = counts.ordered + counts.netted + sum(count for _, count in counts.skipped)
-    yield "dispositions", f"{_many(decided)}: {_many(counts.ordered)} ordered, {_many(counts.netted)} netted"
+    yield (
+        "dispositions",
+        f"{_many(decided)}: {_many(counts.ordered)} ordered, {_many(counts.netted)} netted",
+    )
     for reason, count in counts.skipped:
         yield "  skipped", f"{_many(count)} {reason}"
-    yield "executions", f"{_many(broker.trades_count)} of {_many(broker.orders_count)} orders at the broker"
+    yield (
+        "executions",
+        f"{_many(broker.trades_count)} of {_many(broker.orders_count)} orders at the broker",
+    )
     yield "fill to broker", _latency(broker.latencies_ns)
     for number, line in enumerate(_audit(report)):
         yield "" if number else "audit", line

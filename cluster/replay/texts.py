@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.units import format_scaled
+from engine.values.units import format_scaled
 
 Ints = NDArray[np.int64]
 U64s = NDArray[np.uint64]
@@ -21,7 +21,9 @@ _FORMATS = {6: "%d.%06d", 8: "%d.%08d"}
 
 
 def scaled_texts(column: Ints, digits: int) -> list[str]:
-    """Show integers of 10**-digits units as exact decimals without exponent, as `engine.units.format_scaled` does."""
+    """Show integers of 10**-digits units as exact decimals without exponent, as
+    `engine.values.units.format_scaled` does.
+    """
     one = 10**digits
     if len(column) and int(column.min()) < 0:
         return [format_scaled(value, digits) for value in column.tolist()]
@@ -32,7 +34,7 @@ def scaled_texts(column: Ints, digits: int) -> list[str]:
 
 
 def order_id_texts(highs: U64s, lows: U64s) -> list[str]:
-    """Show order ids as 26 base32 characters, as `engine.identity.format_order_id` does."""
+    """Show order ids as 26 base32 characters, as `engine.values.order_ids.format_order_id` does."""
     characters = np.empty((len(highs), _ORDER_ID_CHARACTERS), np.uint8)
     five, bits = np.uint64(31), np.uint64
     for place in range(_ORDER_ID_CHARACTERS):

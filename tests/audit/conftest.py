@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from gateways.paper_broker.settings import FillSettings
+from gateways.brokers.paper.settings import FillSettings
 from tests.audit.memory_cluster import memory_cluster, story
 from tests.audit.planting import Recording
 

@@ -1,4 +1,6 @@
-"""A whole cluster in memory: the real actors, a paper broker, no process and no server; and its journals as an audit reads them."""
+"""A whole cluster in memory: the real actors, a paper broker, no process and no server; and its
+journals as an audit reads them.
+"""
 
 import asyncio
 import itertools
@@ -9,18 +11,22 @@ from typing import Any
 
 import msgspec
 
-from actors.host import Connected, Host, HostSpec
+from actors.host.host import Connected, Host, HostSpec
 from actors.ports import Broker, Ports
 from actors.settings import ShardSettings
-from cluster.journal_tables.store import JournalStore
-from engine.blocks import decode_block
-from engine.frame import ShardKey, ShardKind
-from engine.units import format_time
-from gateways.json_wire import JsonWire
-from gateways.memory import MemoryBus, MemoryJournal, MemoryServer, MemorySnapshots, MemoryStreams
-from gateways.paper_broker.ledger import FILE_NAME
-from gateways.paper_broker.memory import MemoryPaperBroker
-from gateways.paper_broker.settings import FillSettings
+from cluster.history.store import JournalStore
+from engine.journal.frame import ShardKey, ShardKind
+from engine.messages.blocks import decode_block
+from engine.values.units import format_time
+from gateways.brokers.ledger.ledger import FILE_NAME
+from gateways.brokers.paper.memory import MemoryPaperBroker
+from gateways.brokers.paper.settings import FillSettings
+from gateways.json.format import JsonFormat
+from gateways.memory.bus import MemoryBus
+from gateways.memory.journal import MemoryJournal
+from gateways.memory.server import MemoryServer
+from gateways.memory.snapshots import MemorySnapshots
+from gateways.memory.streams import MemoryStreams
 
 START_NS = 1_700_000_000 * 10**9
 FOLLOWER_SHARDS = 2
@@ -73,30 +79,51 @@ class MemoryCluster:
 
     async def follow(self, account: str, creator: str, cash: str, **fields: Any) -> None:
         """Subscribe an account."""
-        await self.command(f"commands.account.{account}", "follow", creator_id=creator, cash=cash, **fields)
+        await self.command(
+            f"commands.account.{account}", "follow", creator_id=creator, cash=cash, **fields
+        )
 
     async def fill(self, creator: str, symbol: str, side: str, quantity: str, price: str) -> str:
         """Publish a fill, and wait until nothing is under way. Returns: its id."""
         number = next(self._ids)
         body = {
-            "exec_id": f"fill-{number}", "creator_id": creator, "symbol": symbol, "side": side, "last_qty": quantity,
-            "last_px": price, "transact_time": format_time(self.clock.time_ns),
-        }  # fmt: skip
+            "exec_id": f"fill-{number}",
+            "creator_id": creator,
+            "symbol": symbol,
+            "side": side,
+            "last_qty": quantity,
+            "last_px": price,
+            "transact_time": format_time(self.clock.time_ns),
+        }
         subject = f"fills.paper.{creator}"
         await self._streams.publish(subject, msgspec.json.encode(body), message_id=f"fill-{number}")
         await self.drained()
         return f"fill-{number}"
 
     async def correct_fill(
-        self, exec_ref_id: str, creator: str, symbol: str, side: str, *, exec_type: str, **fields: str
+        self,
+        exec_ref_id: str,
+        creator: str,
+        symbol: str,
+        side: str,
+        *,
+        exec_type: str,
+        **fields: str,
     ) -> None:
         """Publish a trade cancel or correct of a fill, and wait until nothing is under way."""
         name = f"correction-{next(self._ids)}"
         body = {
-            "exec_id": name, "symbol": symbol, "side": side, "transact_time": format_time(self.clock.time_ns),
-            "exec_type": exec_type, "exec_ref_id": exec_ref_id, **fields,
-        }  # fmt: skip
-        await self._streams.publish(f"fills.paper.{creator}", msgspec.json.encode(body), message_id=name)
+            "exec_id": name,
+            "symbol": symbol,
+            "side": side,
+            "transact_time": format_time(self.clock.time_ns),
+            "exec_type": exec_type,
+            "exec_ref_id": exec_ref_id,
+            **fields,
+        }
+        await self._streams.publish(
+            f"fills.paper.{creator}", msgspec.json.encode(body), message_id=name
+        )
         await self.drained()
 
     def traded(self) -> list[str]:
@@ -114,7 +141,9 @@ class MemoryCluster:
         await self.drained()
 
     async def mark(self, symbol: str, price: str) -> None:
-        """Publish a mark, which no follower shard has anything to do about, and wait until nothing is under way."""
+        """Publish a mark, which no follower shard has anything to do about, and wait until nothing
+        is under way.
+        """
         body = [{"symbol": symbol, "px": price, "time": format_time(self.clock.time_ns)}]
         await self._streams.publish(
             "marks.paper", msgspec.json.encode(body), message_id=f"mark-{next(self._ids)}"
@@ -151,7 +180,9 @@ async def memory_cluster(
     settings: ShardSettings = SETTINGS,
     way: Callable[[Broker], Broker] = lambda broker: broker,
 ) -> AsyncIterator[MemoryCluster]:
-    """Run a cluster whose gateway reaches its broker by a way; at the end every shard stops and takes its last snapshot."""
+    """Run a cluster whose gateway reaches its broker by a way; at the end every shard stops and
+    takes its last snapshot.
+    """
     server, clock = MemoryServer(), ManualClock()
     for name, subjects in STREAMS.items():
         server.add_stream(name, *subjects)
@@ -167,7 +198,7 @@ async def memory_cluster(
         MemoryStreams(server),
         MemoryBus(server),
         MemorySnapshots(server),
-        JsonWire(),
+        JsonFormat(),
         clock,
     )
     hosts = [
@@ -232,7 +263,9 @@ def memory_store(
 
 
 async def story(cluster: MemoryCluster) -> None:
-    """Let twelve accounts follow two creators through buys, sells, shorts, a flat exit, an unfollow and a second follow."""
+    """Let twelve accounts follow two creators through buys, sells, shorts, a flat exit, an unfollow
+    and a second follow.
+    """
     for creator in ("anna", "bert"):
         await cluster.command(f"commands.creator.{creator}", "open_creator", cash="100000")
     for number in range(12):

@@ -1,6 +1,8 @@
-"""Planting faults: recorded journals, ledgers and snapshots with one thing changed, everything around it made to fit.
+"""Planting faults: recorded journals, ledgers and snapshots with one thing changed, everything
+around it made to fit.
 
-A rewritten journal has whole chains again, so only the check that is meant can notice; snapshots, which carry frame hashes, go with it.
+A rewritten journal has whole chains again, so only the check that is meant can notice; snapshots,
+which carry frame hashes, go with it.
 """
 
 import copy
@@ -14,30 +16,29 @@ from msgspec.structs import replace
 
 from actors.ports import StoredMessage, journal_stream
 from cluster.audit import AuditReport, audit
-from cluster.journal_tables.spill import Spill
-from cluster.journal_tables.store import JournalStore
-from engine.blocks import decode_block, encode_block
-from engine.frame import (
-    NO_HASH,
-    FrameHead,
+from cluster.history.spill import Spill
+from cluster.history.store import JournalStore
+from engine.columns.sections import decode_section, encode_section
+from engine.journal.cursors import NO_HASH, Source
+from engine.journal.frame import (
+    FrameHeader,
     ShardKey,
     ShardKind,
-    Source,
     decode_frame,
     encode_frame,
     frame_hash,
 )
-from engine.sections import decode_section, encode_section
-from gateways.memory import MemoryServer
-from gateways.paper_broker.ledger import MemoryLedger, walk_frames
-from gateways.paper_broker.records import MESSAGE_TAG, FrameDraft, record_type, walk_records
+from engine.messages.blocks import decode_block, encode_block
+from gateways.brokers.ledger.ledger import MemoryLedger, walk_frames
+from gateways.brokers.ledger.records import MESSAGE_TAG, FrameDraft, record_type, walk_records
+from gateways.memory.server import MemoryServer
 from tests.audit.memory_cluster import memory_store
 
 FOLLOWERS = tuple(ShardKey(ShardKind.FOLLOWER, shard) for shard in (0, 1))
 CREATOR = ShardKey(ShardKind.CREATOR, 0)
 GATEWAY = ShardKey(ShardKind.GATEWAY, 0)
 
-Change = Callable[[FrameHead, list[Any]], list[Any]]
+Change = Callable[[FrameHeader, list[Any]], list[Any]]
 
 
 class Recording:
@@ -63,7 +64,9 @@ class Recording:
         return memory_store(self.server, self.ledger, directory, is_running=is_running)
 
     async def audit(self, directory: Path, *, is_drained: bool = True) -> AuditReport:
-        """Audit it as a stopped cluster: what is kept in files, looked at some rows at a time, is told as what is in memory."""
+        """Audit it as a stopped cluster: what is kept in files, looked at some rows at a time, is
+        told as what is in memory.
+        """
         report = await audit(self.store(directory), is_drained=is_drained)
         spill = Spill(directory, bytes_in_memory=0, chunk_rows=16)
         again = await audit(self.store(directory), is_drained=is_drained, spill=spill)
@@ -96,10 +99,10 @@ class Recording:
         previous, rewritten = NO_HASH, []
         hashes: dict[int, bytes] = {}
         for message in self.frames(key):
-            head, events = decode_frame(message.data)
-            head = msgspec.structs.replace(head, previous_hash=previous)
-            data = encode_frame(head, change(head, events))
-            previous = hashes[head.number] = frame_hash(data)
+            header, events = decode_frame(message.data)
+            header = msgspec.structs.replace(header, previous_hash=previous)
+            data = encode_frame(header, change(header, events))
+            previous = hashes[header.number] = frame_hash(data)
             rewritten.append(message._replace(data=data))
         self.put(key, rewritten)
         self.server.snapshots.pop(key, None)
@@ -111,15 +114,15 @@ class Recording:
         """Let a follower shard have seen the creator frames as they are now."""
         previous, rewritten = NO_HASH, []
         for message in self.frames(key):
-            head, events = decode_frame(message.data)
+            header, events = decode_frame(message.data)
             cursors = tuple(
                 cursor._replace(hash=hashes[cursor.number])
                 if cursor.source is Source.CREATOR_JOURNAL
                 else cursor
-                for cursor in head.cursors
+                for cursor in header.cursors
             )
             data = encode_frame(
-                msgspec.structs.replace(head, previous_hash=previous, cursors=cursors), events
+                msgspec.structs.replace(header, previous_hash=previous, cursors=cursors), events
             )
             previous = frame_hash(data)
             rewritten.append(message._replace(data=data))
@@ -129,13 +132,15 @@ class Recording:
     def find(
         self, kind: type, wanted: Callable[[Any], bool] = lambda event: True
     ) -> tuple[ShardKey, int, Any]:
-        """Find the first event of a kind in the follower journals. Returns: shard, frame number, event."""
+        """Find the first event of a kind in the follower journals. Returns: shard, frame number,
+        event.
+        """
         for key in FOLLOWERS:
             for message in self.frames(key):
-                head, events = decode_frame(message.data)
+                header, events = decode_frame(message.data)
                 for event in events:
                     if isinstance(event, kind) and wanted(event):
-                        return key, head.number, event
+                        return key, header.number, event
         raise AssertionError(f"expected a {kind.__name__} as wanted in the recording, found none")
 
     def change_event(
@@ -148,11 +153,16 @@ class Recording:
         key, number, event = self.find(kind, wanted)
         is_done = False
 
-        def change(head: FrameHead, events: list[Any]) -> list[Any]:
+        def change(header: FrameHeader, events: list[Any]) -> list[Any]:
             nonlocal is_done
             out: list[Any] = []
             for each in events:
-                if not is_done and head.number == number and isinstance(each, kind) and wanted(each):
+                if (
+                    not is_done
+                    and header.number == number
+                    and isinstance(each, kind)
+                    and wanted(each)
+                ):
                     is_done = True
                     out += changed(each)
                 else:
@@ -165,7 +175,9 @@ class Recording:
     # Ledgers.
 
     def change_ledger(self, kind: type, changed: Callable[[Any], list[Any]]) -> None:
-        """Put other records in the place of the first of a kind; `kind` may be a section of a published message."""
+        """Put other records in the place of the first of a kind; `kind` may be a section of a
+        published message.
+        """
         ledger, is_done = MemoryLedger(), False
         for frame in walk_frames(MemoryLedger(self.ledger)):
             draft = FrameDraft(ledger.end, ledger.next_number)

@@ -1,20 +1,25 @@
-"""The audit's own arithmetic against Python's integers: exact to the last unit, floors and ceilings as named."""
+"""The audit's own arithmetic against Python's integers: exact to the last unit, floors and ceilings
+as named.
+"""
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cluster.journal_tables import OrderIndex, order_outcomes
-from cluster.journal_tables.exact import fees_ceil, notionals
-from cluster.journal_tables.executions import ExecutionsGatherer
-from cluster.journal_tables.orders import CancelsGatherer, OrdersGatherer
-from cluster.journal_tables.reader import JournalFrame
-from engine.events.orders import ExecutionsApplied, OrdersPlaced
-from engine.frame import NO_HASH, FrameHead, ShardKey, ShardKind
-from engine.order_state import ExecType, OrdStatus
+from cluster.history import OrderIndex, order_outcomes
+from cluster.history.exact import fees_ceil, notionals
+from cluster.history.executions import ExecutionsGatherer
+from cluster.history.orders import CancelsGatherer, OrdersGatherer
+from cluster.history.reader import JournalFrame
+from engine.journal.cursors import NO_HASH
+from engine.journal.events.orders import ExecutionsApplied, OrdersPlaced
+from engine.journal.frame import FrameHeader, ShardKey, ShardKind
+from engine.values.order_status import ExecType, OrdStatus
 
-_FRAME = JournalFrame(7, FrameHead(ShardKey(ShardKind.FOLLOWER, 1), 1, 5, 0, NO_HASH, ()), NO_HASH, [])
+_FRAME = JournalFrame(
+    7, FrameHeader(ShardKey(ShardKind.FOLLOWER, 1), 1, 5, 0, NO_HASH, ()), NO_HASH, []
+)
 
 
 @given(st.lists(st.tuples(st.integers(0, 10**17), st.integers(1, 10**13)), max_size=20))
@@ -38,7 +43,9 @@ def test_p7_a_notional_beyond_64_bits_is_refused() -> None:
 def test_p7_fees_round_up(pairs: list[tuple[int, int]]) -> None:
     amounts = np.array([amount for amount, _ in pairs], np.int64)
     rates = np.array([rate for _, rate in pairs], np.int64)
-    assert fees_ceil(amounts, rates).tolist() == [-(-amount * rate // 10**6) for amount, rate in pairs]
+    assert fees_ceil(amounts, rates).tolist() == [
+        -(-amount * rate // 10**6) for amount, rate in pairs
+    ]
 
 
 _trades = st.lists(st.tuples(st.integers(1, 10**13), st.integers(1, 10**9)), min_size=1, max_size=5)
@@ -54,13 +61,17 @@ def test_an_orders_outcome_is_the_exact_sum_of_its_executions(
     one = np.array([3], np.int64)
     orders.add_placed(
         _FRAME,
-        OrdersPlaced(0, 0, 0, 0, 0, 9, 0, 0, side, 1, 0, 0, 0, 0, 0, one, np.array([filled + more]), one),
+        OrdersPlaced(
+            0, 0, 0, 0, 0, 9, 0, 0, side, 1, 0, 0, 0, 0, 0, one, np.array([filled + more]), one
+        ),
     )
     reports = [(ExecType.TRADE, quantity, price) for quantity, price in trades]
     if is_ended:
         reports.append((ExecType.EXPIRED, 0, 0))
     for number, (exec_type, quantity, price) in enumerate(reports):
-        columns = (np.array([value], np.int64) for value in (number, 3, exec_type, quantity, price, 2))
+        columns = (
+            np.array([value], np.int64) for value in (number, 3, exec_type, quantity, price, 2)
+        )
         executions.add(_FRAME, ExecutionsApplied(1, "paper", "x-", 0, 0, 9, 0, 0, 0, *columns))
     table = orders.table()
     found = order_outcomes(table, OrderIndex(table), executions.table(), cancels.table())
@@ -70,6 +81,12 @@ def test_an_orders_outcome_is_the_exact_sum_of_its_executions(
     assert found.average_prices.tolist() == [sum(values) // filled]
     assert found.cash.tolist() == [sum(cash)]
     assert found.fees.tolist() == [2 * len(reports) if not is_ended else 2 * len(trades)]
-    status = OrdStatus.FILLED if not more else OrdStatus.EXPIRED if is_ended else OrdStatus.PARTIALLY_FILLED
+    status = (
+        OrdStatus.FILLED
+        if not more
+        else OrdStatus.EXPIRED
+        if is_ended
+        else OrdStatus.PARTIALLY_FILLED
+    )
     assert found.status.tolist() == [status]
     assert found.leaves.tolist() == [0 if status is not OrdStatus.PARTIALLY_FILLED else more]

@@ -1,4 +1,6 @@
-"""Trade cancels and corrections of executions and fills: a run with them passes, and every planted fault in them is named (P7, P8)."""
+"""Trade cancels and corrections of executions and fills: a run with them passes, and every planted
+fault in them is named (P7, P8).
+"""
 
 import asyncio
 from collections.abc import Callable
@@ -9,25 +11,28 @@ import numpy as np
 import pytest
 from msgspec.structs import replace
 
-from cluster.journal_tables.followers import FollowerTables
-from cluster.journal_tables.reader import JournalFrame
+from cluster.history.followers import FollowerTables
+from cluster.history.reader import JournalFrame
 from cluster.replay.broker_csv import net_of
-from engine.blocks import CorrectionsReported
-from engine.chain import Chain
-from engine.events.creator import FillCorrected
-from engine.events.orders import TradesCorrected
-from engine.frame import NO_HASH, FrameHead, decode_frame
-from engine.order_state import ExecType
-from engine.refusals import Refused
-from gateways.paper_broker.corrections import CorrectionAsked
-from gateways.paper_broker.ledger_reader import LedgerReader
-from gateways.paper_broker.settings import FillSettings
+from engine.journal.chain import Chain
+from engine.journal.cursors import NO_HASH
+from engine.journal.events.creator import FillCorrected
+from engine.journal.events.orders import TradesCorrected
+from engine.journal.frame import FrameHeader, decode_frame
+from engine.messages.blocks import CorrectionsReported
+from engine.values.order_status import ExecType
+from engine.values.refusals import Refused
+from gateways.brokers.ledger.ledger_reader import LedgerReader
+from gateways.brokers.paper.corrections import CorrectionAsked
+from gateways.brokers.paper.settings import FillSettings
 from tests.audit.memory_cluster import MemoryCluster, memory_cluster
 from tests.audit.planting import CREATOR, FOLLOWERS, Recording, with_value
 
 
 async def corrected_story(cluster: MemoryCluster) -> None:
-    """Let four accounts buy and sell, the broker take back and correct trades of it, and the creator's broker fills."""
+    """Let four accounts buy and sell, the broker take back and correct trades of it, and the
+    creator's broker fills.
+    """
     await cluster.command("commands.creator.anna", "open_creator", cash="100000")
     for number in range(4):
         await cluster.command(f"commands.account.a{number}", "open_account")
@@ -81,12 +86,14 @@ def followers(recording: Recording) -> list[FollowerTables]:
     return found
 
 
-def _frame(data: bytes) -> tuple[FrameHead, bytes, list[Any]]:
-    head, events = decode_frame(data)
-    return head, NO_HASH, events
+def _frame(data: bytes) -> tuple[FrameHeader, bytes, list[Any]]:
+    header, events = decode_frame(data)
+    return header, NO_HASH, events
 
 
-async def test_a_run_with_corrections_passes_and_counts_them(corrected: Recording, tmp_path: Path) -> None:
+async def test_a_run_with_corrections_passes_and_counts_them(
+    corrected: Recording, tmp_path: Path
+) -> None:
     report = await corrected.audit(tmp_path)
     assert report.passed, report
     counted = {name: value for check in report.checks for name, value in check.counts.items()}
@@ -95,7 +102,9 @@ async def test_a_run_with_corrections_passes_and_counts_them(corrected: Recordin
 
 
 async def test_p8_the_end_of_an_order_that_stayed_closed_here_is_no_fault(tmp_path: Path) -> None:
-    """The broker works an order again against open orders of the other side: it is cancelled at once, which says nothing new."""
+    """The broker works an order again against open orders of the other side: it is cancelled at
+    once, which says nothing new.
+    """
     async with memory_cluster(FillSettings(fill_delay_ms=10)) as cluster:
         await cluster.command("commands.creator.anna", "open_creator", cash="100000")
         await cluster.command("commands.account.ann", "open_account")
@@ -113,12 +122,15 @@ async def test_p8_the_end_of_an_order_that_stayed_closed_here_is_no_fault(tmp_pa
     assert report.passed, "\n".join(report.lines())
     assert report["P8"].counts["of_closed"] == 1
     recording.change_event(
-        TradesCorrected, lambda event: [replace(event, leaves=event.order_quantities - event.filled)]
+        TradesCorrected,
+        lambda event: [replace(event, leaves=event.order_quantities - event.filled)],
     )
     assert "found it nowhere in the journal" in (await recording.audit(tmp_path))["P8"].offender
 
 
-async def test_the_ledgers_net_trades_are_the_positions(corrected: Recording, tmp_path: Path) -> None:
+async def test_the_ledgers_net_trades_are_the_positions(
+    corrected: Recording, tmp_path: Path
+) -> None:
     """What broker.csv shows adds up to what the accounts hold."""
     corrected.store(tmp_path)
     reader = LedgerReader(tmp_path / "paper")
@@ -128,16 +140,23 @@ async def test_the_ledgers_net_trades_are_the_positions(corrected: Recording, tm
         (shard, number): side
         for orders in reader.orders()
         for shard, number, side in zip(
-            orders.follower_shards.tolist(), orders.cause_numbers.tolist(), orders.sides.tolist(), strict=True
+            orders.follower_shards.tolist(),
+            orders.cause_numbers.tolist(),
+            orders.sides.tolist(),
+            strict=True,
         )
     }
     held = sum(
         sides[shard, number] * quantity
         for shard, number, kind, quantity in zip(
-            net.follower_shards.tolist(), net.cause_numbers.tolist(), net.exec_types.tolist(), net.quantities.tolist(), strict=True
+            net.follower_shards.tolist(),
+            net.cause_numbers.tolist(),
+            net.exec_types.tolist(),
+            net.quantities.tolist(),
+            strict=True,
         )
         if kind == ExecType.TRADE
-    )  # fmt: skip
+    )
     positions = [
         slot.position[: book.count].sum()
         for tables in followers(corrected)
@@ -173,9 +192,15 @@ async def test_p8_a_wrong_correction_of_an_execution_is_named(
     assert any("correction" in check.offender for check in report.checks), report
 
 
-async def test_p8_a_correction_gone_from_the_ledger_is_named(corrected: Recording, tmp_path: Path) -> None:
+async def test_p8_a_correction_gone_from_the_ledger_is_named(
+    corrected: Recording, tmp_path: Path
+) -> None:
     def changed(section: CorrectionsReported) -> list[Any]:
-        return [replace(section, exec_types=np.array([ExecType.TRADE_CORRECT]), quantities=np.array([7]))]
+        return [
+            replace(
+                section, exec_types=np.array([ExecType.TRADE_CORRECT]), quantities=np.array([7])
+            )
+        ]
 
     corrected.change_ledger(CorrectionsReported, changed)
     report = await corrected.audit(tmp_path)
@@ -196,8 +221,11 @@ CREATOR_FAULTS: dict[str, Callable[[FillCorrected], FillCorrected]] = {
 async def test_p7_a_wrong_correction_of_a_fill_is_named(
     name: str, corrected: Recording, tmp_path: Path
 ) -> None:
-    def change(head: FrameHead, events: list[Any]) -> list[Any]:
-        return [CREATOR_FAULTS[name](each) if isinstance(each, FillCorrected) else each for each in events]
+    def change(header: FrameHeader, events: list[Any]) -> list[Any]:
+        return [
+            CREATOR_FAULTS[name](each) if isinstance(each, FillCorrected) else each
+            for each in events
+        ]
 
     corrected.rewrite(CREATOR, change)
     report = await corrected.audit(tmp_path)

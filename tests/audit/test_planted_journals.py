@@ -10,17 +10,18 @@ from actors.ports import Request
 from cluster.audit import audit
 from cluster.audit.conservation import ConservationAudit, check_creators
 from cluster.audit.report import Checks
-from cluster.journal_tables import CreatorTables, FollowerTables, FrameReader, OrderIndex, order_outcomes
-from engine.blocks import ExecutionsReported
-from engine.book_table import HEAD_WORDS
-from engine.cut import PREFIX
-from engine.events.creator import FillApplied
-from engine.events.orders import ExecutionsApplied
-from engine.events.shard import OwnerFenced
-from engine.frame import FrameHead, ShardKey, decode_frame, encode_frame, frame_hash
-from engine.order_state import ExecType
-from engine.tables import decode_state, encode_state, state_hash
-from gateways.memory import MemoryBus, MemoryJournal
+from cluster.history import CreatorTables, FollowerTables, FrameReader, OrderIndex, order_outcomes
+from engine.columns.state import decode_state, encode_state, state_hash
+from engine.columns.state_copy import PREFIX
+from engine.follower.subscription_table import HEADER_WORDS
+from engine.journal.events.creator import FillApplied
+from engine.journal.events.orders import ExecutionsApplied
+from engine.journal.events.shard import OwnerFenced
+from engine.journal.frame import FrameHeader, ShardKey, decode_frame, encode_frame, frame_hash
+from engine.messages.blocks import ExecutionsReported
+from engine.values.order_status import ExecType
+from gateways.memory.bus import MemoryBus
+from gateways.memory.journal import MemoryJournal
 from tests.audit.planting import CREATOR, FOLLOWERS, Recording, with_value, without_row
 
 ROWS = ("numbers", "subscriptions", "exec_types", "quantities", "prices", "fees")
@@ -54,8 +55,8 @@ async def test_p5_a_superseded_owners_frame_is_dropped_and_counted(
     stream = recording.server.stream("JOURNAL_FOLLOWER")
     tail, _ = decode_frame(recording.frames(key)[-1].data)
     last = frame_hash(recording.frames(key)[-1].data)
-    fence = FrameHead(key, tail.epoch + 1, tail.number + 1, tail.event_time_ns, last, ())
-    stale = FrameHead(key, tail.epoch, tail.number + 1, tail.event_time_ns, last, ())
+    fence = FrameHeader(key, tail.epoch + 1, tail.number + 1, tail.event_time_ns, last, ())
+    stale = FrameHeader(key, tail.epoch, tail.number + 1, tail.event_time_ns, last, ())
     stream.store(key.subject, encode_frame(fence, [OwnerFenced("successor")]), "fence")
     stream.store(key.subject, encode_frame(stale, [OwnerFenced("zombie")]), "stale")
     report = await recording.audit(tmp_path)
@@ -66,9 +67,10 @@ async def test_p5_a_superseded_owners_frame_is_dropped_and_counted(
 async def test_p5_a_creator_history_rewritten_under_its_followers_is_named(
     recording: Recording, tmp_path: Path
 ) -> None:
-    def later(head: FrameHead, events: list[object]) -> list[object]:
+    def later(header: FrameHeader, events: list[object]) -> list[object]:
         return [
-            replace(event, order_id="other") if isinstance(event, FillApplied) else event for event in events
+            replace(event, order_id="other") if isinstance(event, FillApplied) else event
+            for event in events
         ]
 
     frames = {key: recording.frames(key) for key in FOLLOWERS}
@@ -95,16 +97,20 @@ async def test_p6_a_snapshot_with_other_cash_is_named(recorded: Recording, tmp_p
         recording = recorded.copy()
         columns = dict(decode_state(b"".join(recording.server.snapshots[key][0].chunks)))
         changed = columns[column].copy()
-        # A book's cash stands after its head and those of its slots.
-        changed[3 + HEAD_WORDS + 4 * changed[2] if column.startswith(PREFIX) else 0] += 1
+        # A book's cash stands after its header and those of its slots.
+        changed[3 + HEADER_WORDS + 4 * changed[2] if column.startswith(PREFIX) else 0] += 1
         columns[column] = changed
-        recording.change_snapshot(key, state_hash=state_hash(columns), chunks=(encode_state(columns),))
+        recording.change_snapshot(
+            key, state_hash=state_hash(columns), chunks=(encode_state(columns),)
+        )
         report = await recording.audit(tmp_path)
         assert f"{key}, snapshot at frame" in report["P6"].offender
         assert "expected the replayed state, found another" in report["P6"].offender
 
 
-async def test_p6_a_snapshot_ahead_of_the_journal_is_named(recording: Recording, tmp_path: Path) -> None:
+async def test_p6_a_snapshot_ahead_of_the_journal_is_named(
+    recording: Recording, tmp_path: Path
+) -> None:
     recording.put(FOLLOWERS[0], recording.frames(FOLLOWERS[0])[:-3])
     report = await recording.audit(tmp_path)
     assert "expected the journal to reach frame" in report["P6"].offender
@@ -115,8 +121,13 @@ async def test_p6_a_live_state_that_differs_is_named(recording: Recording, tmp_p
     hashes = {CREATOR: "00", FOLLOWERS[0]: "00", FOLLOWERS[1]: "00"}
 
     async def listen(key: ShardKey) -> None:
-        head, _ = decode_frame(recording.frames(key)[-1].data)
-        answer = {"epoch": head.epoch, "number": head.number, "state_hash": hashes[key], "settled": True}
+        header, _ = decode_frame(recording.frames(key)[-1].data)
+        answer = {
+            "epoch": header.epoch,
+            "number": header.number,
+            "state_hash": hashes[key],
+            "settled": True,
+        }
         data = msgspec.json.encode(answer)
         tasks = []
 
@@ -159,8 +170,8 @@ async def test_p7_every_error_in_money_or_position_is_named(recording: Recording
         column[2] -= 1
         subscription = int(book.subscriptions["subscription"][2])
         assert (
-            f"account {tables.account_of(subscription)}, subscription {subscription}: expected {what} "
-            in faulty.offender
+            f"account {tables.account_of(subscription)}, "
+            f"subscription {subscription}: expected {what} " in faulty.offender
         )
 
 
@@ -181,10 +192,16 @@ async def test_p7_a_creators_cash_or_position_that_is_wrong_is_named(recording: 
     assert "creator anna: expected position in AAA" in position["P7"].offender
 
 
-async def test_p7_a_creators_position_that_jumps_is_named(recording: Recording, tmp_path: Path) -> None:
-    def jumped(head: FrameHead, events: list[object]) -> list[object]:
+async def test_p7_a_creators_position_that_jumps_is_named(
+    recording: Recording, tmp_path: Path
+) -> None:
+    def jumped(header: FrameHeader, events: list[object]) -> list[object]:
         return [
-            replace(event, position_before=event.position_before + 5, position_after=event.position_after + 5)
+            replace(
+                event,
+                position_before=event.position_before + 5,
+                position_after=event.position_after + 5,
+            )
             if isinstance(event, FillApplied) and event.signal == 3
             else event
             for event in events
@@ -197,7 +214,9 @@ async def test_p7_a_creators_position_that_jumps_is_named(recording: Recording, 
 
 
 async def test_p8_an_execution_applied_twice_is_named(recording: Recording, tmp_path: Path) -> None:
-    _, number, event = recording.change_event(ExecutionsApplied, lambda event: [event, event], is_trade)
+    _, number, event = recording.change_event(
+        ExecutionsApplied, lambda event: [event, event], is_trade
+    )
     report = await recording.audit(tmp_path)
     assert f"execution {event.prefix}{event.numbers[0]} of broker paper" in report["P8"].offender
     assert f"frame {number}" in report["P8"].offender
@@ -213,7 +232,9 @@ async def test_p8_a_missing_execution_is_named(recording: Recording, tmp_path: P
     )
     for is_drained in (False, True):
         report = await recording.audit(tmp_path, is_drained=is_drained)
-        assert f"execution {event.prefix}{event.numbers[0]} of broker paper" in report["P8"].offender
+        assert (
+            f"execution {event.prefix}{event.numbers[0]} of broker paper" in report["P8"].offender
+        )
         assert "found it nowhere in the journal" in report["P8"].offender
 
 
@@ -231,7 +252,9 @@ async def test_p8_an_execution_that_the_ledger_does_not_know_is_named(
     assert not report["P8"].passed
 
 
-async def test_p8_an_execution_gone_from_the_ledger_is_named(recording: Recording, tmp_path: Path) -> None:
+async def test_p8_an_execution_gone_from_the_ledger_is_named(
+    recording: Recording, tmp_path: Path
+) -> None:
     gone: list[ExecutionsReported] = []
 
     def cut(section: ExecutionsReported) -> list[object]:
@@ -241,11 +264,15 @@ async def test_p8_an_execution_gone_from_the_ledger_is_named(recording: Recordin
     recording.change_ledger(ExecutionsReported, cut)
     report = await recording.audit(tmp_path)
     assert [check.promise for check in report.checks if not check.passed] == ["P8"]
-    assert f"execution {gone[0].prefix}{gone[0].numbers[0]} of broker paper" in report["P8"].offender
+    assert (
+        f"execution {gone[0].prefix}{gone[0].numbers[0]} of broker paper" in report["P8"].offender
+    )
     assert "expected it in the broker's ledger, found none" in report["P8"].offender
 
 
-async def test_p8_another_price_than_the_brokers_is_named(recording: Recording, tmp_path: Path) -> None:
+async def test_p8_another_price_than_the_brokers_is_named(
+    recording: Recording, tmp_path: Path
+) -> None:
     def cheaper(event: ExecutionsApplied) -> list[object]:
         return [with_value(event, "prices", 1, int(event.prices[1]) - 1)]
 

@@ -1,22 +1,23 @@
 """The audit names planted faults in orders and dispositions: P1, P2, P3, P4."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from msgspec.structs import replace
 
-from engine.blocks import GatewayEpoch, OrdersSubmitted, encode_block
-from engine.disposition import Disposition
-from engine.events.gateway import OrdersParked, OrdersWithdrawn
-from engine.events.orders import OrdersPlaced, SignalDecided
-from engine.frame import FrameHead, decode_frame
-from engine.identity import CauseKind, cause_high, format_order_id
-from engine.order_state import ExecType
-from engine.sections import decode_section
-from gateways.paper_broker.ledger import MemoryLedger, walk_frames
-from gateways.paper_broker.memory import MemoryPaperBroker
-from gateways.paper_broker.records import OrdersTaken, walk_records
-from gateways.paper_broker.settings import FillSettings
+from engine.columns.sections import decode_section
+from engine.journal.events.gateway import OrdersRevoked, OrdersUnresolved
+from engine.journal.events.orders import OrdersPlaced, SignalDecided
+from engine.journal.frame import FrameHeader, decode_frame
+from engine.messages.blocks import GatewayEpoch, OrdersSubmitted, encode_block
+from engine.values.dispositions import Disposition
+from engine.values.order_ids import CauseKind, cause_high, format_order_id
+from engine.values.order_status import ExecType
+from gateways.brokers.ledger.ledger import MemoryLedger, walk_frames
+from gateways.brokers.ledger.records import OrdersTaken, walk_records
+from gateways.brokers.paper.memory import MemoryPaperBroker
+from gateways.brokers.paper.settings import FillSettings
 from tests.audit.memory_cluster import ManualClock
 from tests.audit.planting import FOLLOWERS, GATEWAY, Recording, with_value
 
@@ -49,11 +50,25 @@ async def test_p1_an_order_placed_twice_is_named(recording: Recording, tmp_path:
     def placed_again(event: SignalDecided) -> list[object]:
         row = int(np.flatnonzero(event.units)[0])
         again = OrdersPlaced(
-            event.creator_shard, event.creator, event.instrument, CauseKind.SIGNAL, event.creator_shard, event.signal,
-            event.leg, 0, event.side, event.price, event.limit_price, event.expire_time, event.is_exit, event.fee_rate,
-            event.transact_time, event.subscriptions[row : row + 1], event.units[row : row + 1] * event.unit,
+            event.creator_shard,
+            event.creator,
+            event.instrument,
+            CauseKind.SIGNAL,
+            event.creator_shard,
+            event.signal,
+            event.leg,
+            0,
+            event.side,
+            event.price,
+            event.limit_price,
+            event.expire_time,
+            event.is_exit,
+            event.fee_rate,
+            event.transact_time,
+            event.subscriptions[row : row + 1],
+            event.units[row : row + 1] * event.unit,
             np.zeros(1, np.int64),
-        )  # fmt: skip
+        )
         return [event, again]
 
     key, number, event = recording.change_event(SignalDecided, placed_again, has_orders)
@@ -64,7 +79,9 @@ async def test_p1_an_order_placed_twice_is_named(recording: Recording, tmp_path:
     assert f"frame {number}" in report["P1"].offender
 
 
-async def test_p1_an_attempt_without_the_one_before_it_is_named(recording: Recording, tmp_path: Path) -> None:
+async def test_p1_an_attempt_without_the_one_before_it_is_named(
+    recording: Recording, tmp_path: Path
+) -> None:
     def is_command(event: OrdersPlaced) -> bool:
         return bool(event.cause_kind == CauseKind.COMMAND and event.quantities.any())
 
@@ -78,7 +95,9 @@ async def test_p1_an_order_without_its_cause_is_named(recording: Recording, tmp_
     def is_command(event: OrdersPlaced) -> bool:
         return bool(event.cause_kind == CauseKind.COMMAND and event.quantities.any())
 
-    recording.change_event(OrdersPlaced, lambda event: [replace(event, cause_number=77)], is_command)
+    recording.change_event(
+        OrdersPlaced, lambda event: [replace(event, cause_number=77)], is_command
+    )
     report = await recording.audit(tmp_path)
     assert "expected a command that ended its subscription" in report["P1"].offender
 
@@ -114,7 +133,9 @@ async def test_p2_two_dispositions_are_named(recording: Recording, tmp_path: Pat
     assert not report["P4"].passed
 
 
-async def test_p2_an_account_twice_in_one_part_is_named(recording: Recording, tmp_path: Path) -> None:
+async def test_p2_an_account_twice_in_one_part_is_named(
+    recording: Recording, tmp_path: Path
+) -> None:
     def doubled(event: SignalDecided) -> list[object]:
         return [with_value(event, "subscriptions", 1, int(event.subscriptions[0]))]
 
@@ -134,7 +155,9 @@ async def test_p2_ordered_without_an_order_is_named(recording: Recording, tmp_pa
     assert "is ordered without an order" in report["P2"].offender
 
 
-async def test_p2_a_signal_that_no_fill_caused_is_named(recording: Recording, tmp_path: Path) -> None:
+async def test_p2_a_signal_that_no_fill_caused_is_named(
+    recording: Recording, tmp_path: Path
+) -> None:
     recording.change_event(SignalDecided, lambda event: [replace(event, signal=999)], has_skips)
     report = await recording.audit(tmp_path)
     assert "signal 999" in report["P2"].offender
@@ -168,7 +191,9 @@ async def test_p3_a_changed_quantity_is_named(recording: Recording, tmp_path: Pa
     assert "expected the quantity of its frame" in report["P3"].offender
 
 
-async def test_p3_an_order_with_the_wrong_account_is_named(recording: Recording, tmp_path: Path) -> None:
+async def test_p3_an_order_with_the_wrong_account_is_named(
+    recording: Recording, tmp_path: Path
+) -> None:
     recording.change_ledger(
         OrdersTaken, lambda taken: [with_value(taken, "accounts", -1, int(taken.accounts[-1]) + 1)]
     )
@@ -177,14 +202,21 @@ async def test_p3_an_order_with_the_wrong_account_is_named(recording: Recording,
     assert "expected the account of its frame" in report["P3"].offender
 
 
-async def test_p3_a_wrong_frame_number_side_or_symbol_is_named(recorded: Recording, tmp_path: Path) -> None:
+async def test_p3_a_wrong_frame_number_side_or_symbol_is_named(
+    recorded: Recording, tmp_path: Path
+) -> None:
     for field, value, what in (
         ("frame", 2, "frame number"),
         ("side", -1, "side"),
         ("symbol", "ZZZ", "symbol"),
     ):
         recording = recorded.copy()
-        recording.change_ledger(OrdersTaken, lambda taken, f=field, v=value: [replace(taken, **{f: v})])  # type: ignore[misc]
+        change = {field: value}
+
+        def changed(taken: Any, change: dict[str, Any] = change) -> list[Any]:
+            return [replace(taken, **change)]
+
+        recording.change_ledger(OrdersTaken, changed)
         report = await recording.audit(tmp_path)
         assert f"expected the {what} of its frame" in report["P3"].offender
 
@@ -203,21 +235,30 @@ async def test_p3_an_order_lost_on_its_way_is_named_when_its_gateway_is_done_wit
     assert "found it neither there nor withdrawn" in report["P3"].offender
 
 
-async def test_p3_an_order_withdrawn_although_the_broker_has_it_is_named(
+async def test_p3_an_order_revoked_although_the_broker_has_it_is_named(
     recording: Recording, tmp_path: Path
 ) -> None:
     key, _, event = recording.find(SignalDecided, has_orders)
     row = int(np.flatnonzero(event.units)[0])
-    withdrawn = OrdersWithdrawn(
-        key.shard, CauseKind.SIGNAL, event.creator_shard, event.signal, event.leg, 0, ExecType.EXPIRED, 0, 0, 1,
+    revoked = OrdersRevoked(
+        key.shard,
+        CauseKind.SIGNAL,
+        event.creator_shard,
+        event.signal,
+        event.leg,
+        0,
+        ExecType.EXPIRED,
+        0,
+        0,
+        1,
         event.subscriptions[row : row + 1],
-    )  # fmt: skip
+    )
     last = decode_frame(recording.frames(GATEWAY)[-1].data)[0].number
 
-    def withdraw(head: FrameHead, events: list[object]) -> list[object]:
-        return [*events, withdrawn] if head.number == last else events
+    def revoke(header: FrameHeader, events: list[object]) -> list[object]:
+        return [*events, revoked] if header.number == last else events
 
-    recording.rewrite(GATEWAY, withdraw)
+    recording.rewrite(GATEWAY, revoke)
     report = await recording.audit(tmp_path)
     assert order_of(key.shard, event, row) in report["P3"].offender
     assert "found it in both" in report["P3"].offender
@@ -227,8 +268,8 @@ async def test_p3_an_order_withdrawn_although_the_broker_has_it_is_named(
 async def test_p4_signals_out_of_order_are_named(recording: Recording, tmp_path: Path) -> None:
     key = FOLLOWERS[0]
     places = [
-        (head.number, events.index(event), event)
-        for head, events in (decode_frame(message.data) for message in recording.frames(key))
+        (header.number, events.index(event), event)
+        for header, events in (decode_frame(message.data) for message in recording.frames(key))
         for event in events
         if isinstance(event, SignalDecided)
         and event.creator == 0
@@ -237,10 +278,10 @@ async def test_p4_signals_out_of_order_are_named(recording: Recording, tmp_path:
     ]
     (first, at, one), (second, other_at, other) = places[0], places[1]
 
-    def swapped(head: FrameHead, events: list[object]) -> list[object]:
-        if head.number == first:
+    def swapped(header: FrameHeader, events: list[object]) -> list[object]:
+        if header.number == first:
             return [*events[:at], other, *events[at + 1 :]]
-        if head.number == second:
+        if header.number == second:
             return [*events[:other_at], one, *events[other_at + 1 :]]
         return events
 
@@ -256,7 +297,8 @@ async def test_p9_a_parked_order_is_no_fault_whether_the_broker_has_it_or_not(
     order = _order(recording)
     last = decode_frame(recording.frames(GATEWAY)[-1].data)[0].number
     recording.rewrite(
-        GATEWAY, lambda head, events: [*events, _parked(order)] if head.number == last else events
+        GATEWAY,
+        lambda header, events: [*events, _parked(order)] if header.number == last else events,
     )
     report = await recording.audit(tmp_path)
     assert report.passed, "\n".join(report.lines())
@@ -268,15 +310,28 @@ async def test_p9_a_parked_order_is_no_fault_whether_the_broker_has_it_or_not(
     assert lost[0] == lost[1] - 1
 
 
-async def test_p9_an_order_parked_and_withdrawn_is_named(recording: Recording, tmp_path: Path) -> None:
+async def test_p9_an_order_parked_and_revoked_is_named(
+    recording: Recording, tmp_path: Path
+) -> None:
     order = _order(recording)
-    withdrawn = OrdersWithdrawn(
-        0, order.cause_kind, order.creator_shard, order.cause_number, order.leg, order.attempt,
-        int(ExecType.EXPIRED), 0, 1, 1, order.subscriptions[:1],
-    )  # fmt: skip
+    revoked = OrdersRevoked(
+        0,
+        order.cause_kind,
+        order.creator_shard,
+        order.cause_number,
+        order.leg,
+        order.attempt,
+        int(ExecType.EXPIRED),
+        0,
+        1,
+        1,
+        order.subscriptions[:1],
+    )
     last = decode_frame(recording.frames(GATEWAY)[-1].data)[0].number
-    both = [withdrawn, _parked(order)]
-    recording.rewrite(GATEWAY, lambda head, events: [*events, *both] if head.number == last else events)
+    both = [revoked, _parked(order)]
+    recording.rewrite(
+        GATEWAY, lambda header, events: [*events, *both] if header.number == last else events
+    )
     report = await recording.audit(tmp_path)
     assert not report["P3"].passed
     assert report["P3"].faults >= 2
@@ -293,8 +348,14 @@ def _order(recording: Recording) -> OrdersTaken:
     )
 
 
-def _parked(order: OrdersTaken) -> OrdersParked:
-    return OrdersParked(
-        0, order.cause_kind, order.creator_shard, order.cause_number, order.leg, order.attempt, 1,
+def _parked(order: OrdersTaken) -> OrdersUnresolved:
+    return OrdersUnresolved(
+        0,
+        order.cause_kind,
+        order.creator_shard,
+        order.cause_number,
+        order.leg,
+        order.attempt,
+        1,
         order.subscriptions[:1],
-    )  # fmt: skip
+    )

@@ -1,6 +1,8 @@
-"""Columns that outgrow memory: the same values from files, in any pieces; and nothing is left of the files, whatever happens.
+"""Columns that outgrow memory: the same values from files, in any pieces; and nothing is left of
+the files, whatever happens.
 
-That an audit says the same with everything in files is checked wherever a fault is planted (`planting.Recording.audit`).
+That an audit says the same with everything in files is checked wherever a fault is planted
+(`planting.Recording.audit`).
 """
 
 import gc
@@ -14,9 +16,9 @@ from hypothesis import strategies as st
 from actors.errors import TransientError
 from cluster.audit import audit
 from cluster.errors import ClusterError
-from cluster.journal_tables.gather import Gatherer
-from cluster.journal_tables.sorting import repeated, sorted_order, taken
-from cluster.journal_tables.spill import Spill
+from cluster.history.gather import Gatherer
+from cluster.history.sorting import repeated, sorted_order, taken
+from cluster.history.spill import Spill
 from tests.audit.planting import Recording
 
 _keys = st.lists(st.integers(0, 30), max_size=60)
@@ -62,7 +64,10 @@ def test_sections_gathered_into_files_are_those_gathered_in_memory(
     assert spilled.rows_count == held.rows_count == sum(len(values) for _, values in sections)
     tables = [gatherer.take() for gatherer in (spilled, held)]
     told = [
-        [column.tolist() for column in (*table.columns, table.sections, *table.scalars, table.counts)]
+        [
+            column.tolist()
+            for column in (*table.columns, table.sections, *table.scalars, table.counts)
+        ]
         for table in tables
     ]
     assert told[0] == told[1]
@@ -70,7 +75,9 @@ def test_sections_gathered_into_files_are_those_gathered_in_memory(
     assert spilled.rows_count == len(spilled.take().sections) == 0
 
 
-def test_columns_are_in_memory_up_to_a_size_and_in_a_file_without_a_name_beyond(tmp_path: Path) -> None:
+def test_columns_are_in_memory_up_to_a_size_and_in_a_file_without_a_name_beyond(
+    tmp_path: Path,
+) -> None:
     spill = Spill(tmp_path, bytes_in_memory=100)
     small = spill.columns(10, np.int64, np.uint16)
     assert mapped_below(tmp_path) == 0
@@ -114,7 +121,9 @@ async def test_files_are_gone_after_an_audit(recording: Recording, tmp_path: Pat
     assert mapped_below(files) == 0
 
 
-async def test_files_are_gone_after_an_audit_that_cannot_go_on(recording: Recording, tmp_path: Path) -> None:
+async def test_files_are_gone_after_an_audit_that_cannot_go_on(
+    recording: Recording, tmp_path: Path
+) -> None:
     files = tmp_path / "files"
     files.mkdir()
     mapped = 0

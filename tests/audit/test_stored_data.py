@@ -1,4 +1,6 @@
-"""`lockstep audit` on a stopped data directory and on one whose servers run, with real servers, and what it prints."""
+"""`lockstep audit` on a stopped data directory and on one whose servers run, with real servers, and
+what it prints.
+"""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -10,18 +12,18 @@ import pytest
 
 from actors.ports import journal_stream
 from cluster.audit import audit_data, command
-from cluster.config import Config
-from cluster.config_file import read_secrets
-from cluster.data_directory import opened
-from cluster.embedded.servers import Servers, start_servers
+from cluster.config.file import read_secrets
+from cluster.config.options import Config
 from cluster.errors import UsageError
-from cluster.wiring import broker_directory, nats_options, stream_settings
-from engine.events.orders import ExecutionsApplied
-from engine.frame import ShardKey, ShardKind
-from gateways.nats_connection import connect_nats
-from gateways.nats_streams import NatsStreams, ensure_stream
-from gateways.paper_broker.ledger import FILE_NAME
-from gateways.postgres_snapshots import PostgresOptions, open_postgres_snapshots
+from cluster.running.data_directory import opened
+from cluster.running.wiring import broker_directory, nats_options, stream_settings
+from cluster.servers.servers import Servers, start_servers
+from engine.journal.events.orders import ExecutionsApplied
+from engine.journal.frame import ShardKey, ShardKind
+from gateways.brokers.ledger.ledger import FILE_NAME
+from gateways.nats.connection import connect_nats
+from gateways.nats.streams import NatsStreams, ensure_stream
+from gateways.postgres.snapshots import PostgresOptions, open_postgres_snapshots
 from tests.audit.planting import Recording, without_row
 from tests.gateways.contracts import save_whole
 
@@ -86,8 +88,17 @@ def test_a_data_directory_is_audited_while_its_servers_run_and_when_stopped(
     assert command.run(data, as_json=True) == 0
     report = msgspec.json.decode(capsys.readouterr().out)
     assert report["passed"] is True
-    assert [check["promise"] for check in report["checks"]] == [f"P{number}" for number in range(1, 9)]
-    assert set(report["checks"][0]) == {"promise", "title", "passed", "faults", "offender", "counts"}
+    assert [check["promise"] for check in report["checks"]] == [
+        f"P{number}" for number in range(1, 9)
+    ]
+    assert set(report["checks"][0]) == {
+        "promise",
+        "title",
+        "passed",
+        "faults",
+        "offender",
+        "counts",
+    }
     assert report["checks"][5]["counts"]["snapshots"] >= 5
 
 
@@ -95,7 +106,9 @@ def test_a_fault_in_a_stopped_data_directory_ends_with_exit_code_1(
     recording: Recording, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     rows = ("numbers", "subscriptions", "exec_types", "quantities", "prices", "fees")
-    _, _, event = recording.change_event(ExecutionsApplied, lambda event: [without_row(event, 0, *rows)])
+    _, _, event = recording.change_event(
+        ExecutionsApplied, lambda event: [without_row(event, 0, *rows)]
+    )
     data = tmp_path / "data"
 
     async def stored() -> None:

@@ -1,6 +1,8 @@
-"""The engine's cost without servers, tiny: every stage is timed, and the same work leaves the same state."""
+"""The engine's cost without servers, tiny: every stage is timed, and the same work leaves the same
+state.
+"""
 
-from benchmarks.engine_cost import STAGES, measure
+from benchmarks.measures.engine_cost import STAGES, measure
 
 
 def test_the_same_fills_leave_the_same_state_whatever_they_cost() -> None:

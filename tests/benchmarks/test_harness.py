@@ -1,4 +1,6 @@
-"""The harness's own arithmetic: settings, percentiles, comparison, and no figure without a passed audit."""
+"""The harness's own arithmetic: settings, percentiles, comparison, and no figure without a passed
+audit.
+"""
 
 import subprocess
 import sys
@@ -8,9 +10,9 @@ from typing import Any
 import msgspec
 import pytest
 
-from actors.heads import ShardHead
-from benchmarks import fanout, latency, memory, recovery, sustained
-from benchmarks.benchmark import (
+from actors.shard.progress import ShardProgress
+from benchmarks.cli import run
+from benchmarks.harness.benchmark import (
     joined,
     joined_audits,
     report_of,
@@ -18,18 +20,26 @@ from benchmarks.benchmark import (
     run_benchmark,
     with_changes,
 )
-from benchmarks.cli import run
-from benchmarks.fills import Plan, Published, alternating
-from benchmarks.heads import Acknowledgements, Heard
-from benchmarks.histogram import medians, percentiles
-from benchmarks.hops import STAGES, FillHops
-from benchmarks.processes import expect_alive
-from benchmarks.progress import Reporter
-from benchmarks.report import Goal, Measured, Report, compared, judged, read_report, write_report
-from benchmarks.session import Run
-from cluster.config import Config
+from benchmarks.harness.fills import Plan, Published, alternating
+from benchmarks.harness.heard import Acknowledgements, Heard
+from benchmarks.harness.histogram import medians, percentiles
+from benchmarks.harness.hops import STAGES, FillHops
+from benchmarks.harness.processes import expect_alive
+from benchmarks.harness.progress import Reporter
+from benchmarks.harness.report import (
+    Goal,
+    Measured,
+    Report,
+    compared,
+    judged,
+    read_report,
+    write_report,
+)
+from benchmarks.harness.session import Run
+from benchmarks.measures import fanout, latency, memory, recovery, sustained
+from cluster.config.options import Config
 from cluster.errors import ClusterError, UsageError
-from cluster.run_file import record_of
+from cluster.processes.run_file import record_of
 
 
 def published(*intended_ns: int) -> list[Published]:
@@ -40,7 +50,9 @@ def published(*intended_ns: int) -> list[Published]:
 
 
 def report(passed: bool, **summary: object) -> Report:
-    measured = Measured(runs=[{"run": 1}], summary=dict(summary), goals=(Goal(figure="p50", at_most=5),))
+    measured = Measured(
+        runs=[{"run": 1}], summary=dict(summary), goals=(Goal(figure="p50", at_most=5),)
+    )
     settings = latency.SIZES["tiny"]
     return report_of(
         latency.BENCHMARK, settings, Config(), measured, {"passed": passed}, command="x", machine={}
@@ -55,7 +67,11 @@ def test_a_failed_audit_leaves_no_figure() -> None:
 
 
 def test_goals_are_held_against_figures_by_path() -> None:
-    goals = (Goal(figure="a.b", at_most=5), Goal(figure="a.c", at_least=5), Goal(figure="missing", at_most=1))
+    goals = (
+        Goal(figure="a.b", at_most=5),
+        Goal(figure="a.c", at_least=5),
+        Goal(figure="missing", at_most=1),
+    )
     assert [goal.met for goal in judged(goals, {"a": {"b": 5, "c": 4.9}})] == [True, False, None]
 
 
@@ -223,7 +239,13 @@ def test_what_is_told_late_is_bounded_by_the_hop_behind_it() -> None:
     hops.orders[:] = (2, 2)
     hops.executions[:] = (2, 1)
     for fill in (0, 1):
-        for hop, time_ns in (("signaled", 30), ("sized", 20), ("durable", 60), ("sent", 40), ("sent", 50)):
+        for hop, time_ns in (
+            ("signaled", 30),
+            ("sized", 20),
+            ("durable", 60),
+            ("sent", 40),
+            ("sent", 50),
+        ):
             hops.see(fill, hop, time_ns)
     hops.tighten()
     assert [int(hops.last[hop][0]) for hop in ("signaled", "durable")] == [20, 50]
@@ -244,24 +266,37 @@ def test_the_result_hash_does_not_depend_on_speed() -> None:
 
 
 def test_a_frame_is_known_durable_from_the_first_head_that_covers_it() -> None:
-    def head(number: int) -> ShardHead:
-        return ShardHead("follower", 1, "x", "live", 1, number, number, 0, True, (), {})
+    def head(number: int) -> ShardProgress:
+        return ShardProgress("follower", 1, "x", "live", 1, number, number, 0, True, (), {})
 
     known = Acknowledgements([Heard(10, head(3)), Heard(20, head(3)), Heard(30, head(7))])
-    assert [known.time_ns("follower", 1, number) for number in (1, 3, 4, 7, 8)] == [10, 10, 30, 30, None]
+    assert [known.time_ns("follower", 1, number) for number in (1, 3, 4, 7, 8)] == [
+        10,
+        10,
+        30,
+        30,
+        None,
+    ]
     assert known.time_ns("follower", 0, 1) is None
 
 
 def test_fills_buy_and_sell_in_turn_for_each_creator() -> None:
     plans = alternating(["x", "y"], "p")
     sides = [(plan.creator_id, plan.side) for plan, _ in zip(plans, range(6), strict=False)]
-    assert sides == [("x", "buy"), ("y", "buy"), ("x", "sell"), ("y", "sell"), ("x", "buy"), ("y", "buy")]
+    assert sides == [
+        ("x", "buy"),
+        ("y", "buy"),
+        ("x", "sell"),
+        ("y", "sell"),
+        ("x", "buy"),
+        ("y", "buy"),
+    ]
 
 
 def test_the_slower_shards_time_on_acknowledgements_counts_per_fill() -> None:
     def head(shard: int, wait_us: int, append_us: int) -> Heard:
         counts = {"append_wait_us": wait_us, "append_us": append_us}
-        return Heard(0, ShardHead("follower", shard, "x", "live", 1, 1, 1, 0, True, (), counts))
+        return Heard(0, ShardProgress("follower", shard, "x", "live", 1, 1, 1, 0, True, (), counts))
 
     heard = [head(0, 1_000, 5_000), head(1, 0, 0), head(0, 9_000, 25_000), head(1, 2_000, 30_000)]
     assert fanout.journal_waits_ms(heard, 2) == {"journal_wait_ms": 4.0, "journal_append_ms": 15.0}
@@ -277,8 +312,16 @@ def test_parts_on_clusters_of_their_own_are_one_report_whose_audit_is_all_of_the
     found = joined(parts)
     assert [run["run"] for run in found.runs] == ["a", "b"]
     assert found.summary == {"a": {"rate": 0}, "b": {"rate": 1}}
-    assert found.loading == {"subscriptions": 20, "creators": 2, "seconds": 4.0, "subscriptions_per_s": 5.0}
-    passed, failed = {"passed": True, "checks": [{"promise": "P1"}]}, {"passed": False, "error": "killed"}
+    assert found.loading == {
+        "subscriptions": 20,
+        "creators": 2,
+        "seconds": 4.0,
+        "subscriptions_per_s": 5.0,
+    }
+    passed, failed = (
+        {"passed": True, "checks": [{"promise": "P1"}]},
+        {"passed": False, "error": "killed"},
+    )
     assert joined_audits({"a": passed, "b": passed})["passed"] is True
     both = joined_audits({"a": passed, "b": failed})
     assert (both["passed"], both["error"], both["checks"]) == (False, "killed", [{"promise": "P1"}])

@@ -1,4 +1,6 @@
-"""What the harness prints and refuses: every figure whole at any width, differences named, paths checked before anything is measured."""
+"""What the harness prints and refuses: every figure whole at any width, differences named, paths
+checked before anything is measured.
+"""
 
 from pathlib import Path
 from typing import Any
@@ -6,11 +8,11 @@ from typing import Any
 import msgspec
 import pytest
 
-from benchmarks import fanout
 from benchmarks.cli import run, store
-from benchmarks.printing import differences, print_report
-from benchmarks.progress import Reporter
-from benchmarks.report import Goal, Report, write_report
+from benchmarks.harness.printing import differences, print_report
+from benchmarks.harness.progress import Reporter
+from benchmarks.harness.report import Goal, Report, write_report
+from benchmarks.measures import fanout
 
 MACHINE = {"processor": "P", "cores": 2, "load_1m": 0.1, "packages": {"ray": "2"}}
 
@@ -29,7 +31,10 @@ def report(**changes: Any) -> Report:
         runs=runs,
         summary={"rate": 1_234_567.0, "result_hash": "abc"},
         goals=[Goal(figure="rate", at_least=700_000, found=1_234_567.0, met=True)],
-        audit={"passed": True, "checks": [{"promise": "P1", "passed": True, "counts": {"orders": 12_345}}]},
+        audit={
+            "passed": True,
+            "checks": [{"promise": "P1", "passed": True, "counts": {"orders": 12_345}}],
+        },
     )
     return msgspec.structs.replace(made, **changes)
 
@@ -96,7 +101,10 @@ def test_compare_names_the_file_that_is_no_report(
 
 @pytest.mark.parametrize(
     ("changes", "told"),
-    [({"format": 2}, "expected format 1, found 2"), ({"audit": {"passed": False}}, "whose audit failed")],
+    [
+        ({"format": 2}, "expected format 1, found 2"),
+        ({"audit": {"passed": False}}, "whose audit failed"),
+    ],
 )
 def test_compare_refuses_a_report_without_figures_or_of_another_format(
     changes: dict[str, Any], told: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
@@ -121,16 +129,20 @@ def test_a_report_that_cannot_be_written_is_refused_before_anything_starts(
 def test_a_report_without_figures_leaves_no_earlier_chart(tmp_path: Path) -> None:
     path, chart = tmp_path / "a.json", tmp_path / "a.png"
     chart.touch()
-    told = store(fanout.BENCHMARK, report(runs=[], summary={}, goals=[], audit={"passed": False}), path)
+    told = store(
+        fanout.BENCHMARK, report(runs=[], summary={}, goals=[], audit={"passed": False}), path
+    )
     assert told == [f"report: {path}"]
     assert path.exists()
     assert not chart.exists()
 
 
 def test_a_chart_is_drawn_of_a_run_that_has_figures_left_out(tmp_path: Path) -> None:
-    from benchmarks.charts import draw_percentiles, new_figure, save
+    from benchmarks.harness.charts import draw_percentiles, new_figure, save
 
     figure, axes = new_figure(1, fanout.BENCHMARK.name)
-    draw_percentiles(axes[0], {"accepted": {"count": 0}, "updated": {"p50_ms": 2.0, "max_ms": 9.0}}, "x")
+    draw_percentiles(
+        axes[0], {"accepted": {"count": 0}, "updated": {"p50_ms": 2.0, "max_ms": 9.0}}, "x"
+    )
     save(figure, tmp_path / "chart.png")
     assert (tmp_path / "chart.png").stat().st_size > 1000

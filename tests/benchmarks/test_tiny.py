@@ -7,8 +7,8 @@ from collections.abc import Iterator
 import pytest
 
 from benchmarks.cli import BENCHMARKS
-from benchmarks.hops import STAGES
-from benchmarks.report import Report, flat, read_report
+from benchmarks.harness.hops import STAGES
+from benchmarks.harness.report import Report, flat, read_report
 
 pytestmark = pytest.mark.real
 
@@ -25,11 +25,15 @@ def reports(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Repo
         "a baseline started a Ray of its own, open to the network"
     )
     yield {name: read_report(out / f"{name}.json") for name in BENCHMARKS}
-    assert all((out / f"{name}.png").stat().st_size > 1000 for name in BENCHMARKS), "a chart is missing"
+    assert all((out / f"{name}.png").stat().st_size > 1000 for name in BENCHMARKS), (
+        "a chart is missing"
+    )
 
 
 @pytest.mark.parametrize("name", BENCHMARKS)
-def test_a_benchmark_passes_its_audit_and_then_reports_figures(name: str, reports: dict[str, Report]) -> None:
+def test_a_benchmark_passes_its_audit_and_then_reports_figures(
+    name: str, reports: dict[str, Report]
+) -> None:
     report = reports[name]
     assert report.audit["passed"] is True, report.audit
     assert report.bench == name
@@ -46,7 +50,9 @@ def test_fanout_reaches_every_account_with_every_hop(reports: dict[str, Report])
         assert run["fills_incomplete"] == 0
         assert 0 < run["first_intent_durable_ms"] <= run["last_intent_durable_ms"]
         assert (
-            run["last_intent_durable_ms"] <= run["last_order_accepted_ms"] <= run["last_position_updated_ms"]
+            run["last_intent_durable_ms"]
+            <= run["last_order_accepted_ms"]
+            <= run["last_position_updated_ms"]
         )
 
 
@@ -61,10 +67,19 @@ def test_three_runs_are_reported_each_with_its_processes(reports: dict[str, Repo
     runs = reports["latency"].runs
     assert len(runs) == 3
     for run in runs:
-        assert {"client", "nats", "postgres", "broker-paper", "creator", "follower", "gateway"} <= set(
-            run["processes"]
+        assert {
+            "client",
+            "nats",
+            "postgres",
+            "broker-paper",
+            "creator",
+            "follower",
+            "gateway",
+        } <= set(run["processes"])
+        assert all(
+            spent["peak_bytes"] >= spent["resident_bytes"] > 0
+            for spent in run["processes"].values()
         )
-        assert all(spent["peak_bytes"] >= spent["resident_bytes"] > 0 for spent in run["processes"].values())
 
 
 def test_memory_is_reported_with_processes_stages_and_the_loading_of_every_step(

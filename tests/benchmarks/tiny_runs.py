@@ -1,4 +1,5 @@
-"""Every benchmark at its tiny size on one cluster, then one audit; a process of its own, for Ray stays in the process that starts it.
+"""Every benchmark at its tiny size on one cluster, then one audit; a process of its own, for Ray
+stays in the process that starts it.
 
 python -m tests.benchmarks.tiny_runs OUT      writes OUT/<bench>.json and OUT/<bench>.png
 """
@@ -9,14 +10,14 @@ from pathlib import Path
 
 import uvloop
 
-from actors.logging import set_up_logging
-from benchmarks.benchmark import report_of
+from actors.host.logging import set_up_logging
 from benchmarks.cli import BENCHMARKS
-from benchmarks.machine import fingerprint
-from benchmarks.progress import Reporter
-from benchmarks.report import write_report
-from benchmarks.session import audited, opened_session
-from cluster.config import Config
+from benchmarks.harness.benchmark import report_of
+from benchmarks.harness.machine import fingerprint
+from benchmarks.harness.progress import Reporter
+from benchmarks.harness.report import write_report
+from benchmarks.harness.session import audited, opened_session
+from cluster.config.options import Config
 
 
 async def _run(out: Path, data: Path) -> None:
@@ -30,7 +31,13 @@ async def _run(out: Path, data: Path) -> None:
     for name, benchmark in BENCHMARKS.items():
         settings = benchmark.sizes["tiny"]
         report = report_of(
-            benchmark, settings, config, measured[name], audit, command=f"tiny {name}", machine=fingerprint()
+            benchmark,
+            settings,
+            config,
+            measured[name],
+            audit,
+            command=f"tiny {name}",
+            machine=fingerprint(),
         )
         write_report(report, out / f"{name}.json")
         if report.runs:

@@ -1,4 +1,4 @@
-"""Hypothesis is repeatable here: the same examples on every run, whatever machine."""
+"""Hypothesis is repeatable here: the same examples on every batch, whatever machine."""
 
 from hypothesis import HealthCheck, settings
 

@@ -1,18 +1,22 @@
-"""What must hold of a follower shard's state after every step, whatever happened (P7, P10, DESIGN section 7)."""
+"""What must hold of a follower shard's state after every step, whatever happened (P7, P10, DESIGN
+section 7).
+"""
 
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.book import Book, Slot, Status
-from engine.follower import FollowerShard
+from engine.follower.book import Book, Slot, Status
+from engine.follower.state import FollowerState
 
 Ints = NDArray[np.int64]
 
 
-def demand_invariants(shard: FollowerShard, *, has_corrections: bool = False) -> None:
-    """Demand of every subscription that its columns and its open orders say the same, and that nothing is stuck.
+def demand_invariants(shard: FollowerState, *, has_corrections: bool = False) -> None:
+    """Demand of every subscription that its columns and its open orders say the same, and that
+    nothing is stuck.
 
-    What was bought may be taken back after it was sold: with corrections, sells may exceed what is held.
+    What was bought may be taken back after it was sold: with corrections, sells may exceed what is
+    held.
     """
     for book in shard.books:
         reserved, proceeds = np.zeros(book.count, np.int64), np.zeros(book.count, np.int64)
@@ -24,11 +28,15 @@ def demand_invariants(shard: FollowerShard, *, has_corrections: bool = False) ->
             assert not cost[position == 0].any(), "nothing held costs nothing"
             assert (cost * np.sign(position) >= 0).all(), "a long costs, a short brings"
         table = book.subscriptions
-        assert table["reserved"].tolist() == reserved.tolist(), "reserved is what open entries reserve"
+        assert table["reserved"].tolist() == reserved.tolist(), (
+            "reserved is what open entries reserve"
+        )
         assert table["short_proceeds"].tolist() == proceeds.tolist()
 
 
-def _demand_of_orders(shard: FollowerShard, book: Book, slot: Slot, *, has_corrections: bool) -> Ints:
+def _demand_of_orders(
+    shard: FollowerState, book: Book, slot: Slot, *, has_corrections: bool
+) -> Ints:
     """Returns: what the slot's open entries reserve, by row."""
     count = book.count
     open_, reserved = np.zeros(count, np.int64), np.zeros(count, np.int64)
@@ -44,14 +52,15 @@ def _demand_of_orders(shard: FollowerShard, book: Book, slot: Slot, *, has_corre
             sides[side][rows] = True
     assert slot.open[:count].tolist() == open_.tolist(), "open is the sum of open orders"
     assert not (sides[1] & sides[-1]).any(), "never open orders on both sides"
-    # An account that may short can have an exit and an entry beyond it open, which the broker may fill in either order.
+    # An account that may short can have an exit and an entry beyond it open, which the broker may
+    # fill in either order.
     least = slot.position[:count] + np.where(sides[-1], open_, 0)
     is_long_only = book.subscriptions["allow_short"] == 0
     assert has_corrections or (least[is_long_only] >= 0).all(), "sells never exceed what is held"
     return reserved
 
 
-def _demand_of_follow_ups(shard: FollowerShard, book: Book, slot: Slot) -> None:
+def _demand_of_follow_ups(shard: FollowerState, book: Book, slot: Slot) -> None:
     rows = np.arange(book.count)
     waiting, queued = slot.follow_ups.are_waiting(rows), slot.follow_ups.are_queued(rows)
     cancelling = np.zeros(book.count, np.bool_)
@@ -59,8 +68,12 @@ def _demand_of_follow_ups(shard: FollowerShard, book: Book, slot: Slot) -> None:
         for block in shard.orders.of_slot(slot, side):
             cancelling[block.rows[block.is_open & block.is_cancelling]] = True
     assert (cancelling | ~waiting).all(), "who waits for cancels has some under way"
-    position, open_, target = (column[: book.count] for column in (slot.position, slot.open, slot.target))
+    position, open_, target = (
+        column[: book.count] for column in (slot.position, slot.open, slot.target)
+    )
     is_over = (position != 0) & (np.sign(target) != np.sign(position))
     assert (queued | (open_ != 0) | ~is_over).all(), "a position to be left is being left"
     ended = book.subscriptions["status"] == Status.ENDED
-    assert not (ended & (queued | (position != 0) | (open_ != 0))).any(), "what is over holds nothing"
+    assert not (ended & (queued | (position != 0) | (open_ != 0))).any(), (
+        "what is over holds nothing"
+    )

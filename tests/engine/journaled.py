@@ -1,8 +1,9 @@
 """A shard that lives twice: deciding live, and replayed from the bytes of its frames.
 
-Live events are applied one by one as deciders yield them; `commit` makes them a frame, and the replica sees nothing but that frame's
-bytes. `check` demands that both states, and every snapshot with its tail, hash alike (P6). A tail is applied some frames at a time, as a
-recovery does. A snapshot is encoded a piece a frame, while the shard goes on.
+Live events are applied one by one as deciders yield them; `commit` makes them a frame, and the
+replica sees nothing but that frame's bytes. `check` demands that both states, and every snapshot
+with its tail, hash alike (P6). A tail is applied some frames at a time, as a recovery does. A
+snapshot is encoded a piece a frame, while the shard goes on.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -10,21 +11,22 @@ from itertools import islice
 from random import Random
 from typing import Any, Generic, Protocol, TypeVar
 
-from engine.cut import Cut
-from engine.frame import NO_HASH, Cursor, FrameHead, ShardKey, decode_frame, encode_frame, frame_hash
-from engine.tables import State, decode_state, encode_state, state_hash
+from engine.columns.state import State, decode_state, encode_state, state_hash
+from engine.columns.state_copy import StateCopy
+from engine.journal.cursors import NO_HASH, Cursor
+from engine.journal.frame import FrameHeader, ShardKey, decode_frame, encode_frame, frame_hash
 
 
 class Shard(Protocol):
     """What both kinds of shards offer to a journal."""
 
-    def apply(self, head: FrameHead, events: list[Any]) -> None: ...
+    def apply(self, header: FrameHeader, events: list[Any]) -> None: ...
 
-    def apply_frames(self, frames: Sequence[tuple[FrameHead, list[Any]]]) -> None: ...
+    def apply_frames(self, frames: Sequence[tuple[FrameHeader, list[Any]]]) -> None: ...
 
-    def state(self) -> State: ...
+    def columns(self) -> State: ...
 
-    def cut(self) -> Cut: ...
+    def copy(self) -> StateCopy: ...
 
     def restore(self, state: State) -> None: ...
 
@@ -32,7 +34,7 @@ class Shard(Protocol):
 S = TypeVar("S", bound=Shard)
 
 
-def apply_together(shard: Shard, frames: Sequence[bytes], seed: int) -> None:
+def apply_batch(shard: Shard, frames: Sequence[bytes], seed: int) -> None:
     """Apply frames by the batch, of which each is as large as it happens to be."""
     rng, at = Random(seed), 0
     while at < len(frames):
@@ -59,14 +61,16 @@ class Journaled(Generic[S]):
 
     def commit(
         self, events: list[Any], event_time_ns: int, cursors: Iterable[Cursor] = ()
-    ) -> tuple[FrameHead, list[Any]]:
-        """Make a frame of events that the live shard has applied. Returns: what a reader of the frame sees."""
-        head = FrameHead(
+    ) -> tuple[FrameHeader, list[Any]]:
+        """Make a frame of events that the live shard has applied. Returns: what a reader of the
+        frame sees.
+        """
+        header = FrameHeader(
             self._key, 1, len(self.frames) + 1, event_time_ns, self._previous_hash, tuple(cursors)
         )
-        data = encode_frame(head, events)
+        data = encode_frame(header, events)
         read_head, read_events = decode_frame(data)
-        assert read_head == head
+        assert read_head == header
         assert encode_frame(read_head, read_events) == data
         self.live.apply(read_head, [])
         self._replica.apply(read_head, read_events)
@@ -78,14 +82,20 @@ class Journaled(Generic[S]):
     def take_snapshot(self) -> None:
         """Begin to keep the state of now as a snapshot's bytes."""
         self._snapshot()
-        self._taken_at, self._digest, self._parts = len(self.frames), state_hash(self.live.state()), []
-        self._pieces = self.live.cut().pieces()
+        self._taken_at, self._digest, self._parts = (
+            len(self.frames),
+            state_hash(self.live.columns()),
+            [],
+        )
+        self._pieces = self.live.copy().pieces()
 
     def _encode_some(self, pieces: int) -> None:
         self._parts += islice(self._pieces, pieces)
 
     def _snapshot(self) -> bytes:
-        """Encode what is left of the snapshot's state. It is the state at the snapshot's frame, whatever happened since."""
+        """Encode what is left of the snapshot's state. It is the state at the snapshot's frame,
+        whatever happened since.
+        """
         self._parts += self._pieces
         data = b"".join(bytes(piece) for piece in self._parts)
         assert not data or state_hash(decode_state(data)) == self._digest
@@ -98,14 +108,16 @@ class Journaled(Generic[S]):
     def _recovered(self) -> S:
         recovered = self._make()
         recovered.restore(decode_state(self._snapshot()))
-        apply_together(recovered, self.frames[self._taken_at :], len(self.frames))
+        apply_batch(recovered, self.frames[self._taken_at :], len(self.frames))
         return recovered
 
     def check(self) -> None:
-        """Demand that live, full replay, snapshot with tail, and a snapshot of now agree bit for bit (P6)."""
-        expected = state_hash(self.live.state())
-        assert state_hash(self._replica.state()) == expected
-        assert state_hash(self._recovered().state()) == expected
+        """Demand that live, full replay, snapshot with tail, and a snapshot of now agree bit for
+        bit (P6).
+        """
+        expected = state_hash(self.live.columns())
+        assert state_hash(self._replica.columns()) == expected
+        assert state_hash(self._recovered().columns()) == expected
         restored = self._make()
-        restored.restore(decode_state(encode_state(self.live.state())))
-        assert state_hash(restored.state()) == expected
+        restored.restore(decode_state(encode_state(self.live.columns())))
+        assert state_hash(restored.columns()) == expected

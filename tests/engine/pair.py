@@ -1,7 +1,8 @@
-"""Two worlds side by side: every step is taken in the engine and in the reference, and everything that can be seen must agree.
+"""Two worlds side by side: every step is taken in the engine and in the reference, and everything
+that can be seen must agree.
 
-Steps are small tuples of integers, read against what there is (the n-th open order, the n-th account), so that any list of them is a
-story and Hypothesis can shorten one that fails.
+Steps are small tuples of integers, read against what there is (the n-th open order, the n-th
+account), so that any list of them is a story and Hypothesis can shorten one that fails.
 """
 
 from dataclasses import replace
@@ -10,17 +11,26 @@ from typing import Any, NamedTuple
 import msgspec
 import numpy as np
 
-from engine.blocks import CorrectionsReported, ExecutionsReported
-from engine.book import Mode
-from engine.commands import AccountCommand, Follow, Unfollow
-from engine.order_history import exec_id_of
-from engine.order_state import ExecType
-from engine.refusals import Refused
-from engine.tables import state_hash
+from engine.columns.state import state_hash
+from engine.follower.order_history import exec_id_of
+from engine.messages.blocks import CorrectionsReported, ExecutionsReported
+from engine.messages.commands import AccountCommand, Follow, Unfollow
+from engine.values.copy_mode import Mode
+from engine.values.order_status import ExecType
+from engine.values.refusals import Refused
 from tests.engine.invariants import demand_invariants
 from tests.engine.world import EngineWorld
 from tests.reference.corrections import Fill, correct, correct_fill, difference
-from tests.reference.values import CANCELED, COMMAND, EXPIRED, REJECTED, TRADE, Decision, Order, Position
+from tests.reference.values import (
+    CANCELED,
+    COMMAND,
+    EXPIRED,
+    REJECTED,
+    TRADE,
+    Decision,
+    Order,
+    Position,
+)
 from tests.reference.values import OrderKey as ReferenceKey
 from tests.reference.world import ReferenceWorld
 
@@ -60,7 +70,9 @@ class Step(NamedTuple):
 
 
 class Setting(NamedTuple):
-    """What is there before the first step: an instrument is (lot, minimum notional), a creator its cash."""
+    """What is there before the first step: an instrument is (lot, minimum notional), a creator its
+    cash.
+    """
 
     instruments: list[tuple[int, int]]
     creators: list[int]
@@ -72,8 +84,8 @@ class Setting(NamedTuple):
 
 
 def _comparable(order: Order | None) -> Any:
-    """Name a command's order by its symbol alone: the engine numbers a book's instruments and batches of commands, the reference a
-    creator's and single ones.
+    """Name a command's order by its symbol alone: the engine numbers a book's instruments and
+    batches of commands, the reference a creator's and single ones.
     """
     if order is None or order.key.cause_kind != COMMAND:
         return order
@@ -89,7 +101,9 @@ def _decided(decisions: list[Decision]) -> list[Decision]:
 
 
 class _Traded(NamedTuple):
-    """A trade, a trade cancel or correct that a story may refer to: the report, and what the reference calls its order."""
+    """A trade, a trade cancel or correct that a story may refer to: the report, and what the
+    reference calls its order.
+    """
 
     report: ExecutionsReported
     exec_id: str
@@ -124,7 +138,9 @@ class Pair:
         return sizes[self._parts % len(sizes)]
 
     def _both(self, name: str, *args: Any, **kwargs: Any) -> tuple[Any, Any]:
-        return getattr(self.engine, name)(*args, **kwargs), getattr(self.reference, name)(*args, **kwargs)
+        return getattr(self.engine, name)(*args, **kwargs), getattr(self.reference, name)(
+            *args, **kwargs
+        )
 
     def _status(self, pair: tuple[str, str]) -> str:
         return self.reference.sleeve(*pair).status if pair in self._followed else "ended"
@@ -148,7 +164,13 @@ class Pair:
         held = self.reference.portfolio(creator).positions.get(symbol, 0)
         # Up, down in part, to flat, or across zero; some by a hundredth, some by all.
         size = max(self._setting.quantity * (1 + step.b % 97) // (1 + step.b // 97 % 7), 1)
-        part = {0: size, 1: size, 2: abs(held) * (1 + step.b % 9) // 10, 3: abs(held), 4: abs(held) + size}
+        part = {
+            0: size,
+            1: size,
+            2: abs(held) * (1 + step.b % 9) // 10,
+            3: abs(held),
+            4: abs(held) + size,
+        }
         way = step.a // 64 % 5
         quantity = part[way] or size
         side = (1 if held >= 0 else -1) * (1 if way < 2 else -1)
@@ -168,42 +190,66 @@ class Pair:
 
     def _check_complete(self, creator: str, decided: list[Decision]) -> None:
         active = [
-            pair for pair in set(self._followed) if pair[1] == creator and self._status(pair) in _GOES_ON
+            pair
+            for pair in set(self._followed)
+            if pair[1] == creator and self._status(pair) in _GOES_ON
         ]
         legs = {decision.leg for decision in decided}
-        assert len(decided) == len(active) * max(len(legs), 1 if active else 0), "P2: one disposition each"
+        assert len(decided) == len(active) * max(len(legs), 1 if active else 0), (
+            "P2: one disposition each"
+        )
 
     def _correct_fill(self, step: Step) -> None:
-        """Cancel or correct some fill of a creator, a cancel, a correction, or one that never was."""
+        """Cancel or correct some fill of a creator, a cancel, a correction, or one that never
+        was.
+        """
         if not self._fills:
             return
         names = list(self._fills)
-        creator, reference = names[len(names) - 1 - step.a % min(len(names), (2, 5, 1000)[step.b % 3])]
+        creator, reference = names[
+            len(names) - 1 - step.a % min(len(names), (2, 5, 1000)[step.b % 3])
+        ]
         fill, is_cancel = self._fills[creator, reference], step.b % 2 == 0
         quantity = (fill.quantity, fill.quantity * 2 + 1, fill.quantity // 3 + 1, 1)[step.c % 4]
         price = self._price(fill.symbol, step.c // 4)
         if is_cancel:
             quantity, price = 0, 0
         side, moved = difference(fill, quantity)
-        if self.engine.would_refuse(creator, fill.symbol, side, max(moved, 1), self._prices[fill.symbol]):
+        if self.engine.would_refuse(
+            creator, fill.symbol, side, max(moved, 1), self._prices[fill.symbol]
+        ):
             return
         reference = "never" if step.a % 19 == 0 else reference
         found, decided = self.engine.correct_fill(
-            creator, fill.symbol, fill.side, reference, quantity=quantity, price=price, is_cancel=is_cancel
+            creator,
+            fill.symbol,
+            fill.side,
+            reference,
+            quantity=quantity,
+            price=price,
+            is_cancel=is_cancel,
         )
         if found == "out_of_range":
             return
         expected, decisions = correct_fill(
-            self.reference.book, self._fills, creator, reference, exec_id=self.engine.last_fill, quantity=quantity, price=price,
+            self.reference.book,
+            self._fills,
+            creator,
+            reference,
+            exec_id=self.engine.last_fill,
+            quantity=quantity,
+            price=price,
             is_cancel=is_cancel,
-        )  # fmt: skip
+        )
         assert found == expected and _decided(decided) == _decided(decisions)
         if not found and moved:
             self._check_complete(creator, decided)
 
     def _price(self, symbol: str, choice: int) -> int:
         old = self._prices.get(symbol, self._setting.price)
-        price = (old, old, old * 11 // 10 + 1, old * 9 // 10, old + 1, old * 2, old // 2)[choice % 7]
+        price = (old, old, old * 11 // 10 + 1, old * 9 // 10, old + 1, old * 2, old // 2)[
+            choice % 7
+        ]
         price = min(max(price, self._setting.price // 8, 1), 10**13)
         self._prices[symbol] = price
         return price
@@ -221,8 +267,12 @@ class Pair:
         if picked is None:
             return
         order = picked[0]
-        quantity = order.remaining if step.b % 2 else max(order.remaining * (1 + step.b % 10) // 11, 1)
-        price = max(order.price + (0, 0, 1, -1, order.price // 200, -order.price // 10)[step.c % 6], 1)
+        quantity = (
+            order.remaining if step.b % 2 else max(order.remaining * (1 + step.b % 10) // 11, 1)
+        )
+        price = max(
+            order.price + (0, 0, 1, -1, order.price // 200, -order.price // 10)[step.c % 6], 1
+        )
         fee = (0, 0, 1, self._setting.price // 100)[step.c // 6 % 4]
         self._report(picked, ExecType.TRADE, quantity, price, fee, is_numbered=step.c % 5 > 0)
 
@@ -246,9 +296,15 @@ class Pair:
                 self._report(picked, ExecType.TRADE, picked[0].remaining, picked[0].price)
 
     def _report(
-        self, picked: tuple[Order, Order], exec_type: ExecType, quantity: int = 0, price: int = 0, fee: int = 0,
-        *, is_numbered: bool = True,
-    ) -> None:  # fmt: skip
+        self,
+        picked: tuple[Order, Order],
+        exec_type: ExecType,
+        quantity: int = 0,
+        price: int = 0,
+        fee: int = 0,
+        *,
+        is_numbered: bool = True,
+    ) -> None:
         report = self.engine.reported(picked[0], exec_type, quantity, price, fee)
         if not is_numbered:
             report = msgspec.structs.replace(
@@ -272,7 +328,9 @@ class Pair:
             self._traded.append(_Traded(report, name, key))
 
     def _trade_many(self, step: Step) -> None:
-        """Report on all orders of one cause, leg and attempt in one message, each twice: some now, then the rest."""
+        """Report on all orders of one cause, leg and attempt in one message, each twice: some now,
+        then the rest.
+        """
         picked = self._pick(step.a)
         if picked is None:
             return
@@ -282,30 +340,39 @@ class Pair:
             if order.key._replace(account="", creator=key.creator) != key._replace(account=""):
                 continue
             some = order.remaining * (1 + step.b % 7) // 8
-            parts = [(ExecType.TRADE, part, price) for part in (some, order.remaining - some) if part]
+            parts = [
+                (ExecType.TRADE, part, price) for part in (some, order.remaining - some) if part
+            ]
             if step.b % 5 == 0:
                 parts[-1] = ((ExecType.CANCELED, 0, 0), (ExecType.EXPIRED, 0, 0))[step.c % 2]
             for exec_type, quantity, at in parts:
                 reports.append((order, self.engine.reported(order, exec_type, quantity, at)))
         reports.sort(key=lambda item: (int(item[1].subscriptions[0]), int(item[1].numbers[0])))
         self.engine.report_all([report for _, report in reports])
-        theirs = {(_comparable(order).key, order.symbol): order.key for order in self.reference.open_orders()}
+        theirs = {
+            (_comparable(order).key, order.symbol): order.key
+            for order in self.reference.open_orders()
+        }
         for order, report in reports:
             self._mirror(report, theirs[_comparable(order).key, order.symbol])
 
     def _repeat(self, step: Step) -> None:
-        """Let an earlier report come again: it counts once, and whatever cannot be told is handed back (P8)."""
+        """Let an earlier report come again: it counts once, and whatever cannot be told is handed
+        back (P8).
+        """
         if not self._reports:
             return
         report = self._reports[step.a % len(self._reports)]
-        before = state_hash(self.engine.followers.live.state())
+        before = state_hash(self.engine.followers.live.columns())
         unmatched = self.engine.report(report)
         assert not unmatched or report.numbers[0] < 0, "a numbered execution is known by its number"
-        assert state_hash(self.engine.followers.live.state()) == before
+        assert state_hash(self.engine.followers.live.columns()) == before
 
     def _late(self, step: Step) -> None:
-        """Report under a new id on an order that is closed, or more than is left of an open one: handed back, not applied (P8)."""
-        before = state_hash(self.engine.followers.live.state())
+        """Report under a new id on an order that is closed, or more than is left of an open one:
+        handed back, not applied (P8).
+        """
+        before = state_hash(self.engine.followers.live.columns())
         picked = self._pick(step.a)
         if picked is not None and step.b % 2:
             report = self.engine.reported(picked[0], ExecType.TRADE, picked[0].remaining + 1, 1)
@@ -317,10 +384,12 @@ class Pair:
         else:
             return
         assert self.engine.report(report)
-        assert state_hash(self.engine.followers.live.state()) == before
+        assert state_hash(self.engine.followers.live.columns()) == before
 
     def _correct(self, step: Step) -> None:
-        """Cancel or correct some trade, cancel or correction of whenever, or one that never was; sometimes say it twice."""
+        """Cancel or correct some trade, cancel or correction of whenever, or one that never was;
+        sometimes say it twice.
+        """
         if not self._traded:
             return
         # The newest are corrected most: those of open orders, and corrections of corrections.
@@ -331,16 +400,25 @@ class Pair:
             return
         is_cancel = step.b % 2 == 0
         report = self._correction(meant, placing.order.quantity, is_cancel=is_cancel, step=step)
-        quantity, price, fee = (int(column[0]) for column in (report.quantities, report.prices, report.fees))
+        quantity, price, fee = (
+            int(column[0]) for column in (report.quantities, report.prices, report.fees)
+        )
         name = exec_id_of(report.prefix, int(report.numbers[0]))
         expected = correct(
-            self.reference.book, meant.key, exec_id_of(report.reference_prefix, int(report.reference_numbers[0])), exec_id=name,
-            quantity=quantity, price=price, fee=fee, leaves=int(report.leaves[0]), is_cancel=is_cancel,
-        )  # fmt: skip
-        before = state_hash(self.engine.followers.live.state())
+            self.reference.book,
+            meant.key,
+            exec_id_of(report.reference_prefix, int(report.reference_numbers[0])),
+            exec_id=name,
+            quantity=quantity,
+            price=price,
+            fee=fee,
+            leaves=int(report.leaves[0]),
+            is_cancel=is_cancel,
+        )
+        before = state_hash(self.engine.followers.live.columns())
         assert self.engine.correct(report) == ([expected] if expected else [])
         if expected:
-            assert state_hash(self.engine.followers.live.state()) == before
+            assert state_hash(self.engine.followers.live.columns()) == before
         else:
             self._traded.append(_Traded(meant.report, name, meant.key))
             self._corrections.append(report)
@@ -357,19 +435,32 @@ class Pair:
         column = [0, 0, 0] if is_cancel else [quantity, price, step.c % 7]
         reference = "never" if step.a % 23 == 0 else meant.exec_id
         return CorrectionsReported(
-            0, "x-" if numbered else f"x-{own}", reference, old.cause_kind, old.creator_shard, old.cause_number, old.leg,
-            old.attempt, self.engine.time, np.array([own if numbered else -1]), np.array([-1]), old.subscriptions,
+            0,
+            "x-" if numbered else f"x-{own}",
+            reference,
+            old.cause_kind,
+            old.creator_shard,
+            old.cause_number,
+            old.leg,
+            old.attempt,
+            self.engine.time,
+            np.array([own if numbered else -1]),
+            np.array([-1]),
+            old.subscriptions,
             np.array([ExecType.TRADE_CANCEL if is_cancel else ExecType.TRADE_CORRECT]),
-            np.array(column[:1]), np.array(column[1:2]), np.array(column[2:]), np.array([leaves]),
-        )  # fmt: skip
+            np.array(column[:1]),
+            np.array(column[1:2]),
+            np.array(column[2:]),
+            np.array([leaves]),
+        )
 
     def _correct_again(self, step: Step) -> None:
         """Let an earlier cancel or correction come again: it counts once (P8)."""
         if self._corrections:
-            before = state_hash(self.engine.followers.live.state())
+            before = state_hash(self.engine.followers.live.columns())
             report = self._corrections[step.a % len(self._corrections)]
             assert self.engine.correct(report) == ["repeated"]
-            assert state_hash(self.engine.followers.live.state()) == before
+            assert state_hash(self.engine.followers.live.columns()) == before
 
     def _advance(self, step: Step) -> None:
         self._both("advance", (1, SECOND - 1, SECOND, 7 * SECOND, 61 * SECOND)[step.a % 5])
@@ -387,7 +478,9 @@ class Pair:
                 self._both("pause", *pair, is_paused=self._status(pair) == "active")
 
     def _bulk(self, step: Step) -> None:
-        """End and begin subscriptions in one batch, some of them more than once: as if each command had come alone."""
+        """End and begin subscriptions in one batch, some of them more than once: as if each command
+        had come alone.
+        """
         commands: list[AccountCommand] = []
         expected = []
         self._bulks += 1
@@ -450,7 +543,7 @@ class Pair:
 
     def compare(self) -> None:
         """Compare every order, position, sleeve and portfolio (P1, P7)."""
-        demand_invariants(self.engine.followers.live, has_corrections=bool(self._corrections))
+        demand_invariants(self.engine.followers.live.state, has_corrections=bool(self._corrections))
         mine, theirs = _sorted(self.engine.open_orders()), _sorted(self.reference.open_orders())
         assert [_comparable(order) for order in mine] == [_comparable(order) for order in theirs]
         expected = self.reference.book.state()
@@ -458,7 +551,9 @@ class Pair:
             assert self.engine.sleeve(*pair) == expected.sleeves[pair], pair
             for number in range(len(self._setting.instruments)):
                 at = (*pair, f"S{number}")
-                assert self.engine.position(*at) == expected.positions.get(at, Position(0, 0, 0, 0)), at
+                assert self.engine.position(*at) == expected.positions.get(
+                    at, Position(0, 0, 0, 0)
+                ), at
         for creator, portfolio in expected.creators.items():
             assert self.engine.portfolio(creator) == portfolio
 

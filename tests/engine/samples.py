@@ -1,13 +1,16 @@
-"""One value of each section type, and whole frames and blocks made of them: the input of the golden bytes and of the fuzz tests."""
+"""One value of each section type, and whole frames and blocks made of them: the input of the golden
+bytes and of the fuzz tests.
+"""
 
 from typing import Any, get_type_hints
 
 import numpy as np
 
-from engine.blocks import BLOCK_TYPES, encode_block
-from engine.events import EVENT_TYPES
-from engine.frame import Cursor, FrameHead, ShardKey, ShardKind, Source, encode_frame
-from engine.sections import names_of
+from engine.columns.sections import names_of
+from engine.journal.cursors import Cursor, Source
+from engine.journal.events import EVENT_TYPES
+from engine.journal.frame import FrameHeader, ShardKey, ShardKind, encode_frame
+from engine.messages.blocks import BLOCK_TYPES, encode_block
 
 _COLUMNS = [
     np.array([7, 7, 7], np.int64),
@@ -37,19 +40,25 @@ def sample(section_type: type) -> Any:
     return section_type(*values)
 
 
-def head(kind: ShardKind, number: int = 9) -> FrameHead:
-    """Make a frame's head with two cursors, one of them between two parts."""
+def header(kind: ShardKind, number: int = 9) -> FrameHeader:
+    """Make a frame's header with two cursors, one of them between two parts."""
     cursors = (
         Cursor(Source.INGRESS, 0, 2**40, 2**40),
         Cursor(Source.CREATOR_JOURNAL, 3, 17, 2**33, 35, 65_536, bytes(range(32))),
     )
-    return FrameHead(
+    return FrameHeader(
         ShardKey(kind, 5), 4, number, 1_700_000_000_000_000_001, bytes(range(32, 64)), cursors, 2
     )
 
 
 _NAMES = {
-    ShardKind.CREATOR: ("OwnerFenced", "InstrumentsListed", "CreatorsOpened", "MarksUpdated", "FillApplied"),
+    ShardKind.CREATOR: (
+        "OwnerFenced",
+        "InstrumentsListed",
+        "CreatorsOpened",
+        "MarksUpdated",
+        "FillApplied",
+    ),
     ShardKind.FOLLOWER: (
         "SignalDecided",
         "OrdersPlaced",
@@ -57,22 +66,30 @@ _NAMES = {
         "FollowUpsQueued",
         "ExecutionsApplied",
     ),
-    ShardKind.GATEWAY: ("BlocksAnswered", "OrdersWithdrawn"),
+    ShardKind.GATEWAY: ("BlocksAnswered", "OrdersRevoked"),
 }
 SECTIONS = {**EVENT_TYPES, **BLOCK_TYPES}
 """Every section type by its tag."""
 _BY_NAME = {section_type.__name__: section_type for section_type in SECTIONS.values()}
 
-_SENDINGS = ("SendingBegan", "SendingEnded", "OrdersParked")
+_SENDINGS = ("SubmissionStarted", "SubmissionSettled", "OrdersUnresolved")
 FRAMES = {
-    f"frame_{kind.name.lower()}": encode_frame(head(kind), [sample(_BY_NAME[name]) for name in names])
+    f"frame_{kind.name.lower()}": encode_frame(
+        header(kind), [sample(_BY_NAME[name]) for name in names]
+    )
     for kind, names in _NAMES.items()
-} | {"frame_sendings": encode_frame(head(ShardKind.GATEWAY), [sample(_BY_NAME[name]) for name in _SENDINGS])}
+} | {
+    "frame_sendings": encode_frame(
+        header(ShardKind.GATEWAY), [sample(_BY_NAME[name]) for name in _SENDINGS]
+    )
+}
 BLOCKS = {
     "block_orders": encode_block(
         *(sample(_BY_NAME[n]) for n in ("GatewayEpoch", "AccountsRegistered", "OrdersSubmitted"))
     ),
-    "block_cancels": encode_block(*(sample(_BY_NAME[n]) for n in ("GatewayEpoch", "CancelsSubmitted"))),
+    "block_cancels": encode_block(
+        *(sample(_BY_NAME[n]) for n in ("GatewayEpoch", "CancelsSubmitted"))
+    ),
     "block_answer": encode_block(sample(_BY_NAME["BlockAnswered"])),
     "block_executions": encode_block(sample(_BY_NAME["ExecutionsReported"])),
     "block_look_up": encode_block(

@@ -1,7 +1,9 @@
-"""Golden bytes: what was written once reads the same for ever, and the same values give the same bytes (P6).
+"""Golden bytes: what was written once reads the same for ever, and the same values give the same
+bytes (P6).
 
-A file under `golden/` is never changed. New section types get new files: `python -m tests.engine.test_golden` writes those that are
-missing and touches no other. A changed layout needs a new tag or a new FORMAT_VERSION, not new bytes here.
+A file under `golden/` is never changed. New section types get new files: `python -m
+tests.engine.test_golden` writes those that are missing and touches no other. A changed layout needs
+a new tag or a new FORMAT_VERSION, not new bytes here.
 """
 
 from pathlib import Path
@@ -10,9 +12,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from engine.blocks import decode_block, encode_block
-from engine.frame import decode_frame, encode_frame
-from engine.sections import decode_section, encode_section, names_of
+from engine.columns.sections import decode_section, encode_section, names_of
+from engine.journal.frame import decode_frame, encode_frame
+from engine.messages.blocks import decode_block, encode_block
 from tests.engine.samples import BLOCKS, FRAMES, SECTIONS, sample
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -52,10 +54,10 @@ def test_old_sections_are_read(section_type: type) -> None:
 @pytest.mark.parametrize("name", FRAMES)
 def test_old_frames_are_read_and_written_again(name: str) -> None:
     data = (GOLDEN / f"{name}.bin").read_bytes()
-    head, events = decode_frame(data)
+    header, events = decode_frame(data)
     for event in events:
         _assert_same(event, sample(type(event)))
-    assert encode_frame(head, events) == data
+    assert encode_frame(header, events) == data
 
 
 @pytest.mark.parametrize("name", BLOCKS)

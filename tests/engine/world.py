@@ -1,7 +1,8 @@
-"""The real engine as a `World`: one creator shard and one follower shard, joined by nothing but frames and blocks.
+"""The real engine as a `World`: one creator shard and one follower shard, joined by nothing but
+frames and blocks.
 
-What the follower shard learns of fills it reads from the creator shard's encoded frames; reports reach it as
-encoded blocks; every part of a signal is a frame of its own, as in a running cluster.
+What the follower shard learns of fills it reads from the creator shard's encoded frames; reports
+reach it as encoded blocks; every part of a signal is a frame of its own, as in a running cluster.
 """
 
 from collections.abc import Callable, Iterator
@@ -11,26 +12,43 @@ import numpy as np
 from msgspec.structs import replace
 from numpy.typing import NDArray
 
-from engine.blocks import CorrectionsReported, ExecutionsReported, decode_block, encode_block
-from engine.book import Book, Mode, Slot
-from engine.book import Status as SubscriptionStatus
-from engine.commands import AccountCommand, CommandBatch, Follow, OpenAccount, Pause, Resume, Unfollow
-from engine.corrections import Parked, Repeated, decide_corrections, in_distinct_slices
-from engine.creator import CreatorShard, FillInput, InstrumentTerms, MarkInput
-from engine.decide import decide_due, decide_parts, learn, parts_of, position_of
-from engine.disposition import Disposition
-from engine.events.creator import FillApplied
-from engine.events.orders import SignalDecided
-from engine.follower import FollowerShard
-from engine.frame import NO_ROW, Cursor, ShardKey, ShardKind, Source, decode_head
-from engine.identity import CauseKind, OrderKey, key_of
-from engine.order_history import OrderHistories
-from engine.order_state import ExecType
-from engine.orders import OrderBlock
-from engine.refusals import Refused
-from engine.reports import Unmatched, decide_reports
-from engine.runs import equity_of
-from engine.sizing import Terms
+from engine.creator.shard import CreatorShard
+from engine.follower.book import Book, Slot
+from engine.follower.book import Status as SubscriptionStatus
+from engine.follower.decide.commands import CommandBatch
+from engine.follower.decide.corrections import (
+    Rejected,
+    Repeated,
+    decide_corrections,
+    in_distinct_slices,
+)
+from engine.follower.decide.creators import learn
+from engine.follower.decide.executions import Unmatched, decide_reports
+from engine.follower.decide.follow_ups import decide_due
+from engine.follower.decide.signals import decide_parts, parts_of, position_of
+from engine.follower.order_group import OrderGroup
+from engine.follower.order_history import OrderHistories
+from engine.follower.shard import FollowerShard
+from engine.follower.sizing.valuation import equity_of
+from engine.journal.cursors import NO_ROW, Cursor, Source
+from engine.journal.events.creator import FillApplied
+from engine.journal.events.orders import SignalDecided
+from engine.journal.frame import ShardKey, ShardKind, decode_header
+from engine.messages.blocks import (
+    CorrectionsReported,
+    ExecutionsReported,
+    decode_block,
+    encode_block,
+)
+from engine.messages.commands import AccountCommand, Follow, OpenAccount, Pause, Resume, Unfollow
+from engine.messages.inputs import FillInput, MarkInput
+from engine.values.copy_mode import Mode
+from engine.values.copy_policy import CopyPolicy
+from engine.values.dispositions import Disposition
+from engine.values.instruments import InstrumentTerms
+from engine.values.order_ids import CauseKind, OrderKey, key_of
+from engine.values.order_status import ExecType
+from engine.values.refusals import Refused
 from tests.engine.journaled import Journaled
 from tests.reference.values import (
     CANCELED,
@@ -54,7 +72,9 @@ def _one(value: int) -> NDArray[np.int64]:
 
 
 class EngineWorld:
-    """The engine. `part_rows` is asked before each part of a signal, so that parts of any size may follow one another."""
+    """The engine. `part_rows` is asked before each part of a signal, so that parts of any size may
+    follow one another.
+    """
 
     def __init__(
         self,
@@ -64,7 +84,7 @@ class EngineWorld:
         part_rows: Callable[[], int] = lambda: 1000,
     ) -> None:
         self.time = time
-        self._terms = Terms(fee_rate=fee_rate)
+        self._terms = CopyPolicy(fee_rate=fee_rate)
         self._part_rows = part_rows
         self._instrument_terms: dict[str, InstrumentTerms] = {}
         self._numbers: dict[str, int] = {}
@@ -93,7 +113,9 @@ class EngineWorld:
         self._create([self.creators.live.decide_open(creator, BROKER, cash, f"open-{creator}")])
 
     def mark(self, symbol: str, price: int) -> None:
-        self._create([self.creators.live.decide_marks([MarkInput(symbol, price, self.time)], self.time)])
+        self._create(
+            [self.creators.live.decide_marks([MarkInput(symbol, price, self.time)], self.time)]
+        )
 
     def fill(
         self,
@@ -108,9 +130,17 @@ class EngineWorld:
     ) -> list[Decision]:
         self._inputs += 1
         fill = FillInput(
-            BROKER, creator, f"fill-{self._inputs}", symbol, side, quantity, price, self.time - age,
-            self._inputs, order_quantity=order_quantity,
-        )  # fmt: skip
+            BROKER,
+            creator,
+            f"fill-{self._inputs}",
+            symbol,
+            side,
+            quantity,
+            price,
+            self.time - age,
+            self._inputs,
+            order_quantity=order_quantity,
+        )
         event = self.creators.live.decide_fill(fill, self.time)
         decisions = self._create([event])
         assert self.creators.live.decide_fill(fill, self.time) is None, "a fill counts once"
@@ -132,13 +162,24 @@ class EngineWorld:
         price: int,
         is_cancel: bool,
     ) -> tuple[str, list[Decision]]:
-        """Cancel or correct a fill. Returns: why not, or nothing, and what the followers decided."""
+        """Cancel or correct a fill. Returns: why not, or nothing, and what the followers
+        decided.
+        """
         self._inputs += 1
         exec_type = ExecType.TRADE_CANCEL if is_cancel else ExecType.TRADE_CORRECT
         fill = FillInput(
-            BROKER, creator, self.last_fill, symbol, side, quantity, price, self.time, self._inputs,
-            exec_type=exec_type, exec_ref_id=exec_ref_id,
-        )  # fmt: skip
+            BROKER,
+            creator,
+            self.last_fill,
+            symbol,
+            side,
+            quantity,
+            price,
+            self.time,
+            self._inputs,
+            exec_type=exec_type,
+            exec_ref_id=exec_ref_id,
+        )
         event = self.creators.live.decide_fill(fill, self.time)
         if isinstance(event, Refused):
             return event.reason, []
@@ -160,7 +201,7 @@ class EngineWorld:
         _, read = self.creators.commit(events, self.time)
         decisions = []
         for event in read:
-            self._follow_up_on(list(learn(self.followers.live, 0, event)))
+            self._follow_up_on(list(learn(self.followers.live.state, 0, event)))
             if isinstance(event, FillApplied):
                 decisions += self._decide_fill(event)
         self.followers.commit([], self.time, [self._cursor()])
@@ -175,11 +216,13 @@ class EngineWorld:
         decisions: list[Decision] = []
         position, row = 0, 0
         while True:
-            shard, part_rows = self.followers.live, self._part_rows()
+            shard, part_rows = self.followers.live.state, self._part_rows()
             part = next(parts_of(shard, 0, fill, part_rows, position=position, row=row), None)
             if part is None:
                 return decisions
-            events = self._apply(iter(decide_parts(shard, [part], self._terms, part_rows, self.time)))
+            events = self._apply(
+                iter(decide_parts(shard, [part], self._terms, part_rows, self.time))
+            )
             position = position_of(fill.signal, part.leg.leg)
             row = min(part.first_row + part_rows, part.book.count)
             self.followers.commit(events, self.time, [self._cursor(position, row)])
@@ -203,7 +246,7 @@ class EngineWorld:
         allow_short: bool = False,
     ) -> None:
         commands: list[AccountCommand] = []
-        if self.followers.live.account_ids.find(account) is None:
+        if self.followers.live.state.account_ids.find(account) is None:
             commands.append(OpenAccount(f"open-{account}", account, BROKER))
         self._commands += 1
         commands.append(
@@ -246,7 +289,9 @@ class EngineWorld:
         return answers
 
     def decide_commands(self, commands: list[AccountCommand]) -> list[Any]:
-        """Decide commands in one frame, and again as repeats, which must change nothing. Returns: the answers."""
+        """Decide commands in one frame, and again as repeats, which must change nothing. Returns:
+        the answers.
+        """
         answers = self._command(commands)
         frames = len(self.followers.frames)
         assert self._command(commands) == answers
@@ -255,7 +300,10 @@ class EngineWorld:
 
     def _command(self, commands: list[AccountCommand]) -> list[Any]:
         batch = CommandBatch(
-            self.followers.live, creator_shards=1, follower_shards=1, brokers=frozenset({BROKER})
+            self.followers.live.state,
+            creator_shards=1,
+            follower_shards=1,
+            brokers=frozenset({BROKER}),
         )
         answers: list[Any] = []
         self._follow_up_on(
@@ -265,7 +313,7 @@ class EngineWorld:
 
     def advance(self, duration: int) -> None:
         self.time += duration
-        shard = self.followers.live
+        shard = self.followers.live.state
         self._follow_up_on(self._apply(decide_due(shard, self._terms, self.time)), is_applied=True)
 
     def execute(self, order: Order, quantity: int, price: int, *, fee: int = 0) -> None:
@@ -282,9 +330,17 @@ class EngineWorld:
         book, _slot, block, at = self._find(order)
         subscription = int(book.subscriptions["subscription"][block.rows[at]])
         return ExecutionsReported(
-            0, "x-", *block.key, self.time, _one(self._executions), _one(subscription), _one(exec_type),
-            _one(quantity), _one(price), _one(fee),
-        )  # fmt: skip
+            0,
+            "x-",
+            *block.key,
+            self.time,
+            _one(self._executions),
+            _one(subscription),
+            _one(exec_type),
+            _one(quantity),
+            _one(price),
+            _one(fee),
+        )
 
     def next_execution(self) -> int:
         """Number an execution."""
@@ -296,24 +352,34 @@ class EngineWorld:
         self._inputs += 1
         (read,) = decode_block(encode_block(report))
         unmatched: list[Any] = []
-        decided = decide_reports(self.followers.live, BROKER, read, self._inputs, self._terms, self.time)
+        decided = decide_reports(
+            self.followers.live.state, BROKER, read, self._inputs, self._terms, self.time
+        )
         self._follow_up_on(self._apply(decided, unmatched), is_applied=True)
         return unmatched
 
     def correct(self, report: CorrectionsReported) -> list[str]:
-        """Let trade cancels or corrections arrive. Returns: why some were not applied, `repeated` for those that were before."""
+        """Let trade cancels or corrections arrive. Returns: why some were not applied, `repeated`
+        for those that were before.
+        """
         self._inputs += 1
         (read,) = decode_block(encode_block(report))
         said: list[str] = []
         for part in in_distinct_slices(read, 1000):
             decided = decide_corrections(
-                self.followers.live, BROKER, part, self._inputs, self._histories(part), self._terms, self.time
+                self.followers.live.state,
+                BROKER,
+                part,
+                self._inputs,
+                self._histories(part),
+                self._terms,
+                self.time,
             )
             answers: list[Any] = []
             self._follow_up_on(self._apply(decided, answers), is_applied=True)
             for answer in answers:
-                assert isinstance(answer, Parked | Repeated)
-                said.append(answer.refused.reason if isinstance(answer, Parked) else "repeated")
+                assert isinstance(answer, Rejected | Repeated)
+                said.append(answer.refused.reason if isinstance(answer, Rejected) else "repeated")
         return said
 
     def _histories(self, report: CorrectionsReported) -> OrderHistories:
@@ -324,7 +390,7 @@ class EngineWorld:
         for frame in reversed(self.followers.frames):
             if histories.is_complete:
                 break
-            histories.read_back(memoryview(frame)[decode_head(frame)[1] :])
+            histories.read_back(memoryview(frame)[decode_header(frame)[1] :])
         histories.finish()
         return histories
 
@@ -340,8 +406,12 @@ class EngineWorld:
         """Say whether a report is on an open order."""
         book, _, block, at = self._find(order)
         coordinates = (
-            report.cause_kind, report.creator_shard, report.cause_number, report.leg, report.attempt
-        )  # fmt: skip
+            report.cause_kind,
+            report.creator_shard,
+            report.cause_number,
+            report.leg,
+            report.attempt,
+        )
         return coordinates == block.key and int(report.subscriptions[0]) == int(
             book.subscriptions["subscription"][block.rows[at]]
         )
@@ -375,39 +445,50 @@ class EngineWorld:
 
     def _pair(self, book: Book, row: int) -> tuple[str, str]:
         account = int(book.subscriptions["account"][row])
-        return self.followers.live.account_ids.text(account), self._creator_id(book.creator)
+        return self.followers.live.state.account_ids.text(account), self._creator_id(book.creator)
 
     def _reference_key(self, key: OrderKey, book: Book, row: int) -> ReferenceKey:
         cause = _CAUSES[CauseKind(key.cause_kind)]
         return ReferenceKey(cause, key.cause_number, *self._pair(book, row), key.leg, key.attempt)
 
     def _decisions(self, event: SignalDecided) -> Iterator[Decision]:
-        book = self.followers.live.book_of[event.creator_shard, event.creator]
+        book = self.followers.live.state.book_of[event.creator_shard, event.creator]
         symbol = self.creators.live.symbol(event.instrument)
         key = OrderKey(CauseKind.SIGNAL, event.creator_shard, event.signal, event.leg, 0)
         for index, number in enumerate(event.dispositions.tolist()):
             disposition = Disposition(number)
             if disposition is Disposition.INACTIVE:
                 continue
-            row, quantity, order = event.first_row + index, int(event.units[index]) * event.unit, None
+            row, quantity, order = (
+                event.first_row + index,
+                int(event.units[index]) * event.unit,
+                None,
+            )
             assert (disposition is Disposition.ORDERED) == (quantity > 0)
             if quantity:
                 name = self._reference_key(key, book, row)
                 order = Order(
-                    name, symbol, event.side, quantity, event.price, event.limit_price, bool(event.is_exit), quantity
-                )  # fmt: skip
+                    name,
+                    symbol,
+                    event.side,
+                    quantity,
+                    event.price,
+                    event.limit_price,
+                    bool(event.is_exit),
+                    quantity,
+                )
             pair = self._pair(book, row)
             yield Decision(*pair, symbol, event.leg, disposition.outcome, disposition.reason, order)
 
-    def _open(self) -> Iterator[tuple[Book, Slot, OrderBlock, int]]:
-        shard = self.followers.live
+    def _open(self) -> Iterator[tuple[Book, Slot, OrderGroup, int]]:
+        shard = self.followers.live.state
         for book in shard.books:
             for slot in book.slots:
                 for block in (*shard.orders.of_slot(slot, 1), *shard.orders.of_slot(slot, -1)):
                     for at in np.flatnonzero(block.is_open).tolist():
                         yield book, slot, block, at
 
-    def _find(self, order: Order) -> tuple[Book, Slot, OrderBlock, int]:
+    def _find(self, order: Order) -> tuple[Book, Slot, OrderGroup, int]:
         for book, slot, block, at in self._open():
             if self._reference_key(block.key, book, int(block.rows[at])) == order.key:
                 return book, slot, block, at
@@ -434,7 +515,7 @@ class EngineWorld:
 
     def _row(self, account: str, creator: str) -> tuple[Book, int]:
         """Find the newest subscription of an account to a creator."""
-        shard = self.followers.live
+        shard = self.followers.live.state
         number, creator_number = shard.account_ids.find(account), shard.creators[0, creator]
         book = shard.book_of[0, creator_number]
         rows = np.flatnonzero(book.subscriptions["account"] == number)
@@ -459,7 +540,7 @@ class EngineWorld:
         return Sleeve(status, cash, reserved, int(equity[0]))
 
     def _marks(self) -> list[int]:
-        marks: list[int] = self.creators.live.state()["instrument.mark"].tolist()
+        marks: list[int] = self.creators.live.columns()["instrument.mark"].tolist()
         return marks
 
     def portfolio(self, creator: str) -> Portfolio:

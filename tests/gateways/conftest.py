@@ -5,15 +5,28 @@ from itertools import count
 
 import pytest
 
-from actors.ports import DEADLETTER, EXECUTIONS, INGRESS, Bus, Journal, Snapshots, Streams, journal_stream
-from engine.frame import ShardKey, ShardKind
-from gateways.memory import MemoryBus, MemoryJournal, MemoryServer, MemorySnapshots, MemoryStreams
-from gateways.nats_bus import NatsBus
-from gateways.nats_connection import NatsConnection, NatsOptions, connect_nats
-from gateways.nats_feed import FeedOptions
-from gateways.nats_journal import NatsJournal
-from gateways.nats_streams import NatsStreams, StreamSettings, ensure_stream
-from gateways.postgres_snapshots import PostgresOptions, open_postgres_snapshots
+from actors.ports import (
+    DEADLETTER,
+    EXECUTIONS,
+    INGRESS,
+    Bus,
+    Journal,
+    Snapshots,
+    Streams,
+    journal_stream,
+)
+from engine.journal.frame import ShardKey, ShardKind
+from gateways.memory.bus import MemoryBus
+from gateways.memory.journal import MemoryJournal
+from gateways.memory.server import MemoryServer
+from gateways.memory.snapshots import MemorySnapshots
+from gateways.memory.streams import MemoryStreams
+from gateways.nats.bus import NatsBus
+from gateways.nats.connection import NatsConnection, NatsOptions, connect_nats
+from gateways.nats.feed import FeedOptions
+from gateways.nats.journal import NatsJournal
+from gateways.nats.streams import NatsStreams, StreamSettings, ensure_stream
+from gateways.postgres.snapshots import PostgresOptions, open_postgres_snapshots
 from tests.servers import (
     ENGINE_USER,
     PASSWORD,
@@ -30,13 +43,17 @@ SUBJECTS = {
     INGRESS: ("fills.>", "marks.>"),
     EXECUTIONS: ("executions.>",),
     DEADLETTER: ("deadletter.>",),
-    **{journal_stream(ShardKey(kind, 0)): (f"journal.{kind.name.lower()}.*",) for kind in ShardKind},
+    **{
+        journal_stream(ShardKey(kind, 0)): (f"journal.{kind.name.lower()}.*",) for kind in ShardKind
+    },
 }
 _numbers = count(1)
 
 
 class World:
-    """The ports over one kind of server. `number` is no other test's: shards and subjects are made from it."""
+    """The ports over one kind of server. `number` is no other test's: shards and subjects are made
+    from it.
+    """
 
     def __init__(self, journal: Journal, streams: Streams, bus: Bus) -> None:
         self.journal = journal
@@ -55,7 +72,9 @@ def nats_options(server: NatsServer, user: str = ENGINE_USER, **changes: object)
 async def make_streams(connection: NatsConnection, *, bytes_max: int = 1 << 30) -> None:
     """Make every stream."""
     for name, subjects in SUBJECTS.items():
-        await ensure_stream(connection, StreamSettings(name=name, subjects=subjects, bytes_max=bytes_max))
+        await ensure_stream(
+            connection, StreamSettings(name=name, subjects=subjects, bytes_max=bytes_max)
+        )
 
 
 def memory_server() -> MemoryServer:

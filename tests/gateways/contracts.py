@@ -1,4 +1,6 @@
-"""What every adapter of a port must do: one abstract suite per port, run on the twin and on the real thing."""
+"""What every adapter of a port must do: one abstract suite per port, run on the twin and on the
+real thing.
+"""
 
 import asyncio
 import contextlib
@@ -8,13 +10,15 @@ import pytest
 
 from actors.errors import OutcomeUnknownError, TransientError
 from actors.ports import EXECUTIONS, Feed, Request, Snapshot, Snapshots, StoredMessage
-from engine.frame import ShardKey
+from engine.journal.frame import ShardKey
 from tests.gateways.conftest import World
 
 Receive = Callable[[Request], None]
 
 
-async def take_count(feed: Feed, arrived: asyncio.Event, messages_count: int) -> list[StoredMessage]:
+async def take_count(
+    feed: Feed, arrived: asyncio.Event, messages_count: int
+) -> list[StoredMessage]:
     """Take exactly so many messages. Raises: TimeoutError."""
     taken: list[StoredMessage] = []
     async with asyncio.timeout(20):
@@ -78,7 +82,9 @@ class JournalContract:
         frames = await world.journal.read(world.key, after_sequence=0)
         assert [frame.sequence for frame in frames] == [*sequences, last]
 
-    async def test_refused_expectation_is_an_unknown_outcome_and_stores_nothing(self, world: World) -> None:
+    async def test_refused_expectation_is_an_unknown_outcome_and_stores_nothing(
+        self, world: World
+    ) -> None:
         """P5: a zombie's append after its successor's fence changes nothing."""
         sequences = await self.fill(world, 2)
         fence = await world.journal.append(
@@ -95,7 +101,9 @@ class JournalContract:
     async def test_first_append_expects_an_empty_subject(self, world: World) -> None:
         await self.fill(world, 1)
         with pytest.raises(OutcomeUnknownError):
-            await world.journal.append(world.key, b"x", message_id=f"{world.key}/9/1", expected_sequence=0)
+            await world.journal.append(
+                world.key, b"x", message_id=f"{world.key}/9/1", expected_sequence=0
+            )
 
     async def test_repeated_append_is_not_stored_twice(self, world: World) -> None:
         """An append whose answer was lost is found at the tail; sent again it changes nothing."""
@@ -105,7 +113,9 @@ class JournalContract:
         # One server tests the expectation before the message id, a cluster after it.
         with contextlib.suppress(OutcomeUnknownError):
             assert await world.journal.append(world.key, b"frame", **message) == stored  # type: ignore[arg-type]
-        assert [frame.sequence for frame in await world.journal.read(world.key, after_sequence=0)] == [
+        assert [
+            frame.sequence for frame in await world.journal.read(world.key, after_sequence=0)
+        ] == [
             *sequences,
             stored,
         ]
@@ -161,7 +171,9 @@ class StreamsContract:
         await world.streams.publish(
             f"executions.c{world.number}.0", b"other", message_id=f"other/{world.number}"
         )
-        await world.streams.publish(f"executions.b{world.number}.7", b"7", message_id=f"seven/{world.number}")
+        await world.streams.publish(
+            f"executions.b{world.number}.7", b"7", message_id=f"seven/{world.number}"
+        )
         feed = await world.streams.open_feed(
             EXECUTIONS, f"executions.b{world.number}.*", after_sequence=0, arrived=arrived
         )
@@ -215,7 +227,8 @@ class BusContract:
 
         subscription = await world.bus.subscribe(f"commands.account.a{world.number}", receive)
         assert (
-            await world.bus.request(f"commands.account.a{world.number}", b"hello", timeout_s=5) == b"hello!"
+            await world.bus.request(f"commands.account.a{world.number}", b"hello", timeout_s=5)
+            == b"hello!"
         )
         await subscription.close()
         with pytest.raises(TransientError):
@@ -231,7 +244,9 @@ class BusContract:
         with pytest.raises(TransientError):
             await world.bus.request(f"nobody.{world.number}", b"", timeout_s=5)
 
-    async def test_publish_reaches_every_subscriber_and_one_of_each_queue(self, world: World) -> None:
+    async def test_publish_reaches_every_subscriber_and_one_of_each_queue(
+        self, world: World
+    ) -> None:
         received: list[tuple[str, bytes]] = []
         done = asyncio.Event()
 
@@ -255,10 +270,12 @@ class BusContract:
             await done.wait()
         for subscription in subscriptions:
             await subscription.close()
-        assert [data for name, data in received if name == "plain"] == [b"%d" % n for n in range(10)] + [
-            b"end"
+        assert [data for name, data in received if name == "plain"] == [
+            b"%d" % n for n in range(10)
+        ] + [b"end"]
+        assert sorted(data for name, data in received if name == "queued") == [
+            b"%d" % n for n in range(10)
         ]
-        assert sorted(data for name, data in received if name == "queued") == [b"%d" % n for n in range(10)]
 
     async def test_reply_to_a_message_that_wants_none_does_nothing(self, world: World) -> None:
         requests: list[Request] = []
@@ -304,10 +321,14 @@ class SnapshotsContract:
             assert await save_whole(snapshots, self.snapshot(shard_key, 1, number))
         assert [found.number for found in await snapshots.newest(shard_key)] == [3, 2]
 
-    async def test_none_saved_is_none_found(self, snapshots: Snapshots, shard_key: ShardKey) -> None:
+    async def test_none_saved_is_none_found(
+        self, snapshots: Snapshots, shard_key: ShardKey
+    ) -> None:
         assert await snapshots.newest(shard_key) == []
 
-    async def test_state_is_read_back_whole(self, snapshots: Snapshots, shard_key: ShardKey) -> None:
+    async def test_state_is_read_back_whole(
+        self, snapshots: Snapshots, shard_key: ShardKey
+    ) -> None:
         chunks = (bytes(range(256)) * 40_000, b"", b"end")
         await save_whole(snapshots, self.snapshot(shard_key, 3, 7, chunks))
         (found,) = await snapshots.newest(shard_key)
@@ -334,7 +355,9 @@ class SnapshotsContract:
         await save_whole(snapshots, self.snapshot(shard_key, 1, 1))
         assert await snapshots.newest(ShardKey(shard_key.kind, shard_key.shard + 100_000)) == []
 
-    async def test_savers_at_once_leave_the_newest(self, snapshots: Snapshots, shard_key: ShardKey) -> None:
+    async def test_savers_at_once_leave_the_newest(
+        self, snapshots: Snapshots, shard_key: ShardKey
+    ) -> None:
         saved = await asyncio.gather(
             *(save_whole(snapshots, self.snapshot(shard_key, 1, number)) for number in range(1, 9))
         )

@@ -5,7 +5,14 @@ import time
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateways.clock import BELIEVED_AFTER_NS, CHECKED_EVERY_NS, JUMP_NS_MAX, NS_PER_S, WallClock, steady_ns
+from gateways.clock import (
+    BELIEVED_AFTER_NS,
+    CHECKED_EVERY_NS,
+    JUMP_NS_MAX,
+    NS_PER_S,
+    WallClock,
+    steady_ns,
+)
 
 START = 1_700_000_000 * NS_PER_S
 HOUR = 3600 * NS_PER_S
@@ -59,7 +66,8 @@ def test_a_clock_that_jumps_about_is_not_believed() -> None:
 
 @given(
     steps=st.lists(
-        st.tuples(st.integers(1, HOUR), st.integers(-JUMP_NS_MAX // 2, JUMP_NS_MAX // 2)), max_size=20
+        st.tuples(st.integers(1, HOUR), st.integers(-JUMP_NS_MAX // 2, JUMP_NS_MAX // 2)),
+        max_size=20,
     )
 )
 def test_a_clock_that_never_jumps_is_the_wall_clock(steps: list[tuple[int, int]]) -> None:

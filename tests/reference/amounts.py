@@ -1,4 +1,5 @@
-"""The arithmetic of copying, each formula once, exact over `Fraction` and rounded once where it says so.
+"""The arithmetic of copying, each formula once, exact over `Fraction` and rounded once where it
+says so.
 
 Units: money, prices, ratios, weights and rates in micros, quantities in 1e-8 units.
 """
@@ -41,7 +42,9 @@ def multiplied(quantity: int, ratio: int) -> int:
 
 
 def fixed(amount: int, price: int, quantity: int, order_quantity: int) -> int:
-    """Take an amount's worth, or the fill's share of it when the fill names its order. Rounds: down, once."""
+    """Take an amount's worth, or the fill's share of it when the fill names its order. Rounds:
+    down, once.
+    """
     whole = Fraction(amount) / Fraction(price, ONE)
     return floor(whole * Fraction(quantity, order_quantity) if order_quantity else whole)
 
@@ -52,7 +55,9 @@ def removed(target: int, quantity: int, before: int) -> int:
 
 
 def weighted(weight: int, equity: int, price: int) -> int:
-    """Say how much of an instrument may be held at a weight of the equity. Rounds: down, money first."""
+    """Say how much of an instrument may be held at a weight of the equity. Rounds: down, money
+    first.
+    """
     return afforded(floor(Fraction(weight, MICRO) * equity), price)
 
 
@@ -63,14 +68,18 @@ def limit_of(price: int, side: int, slippage: int) -> int:
 
 
 def reserve_of(quantity: int, limit_price: int, fee_rate: int) -> int:
-    """Say what an open buy withholds: its cost at the limit and the fee on that. Rounds: both up."""
+    """Say what an open buy withholds: its cost at the limit and the fee on that. Rounds: both
+    up.
+    """
     cost = paid(quantity, limit_price)
     return cost + ceil(cost * Fraction(fee_rate, MICRO))
 
 
 def reservable(money: int, limit_price: int, fee_rate: int, lot: int) -> int:
     """Find the most whole lots whose reserve the money covers."""
-    unrounded = Fraction(max(money, 0)) / (Fraction(limit_price, ONE) * (1 + Fraction(fee_rate, MICRO)))
+    unrounded = Fraction(max(money, 0)) / (
+        Fraction(limit_price, ONE) * (1 + Fraction(fee_rate, MICRO))
+    )
     lots = floor(unrounded / lot)
     while lots > 0 and reserve_of(lots * lot, limit_price, fee_rate) > money:
         lots -= 1
@@ -80,8 +89,9 @@ def reservable(money: int, limit_price: int, fee_rate: int, lot: int) -> int:
 def cost_after(cost: int, position: int, side: int, quantity: int, price: int) -> int:
     """Move a signed cost basis by one execution.
 
-    A reduction takes its share toward zero, an increase adds the execution's notional (shorts: proceeds, negative); an execution
-    across zero does both, the increase with the notional of the part beyond zero.
+    A reduction takes its share toward zero, an increase adds the execution's notional (shorts:
+    proceeds, negative); an execution across zero does both, the increase with the notional of the
+    part beyond zero.
     """
     closing = min(quantity, abs(position)) if position * side < 0 else 0
     if closing:

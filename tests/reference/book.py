@@ -1,4 +1,6 @@
-"""What the auditor remembers: instruments, creators, subscriptions and their holdings. No rule of copying lives here."""
+"""What the auditor remembers: instruments, creators, subscriptions and their holdings. No rule of
+copying lives here.
+"""
 
 from dataclasses import dataclass, field, replace
 
@@ -33,7 +35,9 @@ class Cause:
 
 @dataclass(frozen=True, slots=True)
 class FollowUp:
-    """A cause that is not done: it waits for cancels to be answered (`due` None) or for its exit's next attempt."""
+    """A cause that is not done: it waits for cancels to be answered (`due` None) or for its exit's
+    next attempt.
+    """
 
     cause: Cause
     attempt: int
@@ -73,7 +77,9 @@ class Holding:
 
 @dataclass(slots=True)
 class Creator:
-    """One creator; `traded` lists its symbols in the order of their slots, `seen` the marks of its newest signal."""
+    """One creator; `traded` lists its symbols in the order of their slots, `seen` the marks of its
+    newest signal.
+    """
 
     cash: int
     positions: dict[str, int] = field(default_factory=dict)
@@ -119,13 +125,24 @@ class Subscription:
 
     def equity(self, marks: dict[str, int]) -> int:
         """Cash and the positions' values at the marks."""
-        held = ((symbol, holding.position) for symbol, holding in self.holdings.items() if holding.position)
+        held = (
+            (symbol, holding.position)
+            for symbol, holding in self.holdings.items()
+            if holding.position
+        )
         return self.cash + sum(value_of(position, marks[symbol]) for symbol, position in held)
 
     @property
     def reserved(self) -> int:
-        """What open entries withhold: buys at the limit with the fee, shorts at the signal's price. Exits withhold nothing."""
-        entries = (o for holding in self.holdings.values() for o in holding.orders.values() if not o.is_exit)
+        """What open entries withhold: buys at the limit with the fee, shorts at the signal's price.
+        Exits withhold nothing.
+        """
+        entries = (
+            o
+            for holding in self.holdings.values()
+            for o in holding.orders.values()
+            if not o.is_exit
+        )
         return sum(
             reserve_of(order.remaining, order.limit_price, self.fee_rate)
             if order.side == BUY
@@ -142,7 +159,9 @@ class Subscription:
 
 @dataclass(slots=True)
 class Trade:
-    """An execution on an order that moved something, or took something back; `replaced_by` is its cancel or correction."""
+    """An execution on an order that moved something, or took something back; `replaced_by` is its
+    cancel or correction.
+    """
 
     exec_id: str
     quantity: int
@@ -154,7 +173,9 @@ class Trade:
 
 @dataclass(slots=True)
 class Placing:
-    """An order as it was placed, whose it is, and everything that was executed on it; `time` is its cause's."""
+    """An order as it was placed, whose it is, and everything that was executed on it; `time` is its
+    cause's.
+    """
 
     subscription: Subscription
     order: Order
@@ -168,7 +189,9 @@ class Placing:
 
 
 def base_of(holding: Holding, side: int) -> int:
-    """What an increase of this side builds on: p+o, or 0 while an exit of the other side still has to finish."""
+    """What an increase of this side builds on: p+o, or 0 while an exit of the other side still has
+    to finish.
+    """
     return holding.reach if holding.reach * side > 0 else 0
 
 
@@ -182,7 +205,9 @@ def net(holding: Holding, cause: Cause, *, attempt: int) -> str:
 def end_if_empty(subscription: Subscription) -> None:
     """End what is to end once it holds nothing and waits for nothing."""
     held = subscription.holdings.values()
-    if subscription.status == "ending" and not any(h.position or h.orders or h.follow_up for h in held):
+    if subscription.status == "ending" and not any(
+        h.position or h.orders or h.follow_up for h in held
+    ):
         subscription.status = "ended"
 
 

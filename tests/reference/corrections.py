@@ -1,4 +1,5 @@
-"""The slow auditor's trade cancels and corrections, read from the rules and worked out one at a time.
+"""The slow auditor's trade cancels and corrections, read from the rules and worked out one at a
+time.
 
 - A trade is named by its execution id; a corrected one by its correction's. What was cancelled or corrected before, what is no trade and
   what is unknown is refused, in the words below, and so is a correction beyond the order's quantity.
@@ -24,9 +25,17 @@ from tests.reference.values import BUY, Decision, OrderKey
 
 
 def correct(
-    reference: Reference, key: OrderKey, exec_ref_id: str, *, exec_id: str, quantity: int = 0, price: int = 0, fee: int = 0,
-    leaves: int = 0, is_cancel: bool,
-) -> str:  # fmt: skip
+    reference: Reference,
+    key: OrderKey,
+    exec_ref_id: str,
+    *,
+    exec_id: str,
+    quantity: int = 0,
+    price: int = 0,
+    fee: int = 0,
+    leaves: int = 0,
+    is_cancel: bool,
+) -> str:
     """Cancel or correct a trade. Returns: why not, or nothing."""
     placing = reference.placings[key]
     found = next((trade for trade in placing.trades if trade.exec_id == exec_ref_id), None)
@@ -60,7 +69,9 @@ def correct(
 
 def _undo(placing: Placing, holding: Holding, trade: Trade) -> None:
     side = placing.order.side
-    moved = -paid(trade.quantity, trade.price) if side == BUY else received(trade.quantity, trade.price)
+    moved = (
+        -paid(trade.quantity, trade.price) if side == BUY else received(trade.quantity, trade.price)
+    )
     placing.subscription.cash += trade.fee - moved
     holding.cost = cost_without(holding.cost, holding.position, side, trade.quantity, trade.price)
     holding.position -= side * trade.quantity
@@ -68,7 +79,9 @@ def _undo(placing: Placing, holding: Holding, trade: Trade) -> None:
 
 def _redo(placing: Placing, holding: Holding, trade: Trade) -> None:
     side = placing.order.side
-    moved = -paid(trade.quantity, trade.price) if side == BUY else received(trade.quantity, trade.price)
+    moved = (
+        -paid(trade.quantity, trade.price) if side == BUY else received(trade.quantity, trade.price)
+    )
     placing.subscription.cash += moved - trade.fee
     holding.cost = cost_after(holding.cost, holding.position, side, trade.quantity, trade.price)
     holding.position += side * trade.quantity
@@ -77,8 +90,8 @@ def _redo(placing: Placing, holding: Holding, trade: Trade) -> None:
 def cost_without(cost: int, position: int, side: int, quantity: int, price: int) -> int:
     """Move a signed cost basis by the undoing of one trade.
 
-    Of what it built, its own notional goes, at most all of the cost; what it reduced comes back at the holding's average, and at its own
-    price where the holding is empty or on its side.
+    Of what it built, its own notional goes, at most all of the cost; what it reduced comes back at
+    the holding's average, and at its own price where the holding is empty or on its side.
     """
 
     def worth(some: int) -> int:
@@ -93,7 +106,9 @@ def cost_without(cost: int, position: int, side: int, quantity: int, price: int)
     return -worth(quantity - abs(position))
 
 
-def _work(placing: Placing, holding: Holding, filled_before: int, taken_back: int, leaves: int) -> None:
+def _work(
+    placing: Placing, holding: Holding, filled_before: int, taken_back: int, leaves: int
+) -> None:
     """Bring the order and its target to what it has filled and works now."""
     order, old = placing.order, holding.orders.get(placing.order.key)
     before = old.remaining if old else 0
@@ -130,7 +145,9 @@ def _exit_excess(reference: Reference, placing: Placing, holding: Holding) -> No
     ):
         return
     last = reference.last_attempt(order.key)
-    cause = Cause(order.key.cause_kind, order.key.cause_number, order.key.leg, order.price, placing.time)
+    cause = Cause(
+        order.key.cause_kind, order.key.cause_number, order.key.leg, order.price, placing.time
+    )
     if reach * holding.open > 0:
         holding.cancel_all()
         holding.follow_up = FollowUp(cause, last + 1)
@@ -140,7 +157,9 @@ def _exit_excess(reference: Reference, placing: Placing, holding: Holding) -> No
 
 @dataclass(slots=True)
 class Fill:
-    """A creator's fill as it stands; `standing` is why it cannot be corrected, empty while it can."""
+    """A creator's fill as it stands; `standing` is why it cannot be corrected, empty while it
+    can.
+    """
 
     symbol: str
     side: int
@@ -156,10 +175,19 @@ def difference(fill: Fill, quantity: int) -> tuple[int, int]:
 
 
 def correct_fill(
-    reference: Reference, fills: dict[tuple[str, str], Fill], creator: str, exec_ref_id: str, *, exec_id: str, quantity: int,
-    price: int, is_cancel: bool,
-) -> tuple[str, list[Decision]]:  # fmt: skip
-    """Cancel or correct a creator's fill. Returns: why not, or nothing, and what the followers decided."""
+    reference: Reference,
+    fills: dict[tuple[str, str], Fill],
+    creator: str,
+    exec_ref_id: str,
+    *,
+    exec_id: str,
+    quantity: int,
+    price: int,
+    is_cancel: bool,
+) -> tuple[str, list[Decision]]:
+    """Cancel or correct a creator's fill. Returns: why not, or nothing, and what the followers
+    decided.
+    """
     fill = fills.get((creator, exec_ref_id))
     if (creator, exec_id) in fills:
         return "repeated", []

@@ -1,4 +1,6 @@
-"""What is decided upon and what a step asks for: legs of a creator's fill, and the orders wanted."""
+"""What is decided upon and what a step asks for: legs of a creator's fill, and the orders
+wanted.
+"""
 
 from dataclasses import dataclass
 

@@ -1,4 +1,6 @@
-"""The slow auditor's limits of an increase: what they leave of it, in their order, and what becomes of the target."""
+"""The slow auditor's limits of an increase: what they leave of it, in their order, and what becomes
+of the target.
+"""
 
 from typing import NamedTuple
 
@@ -11,7 +13,9 @@ ENTRY_WINDOW = 60 * SECOND
 
 
 class Increase(NamedTuple):
-    """An increase toward a target, for a cause: `marks` are those of the creator's newest signal, `time` is now."""
+    """An increase toward a target, for a cause: `marks` are those of the creator's newest signal,
+    `time` is now.
+    """
 
     subscription: Subscription
     symbol: str
@@ -64,7 +68,9 @@ def _limits(increase: Increase, held: int) -> list[tuple[str, int]]:
     """Say how much each limit that is set allows to order, in their order."""
     subscription, price, limits = increase.subscription, increase.cause.price, []
     if subscription.max_order_notional:
-        limits.append(("max_order_notional", amounts.afforded(subscription.max_order_notional, price)))
+        limits.append(
+            ("max_order_notional", amounts.afforded(subscription.max_order_notional, price))
+        )
     if subscription.max_position_weight:
         equity = subscription.equity(increase.marks)
         most = amounts.weighted(subscription.max_position_weight, equity, price)

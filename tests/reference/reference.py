@@ -1,6 +1,8 @@
-"""The slow auditor: an independent reading of the rules of copying, one subscription at a time, with dicts and `Fraction`.
+"""The slow auditor: an independent reading of the rules of copying, one subscription at a time,
+with dicts and `Fraction`.
 
-It imports nothing of the engine and decides what the engine must. Where the design leaves a choice, it is this one:
+It imports nothing of the engine and decides what the engine must. Where the design leaves a choice,
+it is this one:
 
 - Value = floor(p * mark) an instrument; equity = cash + values. A buy costs ceil, a sell brings floor. Fees come with executions.
   A fill's price becomes its symbol's mark unless a mark of a later time is known.
@@ -31,7 +33,8 @@ It imports nothing of the engine and decides what the engine must. Where the des
 - unfollow: t = 0 everywhere; leg = the instrument's slot in the creator's book; a holding with open entries, or with open orders
   against the exit, cancels them all first. It ends when it holds nothing and has nothing open.
 
-What does not belong here: ids in 128 bits, frames, parts, shards; trade cancels and corrections are in `tests.reference.corrections`.
+What does not belong here: ids in 128 bits, frames, parts, shards; trade cancels and corrections are
+in `tests.reference.corrections`.
 """
 
 from dataclasses import replace
@@ -76,7 +79,9 @@ MONEY_LIMIT = 10**17
 
 
 class Reference:
-    """Creators, subscriptions and everything decided for them. Units: money in micros, quantities in 1e-8, times in ns."""
+    """Creators, subscriptions and everything decided for them. Units: money in micros, quantities
+    in 1e-8, times in ns.
+    """
 
     def __init__(self, *, fee_rate: int = 0, slippage_cap: int = 5_000, time: int = 0) -> None:
         self.time = time
@@ -162,7 +167,8 @@ class Reference:
         order_quantity: int = 0,
         cash: int | None = None,
     ) -> list[Decision]:
-        """Apply a creator's fill; `time` is the fill's own, decided now; with `cash`, what a correction moves, the price marks nothing.
+        """Apply a creator's fill; `time` is the fill's own, decided now; with `cash`, what a
+        correction moves, the price marks nothing.
 
         Returns: leg by leg, every active subscription in order.
         """
@@ -178,7 +184,9 @@ class Reference:
         }
         equity = book.equity(book.seen)
         active = [
-            s for s in self._subscriptions.values() if s.creator == creator and s.is_active_at(self._signals)
+            s
+            for s in self._subscriptions.values()
+            if s.creator == creator and s.is_active_at(self._signals)
         ]
         decisions = []
         for number, (part, before, after) in enumerate(legs_of(held, side * quantity)):
@@ -189,14 +197,25 @@ class Reference:
         if cash is not None:
             book.cash += cash
             return decisions
-        book.cash += amounts.received(quantity, price) if side == SELL else -amounts.paid(quantity, price)
+        book.cash += (
+            amounts.received(quantity, price) if side == SELL else -amounts.paid(quantity, price)
+        )
         self.mark(symbol, price, time=at)
         return decisions
 
     def execution(
-        self, key: OrderKey, exec_type: str, *, quantity: int = 0, price: int = 0, fee: int = 0, exec_id: str = ""
-    ) -> list[Order]:  # fmt: skip
-        """Apply a broker's report on an open order. Returns: the orders placed because of it. Raises: ValueError if it cannot apply."""
+        self,
+        key: OrderKey,
+        exec_type: str,
+        *,
+        quantity: int = 0,
+        price: int = 0,
+        fee: int = 0,
+        exec_id: str = "",
+    ) -> list[Order]:
+        """Apply a broker's report on an open order. Returns: the orders placed because of it.
+        Raises: ValueError if it cannot apply.
+        """
         subscription, symbol, order = self._find(key)
         holding = subscription.holdings[symbol]
         if exec_type == TRADE:
@@ -205,12 +224,18 @@ class Reference:
         elif exec_type in (CANCELED, EXPIRED, REJECTED):
             self._end(holding, order)
         else:
-            raise ValueError(f"expected one of {TRADE, CANCELED, EXPIRED, REJECTED}, found {exec_type!r}")
+            raise ValueError(
+                f"expected one of {TRADE, CANCELED, EXPIRED, REJECTED}, found {exec_type!r}"
+            )
         return self.go_on(subscription, symbol)
 
     def go_on(self, subscription: Subscription, symbol: str) -> list[Order]:
         """Do what an applied report lets go on. Returns: the orders placed because of it."""
-        placed = self._follow_up(subscription, symbol) if subscription.holdings[symbol].is_waiting else []
+        placed = (
+            self._follow_up(subscription, symbol)
+            if subscription.holdings[symbol].is_waiting
+            else []
+        )
         end_if_empty(subscription)
         return placed
 
@@ -219,7 +244,9 @@ class Reference:
         return self._subscriptions[key.account, key.creator]
 
     def last_attempt(self, key: OrderKey) -> int:
-        """Name the last attempt placed for an order's cause: a correction may have an earlier one worked again."""
+        """Name the last attempt placed for an order's cause: a correction may have an earlier one
+        worked again.
+        """
         return self._attempts.get(key._replace(attempt=0), 0)
 
     def advance(self, time: int) -> list[Order]:
@@ -236,7 +263,9 @@ class Reference:
         return placed
 
     def unfollow(self, account: str, creator: str, *, until: int | None = None) -> list[Order]:
-        """Close everything and end. `until` is the first signal that no longer counts, by default the next one."""
+        """Close everything and end. `until` is the first signal that no longer counts, by default
+        the next one.
+        """
         self._commands += 1
         subscription = self._subscriptions[account, creator]
         subscription.status = "ending"
@@ -291,7 +320,13 @@ class Reference:
         word = "ordered" if order else "netted" if outcome == "netted" else "skipped"
         reason = outcome if isinstance(outcome, str) and word == "skipped" else ""
         return Decision(
-            subscription.account, subscription.creator, leg.symbol, leg.cause.leg, word, reason, order
+            subscription.account,
+            subscription.creator,
+            leg.symbol,
+            leg.cause.leg,
+            word,
+            reason,
+            order,
         )
 
     def _increase(self, subscription: Subscription, leg: Leg) -> Order | str:
@@ -314,7 +349,9 @@ class Reference:
         if reason and holding.is_waiting:
             return reason
         holding.target = target
-        wanted = self.instruments[leg.symbol].to_lot(leg.side * (target - base_of(holding, leg.side)))
+        wanted = self.instruments[leg.symbol].to_lot(
+            leg.side * (target - base_of(holding, leg.side))
+        )
         if not reason and (holding.is_waiting or (wanted and holding.open * leg.side < 0)):
             return net(holding, leg.cause, attempt=1)
         return self._placed_or_reason(subscription, leg.symbol, leg.cause, 0, limited(entry))
@@ -340,14 +377,18 @@ class Reference:
 
     def _entry(self, subscription: Subscription, symbol: str, side: int, cause: Cause) -> Increase:
         instrument, marks = self.instruments[symbol], self._creators[subscription.creator].seen
-        return Increase(subscription, symbol, side, cause, instrument, marks, self.time, self._slippage_cap)
+        return Increase(
+            subscription, symbol, side, cause, instrument, marks, self.time, self._slippage_cap
+        )
 
     # Orders.
 
     def _exit_all(
         self, subscription: Subscription, symbol: str, cause: Cause, attempt: int = 0
     ) -> Order | None:
-        """Sell or cover everything held and on its way, without lots; None when netted or when there is nothing."""
+        """Sell or cover everything held and on its way, without lots; None when netted or when
+        there is nothing.
+        """
         reach = subscription.holding(symbol).reach
         ask = Ask(SELL if reach > 0 else BUY, abs(reach), is_exit=True)
         outcome = self._netted_or_placed(subscription, symbol, cause, attempt, ask)
@@ -373,7 +414,9 @@ class Reference:
             f"one order per cause, subscription, leg and attempt; {key} was placed before"
         )
         limit = 0 if ask.is_exit else amounts.limit_of(cause.price, ask.side, self._slippage_cap)
-        order = Order(key, symbol, ask.side, ask.quantity, cause.price, limit, ask.is_exit, ask.quantity)
+        order = Order(
+            key, symbol, ask.side, ask.quantity, cause.price, limit, ask.is_exit, ask.quantity
+        )
         holding = subscription.holding(symbol)
         holding.orders[key] = order
         if ask.is_exit:
@@ -384,7 +427,9 @@ class Reference:
         return order
 
     def _follow_up(self, subscription: Subscription, symbol: str) -> list[Order]:
-        """Move a holding toward its target for the cause that waits, unless cancels are still to be answered."""
+        """Move a holding toward its target for the cause that waits, unless cancels are still to be
+        answered.
+        """
         holding = subscription.holdings[symbol]
         assert holding.follow_up is not None
         if holding.is_waiting and any(order.is_cancelling for order in holding.orders.values()):
@@ -425,18 +470,27 @@ class Reference:
         return subscription, symbol, order
 
     def _trade(
-        self, subscription: Subscription, holding: Holding, order: Order, quantity: int, price: int, fee: int
+        self,
+        subscription: Subscription,
+        holding: Holding,
+        order: Order,
+        quantity: int,
+        price: int,
+        fee: int,
     ) -> None:
         if not 0 < quantity <= order.remaining:
             raise ValueError(
-                f"expected a quantity of at most {order.remaining}, found {quantity} for {order.key}"
+                f"expected a quantity of at most {order.remaining}, "
+                f"found {quantity} for {order.key}"
             )
         subscription.cash -= fee
         if order.side == BUY:
             subscription.cash -= amounts.paid(quantity, price)
         else:
             subscription.cash += amounts.received(quantity, price)
-        holding.cost = amounts.cost_after(holding.cost, holding.position, order.side, quantity, price)
+        holding.cost = amounts.cost_after(
+            holding.cost, holding.position, order.side, quantity, price
+        )
         holding.position += order.side * quantity
         if quantity == order.remaining:
             del holding.orders[order.key]
@@ -444,7 +498,9 @@ class Reference:
             holding.orders[order.key] = replace(order, remaining=order.remaining - quantity)
 
     def _end(self, holding: Holding, order: Order) -> None:
-        """End an order with its remainder: an entry's lowers the target, an exit's is tried again."""
+        """End an order with its remainder: an entry's lowers the target, an exit's is tried
+        again.
+        """
         del holding.orders[order.key]
         if not order.is_exit:
             target, base = order.side * holding.target, order.side * base_of(holding, order.side)

@@ -1,4 +1,6 @@
-"""Every scenario, worked out by hand, for any `World`: parametrize a test with `SCENARIOS` and call each with a fresh world."""
+"""Every scenario, worked out by hand, for any `World`: parametrize a test with `SCENARIOS` and call
+each with a fresh world.
+"""
 
 from tests.reference.scenarios_limits import LIMITS
 from tests.reference.scenarios_orders import ORDERS

@@ -1,4 +1,6 @@
-"""Scenarios: what limits cut, what they skip, and which reason is named. Unless said otherwise E = 100,000 and e = 10,000."""
+"""Scenarios: what limits cut, what they skip, and which reason is named. Unless said otherwise E =
+100,000 and e = 10,000.
+"""
 
 from tests.reference.book import SECOND
 from tests.reference.stage import Scenario, Stage, qty, usd

@@ -1,6 +1,7 @@
 """Scenarios: the lives of orders: netting, remainders, further attempts, the end of a subscription.
 
-The follower takes a tenth of every leg (multiplier 0.1) unless said otherwise, so prices move nothing but money.
+The follower takes a tenth of every leg (multiplier 0.1) unless said otherwise, so prices move
+nothing but money.
 """
 
 from tests.reference.book import SECOND
@@ -9,9 +10,13 @@ from tests.reference.values import BUY, CANCELED, EXPIRED, REJECTED, SELL
 from tests.reference.world import World, execute_all
 
 
-def _stage(world: World, *, lot: str = "0.01", allow_short: bool = False, weight: str = "0") -> Stage:
+def _stage(
+    world: World, *, lot: str = "0.01", allow_short: bool = False, weight: str = "0"
+) -> Stage:
     stage = Stage(world, lot=lot)
-    stage.follow(mode="multiplier", ratio="0.1", allow_short=allow_short, max_position_weight=weight)
+    stage.follow(
+        mode="multiplier", ratio="0.1", allow_short=allow_short, max_position_weight=weight
+    )
     return stage
 
 
@@ -359,7 +364,8 @@ def an_exit_to_be_tried_again_outlives_the_creators_other_side(world: World) -> 
     execute_all(world)
     assert stage.sells("80", "100") == ["ordered", "short_not_allowed"]
     world.end(stage.order(), REJECTED)
-    # The creator covers a short that the follower never had; its own long is closed for the cause that began that.
+    # The creator covers a short that the follower never had; its own long is closed for the cause
+    # that began that.
     assert stage.buys("30", "100") == ["no_position"]
     assert world.open_orders() == []
     world.advance(SECOND)

@@ -1,4 +1,6 @@
-"""Scenarios: how legs are sized and what carries over. Unless said otherwise E = 100,000 and e = 10,000, so dt = L / 10."""
+"""Scenarios: how legs are sized and what carries over. Unless said otherwise E = 100,000 and e =
+10,000, so dt = L / 10.
+"""
 
 from tests.reference.stage import Scenario, Stage, qty, usd
 from tests.reference.values import BUY, EXPIRED, SELL
@@ -198,7 +200,12 @@ def crossing_zero_with_permission(world: World) -> None:
     assert stage.sells("80", "100") == ["ordered", "ordered"]
     close, open_ = world.open_orders()
     assert (close.key.leg, close.side, close.quantity, close.limit_price) == (0, SELL, qty("5"), 0)
-    assert (open_.key.leg, open_.side, open_.quantity, open_.limit_price) == (1, SELL, qty("3"), usd("99.5"))
+    assert (open_.key.leg, open_.side, open_.quantity, open_.limit_price) == (
+        1,
+        SELL,
+        qty("3"),
+        usd("99.5"),
+    )
     assert (close.is_exit, open_.is_exit) == (True, False)
     stage.expect_holding("-3", "5", "-8")
     stage.expect_money("9500", "300")

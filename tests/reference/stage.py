@@ -1,4 +1,6 @@
-"""How scenarios are told: amounts as decimal text, one creator, one follower, and short ways to look."""
+"""How scenarios are told: amounts as decimal text, one creator, one follower, and short ways to
+look.
+"""
 
 from collections.abc import Callable
 from fractions import Fraction
@@ -61,7 +63,9 @@ class Stage:
     def buys(
         self, quantity: str, price: str, symbol: str = "ACME", *, age: int = 0, of: str = "0"
     ) -> list[str]:
-        """Let ann buy. Returns: the dispositions, leg by leg, then by subscription: an outcome, or the reason of a skip."""
+        """Let ann buy. Returns: the dispositions, leg by leg, then by subscription: an outcome, or
+        the reason of a skip.
+        """
         return self._fills(symbol, BUY, quantity, price, age, of)
 
     def sells(
@@ -70,7 +74,9 @@ class Stage:
         """Let ann sell; else as `buys`."""
         return self._fills(symbol, SELL, quantity, price, age, of)
 
-    def _fills(self, symbol: str, side: int, quantity: str, price: str, age: int, of: str) -> list[str]:
+    def _fills(
+        self, symbol: str, side: int, quantity: str, price: str, age: int, of: str
+    ) -> list[str]:
         decisions = self.world.fill(
             "ann", symbol, side, qty(quantity), usd(price), age=age, order_quantity=qty(of)
         )
@@ -86,7 +92,13 @@ class Stage:
         return self.world.position(account, "ann", symbol)
 
     def expect_holding(
-        self, target: str, position: str, open_: str = "0", *, account: str = "bob", symbol: str = "ACME"
+        self,
+        target: str,
+        position: str,
+        open_: str = "0",
+        *,
+        account: str = "bob",
+        symbol: str = "ACME",
     ) -> None:
         """Check t, p and o."""
         held = self.holding(account, symbol)
@@ -105,7 +117,11 @@ class Stage:
     ) -> Order:
         """Check the only open order and return it."""
         order = self.order()
-        assert (order.side, order.quantity, order.limit_price) == (side, qty(quantity), usd(limit_price))
+        assert (order.side, order.quantity, order.limit_price) == (
+            side,
+            qty(quantity),
+            usd(limit_price),
+        )
         assert (order.is_exit, order.key.leg, order.key.attempt) == (is_exit, leg, attempt)
         return order
 

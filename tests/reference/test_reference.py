@@ -1,4 +1,6 @@
-"""The auditor itself: what scenarios cannot say in every world, and what must hold after any sequence of events."""
+"""The auditor itself: what scenarios cannot say in every world, and what must hold after any
+sequence of events.
+"""
 
 import ast
 import random
@@ -22,7 +24,12 @@ def _reference(*, fee_rate: int = 0, lot: str = "0.01", allow_short: bool = Fals
         reference.list_instrument(symbol, lot=qty(lot), min_notional=usd("1"))
     reference.open_creator("ann", cash=usd("100000"))
     reference.follow(
-        "bob", "ann", cash=usd("10000"), mode="multiplier", ratio=usd("0.1"), allow_short=allow_short
+        "bob",
+        "ann",
+        cash=usd("10000"),
+        mode="multiplier",
+        ratio=usd("0.1"),
+        allow_short=allow_short,
     )
     return reference
 
@@ -130,7 +137,9 @@ class Walk:
     def __init__(self, seed: int) -> None:
         self.random = random.Random(seed)
         self.reference = _reference(
-            fee_rate=self.random.choice((0, 1000)), lot=self.random.choice(("0.01", "1")), allow_short=True
+            fee_rate=self.random.choice((0, 1000)),
+            lot=self.random.choice(("0.01", "1")),
+            allow_short=True,
         )
         self.reference.follow("cat", "ann", cash=usd("3000"), max_position_weight=usd("0.4"))
         self.cash = {"bob": usd("10000"), "cat": usd("3000")}
@@ -157,7 +166,9 @@ class Walk:
         price = usd(str(self.random.randrange(80, 121)))
         found = self.reference.fill("ann", symbol, side, abs(whole) * qty("1"), price)
         legs = 2 if held * (held + whole) < 0 else 1
-        assert [(d.leg, d.account) for d in found] == [(n, a) for n in range(legs) for a in self.cash]
+        assert [(d.leg, d.account) for d in found] == [
+            (n, a) for n in range(legs) for a in self.cash
+        ]
         self.portfolio[symbol] += whole
 
     def report(self, choose: Callable[[Order], int]) -> None:
@@ -168,7 +179,11 @@ class Walk:
         if not (quantity := choose(order)):
             self.reference.execution(order.key, self.random.choice((CANCELED, EXPIRED, REJECTED)))
             return
-        account, price, fee = order.key.account, order.price + self.random.randrange(-999, 999), 12_345
+        account, price, fee = (
+            order.key.account,
+            order.price + self.random.randrange(-999, 999),
+            12_345,
+        )
         self.reference.execution(order.key, TRADE, quantity=quantity, price=price, fee=fee)
         self.held[account, order.symbol] += order.side * quantity
         change = -paid(quantity, price) if order.side == BUY else received(quantity, price)

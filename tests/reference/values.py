@@ -1,6 +1,8 @@
-"""What a book of copying says to the outside: decisions, orders, positions, cash. Plain values, shared by every `World`.
+"""What a book of copying says to the outside: decisions, orders, positions, cash. Plain values,
+shared by every `World`.
 
-Units: money, prices and ratios in micros, quantities in 1e-8 units, times in ns. Sides are +1 buy and -1 sell.
+Units: money, prices and ratios in micros, quantities in 1e-8 units, times in ns. Sides are +1 buy
+and -1 sell.
 """
 
 from dataclasses import dataclass
@@ -12,7 +14,9 @@ TRADE, CANCELED, EXPIRED, REJECTED = "trade", "canceled", "expired", "rejected"
 
 
 class OrderKey(NamedTuple):
-    """What an order is called: its cause, its subscription, its leg and its attempt (P1). One order each, ever."""
+    """What an order is called: its cause, its subscription, its leg and its attempt (P1). One order
+    each, ever.
+    """
 
     cause_kind: str
     cause_number: int
@@ -24,7 +28,9 @@ class OrderKey(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """One copy order as it stands: `limit_price` is 0 for a market order, `price` the one it was decided at."""
+    """One copy order as it stands: `limit_price` is 0 for a market order, `price` the one it was
+    decided at.
+    """
 
     key: OrderKey
     symbol: str
@@ -39,7 +45,9 @@ class Order:
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """What became of one leg of one signal for one subscription: `ordered`, `netted` or `skipped` with a reason."""
+    """What became of one leg of one signal for one subscription: `ordered`, `netted` or `skipped`
+    with a reason.
+    """
 
     account: str
     creator: str
@@ -52,7 +60,9 @@ class Decision:
 
 @dataclass(frozen=True, slots=True)
 class Position:
-    """One instrument in one subscription: target t, position p, open orders' signed remainder o, signed cost basis."""
+    """One instrument in one subscription: target t, position p, open orders' signed remainder o,
+    signed cost basis.
+    """
 
     target: int
     position: int
@@ -81,7 +91,9 @@ class Portfolio:
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """Everything a book holds; positions by (account, creator, symbol), sleeves by (account, creator)."""
+    """Everything a book holds; positions by (account, creator, symbol), sleeves by (account,
+    creator).
+    """
 
     positions: dict[tuple[str, str, str], Position]
     sleeves: dict[tuple[str, str], Sleeve]

@@ -1,6 +1,8 @@
-"""A world in which copying happens: what a scenario may do and see. The reference is one; an engine is another.
+"""A world in which copying happens: what a scenario may do and see. The reference is one; an engine
+is another.
 
-Units: money, prices, ratios in micros, quantities in 1e-8 units, times and ages in ns. Sides are +1 and -1.
+Units: money, prices, ratios in micros, quantities in 1e-8 units, times and ages in ns. Sides are +1
+and -1.
 """
 
 from typing import Protocol
@@ -10,7 +12,9 @@ from tests.reference.values import TRADE, Decision, Order, Portfolio, Position, 
 
 
 class World(Protocol):
-    """One creator shard, one broker without fees, and a clock that stands still unless it is moved."""
+    """One creator shard, one broker without fees, and a clock that stands still unless it is
+    moved.
+    """
 
     def list_instrument(self, symbol: str, *, lot: int, min_notional: int) -> None:
         """Introduce an instrument before anything names it."""
@@ -31,7 +35,9 @@ class World(Protocol):
         max_position_weight: int = 0,
         allow_short: bool = False,
     ) -> None:
-        """Begin a subscription, opening the account if need be; it counts from the next fill on. 0 is no limit."""
+        """Begin a subscription, opening the account if need be; it counts from the next fill on. 0
+        is no limit.
+        """
 
     def unfollow(self, account: str, creator: str) -> None:
         """End a subscription, from the next fill on."""
@@ -53,7 +59,9 @@ class World(Protocol):
         age: int = 0,
         order_quantity: int = 0,
     ) -> list[Decision]:
-        """Fill a creator's order, dated `age` ago, and decide it everywhere. Returns: by leg, then by order of following."""
+        """Fill a creator's order, dated `age` ago, and decide it everywhere. Returns: by leg, then
+        by order of following.
+        """
 
     def open_orders(self) -> list[Order]:
         """List the open orders, ordered by cause, leg and attempt."""
@@ -62,7 +70,9 @@ class World(Protocol):
         """Let the broker fill some of an order."""
 
     def end(self, order: Order, exec_type: str) -> None:
-        """Let the broker end an order with its remainder: `canceled` (asked for or not), `expired` or `rejected`."""
+        """Let the broker end an order with its remainder: `canceled` (asked for or not), `expired`
+        or `rejected`.
+        """
 
     def advance(self, duration: int) -> None:
         """Move event time on and do what falls due."""

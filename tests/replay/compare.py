@@ -1,4 +1,6 @@
-"""Comparing a replay's files with what the auditor expects: every order, disposition, position and amount, to the last unit."""
+"""Comparing a replay's files with what the auditor expects: every order, disposition, position and
+amount, to the last unit.
+"""
 
 import csv
 from fractions import Fraction
@@ -27,7 +29,9 @@ def compare(out: Path, expected: Expected) -> None:
 
 
 def compare_dispositions(out: Path, expected: Expected) -> None:
-    """Every leg of every fill has one disposition per subscription (P2), with the auditor's reason."""
+    """Every leg of every fill has one disposition per subscription (P2), with the auditor's
+    reason.
+    """
     rows = read(out / "dispositions.csv", "fill_id,leg,account_id,creator_id,disposition,reason")
     found = {
         (row["fill_id"], int(row["leg"]), row["account_id"], row["creator_id"]): (
@@ -87,7 +91,11 @@ def compare_positions(out: Path, expected: Expected) -> None:
     }
     assert len(found) == len(rows)
     assert found == {
-        name: (held.position, held.target, average_price(held.cost, held.position) if held.position else None)
+        name: (
+            held.position,
+            held.target,
+            average_price(held.cost, held.position) if held.position else None,
+        )
         for name, held in expected.state.positions.items()
         if held.position or held.target
     }
@@ -104,13 +112,17 @@ def compare_subscriptions(out: Path, expected: Expected) -> None:
     }
     assert len(found) == len(rows)
     sleeves = expected.state.sleeves
-    assert found == {pair: (held.cash, held.reserved, held.equity) for pair, held in sleeves.items()}
+    assert found == {
+        pair: (held.cash, held.reserved, held.equity) for pair, held in sleeves.items()
+    }
 
 
 def compare_broker(
     out: Path, expected: Expected, order_ids: dict[str, tuple[str, int, int, str, str]]
 ) -> None:
-    """The broker's own ledger says the same: each order once, whole, at its price, for its account (P8)."""
+    """The broker's own ledger says the same: each order once, whole, at its price, for its account
+    (P8).
+    """
     rows = read(out / "broker.csv", "exec_id,order_id,account_id,symbol,side,quantity,price")
     assert len({row["exec_id"] for row in rows}) == len(rows)
     assert sorted(row["order_id"] for row in rows) == sorted(order_ids)

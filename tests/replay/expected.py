@@ -1,6 +1,8 @@
-"""What a replay must lead to, by the slow auditor: the same input files, read apart from the replay's own reader, through `Reference`.
+"""What a replay must lead to, by the slow auditor: the same input files, read apart from the
+replay's own reader, through `Reference`.
 
-Amounts are read with `Fraction`; rounding is the auditor's. Fills that repeat an execution id leave only their mark.
+Amounts are read with `Fraction`; rounding is the auditor's. Fills that repeat an execution id leave
+only their mark.
 """
 
 import csv
@@ -57,13 +59,16 @@ def expect(files: InputFiles) -> Expected:
     terms = {row["symbol"]: row for row in _rows(files.instruments)} if files.instruments else {}
     for symbol in dict.fromkeys([row["symbol"] for row in (*price_rows, *fill_rows)]):
         row = terms.get(symbol, {})
-        lot, least = row.get("lot") or _LOT_DEFAULT, row.get("min_notional") or _MIN_NOTIONAL_DEFAULT
+        lot, least = (
+            row.get("lot") or _LOT_DEFAULT,
+            row.get("min_notional") or _MIN_NOTIONAL_DEFAULT,
+        )
         book.list_instrument(symbol, lot=_e8(lot), min_notional=_micros(least))
     for row in _rows(files.creators):
         book.open_creator(row["creator_id"], cash=_micros(row["cash"]))
     for row in _rows(files.followers):
         _follow(book, row)
-    run = _Run(book)
+    run = _Batch(book)
     prices = [(_time(f"{row['date']}T21:00:00Z"), 0, row) for row in price_rows]
     fills = [(_time(row["time"]), 1, row) for row in fill_rows]
     # Sorting keeps the order of equal ones, and 0 is a price.
@@ -75,7 +80,7 @@ def expect(files: InputFiles) -> Expected:
     return Expected(run.dispositions, run.orders, book.state())
 
 
-class _Run:
+class _Batch:
     def __init__(self, book: Reference) -> None:
         self.dispositions: dict[tuple[str, int, str, str], tuple[str, str]] = {}
         self.orders: dict[OrderName, PlacedOrder] = {}
@@ -91,7 +96,9 @@ class _Run:
             return
         self._seen.add((creator, fill_id))
         self._fill_ids[len(self._fill_ids) + 1] = fill_id
-        decisions = self._book.fill(creator, row["symbol"], _SIDES[row["side"]], _e8(row["qty"]), price)
+        decisions = self._book.fill(
+            creator, row["symbol"], _SIDES[row["side"]], _e8(row["qty"]), price
+        )
         for decision in decisions:
             self._note(fill_id, decision)
         while open_orders := self._book.open_orders():

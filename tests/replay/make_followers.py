@@ -1,8 +1,10 @@
-"""Make a followers file for any creators file: accounts in mixed modes with mixed limits, the same for the same seed.
+"""Make a followers file for any creators file: accounts in mixed modes with mixed limits, the same
+for the same seed.
 
     python -m tests.replay.make_followers CREATORS.csv FOLLOWERS.csv [accounts] [seed]
 
-Every 500th account is dedicated, at most `DEDICATED_MAX`; one in six accounts follows a second creator.
+Every 500th account is dedicated, at most `DEDICATED_MAX`; one in six accounts follows a second
+creator.
 """
 
 import csv
@@ -40,16 +42,20 @@ def _rows(creator_ids: list[str], accounts: int, chance: random.Random) -> Itera
     for number in range(1, accounts + 1):
         account_id = f"acct-{number:06d}"
         is_dedicated = number % 500 == 0 and number // 500 <= DEDICATED_MAX
-        followed = chance.sample(creator_ids, 1 if chance.random() < 5 / 6 else min(2, len(creator_ids)))
+        followed = chance.sample(
+            creator_ids, 1 if chance.random() < 5 / 6 else min(2, len(creator_ids))
+        )
         for creator_id in followed:
             yield [account_id, creator_id, *_terms(chance), "true" if is_dedicated else ""]
 
 
 def _terms(chance: random.Random) -> list[str]:
-    """Choose cash, mode and limits; cash is spread from a hundred to a million."""
+    """Choose cash, mode and limits; cash is per_row from a hundred to a million."""
     cash = f"{10 ** chance.uniform(2, 6):.2f}"
     mode = chance.choices(("proportional", "fixed_amount", "multiplier"), (6, 2, 2))[0]
-    ratio = "" if chance.random() < 0.5 else f"{chance.uniform(0.05, 2.5):.{chance.choice((1, 3, 6))}f}"
+    ratio = (
+        "" if chance.random() < 0.5 else f"{chance.uniform(0.05, 2.5):.{chance.choice((1, 3, 6))}f}"
+    )
     if mode == "multiplier":
         ratio = f"{10 ** chance.uniform(-3, 0):.6f}"
     amount = f"{10 ** chance.uniform(0, 4):.2f}" if mode == "fixed_amount" else ""

@@ -7,7 +7,7 @@ from pathlib import Path
 from tests.replay.compare import compare
 from tests.replay.expected import Expected, InputFiles, expect
 
-LOCKSTEP = (sys.executable, "-c", "from cluster.entry import main; main()")
+LOCKSTEP = (sys.executable, "-c", "from cluster.command_line.entry import main; main()")
 
 
 def lockstep(*arguments: str | Path, limit_s: float = 180.0) -> "subprocess.CompletedProcess[str]":

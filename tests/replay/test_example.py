@@ -11,7 +11,10 @@ from tests.replay.runs import check, lockstep, replay
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 FILES = InputFiles(
-    *(EXAMPLES / f"{name}.csv" for name in ("creators", "followers", "fills", "prices", "instruments"))
+    *(
+        EXAMPLES / f"{name}.csv"
+        for name in ("creators", "followers", "fills", "prices", "instruments")
+    )
 )
 REASONS = {
     "no_position",
@@ -38,7 +41,9 @@ def test_the_example_is_what_its_generator_makes(tmp_path: Path) -> None:
 
 @pytest.mark.real
 def test_the_example_agrees_with_the_auditor_to_the_last_unit(tmp_path: Path) -> None:
-    """P1, P2, P4, P7, P8: every order, disposition, position and amount; and the audit passes, running and stopped."""
+    """P1, P2, P4, P7, P8: every order, disposition, position and amount; and the audit passes,
+    running and stopped.
+    """
     done = replay(FILES, tmp_path / "out")
     assert done.returncode == 0, done.stdout + done.stderr
     expected = check(FILES, tmp_path / "out")

@@ -1,4 +1,6 @@
-"""Input files: what is read, exactly, and what is refused with file, line, field, expected and found."""
+"""Input files: what is read, exactly, and what is refused with file, line, field, expected and
+found.
+"""
 
 from pathlib import Path
 
@@ -6,7 +8,7 @@ import pytest
 
 from cluster.replay.csv_table import ERRORS_SHOWN_MAX, InputError
 from cluster.replay.inputs import CreatorRow, FillRow, FollowerRow, InstrumentRow, PriceRow
-from engine.units import time_ns
+from engine.values.units import time_ns
 from tests.replay.files import GOOD, read
 
 CREATORS = "creator_id,cash\n"
@@ -18,9 +20,14 @@ TIME = "2026-01-05T15:00:00Z"
 
 def test_rows_are_read_exactly(tmp_path: Path) -> None:
     inputs = read(tmp_path)
-    assert inputs.creators == [CreatorRow(2, "ann", 1_000_000_000), CreatorRow(3, "ben", 2_000_500_000)]
+    assert inputs.creators == [
+        CreatorRow(2, "ann", 1_000_000_000),
+        CreatorRow(3, "ben", 2_000_500_000),
+    ]
     assert inputs.followers == [FollowerRow(2, "bob", "ann", 100_000_000, dedicated=False)]
-    assert inputs.fills == [FillRow(2, time_ns(TIME), "f1", "ann", "ACME", 1, 150_000_000, 10_250_000)]
+    assert inputs.fills == [
+        FillRow(2, time_ns(TIME), "f1", "ann", "ACME", 1, 150_000_000, 10_250_000)
+    ]
     assert inputs.prices == [PriceRow(2, time_ns("2026-01-05T21:00:00Z"), "ACME", 10_500_000)]
     assert inputs.instruments == [InstrumentRow(2, "ACME", "0.01", "5")]
 
@@ -63,7 +70,11 @@ def test_a_fill_id_used_twice_is_taken_and_named(tmp_path: Path) -> None:
         ("creators", "creator_id,cash,cash\n", "found 'cash', which is given twice"),
         ("creators", CREATORS + "ann\n", "2: row: expected 2 fields as in the header, found 1"),
         ("creators", CREATORS + "ann,\n", "2: cash: expected a value, found none"),
-        ("creators", CREATORS + "ann,1e999\n", "2: cash: expected at most 100000000000, found '1e999'"),
+        (
+            "creators",
+            CREATORS + "ann,1e999\n",
+            "2: cash: expected at most 100000000000, found '1e999'",
+        ),
         ("creators", CREATORS + "ann,0\n", "2: cash: expected a number above zero, found '0'"),
         ("creators", CREATORS + "ann,1_000\n", "2: cash: expected a decimal number, found '1_000'"),
         (
@@ -71,7 +82,11 @@ def test_a_fill_id_used_twice_is_taken_and_named(tmp_path: Path) -> None:
             CREATORS + "ann,0.0000001\n",
             "2: cash: expected at most 6 decimal places, found '0.0000001'",
         ),
-        ("creators", CREATORS + "a b,1\n", "2: creator_id: expected 1 to 64 of [A-Za-z0-9_-], found 'a b'"),
+        (
+            "creators",
+            CREATORS + "a b,1\n",
+            "2: creator_id: expected 1 to 64 of [A-Za-z0-9_-], found 'a b'",
+        ),
         (
             "creators",
             CREATORS + "ann,1\nann,2\n",
@@ -128,7 +143,11 @@ def test_a_fill_id_used_twice_is_taken_and_named(tmp_path: Path) -> None:
             FILLS + "yesterday,f1,ann,ACME,buy,1,1\n",
             "2: time: expected a time like 2026-01-31T20:00:00Z",
         ),
-        ("fills", FILLS + f"{TIME[:-1]},f1,ann,ACME,buy,1,1\n", "2: time: expected a time with a zone"),
+        (
+            "fills",
+            FILLS + f"{TIME[:-1]},f1,ann,ACME,buy,1,1\n",
+            "2: time: expected a time with a zone",
+        ),
         (
             "fills",
             FILLS + f"{TIME},f1,eve,ACME,buy,1,1\n",
@@ -156,11 +175,23 @@ def test_a_fill_id_used_twice_is_taken_and_named(tmp_path: Path) -> None:
         ),
         ("fills", FILLS + f"{TIME},f 1,ann,ACME,buy,1,1\n", "2: fill_id: expected 1 to 64 of"),
         ("prices", PRICES + "2026-02-30,ACME,1,1,1,1\n", "2: date: expected a time like"),
-        ("prices", PRICES + "2026-02-03 10,ACME,1,1,1,1\n", "2: date: expected a date like 2026-01-31"),
-        ("prices", PRICES + "2026-02-03,ACME,1,x,1,1\n", "2: high: expected a decimal number, found 'x'"),
+        (
+            "prices",
+            PRICES + "2026-02-03 10,ACME,1,1,1,1\n",
+            "2: date: expected a date like 2026-01-31",
+        ),
+        (
+            "prices",
+            PRICES + "2026-02-03,ACME,1,x,1,1\n",
+            "2: high: expected a decimal number, found 'x'",
+        ),
         ("prices", PRICES + 2 * "2026-02-03,ACME,1,1,1,1\n", "3: date, symbol: expected each once"),
         ("instruments", "symbol,lot\nACME,0\n", "2: lot: expected a number above zero, found '0'"),
-        ("instruments", "symbol,lot\nACME,1\nACME,1\n", "3: symbol: expected each once, found 'ACME' again"),
+        (
+            "instruments",
+            "symbol,lot\nACME,1\nACME,1\n",
+            "3: symbol: expected each once, found 'ACME' again",
+        ),
     ],
 )
 def test_wrong_input_is_refused_by_file_line_field_expected_and_found(
@@ -169,7 +200,9 @@ def test_wrong_input_is_refused_by_file_line_field_expected_and_found(
     with pytest.raises(InputError) as raised:
         read(tmp_path, **{file: text})
     lines = str(raised.value).splitlines()
-    assert any(line.startswith(f"{tmp_path / file}.csv:") and expected in line for line in lines), lines
+    assert any(line.startswith(f"{tmp_path / file}.csv:") and expected in line for line in lines), (
+        lines
+    )
 
 
 def test_errors_of_all_files_are_told_at_once_but_not_endlessly(tmp_path: Path) -> None:
@@ -192,5 +225,7 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
 
     with pytest.raises(InputError, match="expected a readable file, found: No such file"):
         read_inputs(
-            creators=tmp_path / "none.csv", followers=tmp_path / "none.csv", fills=tmp_path / "none.csv"
+            creators=tmp_path / "none.csv",
+            followers=tmp_path / "none.csv",
+            fills=tmp_path / "none.csv",
         )

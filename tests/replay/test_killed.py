@@ -1,4 +1,6 @@
-"""A replay goes on where it was when parts of its cluster are killed under it, and ends with the same result."""
+"""A replay goes on where it was when parts of its cluster are killed under it, and ends with the
+same result.
+"""
 
 import contextlib
 import subprocess
@@ -13,7 +15,7 @@ from tests.replay.test_example import FILES
 
 PARTS = (
     "nats-server",
-    "gateways.paper_broker",
+    "gateways.brokers.paper",
     "ray::CreatorActor.run",
     "ray::FollowerActor.run",
     "ray::BrokerGatewayActor.run",
@@ -24,18 +26,24 @@ PARTS = (
 @pytest.mark.real
 @pytest.mark.kill
 def test_a_replay_whose_parts_are_killed_agrees_with_the_auditor(tmp_path: Path) -> None:
-    """P1 to P8 and P10: NATS, the broker and one actor of each kind are killed at once while fills go out."""
+    """P1 to P8 and P10: NATS, the broker and one actor of each kind are killed at once while fills
+    go out.
+    """
     killed = _replay_killing(PARTS, FILES, tmp_path / "out")
     assert killed == set(PARTS)
     check(FILES, tmp_path / "out")
 
 
 def _replay_killing(parts: tuple[str, ...], files: InputFiles, out: Path) -> set[str]:
-    """Run a replay and kill one process of each part once fills go out. Returns: the parts that were found."""
+    """Run a replay and kill one process of each part once fills go out. Returns: the parts that
+    were found.
+    """
     command = [*LOCKSTEP, *arguments(files, out)]
     killed: set[str] = set()
     told: list[str] = []
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    ) as process:
         assert process.stdout is not None
         for line in process.stdout:
             told.append(line)

@@ -5,13 +5,14 @@ from pathlib import Path
 
 import msgspec
 
-from actors.heads import CursorHead, ShardHead
 from actors.ports import INGRESS, StoredMessage
-from cluster.replay.heads import HeadsBarrier
+from actors.shard.progress import CursorProgress, ShardProgress
+from cluster.replay.barrier import ProgressBarrier
 from cluster.replay.lockstep import Publisher, publish_all
-from engine.frame import NO_ROW
-from gateways import wire
-from gateways.memory import MemoryFeed, MemoryServer, MemoryStreams
+from engine.journal.cursors import NO_ROW
+from gateways.json import public as wire
+from gateways.memory.server import MemoryServer
+from gateways.memory.streams import MemoryFeed, MemoryStreams
 from tests.replay.files import read
 
 FILLS = (
@@ -35,7 +36,7 @@ class Cluster:
     def __init__(self) -> None:
         self.server = MemoryServer()
         self.server.add_stream(INGRESS, "fills.>", "marks.>")
-        self.barrier = HeadsBarrier(creator_shards=1, follower_shards=1, gateways=0)
+        self.barrier = ProgressBarrier(creator_shards=1, follower_shards=1, gateways=0)
 
     async def publish(self, subject: str, data: bytes, *, message_id: str) -> int:
         sequence = await MemoryStreams(self.server).publish(subject, data, message_id=message_id)
@@ -43,7 +44,13 @@ class Cluster:
         return sequence
 
     async def open_feed(
-        self, stream: str, subject: str, *, after_sequence: int, arrived: asyncio.Event, bytes_max: int = 0
+        self,
+        stream: str,
+        subject: str,
+        *,
+        after_sequence: int,
+        arrived: asyncio.Event,
+        bytes_max: int = 0,
     ) -> MemoryFeed:
         raise AssertionError("a replay publishes only")
 
@@ -52,15 +59,19 @@ class Cluster:
 
     def tell(self, sequence: int) -> None:
         cursors = {
-            "creator": CursorHead("ingress", 0, sequence, sequence, NO_ROW),
-            "follower": CursorHead("creator_journal", 0, sequence, sequence, NO_ROW),
+            "creator": CursorProgress("ingress", 0, sequence, sequence, NO_ROW),
+            "follower": CursorProgress("creator_journal", 0, sequence, sequence, NO_ROW),
         }
         for kind, cursor in cursors.items():
-            head = ShardHead(kind, 0, "host", "live", 1, sequence, sequence, 0, True, (cursor,), {})
+            head = ShardProgress(
+                kind, 0, "host", "live", 1, sequence, sequence, 0, True, (cursor,), {}
+            )
             self.barrier.hear(f"heads.{kind}.0", "", msgspec.json.encode(head), None)
 
     def stored(self) -> list[tuple[str, str]]:
-        return [(message.subject, shown(message)) for message in self.server.stream(INGRESS).messages]
+        return [
+            (message.subject, shown(message)) for message in self.server.stream(INGRESS).messages
+        ]
 
 
 async def turns() -> None:
@@ -87,7 +98,9 @@ async def test_prices_go_out_as_one_array_then_the_fills_mark_then_the_fill(tmp_
     assert (published.marks_count, published.last_sequence) == (4, 6)
 
 
-async def test_messages_whose_outcome_is_unknown_are_sent_again_and_stored_once(tmp_path: Path) -> None:
+async def test_messages_whose_outcome_is_unknown_are_sent_again_and_stored_once(
+    tmp_path: Path,
+) -> None:
     cluster = Cluster()
     cluster.server.faults.acks_lost_count = 2
     cluster.server.faults.appends_lost_count = 2

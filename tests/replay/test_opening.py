@@ -1,4 +1,6 @@
-"""Opening: every command is repeated under its id until it is answered, and a refusal names its row."""
+"""Opening: every command is repeated under its id until it is answered, and a refusal names its
+row.
+"""
 
 from pathlib import Path
 from typing import Any
@@ -9,7 +11,7 @@ import pytest
 from actors.errors import OutcomeUnknownError, TransientError
 from cluster.replay.errors import ReplayError
 from cluster.replay.opening import open_all
-from gateways import wire
+from gateways.json import public as wire
 from tests.replay.files import read
 
 FOLLOWERS = (
@@ -19,7 +21,9 @@ FOLLOWERS = (
 
 
 class Owner:
-    """Answers as the owners would, after some failures. `taken` are the commands by id, as first taken."""
+    """Answers as the owners would, after some failures. `taken` are the commands by id, as first
+    taken.
+    """
 
     def __init__(self, *failures: Exception | str, refused: str = "") -> None:
         self.failures = list(failures)
@@ -64,7 +68,9 @@ async def test_commands_carry_every_term_as_the_wire_reads_it(tmp_path: Path) ->
     inputs = read(tmp_path, followers=FOLLOWERS)
     await open_all(owner.request, inputs, broker="paper")
     sent = [body for body in owner.taken.values() if body["type"] == "follow"]
-    for body, row in zip(wire.decode_bulk(msgspec.json.encode(sent)), inputs.followers, strict=True):
+    for body, row in zip(
+        wire.decode_bulk(msgspec.json.encode(sent)), inputs.followers, strict=True
+    ):
         assert isinstance(body, wire.Follow)
         terms = (body.account_id, body.creator_id, body.cash, body.mode, body.ratio, body.amount)
         assert terms == (
@@ -94,7 +100,8 @@ async def test_unanswered_commands_are_repeated_under_the_same_ids(tmp_path: Pat
 async def test_a_refusal_names_its_row(tmp_path: Path) -> None:
     owner = Owner(refused="follow-2")
     with pytest.raises(
-        ReplayError, match=r"followers.csv:2: follow of account bob was refused: out_of_range: cash: too much"
+        ReplayError,
+        match=r"followers.csv:2: follow of account bob was refused: out_of_range: cash: too much",
     ):
         await open_all(owner.request, read(tmp_path), broker="paper")
 

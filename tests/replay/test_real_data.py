@@ -1,4 +1,6 @@
-"""The real data, where it is: disclosed trades and daily prices, followed by 2,000 accounts in mixed modes."""
+"""The real data, where it is: disclosed trades and daily prices, followed by 2,000 accounts in
+mixed modes.
+"""
 
 import time
 from pathlib import Path
@@ -20,7 +22,9 @@ def test_two_thousand_followers_of_the_real_data_agree_with_the_auditor_to_the_l
 ) -> None:
     followers = tmp_path / "followers.csv"
     make_followers(DATA / "creators.csv", followers, accounts=2000, seed=1)
-    files = InputFiles(DATA / "creators.csv", followers, DATA / "fills.csv", DATA / "daily_prices.csv")
+    files = InputFiles(
+        DATA / "creators.csv", followers, DATA / "fills.csv", DATA / "daily_prices.csv"
+    )
     began_s = time.monotonic()
     done = replay(files, tmp_path / "out")
     taken_s = time.monotonic() - began_s

@@ -1,4 +1,6 @@
-"""The order of a replay: prices before fills at equal times, each in file order, every row exactly once."""
+"""The order of a replay: prices before fills at equal times, each in file order, every row exactly
+once.
+"""
 
 import msgspec
 from hypothesis import given
@@ -7,7 +9,7 @@ from hypothesis import strategies as st
 from cluster.replay import schedule
 from cluster.replay.inputs import FillRow, PriceRow
 from cluster.replay.schedule import fill_mark_message, fill_message, mark_messages, steps
-from gateways import wire
+from gateways.json import public as wire
 
 TIMES = st.integers(0, 6)
 
@@ -21,7 +23,9 @@ def fill(line: int, time: int) -> FillRow:
 
 
 @given(st.lists(TIMES), st.lists(TIMES))
-def test_steps_are_the_stable_merge_with_prices_first(fill_times: list[int], price_times: list[int]) -> None:
+def test_steps_are_the_stable_merge_with_prices_first(
+    fill_times: list[int], price_times: list[int]
+) -> None:
     fills = [fill(line, time) for line, time in enumerate(fill_times)]
     prices = [price(line, time) for line, time in enumerate(price_times)]
     merged: list[tuple[int, int, int]] = []
@@ -29,13 +33,18 @@ def test_steps_are_the_stable_merge_with_prices_first(fill_times: list[int], pri
         merged += [(row.time, 0, row.line) for row in step.prices]
         if step.fill is not None:
             merged.append((step.fill.time, 1, step.fill.line))
-    expected = [(row.time, 0, row.line) for row in prices] + [(row.time, 1, row.line) for row in fills]
+    expected = [(row.time, 0, row.line) for row in prices] + [
+        (row.time, 1, row.line) for row in fills
+    ]
     assert merged == sorted(expected)
 
 
 def test_prices_between_two_fills_go_out_as_one_array() -> None:
     found = list(
-        steps([fill(1, 1), fill(2, 3)], [price(1, 0), price(2, 1), price(3, 2), price(4, 3), price(5, 4)])
+        steps(
+            [fill(1, 1), fill(2, 3)],
+            [price(1, 0), price(2, 1), price(3, 2), price(4, 3), price(5, 4)],
+        )
     )
     assert [[row.line for row in step.prices] for step in found] == [[1, 2], [3, 4], [5]]
     assert [len(list(mark_messages(step.prices))) for step in found] == [1, 1, 1]
@@ -56,7 +65,14 @@ def test_a_large_array_is_split_and_loses_nothing() -> None:
 def test_a_fill_is_written_as_its_broker_would() -> None:
     row = fill(7, 5)
     (read,) = wire.decode_fills("fills.paper.ann", fill_message(row))
-    found = (read.exec_id, read.symbol, read.side, read.last_qty, read.last_px, read.transact_time_ns)
+    found = (
+        read.exec_id,
+        read.symbol,
+        read.side,
+        read.last_qty,
+        read.last_px,
+        read.transact_time_ns,
+    )
     assert found == (row.fill_id, row.symbol, row.side, row.quantity, row.price, row.time)
     assert msgspec.json.decode(fill_message(row))["last_qty"] == "1.5"
     (mark,) = wire.decode_marks("marks.paper", fill_mark_message(row))

@@ -5,8 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cluster.replay.texts import csv_field, order_id_texts, scaled_texts
-from engine.identity import format_order_id
-from engine.units import format_scaled
+from engine.values.order_ids import format_order_id
+from engine.values.units import format_scaled
 
 HALVES = st.integers(0, 2**64 - 1)
 

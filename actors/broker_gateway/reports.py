@@ -1,0 +1,88 @@
+"""What a gateway says of orders that it is done with and the broker will not speak of: revoked ones
+are reported as the broker would have reported them, unresolved ones are dead letters.
+"""
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import msgspec
+import numpy as np
+
+from actors.shard.dead_letters import DeadLetter
+from engine.journal.events.gateway import OrdersRevoked, OrdersUnresolved
+from engine.messages.blocks import ExecutionsReported, encode_block
+from engine.values.order_ids import cause_high, format_order_id
+
+LETTER_ORDERS_MAX = 1000
+UNKNOWN_PLACEMENT = "unknown_placement"
+
+
+class UnresolvedOrders(DeadLetter, frozen=True):
+    """A dead letter about orders, which it names."""
+
+    order_ids: list[str]
+
+
+class Report(NamedTuple):
+    """One message for a stream."""
+
+    subject: str
+    data: bytes
+    message_id: str
+
+
+def reports(broker: str, gateway: int, event: OrdersRevoked | OrdersUnresolved) -> Iterator[Report]:
+    """Make what is published of an event in the journal of a broker's gateway, by its shard."""
+    if isinstance(event, OrdersRevoked):
+        yield _revoked(broker, event)
+    else:
+        yield from _unresolved(broker, gateway, event)
+
+
+def _revoked(broker: str, event: OrdersRevoked) -> Report:
+    count = len(event.subscriptions)
+    zeros = np.zeros(count, np.int64)
+    prefix = f"{broker}-withdrawn-{event.follower_shard}-"
+    report = ExecutionsReported(
+        event.follower_shard,
+        prefix,
+        event.cause_kind,
+        event.creator_shard,
+        event.cause_number,
+        event.leg,
+        event.attempt,
+        event.transact_time,
+        np.arange(event.first_number, event.first_number + count, dtype=np.int64),
+        event.subscriptions,
+        np.full(count, event.exec_type, np.int64),
+        zeros,
+        zeros,
+        zeros,
+    )
+    subject = f"executions.{broker}.{event.follower_shard}"
+    return Report(subject, encode_block(report), f"{prefix}{event.first_number}")
+
+
+def _unresolved(broker: str, gateway: int, event: OrdersUnresolved) -> Iterator[Report]:
+    """Name every unresolved order, so many in a letter."""
+    high = cause_high(
+        event.follower_shard, event.cause_kind, event.creator_shard, event.cause_number
+    )
+    tail = event.leg << 20 | event.attempt
+    ids = [format_order_id(high, each << 32 | tail) for each in event.subscriptions.tolist()]
+    for start in range(0, len(ids), LETTER_ORDERS_MAX):
+        named = ids[start : start + LETTER_ORDERS_MAX]
+        letter = UnresolvedOrders(
+            subject=f"broker.{broker}.orders",
+            sequence=event.sequence,
+            reason=UNKNOWN_PLACEMENT,
+            error=f"{len(named)} orders were sent to broker {broker} and not answered: "
+            "expected them there or nowhere; look them up and"
+            f" report executions, or canceled, on executions.{broker}.{event.follower_shard}",
+            excerpt=named[0],
+            order_ids=named,
+        )
+        subject = f"deadletter.gateway.{gateway}"
+        yield Report(
+            subject, msgspec.json.encode(letter), f"{subject}/{UNKNOWN_PLACEMENT}/{named[0]}"
+        )

@@ -1,0 +1,1 @@
+"""The follower shard's actor: signals, executions and commands in; orders and answers out."""

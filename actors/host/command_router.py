@@ -1,0 +1,285 @@
+"""Brings account commands to the shards that own the accounts, and their answers back.
+
+Every follower host listens; a command on its own subject is taken by the host of its shard alone. A
+bulk request goes to one host of a queue group, which splits it by shard, hands its own shards' part
+over directly and sends the rest to `shards.follower.<shard>.commands`. A command that is not
+answered in time is not answered at all, one of many as `busy`: the sender repeats it under the same
+command id.
+"""
+
+import asyncio
+from collections.abc import Coroutine, Mapping
+from typing import Any
+
+import msgspec
+import structlog
+
+from actors.errors import (
+    BadInputError,
+    OperatingError,
+    OutcomeUnknownError,
+    PermanentError,
+    TransientError,
+)
+from actors.follower.actor import FollowerShardActor
+from actors.follower.command_inbox import PendingCommands
+from actors.ports import Bus, MessageFormat, Request, Subscription
+from actors.settings import ShardSettings
+from engine.messages.answers import Answer, Elsewhere
+from engine.messages.commands import AccountCommand, OpenAccount
+from engine.values.ids import shard_of, shards_of
+
+_log = structlog.get_logger()
+
+FORWARD_S_MAX = 20.0
+ELSEWHERE_S_MAX = 10.0
+"""A dedicated account's shard has less time: whoever forwarded to its home shard waits for both."""
+FORWARD_AGAIN_S = 0.1
+REQUESTS_MAX = 1_000
+REQUESTS_BYTES_MAX = 256 << 20
+COMMANDS_MAX = 10_000
+_decode_commands = msgspec.msgpack.Decoder(list[AccountCommand])
+_decode_answers = msgspec.msgpack.Decoder(list[bytes])
+
+
+class CommandRouter:
+    """One host's ear for commands."""
+
+    def __init__(
+        self,
+        bus: Bus,
+        wire: MessageFormat,
+        settings: ShardSettings,
+        shards: Mapping[int, FollowerShardActor],
+    ) -> None:
+        self._bus = bus
+        self._wire = wire
+        self._settings = settings
+        self._shards = shards
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._bytes = 0
+        self._subscriptions: list[Subscription] = []
+
+    async def open(self) -> None:
+        """Listen."""
+        subscribe = self._bus.subscribe
+        self._subscriptions.append(await subscribe("commands.account.*", self._receive_one))
+        self._subscriptions.append(
+            await subscribe("commands.bulk", self._receive_bulk, queue="bulk")
+        )
+        for shard in self._shards:
+            self._subscriptions.append(
+                await subscribe(f"shards.follower.{shard}.commands", self._receive_forwarded)
+            )
+
+    async def close(self) -> None:
+        """Stop listening."""
+        for subscription in self._subscriptions:
+            await asyncio.gather(subscription.close(), return_exceptions=True)
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    # Receiving.
+
+    def _receive_one(self, request: Request) -> None:
+        shard = shard_of(request.subject.rpartition(".")[2], self._settings.follower_shards)
+        if shard in self._shards:
+            self._start(request, self._one(request, shard))
+
+    def _receive_bulk(self, request: Request) -> None:
+        self._start(request, self._bulk(request))
+
+    def _receive_forwarded(self, request: Request) -> None:
+        self._start(request, self._forwarded(request, int(request.subject.split(".")[2])))
+
+    def _start(self, request: Request, work: Coroutine[Any, Any, None]) -> None:
+        size = len(request.data)
+        if len(self._tasks) >= REQUESTS_MAX or self._bytes + size > REQUESTS_BYTES_MAX:
+            work.close()
+            work, size = self._reply_busy(request), 0
+        self._bytes += size
+        task = asyncio.get_running_loop().create_task(self._guarded(work), name="command")
+        self._tasks.add(task)
+        task.add_done_callback(lambda task: self._end(task, size))
+
+    def _end(self, task: asyncio.Task[None], size: int) -> None:
+        self._tasks.discard(task)
+        self._bytes -= size
+
+    async def _reply_busy(self, request: Request) -> None:
+        await request.reply(self._busy())
+
+    async def _guarded(self, work: Coroutine[Any, Any, None]) -> None:
+        try:
+            await work
+        except OperatingError as error:
+            _log.warning("command_not_answered", error=str(error))
+
+    def _busy(self) -> bytes:
+        return self._wire.refusal(
+            "busy", "expected room for the command, found the inbox full; try again"
+        )
+
+    # Answering.
+
+    async def _one(self, request: Request, shard: int) -> None:
+        try:
+            command = self._wire.account_command(request.subject, request.data)
+        except BadInputError as error:
+            await request.reply(self._wire.refusal(error.reason, str(error)))
+            return
+        await request.reply((await self._at_shard(shard, [command]))[0])
+
+    async def _forwarded(self, request: Request, shard: int) -> None:
+        commands = _decode_commands.decode(request.data)
+        await request.reply(msgspec.msgpack.encode(await self._at_shard(shard, commands)))
+
+    async def _bulk(self, request: Request) -> None:
+        try:
+            commands = self._wire.bulk(request.data)
+        except BadInputError as error:
+            await request.reply(self._wire.refusal(error.reason, str(error)))
+            return
+        answers: list[bytes] = [b""] * len(commands)
+        places: list[int] = []
+        taken: list[AccountCommand] = []
+        for index, command in enumerate(commands):
+            if isinstance(command, BadInputError):
+                answers[index] = self._wire.refusal(command.reason, str(command))
+            else:
+                places.append(index)
+                taken.append(command)
+        shards = shards_of(
+            [command.account_id for command in taken], self._settings.follower_shards
+        )
+        by_shard: dict[int, tuple[list[int], list[AccountCommand]]] = {}
+        for index, command, shard in zip(places, taken, shards, strict=True):
+            mine = by_shard.setdefault(shard, ([], []))
+            mine[0].append(index)
+            mine[1].append(command)
+        await asyncio.gather(
+            *(self._fill_in(shard, *mine, answers) for shard, mine in by_shard.items())
+        )
+        await self._reply_all(request, self._wire.answers(answers))
+
+    async def _reply_all(self, request: Request, answers: bytes) -> None:
+        try:
+            await request.reply(answers)
+        except PermanentError:
+            text = (
+                f"answers: expected to fit into one message, found {len(answers)} "
+                "bytes; send the same commands again in smaller arrays"
+            )
+            await request.reply(
+                self._wire.refusal("size", f"{text}: what was done is answered again")
+            )
+
+    async def _fill_in(
+        self,
+        shard: int,
+        places: list[int],
+        commands: list[AccountCommand],
+        answers: list[bytes],
+        within_s: float = FORWARD_S_MAX,
+    ) -> None:
+        """Have some commands of many answered in their places. A shard that is away does not keep
+        the others' answers back.
+        """
+        try:
+            found = await self._at_shard(shard, commands, within_s)
+        except OperatingError as error:
+            _log.warning(
+                "commands_not_answered", shard=shard, commands=len(commands), error=str(error)
+            )
+            text = "expected an answer of the account's shard in time, found none; try again"
+            found = [self._wire.refusal("busy", text)] * len(commands)
+        for index, answer in zip(places, found, strict=True):
+            answers[index] = answer
+
+    async def _at_shard(
+        self, shard: int, commands: list[AccountCommand], within_s: float = FORWARD_S_MAX
+    ) -> list[bytes]:
+        """Have commands decided by the shard that owns them, here or elsewhere."""
+        if len(commands) > COMMANDS_MAX:
+            # A frame must stay small whatever one request holds.
+            first = await self._at_shard(shard, commands[:COMMANDS_MAX], within_s)
+            return first + await self._at_shard(shard, commands[COMMANDS_MAX:], within_s)
+        actor = self._shards.get(shard)
+        if actor is None:
+            data = msgspec.msgpack.encode(commands)
+            subject = f"shards.follower.{shard}.commands"
+            return _decode_answers.decode(await self._forward(subject, data, within_s))
+        if actor.core.phase.is_over:
+            raise TransientError(
+                f"{actor.core.key}: expected it to live here, found it {actor.core.phase.value}"
+            )
+        decided: asyncio.Future[list[Answer]] = asyncio.get_running_loop().create_future()
+
+        async def reply(answers: list[Answer]) -> None:
+            if not decided.done():
+                decided.set_result(answers)
+
+        if not actor.commands.put(PendingCommands(commands, reply)):
+            return [self._busy()] * len(commands)
+        try:
+            # A shard that ends has no answer for what waits in it, and its neighbours need the
+            # room.
+            async with asyncio.timeout(within_s):
+                answers = await decided
+        except TimeoutError:
+            raise OutcomeUnknownError(
+                f"{actor.core.key}: expected an answer within {within_s:.0f} s, found none"
+            ) from None
+        return await self._written(commands, answers)
+
+    async def _written(self, commands: list[AccountCommand], answers: list[Answer]) -> list[bytes]:
+        """Write the answers of a shard; what it has not answered is asked of the shards that
+        accounts have to themselves.
+        """
+        written: list[bytes] = []
+        away: dict[Elsewhere, list[int]] = {}
+        for place, (command, answer) in enumerate(zip(commands, answers, strict=True)):
+            if isinstance(answer, Elsewhere):
+                away.setdefault(answer, []).append(place)
+            written.append(
+                b"" if isinstance(answer, Elsewhere) else self._wire.answer(command, answer)
+            )
+        await asyncio.gather(
+            *(self._elsewhere(home, places, commands, written) for home, places in away.items())
+        )
+        return written
+
+    async def _forward(self, subject: str, data: bytes, within_s: float) -> bytes:
+        """Send commands to another host, again while nobody listens there: a dedicated account's
+        actor may be starting.
+        """
+        loop = asyncio.get_running_loop()
+        give_up_s = loop.time() + within_s
+        while True:
+            try:
+                return await self._bus.request(
+                    subject, data, timeout_s=max(give_up_s - loop.time(), 0)
+                )
+            except TransientError:
+                if loop.time() > give_up_s:
+                    raise
+            await asyncio.sleep(FORWARD_AGAIN_S)
+
+    async def _elsewhere(
+        self,
+        home: Elsewhere,
+        places: list[int],
+        commands: list[AccountCommand],
+        written: list[bytes],
+    ) -> None:
+        """Have commands answered by the shard that their account has to itself; the account is
+        opened there first.
+        """
+        account_id = commands[places[0]].account_id
+        opening = OpenAccount(f"dedicated-{account_id}"[:64], account_id, home.broker)
+        answers = [b""] * (1 + len(places))
+        theirs = [opening, *(commands[place] for place in places)]
+        await self._fill_in(home.shard, list(range(len(answers))), theirs, answers, ELSEWHERE_S_MAX)
+        for place, answer in zip(places, answers[1:], strict=True):
+            written[place] = answer

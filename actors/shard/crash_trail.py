@@ -1,0 +1,85 @@
+"""The crash trail: how many owners ended at one place of the inputs, read from the journal's
+end.
+"""
+
+from contextlib import suppress
+from typing import Any
+
+from actors.ports import Journal
+from actors.shard.inputs import Input, input_of
+from actors.shard.journal_backwards import frames_back
+from engine.journal.chain import ChainBrokenError
+from engine.journal.cursors import NO_HASH
+from engine.journal.events.shard import InputAttempted, OwnerFenced
+from engine.journal.frame import FrameHeader, ShardKey, decode_frame
+
+
+class CrashTrail:
+    """What stands at a journal's end since its shard last got anywhere."""
+
+    def __init__(self) -> None:
+        self.fences = 0
+        self.fences_after = 0
+        """How many of them follow the last attempt."""
+        self.attempts: list[Input] = []
+        self._begins: tuple[int, bytes] | None = None
+
+    def take(self, sequence: int, header: FrameHeader, events: list[Any]) -> None:
+        """Take the next frame."""
+        if events and all(isinstance(event, OwnerFenced) for event in events):
+            self.fences += 1
+            self.fences_after += 1
+        elif events and all(isinstance(event, InputAttempted) for event in events):
+            self.attempts += map(input_of, events)
+            self.fences_after = 0
+        else:
+            self.fences = self.fences_after = 0
+            self.attempts.clear()
+            self._begins = 0, NO_HASH
+        if self._begins is None:
+            self._begins = sequence, header.previous_hash
+
+    async def read_back(self, journal: Journal, key: ShardKey) -> None:
+        """Read what stands before the first frame taken, if it may belong to the trail: a snapshot
+        may have been taken inside it.
+        """
+        sequence, wanted = self._begins or (0, NO_HASH)
+        before = list[tuple[FrameHeader, list[Any]]]()
+        # A journal may begin within the trail: then that is all of it.
+        with suppress(ChainBrokenError):
+            async for data in frames_back(journal, key, sequence=sequence - 1, hash=wanted):
+                header, events = decode_frame(data)
+                if not events or not all(
+                    isinstance(each, OwnerFenced | InputAttempted) for each in events
+                ):
+                    break
+                before.append((header, events))
+        self._put_before(before)
+
+    def _put_before(self, newest_first: list[tuple[FrameHeader, list[Any]]]) -> None:
+        fences = sum(
+            isinstance(event, OwnerFenced) for _, events in newest_first for event in events
+        )
+        attempts = [
+            input_of(event)
+            for _, events in reversed(newest_first)
+            for event in events
+            if isinstance(event, InputAttempted)
+        ]
+        if not self.attempts:
+            for _, events in newest_first:
+                if not isinstance(events[0], OwnerFenced):
+                    break
+                self.fences_after += 1
+        self.fences += fences
+        self.attempts = attempts + self.attempts
+
+    @property
+    def suspect(self) -> Input | None:
+        """The input that the last owner who announced one had in hand when it ended."""
+        return self.attempts[-1] if self.attempts else None
+
+    @property
+    def tries(self) -> int:
+        """How often owners ended with the suspect in hand."""
+        return self.attempts.count(self.attempts[-1]) if self.attempts else 0

@@ -1,0 +1,200 @@
+"""The owner's side of a shard's journal: fence, append one frame at a time, know when the shard is
+lost.
+
+Every doubtful outcome is settled by reading the subject's tail and comparing it with what was sent:
+stored, not stored, or another owner's. A lower-epoch frame at the tail is stepped over; a higher
+one means that the shard is lost (P5).
+"""
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import structlog
+
+from actors.errors import OutcomeUnknownError, ShardLostError, StreamFullError, TransientError
+from actors.ports import Journal, StoredMessage
+from actors.shard.journal_reading import read_after
+from actors.shard.retry import BACKOFF_S_MAX, BACKOFF_S_MIN, retry_until_done
+from engine.journal.cursors import NO_HASH, Cursor
+from engine.journal.events.shard import OwnerFenced
+from engine.journal.frame import FrameHeader, ShardKey, decode_header, encode_frame, frame_hash
+
+_log = structlog.get_logger()
+
+FENCE_WINDOW_MIN = 16
+"""How far back in the stream a takeover first looks for the frame before the tail."""
+
+
+class Frame(NamedTuple):
+    """A frame on its way to the journal."""
+
+    header: FrameHeader
+    data: bytes
+    hash: bytes
+
+
+class JournalWriter:
+    """Appends frames of one shard under one epoch.
+
+    `encode` numbers a frame at once, so the next can be decided while one is on its way; `append`
+    must be awaited in the same order.
+    """
+
+    def __init__(self, journal: Journal, key: ShardKey, incarnation: str) -> None:
+        self._journal = journal
+        self._incarnation = incarnation
+        self.key = key
+        self.epoch = 0
+        self.number = 0
+        self.hash = NO_HASH
+        self.sequence = 0
+        self.event_time_ns = 0
+
+    async def fence(self, now_ns: int) -> None:
+        """Take the shard over: append a fence frame of a higher epoch. Afterwards `sequence` is the
+        fence's.
+        """
+        while True:
+            tail = await retry_until_done(
+                f"tail of {self.key}", lambda: self._journal.tail(self.key)
+            )
+            last = await self._last_that_counts(tail) if tail else None
+            frame = self._fence_frame(last, now_ns)
+            try:
+                self.sequence = await self._journal.append(
+                    self.key,
+                    frame.data,
+                    # Two that fence at once make the same number: a cluster that looks at ids first
+                    # must tell them apart.
+                    message_id=f"{self._message_id(frame)}/{self._incarnation}",
+                    expected_sequence=tail.sequence if tail else 0,
+                )
+            except OutcomeUnknownError:
+                # Settled by reading the tail again; a fence that was stored after all is superseded
+                # by the next one.
+                now = await retry_until_done(
+                    f"tail of {self.key}", lambda: self._journal.tail(self.key)
+                )
+                if now is None or now.data != frame.data:
+                    continue
+                self.sequence = now.sequence
+            except TransientError as error:
+                _log.warning("fencing_again", shard=str(self.key), error=str(error))
+                await asyncio.sleep(BACKOFF_S_MIN)
+                continue
+            self._advance(frame)
+            return
+
+    async def _last_that_counts(self, tail: StoredMessage) -> StoredMessage:
+        """Find the frame to follow: a superseded owner's may have slipped in behind it, and the
+        chain does not go on from that.
+        """
+        window = FENCE_WINDOW_MIN
+        while True:
+            start = after = max(tail.sequence - 1 - window, 0)
+            # One is kept: a window may hold much of a journal.
+            last: StoredMessage | None = None
+            while after < tail.sequence and (
+                frames := await read_after(self._journal, self.key, after)
+            ):
+                after = frames[-1].sequence
+                for frame in frames:
+                    if frame.sequence < tail.sequence and (
+                        last is None or _epoch(frame) >= _epoch(last)
+                    ):
+                        last = frame
+            if last is not None or start == 0:
+                return tail if last is None or _epoch(tail) >= _epoch(last) else last
+            window *= 16
+
+    def _fence_frame(self, tail: StoredMessage | None, now_ns: int) -> Frame:
+        if tail is None:
+            header = FrameHeader(self.key, 1, 1, now_ns, NO_HASH, ())
+        else:
+            last, _ = decode_header(tail.data)
+            time_ns = max(last.event_time_ns, now_ns)
+            header = FrameHeader(
+                self.key, last.epoch + 1, last.number + 1, time_ns, frame_hash(tail.data), ()
+            )
+        data = encode_frame(header, [OwnerFenced(self._incarnation)])
+        return Frame(header, data, frame_hash(data))
+
+    def encode(
+        self, events: Sequence[Any], cursors: tuple[Cursor, ...], event_time_ns: int
+    ) -> Frame:
+        """Make the next frame of the chain."""
+        assert event_time_ns >= self.event_time_ns, "event time never goes back"
+        header = FrameHeader(
+            self.key, self.epoch, self.number + 1, event_time_ns, self.hash, cursors
+        )
+        data = encode_frame(header, events)
+        frame = Frame(header, data, frame_hash(data))
+        self._advance(frame)
+        return frame
+
+    def _advance(self, frame: Frame) -> None:
+        self.epoch, self.number, self.hash = frame.header.epoch, frame.header.number, frame.hash
+        self.event_time_ns = frame.header.event_time_ns
+
+    async def append(self, frame: Frame) -> int:
+        """Store a frame. Returns: its stream sequence, once durable. Raises: ShardLostError."""
+        pause_s = BACKOFF_S_MIN
+        while True:
+            try:
+                self.sequence = await self._journal.append(
+                    self.key,
+                    frame.data,
+                    message_id=self._message_id(frame),
+                    expected_sequence=self.sequence,
+                )
+                return self.sequence
+            except OutcomeUnknownError as error:
+                _log.warning(
+                    "append_unknown",
+                    shard=str(self.key),
+                    number=frame.header.number,
+                    error=str(error),
+                )
+                stored = await self._settle(frame)
+                if stored is not None:
+                    return stored
+            except StreamFullError as error:
+                _log.error("stream_full", shard=str(self.key), error=str(error), alarm=True)
+            except TransientError as error:
+                _log.warning("append_again", shard=str(self.key), error=str(error))
+            await asyncio.sleep(pause_s)
+            pause_s = min(pause_s * 2, BACKOFF_S_MAX)
+
+    async def _settle(self, frame: Frame) -> int | None:
+        """Find out whether a frame was stored. Returns: its sequence, or None when it was not."""
+        before = self.sequence
+        tail = await retry_until_done(f"tail of {self.key}", lambda: self._journal.tail(self.key))
+        if tail is None or tail.sequence < before:
+            raise ShardLostError(
+                f"{self.key}: expected the journal to end at sequence "
+                f"{before} or later; its history was lost"
+            )
+        if tail.sequence == before:
+            return None
+        later = await read_after(self._journal, self.key, before)
+        stored: int | None = None
+        for message in later:
+            header, _ = decode_header(message.data)
+            if header.epoch > frame.header.epoch:
+                raise ShardLostError(
+                    f"{self.key}: epoch {header.epoch} has taken over "
+                    f"from epoch {frame.header.epoch}"
+                )
+            if message.data == frame.data:
+                stored = message.sequence
+            # A superseded owner's frame slipped in: readers drop it, the next append expects it.
+            self.sequence = message.sequence
+        return stored
+
+    def _message_id(self, frame: Frame) -> str:
+        return f"{self.key}/{frame.header.epoch}/{frame.header.number}"
+
+
+def _epoch(frame: StoredMessage) -> int:
+    return decode_header(frame.data)[0].epoch

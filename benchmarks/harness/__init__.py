@@ -1,0 +1,1 @@
+"""The harness: a cluster under measurement, the load, the figures and their report."""

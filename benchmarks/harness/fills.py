@@ -1,0 +1,101 @@
+"""Publishing fills as a broker's gateway program would: one JetStream publish each, on a schedule
+or one at a time.
+"""
+
+import asyncio
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import NamedTuple
+
+from actors.errors import OutcomeUnknownError
+from benchmarks.harness.asking import ask
+from gateways.nats.connection import NatsConnection
+from gateways.nats.streams import stored_sequence
+
+PRICE = "100"
+ANSWER_S_MAX = 30.0
+TRIES_MAX = 6
+RETRY_S = 0.5
+
+
+class Plan(NamedTuple):
+    """One fill to be published: who traded what. `quantity` is decimal text."""
+
+    creator_id: str
+    exec_id: str
+    symbol: str
+    side: str
+    quantity: str
+
+
+class Published(NamedTuple):
+    """A published fill: when it was meant to go out, when it went out, when it was acknowledged,
+    and under which sequence.
+    """
+
+    plan: Plan
+    intended_ns: int
+    sent_ns: int
+    stored_ns: int
+    sequence: int
+
+
+def alternating(creator_ids: list[str], prefix: str, *, symbol: str = "ACME") -> Iterator[Plan]:
+    """Plan fills for ever, the creators in turn: each buys 1 % of its equity, sells half of that,
+    buys again.
+    """
+    turn = 0
+    while True:
+        side, quantity = ("buy", "100000") if turn % 2 == 0 else ("sell", "50000")
+        for creator_id in creator_ids:
+            yield Plan(creator_id, f"{prefix}-{turn}-{creator_id}", symbol, side, quantity)
+        turn += 1
+
+
+async def publish(
+    connection: NatsConnection, plan: Plan, intended_ns: int | None = None
+) -> Published:
+    """Publish one fill and wait until it is stored."""
+    sent_ns = time.time_ns()
+    when = datetime.fromtimestamp(sent_ns / 1e9, UTC).isoformat()
+    data = (
+        f'{{"exec_id":"{plan.exec_id}","creator_id":"{plan.creator_id}","symbol":"{plan.symbol}","side":"{plan.side}",'
+        f'"last_qty":"{plan.quantity}","last_px":"{PRICE}","transact_time":"{when}"}}'
+    )
+    subject = f"fills.paper.{plan.creator_id}"
+    headers = {"Nats-Msg-Id": f"paper/{plan.creator_id}/{plan.exec_id}"}
+    # Under one message id it is stored once; the clock of this fill goes on.
+    answer = await ask(
+        connection,
+        subject,
+        data.encode(),
+        headers=headers,
+        deadline_s=ANSWER_S_MAX,
+        tries_max=TRIES_MAX,
+        pause_s=RETRY_S,
+    )
+    if answer is None:
+        raise OutcomeUnknownError(
+            f"publish to {subject}: expected an answer within {TRIES_MAX} tries, found none"
+        )
+    sequence = stored_sequence(answer, f"publish to {subject}")
+    return Published(plan, intended_ns or sent_ns, sent_ns, time.time_ns(), sequence)
+
+
+async def publish_on_schedule(
+    connection: NatsConnection, plans: Iterator[Plan], *, per_s: float, seconds: float
+) -> list[Published]:
+    """Publish open loop: each fill at its time whatever became of those before; late ones at once,
+    measured from their intended time.
+    """
+    tasks: list[asyncio.Task[Published]] = []
+    began_ns = time.time_ns() + 20_000_000
+    for number in range(round(per_s * seconds)):
+        intended_ns = began_ns + int(number * 1e9 / per_s)
+        early_s = (intended_ns - time.time_ns()) / 1e9
+        # Yielding at least now and then lets acknowledgements in.
+        if early_s > 0 or number % 16 == 0:
+            await asyncio.sleep(max(0.0, early_s))
+        tasks.append(asyncio.create_task(publish(connection, next(plans), intended_ns)))
+    return list(await asyncio.gather(*tasks))

@@ -1,0 +1,112 @@
+"""What a benchmark hands back: one JSON document with stable keys, and how two of them compare.
+
+Keys: `format` (1), `bench`, `command` (reproduces it), `settings` (the benchmark's, and the cluster's), `machine`, `loading` (accounts
+through `commands.bulk`), `runs` (every run whole), `summary` (figures over the runs, medians unless
+the key says otherwise; units last in the key), `goals` (figures held against a limit: found, limit,
+met), `audit` (`passed`, and each check's counts). A run whose audit failed has empty `runs`,
+`summary` and `goals`: it measured nothing. What no fill passed has no key, but a `count` of 0, and
+its goals are not met and not missed: `found` and `met` are null. In a run, `stages` are shares of
+the time, `processes` say by role the CPU seconds of the run, the resident bytes at its end, the
+peak since the process began, and how many there were.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+FORMAT = 1
+
+
+class Goal(msgspec.Struct, frozen=True, kw_only=True):
+    """A figure against its goal. `found` is None when this size does not measure it."""
+
+    figure: str
+    """Dotted path into `summary`."""
+    at_most: float | None = None
+    at_least: float | None = None
+    found: float | None = None
+    met: bool | None = None
+
+
+class Measured(msgspec.Struct, frozen=True, kw_only=True):
+    """What a benchmark's own code returns."""
+
+    runs: list[dict[str, Any]]
+    summary: dict[str, Any]
+    loading: dict[str, Any] = {}
+    goals: tuple[Goal, ...] = ()
+
+
+class Report(msgspec.Struct, frozen=True, kw_only=True):
+    """One benchmark's result; see the module for the keys."""
+
+    format: int = FORMAT
+    bench: str
+    command: str
+    settings: dict[str, Any]
+    machine: dict[str, Any]
+    loading: dict[str, Any] = {}
+    runs: list[dict[str, Any]] = []
+    summary: dict[str, Any] = {}
+    goals: list[Goal] = []
+    audit: dict[str, Any] = {}
+
+
+def judged(goals: tuple[Goal, ...], summary: dict[str, Any]) -> list[Goal]:
+    """Hold the figures of a summary against the goals."""
+    return [_judged(goal, figure_at(summary, goal.figure)) for goal in goals]
+
+
+def _judged(goal: Goal, found: Any) -> Goal:
+    if not isinstance(found, int | float):
+        return goal
+    met = (goal.at_most is None or found <= goal.at_most) and (
+        goal.at_least is None or found >= goal.at_least
+    )
+    return msgspec.structs.replace(goal, found=found, met=met)
+
+
+def figure_at(summary: dict[str, Any], path: str) -> Any:
+    """Look a dotted path up; None when it is not there."""
+    found: Any = summary
+    for name in path.split("."):
+        if not isinstance(found, dict) or name not in found:
+            return None
+        found = found[name]
+    return found
+
+
+def write_report(report: Report, path: Path) -> None:
+    """Store a report."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(msgspec.json.format(msgspec.json.encode(report)) + b"\n")
+
+
+def read_report(path: Path) -> Report:
+    """Read a stored report. Raises: OSError; ValueError when it is none, or of another format."""
+    report = msgspec.json.decode(path.read_bytes(), type=Report)
+    if report.format != FORMAT:
+        raise ValueError(f"expected format {FORMAT}, found {report.format}")
+    return report
+
+
+def flat(summary: dict[str, Any], prefix: str = "") -> dict[str, float]:
+    """List every number of a summary by its dotted path."""
+    found: dict[str, float] = {}
+    for name, value in summary.items():
+        if isinstance(value, dict):
+            found.update(flat(value, f"{prefix}{name}."))
+        elif isinstance(value, int | float) and not isinstance(value, bool):
+            found[prefix + name] = value
+    return found
+
+
+def compared(before: Report, after: Report) -> list[tuple[str, float, float, float | None]]:
+    """Pair the figures of two reports: path, before, after, after / before (None at zero)."""
+    first, second = flat(before.summary), flat(after.summary)
+    return [
+        (name, first[name], second[name], second[name] / first[name] if first[name] else None)
+        for name in first
+        if name in second
+    ]

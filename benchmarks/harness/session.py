@@ -1,0 +1,257 @@
+"""A cluster under measurement: started as `lockstep up` would, spoken to as other programs would,
+observed from outside.
+
+The harness logs in as `admin` (commands, progress, reading streams) and as the paper broker's
+gateway program (fills).
+"""
+
+import asyncio
+import os
+import signal
+import sys
+import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import msgspec
+
+from actors.host.ray_actors import SPARE_AFTER_S
+from actors.shard.progress import HostHeartbeat
+from benchmarks.harness.fills import Plan, Published, publish, publish_on_schedule
+from benchmarks.harness.gathering import Gatherer
+from benchmarks.harness.heard import Acknowledgements, Heard, ProgressLog
+from benchmarks.harness.hops import FillHops
+from benchmarks.harness.population import Group, load
+from benchmarks.harness.processes import Usage, expect_alive, needed, roles_of, spent, usage
+from benchmarks.harness.progress import Reporter
+from cluster.config.credentials import ADMIN, ENGINE, User, broker_role
+from cluster.config.options import Config
+from cluster.errors import ClusterError
+from cluster.processes.run_file import ProcessRecord
+from cluster.replay.barrier import ProgressBarrier
+from cluster.running.supervisor import Cluster, running_cluster
+from cluster.running.wiring import broker_directory
+from gateways.nats.connection import NatsConnection, NatsOptions, connect_nats
+
+BROKER = "paper"
+QUIET_S = 2.0
+QUIET_SHARE = 0.25
+"""Of one core, what an idle cluster uses with its heartbeats, progress and ticks, and room."""
+
+
+class Run(NamedTuple):
+    """One measured stretch of fills. `heard` are the progress meanwhile, `processes` what each role
+    spent.
+    """
+
+    published: list[Published]
+    hops: FillHops
+    heard: list[Heard]
+    seconds: float
+    processes: dict[str, dict[str, float]]
+
+
+class Session:
+    """A running cluster and the connections of the harness; made by `opened_session`."""
+
+    def __init__(
+        self, cluster: Cluster, admin: NatsConnection, broker: NatsConnection, reporter: Reporter
+    ) -> None:
+        config = cluster.config.cluster
+        self.cluster = cluster
+        self.admin = admin
+        self.broker = broker
+        self.reporter = reporter
+        self.barrier = ProgressBarrier(
+            creator_shards=config.creator_shards, follower_shards=config.follower_shards, gateways=1
+        )
+        self.progress = ProgressLog(self.barrier)
+        self.gatherer = Gatherer(admin, broker_directory(cluster.data, BROKER))
+        self._sequence = 0
+        self._needed: list[ProcessRecord] = []
+        self._ended: Usage = {}
+        self._started_s = time.monotonic()
+
+    async def start(self) -> None:
+        """Listen to progress and heartbeats, until every host was heard."""
+        await self.admin.subscribe("heads.>", self.progress.hear)
+        await self.admin.subscribe("hosts.>", self.progress.hear_host)
+        await self.progress.wait_hosts(len(self.cluster.keeper.slots))
+        self._needed = needed(self.cluster.data, self.progress.hosts)
+
+    async def load(self, groups: list[Group], *, seed: int) -> dict[str, Any]:
+        """Load a population and wait until all is quiet. Returns: counts, seconds, rate."""
+        loaded = await load(self.admin, groups, seed=seed, reporter=self.reporter)
+        await self.settled()
+        return loaded
+
+    async def settled(self) -> None:
+        """Wait until everything published is applied, nothing is open, and no gateway holds
+        anything.
+        """
+        await self.barrier.wait_drained(self._sequence)
+
+    async def one_by_one(self, plans: Iterator[Plan], count: int) -> Run:
+        """Publish fills, each after the one before is applied everywhere."""
+
+        async def publish_all() -> list[Published]:
+            published = []
+            for _ in range(count):
+                published.append(await publish(self.broker, next(plans)))
+                self._sequence = published[-1].sequence
+                await self.settled()
+            return published
+
+        return await self._run(publish_all())
+
+    async def on_schedule(self, plans: Iterator[Plan], *, per_s: float, seconds: float) -> Run:
+        """Publish fills open loop, then wait until all are applied."""
+        return await self._run(
+            publish_on_schedule(self.broker, plans, per_s=per_s, seconds=seconds)
+        )
+
+    async def _run(self, publishing: Any) -> Run:
+        window = await self.gatherer.window()
+        self.progress.clear()
+        self._ended.clear()
+        before, began = self.usage(), time.monotonic()
+        published: list[Published] = await publishing
+        self._sequence = max((fill.sequence for fill in published), default=self._sequence)
+        await self.settled()
+        seconds, after = time.monotonic() - began, {**self._ended, **self.usage()}
+        self.expect_whole()
+        # Whatever is still to be told of the last frames comes with the next heartbeat.
+        await asyncio.sleep(0.3)
+        heard = self.progress.heard()
+        hops = await self.gatherer.hops(published, window, Acknowledgements(heard))
+        if published and not hops.passed("updated").any():
+            raise ClusterError(
+                f"{len(published)} fills: expected orders and their executions, found none"
+            )
+        return Run(published, hops, heard, seconds, spent(before, after))
+
+    async def quiet(self, seconds_max: float) -> None:
+        """Wait until the cluster's own start is over and its processes rest: the spare hosts,
+        started a while after the others, take seconds of CPU that are no part of what is measured.
+        """
+        until_s = time.monotonic() + seconds_max
+        await asyncio.sleep(
+            max(0.0, min(self._started_s + SPARE_AFTER_S + QUIET_S, until_s) - time.monotonic())
+        )
+        while time.monotonic() < until_s:
+            before = self.usage()
+            await asyncio.sleep(QUIET_S)
+            spent_s = sum(role["cpu_s"] for role in spent(before, self.usage()).values())
+            if spent_s < QUIET_SHARE * QUIET_S:
+                return
+
+    def usage(self) -> Usage:
+        """Read what every process has used so far."""
+        return usage(roles_of(self.cluster.data, self.progress.hosts))
+
+    def host_of(self, kind: str, shard: int) -> HostHeartbeat:
+        """Name the host that runs a shard now."""
+        return next(
+            host
+            for host in self.progress.hosts.values()
+            if host.kind == kind and str(shard) in host.shards
+        )
+
+    def expect_whole(self) -> None:
+        """Refuse figures of a disturbed cluster. Raises: ClusterError."""
+        expect_alive(self._needed)
+
+    def kill_host(self, kind: str, shard: int) -> int:
+        """Kill the process that hosts a shard, as part of a benchmark; what it used so far counts.
+        Returns: when, ns.
+        """
+        pid = self.host_of(kind, shard).pid
+        self._needed = [record for record in self._needed if record.pid != pid]
+        self._ended |= {
+            pid: used._replace(resident_bytes=0) for pid, used in usage({pid: kind}).items()
+        }
+        killed_ns = time.time_ns()
+        os.kill(pid, signal.SIGKILL)
+        return killed_ns
+
+    def user(self, role: str) -> User:
+        """Say how to log in as a role."""
+        return self.cluster.credentials.users[role]
+
+    async def connect(self, role: str) -> NatsConnection:
+        """Connect as a role; whoever asks closes it."""
+        return await _connect(self.cluster, role)
+
+    @property
+    def engine_role(self) -> str:
+        """The role that may make streams."""
+        return ENGINE
+
+
+async def audited(data: Path) -> dict[str, Any]:
+    """Audit a data directory with `lockstep audit`, in a process of its own. Returns: its report,
+    `passed` and each check.
+    """
+    program = "from cluster.command_line.entry import main; main()"
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-c",
+        program,
+        "audit",
+        "--json",
+        "--data",
+        str(data),
+        stdout=asyncio.subprocess.PIPE,
+    )
+    try:
+        output, _ = await process.communicate()
+    finally:
+        if process.returncode is None:
+            # Stopped meanwhile: told so, it stops what it started itself.
+            process.terminate()
+            await process.wait()
+    try:
+        report: dict[str, Any] = msgspec.json.decode(output)
+    except msgspec.DecodeError:
+        why = (
+            "; killed, as happens when memory runs out"
+            if process.returncode == -signal.SIGKILL
+            else ""
+        )
+        return {
+            "passed": False,
+            "error": f"lockstep audit ended with {process.returncode} and no report{why}",
+        }
+    return {**report, "passed": report.get("passed") is True and process.returncode == 0}
+
+
+async def _connect(cluster: Cluster, role: str) -> NatsConnection:
+    user = cluster.credentials.users[role]
+    return await connect_nats(
+        NatsOptions(
+            url=cluster.nats_url,
+            user=user.user,
+            password=user.password,
+            inbox_prefix=user.inbox_prefix,
+            name=f"bench-{role}",
+        )
+    )
+
+
+@asynccontextmanager
+async def opened_session(data: Path, config: Config, reporter: Reporter) -> AsyncIterator[Session]:
+    """Start a cluster for measuring and stop it afterwards."""
+    reporter.say(f"starting a cluster in {data}")
+    async with AsyncExitStack() as stack:
+        cluster = await stack.enter_async_context(running_cluster(data, config))
+        admin = await _connect(cluster, ADMIN)
+        stack.push_async_callback(admin.close)
+        broker = await _connect(cluster, broker_role(BROKER))
+        stack.push_async_callback(broker.close)
+        session = Session(cluster, admin, broker, reporter)
+        await session.start()
+        await session.settled()
+        yield session
+        session.expect_whole()

@@ -1,0 +1,60 @@
+"""What shards have quarantined: said as notes, for it is no fault, and looked up where a broker's
+ledger holds what was never applied.
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cluster.history.gather import Ints
+from cluster.history.store import StoredExecutions
+from engine.columns.sections import SectionError
+from engine.journal.cursors import Source
+from engine.journal.events.shard import InputQuarantined
+from engine.journal.frame import ShardKey
+from engine.messages.blocks import ExecutionsReported, is_block, walk_block
+
+QuarantinedIds = dict[tuple[str, str], set[int]]
+"""Numbers of executions by broker and id prefix."""
+
+
+def quarantine_note(key: ShardKey, quarantined: list[InputQuarantined]) -> str:
+    """Say what a shard has quarantined; nothing when it has not."""
+    if not quarantined:
+        return ""
+    first = quarantined[0]
+    note = (
+        f"{key}: parked {len(quarantined)} inputs that crashed it, first "
+        f"{first.subject} at sequence {first.sequence}"
+    )
+    if any(event.source == Source.EXECUTIONS for event in quarantined):
+        note += "; executions are among them: positions may differ from the broker's"
+    return note
+
+
+async def quarantined_executions(
+    stored: StoredExecutions, quarantined: list[InputQuarantined]
+) -> QuarantinedIds:
+    """Read the quarantined messages of executions again, as far as they can be read. Raises:
+    OperatingError.
+    """
+    found: QuarantinedIds = {}
+    for event in quarantined:
+        if event.source == Source.EXECUTIONS:
+            data = await stored.message(event.sequence)
+            broker = event.subject.split(".")[1]
+            try:
+                for section in walk_block(data) if is_block(data) else ():
+                    if isinstance(section, ExecutionsReported):
+                        found.setdefault((broker, section.prefix), set()).update(
+                            section.numbers.tolist()
+                        )
+            except SectionError:
+                continue
+    return found
+
+
+def are_quarantined(
+    ids: QuarantinedIds, broker: str, prefix: str, numbers: Ints
+) -> NDArray[np.bool_]:
+    """Say which executions stand in a quarantined message."""
+    return np.isin(numbers, np.array(sorted(ids.get((broker, prefix), ())), np.int64))

@@ -1,0 +1,152 @@
+"""The command line: options, exit codes and how failures are told; each command's work is in the
+module it calls.
+
+Exit codes: 0 done, 1 failed, 2 the request or the configuration is wrong. A failure is one line on
+stderr (a refused configuration one line per field); only a defect of this program shows a
+traceback.
+"""
+
+import sys
+from pathlib import Path
+from typing import Annotated, NoReturn
+
+import typer
+
+from actors.errors import OperatingError
+from cluster.errors import ClusterError, UsageError
+
+app = typer.Typer(
+    name="lockstep",
+    help="Mirror creators' trades into every follower account.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+
+DEFAULT_DATA = Path("lockstep-data")
+
+DataOption = Annotated[
+    Path,
+    typer.Option("--data", metavar="DIR", readable=False, help="Data directory of the cluster."),
+]
+ConfigOption = Annotated[
+    Path | None,
+    typer.Option("--config", metavar="F", help="Configuration file (TOML); see `lockstep config`."),
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
+
+
+def _input(help_text: str) -> typer.models.OptionInfo:
+    option: typer.models.OptionInfo = typer.Option(
+        metavar="F", help=help_text, exists=True, dir_okay=False, readable=True
+    )
+    return option
+
+
+@app.command()
+def up(config: ConfigOption = None, data: DataOption = DEFAULT_DATA) -> NoReturn:
+    """Start a cluster and keep it running until Ctrl-C or `lockstep down`."""
+    from cluster.config.file import load
+
+    # A wrong configuration is refused before anything heavy is loaded.
+    settings = load(config)
+    from cluster.command_line.up import run
+
+    sys.exit(run(data, settings))
+
+
+@app.command()
+def status(data: DataOption = DEFAULT_DATA, json: JsonOption = False) -> NoReturn:
+    """Show the servers and actors of a running cluster."""
+    from cluster.command_line.status import run
+
+    sys.exit(run(data, as_json=json))
+
+
+@app.command()
+def down(data: DataOption = DEFAULT_DATA) -> NoReturn:
+    """Stop a cluster and everything it started."""
+    from cluster.command_line.down import run
+
+    sys.exit(run(data))
+
+
+@app.command()
+def replay(
+    creators: Annotated[Path, _input("creator_id,cash")],
+    followers: Annotated[Path, _input("account_id,creator_id,cash and the terms of copying")],
+    fills: Annotated[Path, _input("time,fill_id,creator_id,symbol,side,qty,price")],
+    out: Annotated[
+        Path, typer.Option(metavar="DIR", file_okay=False, help="Where the results are written.")
+    ],
+    prices: Annotated[Path | None, _input("date,symbol,open,high,low,close")] = None,
+    instruments: Annotated[Path | None, _input("symbol,lot,min_notional")] = None,
+    config: ConfigOption = None,
+) -> NoReturn:
+    """Run recorded fills through an embedded cluster, audit it and write what every account did."""
+    from cluster.config.file import load
+
+    settings = load(config)
+    from cluster.replay import run
+
+    sys.exit(
+        run(
+            creators=creators,
+            followers=followers,
+            fills=fills,
+            prices=prices,
+            instruments=instruments,
+            out=out,
+            config=settings,
+        )
+    )
+
+
+@app.command()
+def audit(data: DataOption = DEFAULT_DATA, json: JsonOption = False) -> NoReturn:
+    """Check every promise from both sides: journal and snapshots, and the broker's own ledger."""
+    from cluster.audit.command import run
+
+    sys.exit(run(data, as_json=json))
+
+
+@app.command(
+    context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
+    add_help_option=False,
+)
+def bench(context: typer.Context) -> NoReturn:
+    """Measure; arguments are the harness's own, see `lockstep bench --help`."""
+    from cluster.command_line.plugins import load_command
+
+    run = load_command("bench")
+    sys.exit(run(context.args))
+
+
+@app.command("config")
+def show_config(
+    config: ConfigOption = None,
+    options: Annotated[
+        bool, typer.Option("--options", help="List every option with its default instead.")
+    ] = False,
+) -> None:
+    """Check a configuration and print the whole of it, secrets masked."""
+    from cluster.config.file import load, render, render_options
+
+    typer.echo(render_options() if options else render(load(config)), nl=False)
+
+
+def main() -> NoReturn:
+    """Run the command line and end the process with its exit code."""
+    try:
+        app()
+    except UsageError as error:
+        _fail(error, 2)
+    except (ClusterError, OperatingError, OSError) as error:
+        _fail(error, 1)
+    sys.exit(0)
+
+
+def _fail(error: Exception, status: int) -> NoReturn:
+    print(f"lockstep: {error}", file=sys.stderr)
+    sys.exit(status)

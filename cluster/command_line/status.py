@@ -1,0 +1,395 @@
+"""`lockstep status`: the servers and actors of a running cluster, from run.json and from what
+shards and hosts say on NATS.
+
+JSON, keys stable, a field that is not known null:
+
+    data         the data directory
+    supervisor   {pid, state}
+    servers      [{name, pid, address, restarts, state}]     state: running or down
+    actors       [{kind, incarnation, pid, state, error, shards: [{shard, epoch, frame, state, lag, counts}]}]
+
+A shard's state is its phase (starting, fencing, replaying, live, lost, failed, crashed, stopped),
+or silent when nothing was heard of it. An actor's is that of its shard furthest from live. `lag`
+says how far a shard is behind each input: `ingress` and `executions` in messages, `creator` in
+frames of the creator journals, `orders` in orders not answered by the broker yet. Among the
+`counts` are `inputs_parked`, and `suspended_creators`, whose entries are not copied.
+"""
+
+import asyncio
+import time
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from actors.errors import OperatingError
+from actors.ports import EXECUTIONS, INGRESS
+from actors.shard.progress import HostHeartbeat, ShardProgress
+from actors.shard.recovery import Phase
+from cluster.config.credentials import ADMIN, Credentials, read_credentials
+from cluster.errors import ClusterError
+from cluster.placement.hosts import failure_of
+from cluster.processes.run_file import SERVER_ROLE, DirectoryLock, ProcessRecord, Run, read_run
+from cluster.running.data_directory import check_is_directory, read_identity
+from engine.journal.cursors import Source
+from gateways.nats.connection import JetStreamError, NatsConnection, NatsOptions, connect_nats
+
+LISTEN_S = 0.5
+"""Two heartbeats and a half: every live shard and host has spoken by then."""
+CONNECT_S_MAX = 2.0
+RAY_NAMES = {"driver": "ray-driver", "gcs_server": "ray-gcs", "raylet": "ray-raylet"}
+ADDRESSES = {"ray-gcs": "ray"}
+"""Servers whose address stands under another name in run.json."""
+KINDS = ("creator", "follower", "gateway")
+STATES = (
+    "failed",
+    "crashed",
+    "lost",
+    "silent",
+    "stopped",
+    "starting",
+    "fencing",
+    "replaying",
+    "live",
+)
+"""From the worst to the best."""
+
+_decode_shard = msgspec.json.Decoder(ShardProgress).decode
+_decode_host = msgspec.json.Decoder(HostHeartbeat).decode
+
+
+class Heard:
+    """What was heard of shards and hosts, and when (monotonic seconds). A superseded owner's
+    progress are ignored.
+    """
+
+    def __init__(self) -> None:
+        self.shards: dict[tuple[str, int], ShardProgress] = {}
+        self.hosts: dict[str, HostHeartbeat] = {}
+        self.heard_s: dict[tuple[str, int] | str, float] = {}
+
+    async def listen(self, connection: NatsConnection) -> None:
+        """Hear everything from now on. Raises: OperatingError."""
+        await connection.subscribe("heads.>", self.hear_shard)
+        await connection.subscribe("hosts.*", self.hear_host)
+
+    def hear_shard(
+        self, subject: str, reply: str, data: bytes, headers: dict[str, str] | None
+    ) -> None:
+        """Take a message of `progress.>`."""
+        progress = _decode_shard(data)
+        key = (progress.kind, progress.shard)
+        known = self.shards.get(key)
+        if known is None or progress.epoch >= known.epoch:
+            self.shards[key] = progress
+            self.heard_s[key] = time.monotonic()
+
+    def hear_host(
+        self, subject: str, reply: str, data: bytes, headers: dict[str, str] | None
+    ) -> None:
+        """Take a message of `hosts.*`."""
+        progress = _decode_host(data)
+        self.hosts[progress.incarnation] = progress
+        self.heard_s[progress.incarnation] = time.monotonic()
+
+
+class Server(msgspec.Struct, frozen=True, kw_only=True):
+    """A program that the supervisor keeps running."""
+
+    name: str
+    pid: int
+    address: str | None
+    restarts: int
+    state: str
+
+
+class Shard(msgspec.Struct, frozen=True, kw_only=True):
+    """One shard as it told of itself."""
+
+    shard: int
+    epoch: int | None
+    frame: int | None
+    state: str
+    lag: dict[str, int]
+    counts: dict[str, int]
+
+
+class Actor(msgspec.Struct, frozen=True, kw_only=True):
+    """One host process; a shard that nobody was heard to host has one without a process."""
+
+    kind: str
+    incarnation: str | None
+    pid: int | None
+    state: str
+    error: str
+    shards: list[Shard]
+
+
+class Status(msgspec.Struct, frozen=True, kw_only=True):
+    """What `lockstep status --json` prints."""
+
+    data: str
+    supervisor: dict[str, Any]
+    servers: list[Server]
+    actors: list[Actor]
+
+
+def run(data: Path, *, as_json: bool) -> int:
+    """Show a running cluster. Returns: the exit code. Raises: ClusterError when none runs there."""
+    status = asyncio.run(read_status(data))
+    if as_json:
+        print(msgspec.json.format(msgspec.json.encode(status)).decode())
+    else:
+        _print(status)
+    return 0
+
+
+async def read_status(data: Path) -> Status:
+    """Find out how a cluster stands. Raises: ClusterError when none runs there. Cost: half a second
+    of listening.
+    """
+    check_is_directory(data)
+    found = read_run(data)
+    if found is None and (holder := DirectoryLock(data).holder()) is not None:
+        raise ClusterError(
+            f"{data}: expected a running cluster, found process "
+            f"{holder.pid} only beginning to start one; ask again"
+        )
+    if found is None:
+        raise ClusterError(
+            f"{data}: expected a running cluster, found none; start "
+            f"it with: lockstep up --data {data}"
+        )
+    if not found.supervisor.is_alive():
+        raise ClusterError(
+            f"{data}: expected a running cluster, found what a killed one "
+            "left; lockstep up or lockstep down clears it"
+        )
+    credentials = read_credentials(data)
+    heard, last = await _hear(found, credentials)
+    return Status(
+        data=str(data),
+        supervisor={"pid": found.supervisor.pid, "state": "running"},
+        servers=_servers(found),
+        actors=actors_of(heard, last, _expected(data, heard)),
+    )
+
+
+async def _hear(found: Run, credentials: Credentials) -> tuple[Heard, dict[str, int]]:
+    """Listen. Returns: what was heard, and the last sequences of what shards read; nothing while
+    NATS is away.
+    """
+    heard, user = Heard(), credentials.users[ADMIN]
+    if not credentials.nats_url:
+        # The first start of this directory has not come so far.
+        return heard, {}
+    options = NatsOptions(
+        url=credentials.nats_url,
+        user=user.user,
+        password=user.password,
+        name="status",
+        inbox_prefix=user.inbox_prefix,
+        connect_deadline_s=CONNECT_S_MAX,
+        request_deadline_s=CONNECT_S_MAX,
+    )
+    try:
+        connection = await connect_nats(options)
+    except OperatingError:
+        return heard, {}
+    try:
+        await heard.listen(connection)
+        await asyncio.sleep(LISTEN_S)
+        followers = [shard for kind, shard in heard.shards if kind == "follower"]
+        return heard, await _last_sequences(connection, followers)
+    except OperatingError:
+        return heard, {}
+    finally:
+        await connection.close()
+
+
+async def _last_sequences(connection: NatsConnection, followers: list[int]) -> dict[str, int]:
+    last = {"ingress": await _last_sequence(connection, INGRESS, ">")}
+    for shard in followers:
+        subject = f"executions.*.{shard}"
+        last[subject] = await _last_sequence(connection, EXECUTIONS, subject)
+    return last
+
+
+async def _last_sequence(connection: NatsConnection, stream: str, subject: str) -> int:
+    answer = await connection.api(f"STREAM.MSG.GET.{stream}", {"last_by_subj": subject})
+    if isinstance(answer, JetStreamError):
+        # The subject has no message yet.
+        return 0
+    return int(msgspec.json.decode(answer)["message"]["seq"])
+
+
+def _servers(found: Run) -> list[Server]:
+    named = [(_server_name(record), record) for record in found.processes]
+    return [
+        Server(
+            name=name,
+            pid=record.pid,
+            address=found.addresses.get(ADDRESSES.get(name, name)),
+            restarts=record.restarts,
+            state="running" if record.is_alive() else "down",
+        )
+        for name, record in named
+        if name
+    ]
+
+
+def _server_name(record: ProcessRecord) -> str:
+    """Name a server; empty for what works for one (Ray's agents and workers)."""
+    if record.role == SERVER_ROLE:
+        return record.name
+    return RAY_NAMES.get(record.name.rpartition("-")[0] or record.name, "")
+
+
+def _expected(data: Path, heard: Heard) -> list[tuple[str, int]]:
+    """Name the shards that should be there: the hashed ones, the brokers' gateways, the dedicated
+    accounts' as their homes tell.
+    """
+    identity = read_identity(data)
+    assert identity is not None
+    dedicated = sorted(
+        {shard for progress in heard.shards.values() for shard in progress.dedicated}
+    )
+    return [
+        *(("creator", shard) for shard in range(identity.creator_shards)),
+        *(("follower", shard) for shard in [*range(identity.follower_shards), *dedicated]),
+        *(("gateway", shard) for shard in range(len(identity.brokers))),
+    ]
+
+
+def actors_of(heard: Heard, last: dict[str, int], expected: list[tuple[str, int]]) -> list[Actor]:
+    """Tell the hosts heard, and the expected shards that no host was heard of. `last` are the
+    inputs' last sequences.
+    """
+    actors: list[Actor] = []
+    missing = set(expected)
+    for host in heard.hosts.values():
+        keys = [(host.kind, int(shard)) for shard in host.shards]
+        # A superseded host may still be heard: it is shown with what it says of itself.
+        missing -= {key for key in keys if key in heard.shards}
+        shards = [_shard(key, host.shards[str(key[1])], heard, last) for key in keys]
+        actors.append(
+            Actor(
+                kind=host.kind,
+                incarnation=host.incarnation,
+                pid=host.pid,
+                state=_worst([shard.state for shard in shards]),
+                error=host.error,
+                shards=shards,
+            )
+        )
+    for kind, shard in sorted(missing):
+        silent = Shard(shard=shard, epoch=None, frame=None, state="silent", lag={}, counts={})
+        actors.append(
+            Actor(kind=kind, incarnation=None, pid=None, state="silent", error="", shards=[silent])
+        )
+    return sorted(
+        actors, key=lambda actor: (KINDS.index(actor.kind), [shard.shard for shard in actor.shards])
+    )
+
+
+def _worst(states: list[str]) -> str:
+    return min(states, key=STATES.index, default="starting")
+
+
+def _shard(key: tuple[str, int], phase: str, heard: Heard, last: dict[str, int]) -> Shard:
+    progress = heard.shards.get(key)
+    if progress is None:
+        return Shard(shard=key[1], epoch=None, frame=None, state=phase, lag={}, counts={})
+    return Shard(
+        shard=key[1],
+        epoch=progress.epoch,
+        frame=progress.number,
+        state=phase,
+        lag=_lag(progress, heard, last),
+        counts=progress.counts,
+    )
+
+
+def _lag(progress: ShardProgress, heard: Heard, last: dict[str, int]) -> dict[str, int]:
+    if progress.kind == "gateway":
+        return {"orders": progress.counts.get("queued_orders", 0)}
+    sequences = {(cursor.source, cursor.shard): cursor for cursor in progress.cursors}
+
+    def behind(source: Source, subject: str) -> int:
+        cursor = sequences.get((source.name.lower(), 0))
+        return max(0, last.get(subject, 0) - (cursor.sequence if cursor else 0))
+
+    if progress.kind == "creator":
+        return {"ingress": behind(Source.INGRESS, "ingress")}
+    frames = 0
+    for kind, shard in heard.shards:
+        if kind == "creator":
+            cursor = sequences.get((Source.CREATOR_JOURNAL.name.lower(), shard))
+            frames += max(0, heard.shards[kind, shard].number - (cursor.number if cursor else 0))
+    return {
+        "creator": frames,
+        "executions": behind(Source.EXECUTIONS, f"executions.*.{progress.shard}"),
+    }
+
+
+def _print(status: Status) -> None:
+    console = Console(highlight=False)
+    console.print(
+        f"cluster in {status.data}, supervisor {status.supervisor['pid']}", soft_wrap=True
+    )
+    servers = _table("server", "process", "state", "restarts", "address")
+    for server in status.servers:
+        servers.add_row(
+            server.name, str(server.pid), server.state, str(server.restarts), server.address or ""
+        )
+    console.print(servers)
+    actors = _table("actor", "process", "shard", "state", "epoch", "frame", "lag")
+    for actor in status.actors:
+        for shard in actor.shards:
+            actors.add_row(
+                actor.kind,
+                _shown(actor.pid),
+                str(shard.shard),
+                shard.state,
+                _shown(shard.epoch),
+                _shown(shard.frame),
+                ", ".join(f"{name} {count}" for name, count in shard.lag.items()),
+            )
+    console.print(actors)
+    for actor in status.actors:
+        for shard in actor.shards:
+            if parked := parked_of(shard):
+                console.print(f"{actor.kind} {shard.shard}: {parked}", soft_wrap=True)
+    for actor in status.actors:
+        if actor.error:
+            console.print(f"{actor.incarnation}: {error_of(actor)}", soft_wrap=True, markup=False)
+
+
+def error_of(actor: Actor) -> str:
+    """Say what a host has to say of its shards, and what to do where one stays stopped."""
+    has_failed = any(shard.state == Phase.FAILED.value for shard in actor.shards)
+    return (
+        failure_of(actor.error, actor.pid) if has_failed and actor.pid is not None else actor.error
+    )
+
+
+def parked_of(shard: Shard) -> str:
+    """Say what a shard has set aside; nothing when it has not."""
+    names = ("inputs_parked", "suspended_creators")
+    counted = [(shard.counts.get(name, 0), name.replace("_", " ")) for name in names]
+    return ", ".join(f"{count} {name}" for count, name in counted if count)
+
+
+def _table(*columns: str) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for column in columns:
+        is_number = column in ("process", "restarts", "epoch", "frame", "shard")
+        table.add_column(column, justify="right" if is_number else "left", no_wrap=True)
+    return table
+
+
+def _shown(value: int | None) -> str:
+    return "-" if value is None else str(value)

@@ -1,0 +1,1 @@
+"""Configuration: options, the file they are read from, credentials."""

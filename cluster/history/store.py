@@ -1,0 +1,237 @@
+"""Where the journals of a data directory are: on the servers of a running cluster, or on servers
+started here for as long as reading takes.
+
+A stopped directory is held like a supervisor holds it, so nobody starts a cluster on it meanwhile,
+and nothing is read under one's feet.
+"""
+
+import base64
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+from typing import NamedTuple, Protocol
+
+import msgspec
+
+from actors.errors import OperatingError
+from actors.ports import EXECUTIONS, Bus, Journal, Snapshots, journal_stream
+from cluster.config.credentials import ADMIN, User, read_credentials
+from cluster.config.file import read_secrets
+from cluster.config.options import (
+    BrokerOptions,
+    ClusterOptions,
+    Config,
+    NatsOptions,
+    PostgresOptions,
+)
+from cluster.errors import UsageError
+from cluster.processes.run_file import read_run
+from cluster.running.data_directory import check_is_directory, opened, read_identity
+from cluster.servers.servers import start_servers
+from engine.journal.frame import ShardKey, ShardKind
+from gateways.nats.bus import NatsBus
+from gateways.nats.connection import JetStreamError, NatsConnection, connect_nats
+from gateways.nats.connection import NatsOptions as ConnectionOptions
+from gateways.nats.errors import STREAM_NOT_FOUND, api_error
+from gateways.nats.journal import NatsJournal
+from gateways.postgres.snapshots import PostgresOptions as SnapshotOptions
+from gateways.postgres.snapshots import open_postgres_snapshots
+
+_BIG = 1 << 50
+
+
+class JournalStore(NamedTuple):
+    """Everything that can be read of a cluster. `bus` is None where no cluster runs; `snapshots`
+    None where there are none to read.
+
+    `ledgers` are the directories of paper brokers' ledgers by broker. `brokers` are in the order of
+    their gateway shards.
+    """
+
+    journal: Journal
+    snapshots: Snapshots | None
+    bus: Bus | None
+    shards: tuple[ShardKey, ...]
+    ledgers: dict[str, Path]
+    brokers: tuple[str, ...]
+    executions: "StoredExecutions"
+
+    def of_kind(self, kind: ShardKind) -> list[int]:
+        """Name the shards of a kind that have a journal."""
+        return sorted(key.shard for key in self.shards if key.kind is kind)
+
+
+class StoredExecutions(Protocol):
+    """What an audit asks of the executions' stream."""
+
+    async def last_sequence(self, shard: int) -> int:
+        """Say where the last message for a follower shard stands; 0 when there is none."""
+        ...
+
+    async def message(self, sequence: int) -> bytes:
+        """Read one message, empty when there is none."""
+        ...
+
+
+class NatsExecutions:
+    """The executions' stream on a server."""
+
+    def __init__(self, connection: NatsConnection, brokers: tuple[str, ...]) -> None:
+        self._connection = connection
+        self._brokers = brokers
+
+    async def last_sequence(self, shard: int) -> int:
+        """Say where the last message for a follower shard stands. Raises: OperatingError."""
+        last = 0
+        for broker in self._brokers:
+            body = {"last_by_subj": f"executions.{broker}.{shard}"}
+            answer = await self._connection.api(f"STREAM.MSG.GET.{EXECUTIONS}", body)
+            if not isinstance(answer, JetStreamError):
+                last = max(last, msgspec.json.decode(answer, type=_Stored).message.seq)
+        return last
+
+    async def message(self, sequence: int) -> bytes:
+        """Read one message. Raises: OperatingError."""
+        answer = await self._connection.api(f"STREAM.MSG.GET.{EXECUTIONS}", {"seq": sequence})
+        if isinstance(answer, JetStreamError):
+            return b""
+        return base64.b64decode(msgspec.json.decode(answer, type=_Stored).message.data)
+
+
+class _Message(msgspec.Struct):
+    seq: int
+    data: str = ""
+
+
+class _Stored(msgspec.Struct):
+    message: _Message
+
+
+class _StreamState(msgspec.Struct):
+    subjects: dict[str, int] | None = None
+
+
+class _StreamInfo(msgspec.Struct):
+    state: _StreamState
+
+
+@asynccontextmanager
+async def opened_store(data: Path) -> AsyncIterator[JournalStore]:
+    """Open the journals of a data directory, whether its cluster runs or not.
+
+    Raises: UsageError when it never held a cluster, or is being started or stopped; ServerError;
+    OperatingError.
+    """
+    check_is_directory(data)
+    if read_identity(data) is None:
+        raise UsageError(
+            f"--data {data}: expected the data directory of a cluster, found none there"
+        )
+    run = read_run(data)
+    async with AsyncExitStack() as stack:
+        if run is not None and run.supervisor.is_alive():
+            credentials = read_credentials(data)
+            url, user, postgres_url = (
+                credentials.nats_url,
+                credentials.users[ADMIN],
+                credentials.postgres_url,
+            )
+        else:
+            config = stored_config(data)
+            run_file = stack.enter_context(opened(data, config))
+            servers = await start_servers(data, config, read_secrets(), run_file)
+            stack.push_async_callback(servers.stop)
+            url, user, postgres_url = servers.nats_url, servers.engine, servers.postgres_url
+            run = None
+        connection = await _connected(url, user)
+        stack.push_async_callback(connection.close)
+        snapshots = await open_postgres_snapshots(SnapshotOptions(dsn=postgres_url))
+        stack.push_async_callback(snapshots.close)
+        brokers = _brokers(data)
+        yield JournalStore(
+            journal=NatsJournal(connection),
+            snapshots=snapshots,
+            bus=NatsBus(connection) if run is not None else None,
+            shards=await stored_shards(connection),
+            ledgers=_ledgers(data),
+            brokers=brokers,
+            executions=NatsExecutions(connection, brokers),
+        )
+
+
+def stored_config(data: Path) -> Config:
+    """Make the configuration under which a stopped directory's own servers can be started for
+    reading.
+
+    A server that was not embedded is reached at the address of the last run; its login comes from
+    the environment, as ever.
+    """
+    identity = read_identity(data)
+    assert identity is not None
+    credentials = read_credentials(data)
+    has_nats, has_postgres = (
+        (data / "nats" / "store").exists(),
+        (data / "postgres" / "created").exists(),
+    )
+    return Config(
+        cluster=ClusterOptions(
+            follower_shards=identity.follower_shards, creator_shards=identity.creator_shards
+        ),
+        # Streams reserve their largest size, which this does not know; reading needs no limit.
+        nats=NatsOptions(
+            url=None if has_nats else credentials.nats_url or None, stream_bytes_max=_BIG
+        ),
+        postgres=PostgresOptions(url=None if has_postgres else credentials.postgres_url or None),
+        brokers={name: BrokerOptions() for name in _brokers(data)},
+    )
+
+
+async def stored_shards(connection: NatsConnection) -> tuple[ShardKey, ...]:
+    """Name every shard that has a journal, by the subjects of the journals' streams. Raises:
+    OperatingError.
+    """
+    shards = []
+    for kind in ShardKind:
+        stream = journal_stream(ShardKey(kind, 0))
+        answer = await connection.api(f"STREAM.INFO.{stream}", {"subjects_filter": ">"})
+        if isinstance(answer, JetStreamError):
+            if answer.error_code == STREAM_NOT_FOUND:
+                continue
+            raise api_error(*answer, f"subjects of {stream}")
+        subjects = msgspec.json.decode(answer, type=_StreamInfo).state.subjects or {}
+        shards += [ShardKey(kind, int(subject.rpartition(".")[2])) for subject in subjects]
+    return tuple(sorted(shards))
+
+
+async def _connected(url: str, user: User) -> NatsConnection:
+    options = ConnectionOptions(
+        url=url,
+        user=user.user,
+        password=user.password,
+        name="reader",
+        inbox_prefix=user.inbox_prefix,
+    )
+    try:
+        return await connect_nats(options)
+    except OperatingError as error:
+        raise UsageError(
+            f"expected the cluster's NATS server at {url}, found none: {error}"
+        ) from error
+
+
+def _brokers(data: Path) -> tuple[str, ...]:
+    """Name the brokers in the order of their gateways' shards; a directory that does not tell it
+    yet has them sorted.
+    """
+    identity = read_identity(data)
+    if identity is not None and identity.brokers:
+        return identity.brokers
+    roles = read_credentials(data).users
+    return tuple(
+        sorted(role.removeprefix("broker_") for role in roles if role.startswith("broker_"))
+    )
+
+
+def _ledgers(data: Path) -> dict[str, Path]:
+    found = sorted((data / "broker").glob("*/ledger"))
+    return {path.parent.name: path.parent for path in found}

@@ -1,0 +1,1 @@
+"""Processes: started so that none is ever unknown, kept running, ended."""

@@ -1,0 +1,239 @@
+"""What a running cluster consists of, written down so that nothing it started outlives it unseen.
+
+DIR/lock is held by the one supervisor of a data directory. DIR/run.json names every process by id
+and start mark: an id alone may have been given to a stranger since. The run's token, in the
+environment of everything started, finds processes that were started by others for this run (Ray's
+workers) after the file was last written.
+"""
+
+import fcntl
+import os
+import secrets
+import tempfile
+import threading
+from collections.abc import Iterable
+from pathlib import Path
+from typing import IO
+
+import msgspec
+import psutil
+
+from cluster.errors import ClusterError, InUseError, UsageError
+
+RUN_TOKEN_VARIABLE = "LOCKSTEP_RUN"
+SERVER_ROLE = "server"
+"""Role of the programs the supervisor keeps running itself."""
+
+
+class ProcessRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """One process. `started` is its start mark: with the id it names a process for good. `restarts`
+    counts its forerunners in this run.
+    """
+
+    role: str
+    name: str
+    pid: int
+    started: str
+    restarts: int = 0
+
+    def is_alive(self) -> bool:
+        """Say whether this very process still runs; a zombie does not."""
+        return self.started == start_mark(self.pid)
+
+
+class Run(msgspec.Struct, frozen=True, kw_only=True):
+    """A run as stored in run.json. Ports and addresses by server; `scratch` are paths outside DIR
+    to remove afterwards.
+    """
+
+    token: str
+    supervisor: ProcessRecord
+    processes: tuple[ProcessRecord, ...] = ()
+    addresses: dict[str, str] = {}
+    scratch: tuple[str, ...] = ()
+
+
+def start_mark(pid: int) -> str | None:
+    """Read what tells a process from an earlier or later one of the same id; None when there is
+    none, or only a zombie.
+
+    On Linux: boot id and start tick, which no change of the clock moves. Elsewhere: the creation
+    time.
+    """
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text()
+        state, *fields = stat.rpartition(")")[2].split()
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        return None if state in "ZX" else f"{boot}/{fields[18]}"
+    except OSError:
+        pass
+    try:
+        process = psutil.Process(pid)
+        return None if process.status() == psutil.STATUS_ZOMBIE else f"{process.create_time():.2f}"
+    except psutil.NoSuchProcess:
+        return None
+
+
+def record_of(pid: int, *, role: str, name: str) -> ProcessRecord | None:
+    """Name a running process, None when it is gone."""
+    started = start_mark(pid)
+    return (
+        None if started is None else ProcessRecord(role=role, name=name, pid=pid, started=started)
+    )
+
+
+def read_run(data: Path) -> Run | None:
+    """Read DIR/run.json; None when nothing runs there or a stop left nothing behind. Raises:
+    ClusterError when unreadable.
+    """
+    path = data / "run.json"
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=Run)
+    except FileNotFoundError:
+        return None
+    except (OSError, msgspec.DecodeError) as error:
+        raise ClusterError(
+            f"{path}: expected the record of a run, found {error}; "
+            "make sure that nothing of it runs any more, then remove the file"
+        ) from None
+
+
+class DirectoryLock:
+    """The right to supervise one data directory; the operating system frees it when the holder
+    dies. The file names the holder.
+    """
+
+    def __init__(self, data: Path) -> None:
+        self._path = data / "lock"
+        self._file: IO[bytes] | None = None
+
+    def acquire(self) -> None:
+        """Take the lock. Raises: InUseError when somebody alive holds it; UsageError when it cannot
+        be written.
+        """
+        try:
+            file = self._path.open("ab")
+        except OSError as error:
+            raise UsageError(
+                f"--data {self._path.parent}: expected a directory "
+                f"that can be written, found {error}"
+            ) from None
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            file.close()
+            holder = self.holder()
+            raise InUseError(
+                f"data directory {self._path.parent}: expected one "
+                "that no cluster uses, found it running"
+                f"{f' in process {holder.pid}' if holder is not None else ''}; "
+                f"stop it with `lockstep down --data {self._path.parent}` or use another directory"
+            ) from None
+        self._file = file
+        mine = record_of(os.getpid(), role="supervisor", name="supervisor")
+        file.truncate(0)
+        file.write(msgspec.json.encode(mine))
+        file.flush()
+
+    def holder(self) -> ProcessRecord | None:
+        """Read who holds the lock, or held it last; None when that has ended or nobody is named."""
+        try:
+            found = msgspec.json.decode(self._path.read_bytes(), type=ProcessRecord)
+        except (OSError, msgspec.DecodeError):
+            return None
+        return found if found.is_alive() else None
+
+    def release(self) -> None:
+        """Give the lock back."""
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+
+
+class RunFile:
+    """The supervisor's hand on DIR/run.json: every change is on disk before the call returns.
+    Usable from several threads; who changes the run by what it read of it holds `lock` from before
+    reading.
+    """
+
+    def __init__(self, data: Path) -> None:
+        supervisor = record_of(os.getpid(), role="supervisor", name="supervisor")
+        assert supervisor is not None
+        self._path = data / "run.json"
+        # Ray's processes are looked for on another thread, while programs are started again on this
+        # one.
+        self.lock = threading.RLock()
+        self._is_over = False
+        self.run = Run(token=secrets.token_hex(16), supervisor=supervisor)
+        self._write(self.run)
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """The variables that mark everything started for this run."""
+        return {RUN_TOKEN_VARIABLE: self.run.token}
+
+    def record(self, role: str, name: str, pid: int) -> None:
+        """Write a process down, in place of what held this role and name before."""
+        self.replace_role(role, [(name, pid)], keep_others=True)
+
+    def replace_role(
+        self, role: str, named_pids: Iterable[tuple[str, int]], *, keep_others: bool = False
+    ) -> None:
+        """Write down the processes of a role; those of it not named are dropped unless
+        `keep_others` or still alive.
+        """
+        with self.lock:
+            found = [record_of(pid, role=role, name=name) for name, pid in named_pids]
+            new = [self._counted(record) for record in found if record is not None]
+            taken = {(record.role, record.name) for record in new} | {record.pid for record in new}
+            old = [
+                record
+                for record in self.run.processes
+                if (record.role, record.name) not in taken
+                and record.pid not in taken
+                and (record.role != role or keep_others or record.is_alive())
+            ]
+            self._write(msgspec.structs.replace(self.run, processes=(*old, *new)))
+
+    def forget(self, pid: int) -> None:
+        """Drop a process that has ended for good."""
+        with self.lock:
+            kept = tuple(record for record in self.run.processes if record.pid != pid)
+            self._write(msgspec.structs.replace(self.run, processes=kept))
+
+    def _counted(self, record: ProcessRecord) -> ProcessRecord:
+        for old in self.run.processes:
+            if (old.role, old.name) == (record.role, record.name):
+                is_other = (old.pid, old.started) != (record.pid, record.started)
+                return msgspec.structs.replace(record, restarts=old.restarts + is_other)
+        return record
+
+    def set_address(self, name: str, address: str) -> None:
+        """Write down where a server listens."""
+        with self.lock:
+            self._write(
+                msgspec.structs.replace(self.run, addresses={**self.run.addresses, name: address})
+            )
+
+    def new_scratch(self) -> Path:
+        """Make a directory outside DIR that goes when the run ends; it is written down first."""
+        with self.lock:
+            path = Path(tempfile.gettempdir()) / f"lockstep-{secrets.token_hex(6)}"
+            self._write(msgspec.structs.replace(self.run, scratch=(*self.run.scratch, str(path))))
+            path.mkdir(mode=0o700)
+            return path
+
+    def remove(self) -> None:
+        """Forget the run: everything of it has been stopped. Nothing is written down for it any
+        more.
+        """
+        with self.lock:
+            self._is_over = True
+            self._path.unlink(missing_ok=True)
+
+    def _write(self, run: Run) -> None:
+        assert not self._is_over, "a run that is over starts nothing"
+        partial = self._path.with_suffix(".part")
+        partial.write_bytes(msgspec.json.format(msgspec.json.encode(run)) + b"\n")
+        partial.replace(self._path)
+        self.run = run

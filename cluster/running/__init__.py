@@ -1,0 +1,1 @@
+"""A running cluster: wiring, data directory, supervisor, stopping."""

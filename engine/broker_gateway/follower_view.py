@@ -1,0 +1,156 @@
+"""A gateway's view of one follower shard: its accounts, subscriptions and instruments, learned from
+the journal.
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.broker_gateway.outbound import OutboundSection
+from engine.columns.reductions import rows_of
+from engine.columns.table import Table
+from engine.journal.chain import Chain
+from engine.journal.events.orders import CancelsRequested, OrdersPlaced, SignalDecided
+from engine.journal.events.subscriptions import (
+    AccountsOpened,
+    InstrumentsLearned,
+    SubscriptionsOpened,
+)
+from engine.journal.frame import ShardKey, ShardKind
+from engine.messages.blocks import AccountsRegistered, CancelsSubmitted, OrdersSubmitted
+from engine.values.order_ids import CauseKind, OrderKey, key_of_cause
+
+_SIGNAL = int(CauseKind.SIGNAL)
+
+
+class FollowerView:
+    """One follower shard as the gateway knows it."""
+
+    def __init__(self, shard: int) -> None:
+        self.shard = shard
+        self.chain = Chain(ShardKey(ShardKind.FOLLOWER, shard))
+        self.symbols: dict[tuple[int, int], str] = {}
+        self.brokers: list[str] = []
+        self.accounts = Table({"broker": np.uint8})
+        self.subscriptions = Table({"account": np.uint32})
+
+    def learn(self, event: Any) -> None:
+        """Take over what an event introduces. A frame may be read again: what is known already
+        changes nothing.
+        """
+        match event:
+            case AccountsOpened():
+                for broker in event.brokers:
+                    if broker not in self.brokers:
+                        self.brokers.append(broker)
+                numbers = np.array(
+                    [self.brokers.index(broker) for broker in event.brokers], np.int64
+                )
+                new = event.broker_of[self.accounts.count - event.first :]
+                self.accounts.append({"broker": numbers[new]})
+            case SubscriptionsOpened():
+                new = event.accounts[self.subscriptions.count - event.first :]
+                self.subscriptions.append({"account": new})
+            case InstrumentsLearned():
+                self.symbols.update(
+                    {
+                        (event.creator_shard, number): symbol
+                        for number, symbol in zip(
+                            event.numbers.tolist(), event.symbols, strict=True
+                        )
+                    }
+                )
+            case _:
+                pass
+
+    def outgoing(
+        self, broker: str, sequence: int, frame: int, event: Any
+    ) -> Iterator[OutboundSection]:
+        """Make what an event means for one broker."""
+        match event:
+            case SignalDecided():
+                key = OrderKey(_SIGNAL, event.creator_shard, event.signal, event.leg, 0)
+                subscriptions, units = _placed(event.subscriptions, event.units)
+                yield from self._orders(
+                    broker, sequence, frame, event, key, subscriptions, units * event.unit
+                )
+            case OrdersPlaced():
+                key = key_of_cause(event)
+                placed = _placed(event.subscriptions, event.quantities)
+                yield from self._orders(broker, sequence, frame, event, key, *placed)
+            case CancelsRequested():
+                mine = self._is_of(broker, event.subscriptions)
+                if mine.any():
+                    cancels = CancelsSubmitted(
+                        self.shard,
+                        event.cause_kinds[mine],
+                        event.creator_shards[mine],
+                        event.cause_numbers[mine],
+                        event.subscriptions[mine],
+                        event.legs[mine],
+                        event.attempts[mine],
+                    )
+                    yield OutboundSection(sequence, self.shard, cancels)
+            case AccountsOpened():
+                # All accounts of the shard are named to every broker: numbers stay contiguous, and
+                # orders of others never come.
+                yield OutboundSection(
+                    sequence, self.shard, AccountsRegistered(self.shard, event.first, event.ids)
+                )
+            case _:
+                pass
+
+    def _is_of(self, broker: str, subscriptions: NDArray[np.int64]) -> NDArray[np.bool_]:
+        number = self.brokers.index(broker) if broker in self.brokers else -1
+        if len(self.brokers) == 1:
+            return np.full(len(subscriptions), number == 0)
+        accounts = self.subscriptions["account"][subscriptions]
+        mine: NDArray[np.bool_] = self.accounts["broker"][accounts] == number
+        return mine
+
+    def _orders(
+        self,
+        broker: str,
+        sequence: int,
+        frame: int,
+        event: SignalDecided | OrdersPlaced,
+        key: OrderKey,
+        subscriptions: NDArray[np.int64],
+        quantities: NDArray[np.int64],
+    ) -> Iterator[OutboundSection]:
+        if self.brokers != [broker]:
+            mine = self._is_of(broker, subscriptions)
+            subscriptions, quantities = subscriptions[mine], quantities[mine]
+        if not len(subscriptions):
+            return
+        section = OrdersSubmitted(
+            follower_shard=self.shard,
+            frame=frame,
+            cause_kind=key.cause_kind,
+            creator_shard=key.creator_shard,
+            cause_number=key.cause_number,
+            leg=key.leg,
+            attempt=key.attempt,
+            symbol=self.symbols[event.creator_shard, event.instrument],
+            side=event.side,
+            price=event.price,
+            limit_price=event.limit_price,
+            expire_time=event.expire_time,
+            subscriptions=subscriptions,
+            accounts=self.subscriptions["account"][subscriptions].astype(np.int64),
+            quantities=quantities,
+        )
+        creator = (event.creator_shard, event.creator)
+        yield OutboundSection(sequence, self.shard, section, key, creator, bool(event.is_exit))
+
+
+def _placed(
+    subscriptions: NDArray[np.int64], quantities: NDArray[np.int64]
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Leave out the rows that place nothing."""
+    chosen = rows_of(quantities)
+    if len(chosen) == len(quantities):
+        return subscriptions, quantities
+    return subscriptions[chosen], quantities[chosen]

@@ -1,0 +1,214 @@
+"""A broker gateway's state: what it has learned from the follower journals, and which orders are
+still its own.
+
+Follower frames name subscriptions by number; the gateway learns from the same frames which account
+each belongs to and which broker that trades at, and makes blocks for its broker
+(`engine.messages.blocks`). Frames up to the ORDERS cursor are answered; that cursor is all that its
+own journal must remember, but for a broker that takes an order id again: then also what left
+(`engine.broker_gateway.submissions`).
+"""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import msgspec
+import numpy as np
+
+from engine.broker_gateway.follower_view import FollowerView
+from engine.broker_gateway.outbound import OutboundSection
+from engine.broker_gateway.submissions import Submissions
+from engine.columns.sections import encode_sections, walk_sections
+from engine.columns.state import State
+from engine.columns.state_copy import StateCopy, whole_copy
+from engine.journal.chain import Chain
+from engine.journal.cursors import NO_HASH, Cursor, Source, cursors_column, cursors_from
+from engine.journal.events import EVENT_TYPES
+from engine.journal.events.gateway import (
+    BlocksAnswered,
+    OrdersRevoked,
+    OrdersUnresolved,
+    SubmissionSettled,
+    SubmissionStarted,
+)
+from engine.journal.events.shard import InputAttempted, OwnerFenced
+from engine.journal.frame import FrameHeader
+from engine.values.order_ids import CauseKind, key_of
+
+_SIGNAL = int(CauseKind.SIGNAL)
+MARK_FRAMES = 1024
+MARKS_MAX = 64
+"""Beyond it every other one is forgotten: an owner that reads on from further back only reads more.
+"""
+
+
+class Mark(NamedTuple):
+    """How far each follower shard's journal was read at a sequence: number, hash and epoch by
+    shard.
+    """
+
+    sequence: int
+    chains: dict[int, tuple[int, bytes, int]]
+
+
+class GatewayShard:
+    """What one broker's gateway remembers.
+
+    It may be asked for its state with orders in hand: they are in no state, but their frames are
+    read again. So the state is one that reads on from a mark before the first of them, while what
+    was learned since is kept.
+    """
+
+    def __init__(self) -> None:
+        self.cursors: dict[tuple[Source, int], Cursor] = {}
+        self.views: dict[int, FollowerView] = {}
+        self.read_sequence = 0
+        self._marks = [Mark(0, {})]
+        self.revoked: dict[int, int] = {}
+        self.sendings = Submissions()
+        self.unresolved_count = 0
+        """Orders of which nobody could say whether the broker has them."""
+        self._gone: dict[int, list[OrdersRevoked | OrdersUnresolved]] = {}
+
+    @property
+    def answered_sequence(self) -> int:
+        """Up to where in the follower journals' stream every order is out of the gateway's
+        hands.
+        """
+        cursor = self.cursors.get((Source.ORDERS, 0))
+        return cursor.sequence if cursor else 0
+
+    def view(self, shard: int) -> FollowerView:
+        """Name the view of a follower shard."""
+        view = self.views.get(shard)
+        if view is None:
+            view = self.views[shard] = FollowerView(shard)
+        return view
+
+    def mark(self) -> None:
+        """Remember how far everything is read, now and then: a state can only go back to a mark."""
+        if self.read_sequence - self._marks[-1].sequence >= MARK_FRAMES:
+            if len(self._marks) >= MARKS_MAX:
+                del self._marks[1::2]
+            self._marks.append(self._mark_here())
+
+    def pass_marks(self, answered: int) -> None:
+        """Forget the marks before the last one up to which every order is answered."""
+        if answered >= self.read_sequence:
+            self._marks = [self._mark_here()]
+        while len(self._marks) > 1 and self._marks[1].sequence <= answered:
+            del self._marks[0]
+
+    def _mark_here(self) -> Mark:
+        chains = {
+            v.shard: (v.chain.number, v.chain.hash, v.chain.epoch) for v in self.views.values()
+        }
+        return Mark(self.read_sequence, chains)
+
+    def apply(self, header: FrameHeader, events: list[Any]) -> None:
+        """Change the state by a frame of the gateway's own journal."""
+        for event in events:
+            self.apply_event(event)
+        self.cursors.update({(cursor.source, cursor.shard): cursor for cursor in header.cursors})
+        self.forget_passed()
+
+    def apply_frames(self, frames: Sequence[tuple[FrameHeader, list[Any]]]) -> None:
+        """Change the state by frames in their order."""
+        for header, events in frames:
+            self.apply(header, events)
+
+    def forget_passed(self) -> None:
+        """Forget revoked and unresolved orders, and sendings, of frames that the ORDERS cursor has
+        passed: these are not read for sending again.
+        """
+        self.sendings.forget_passed(self.answered_sequence)
+        for sequence in [sequence for sequence in self._gone if sequence <= self.answered_sequence]:
+            del self._gone[sequence]
+
+    def without_revoked(self, outgoing: OutboundSection) -> OutboundSection:
+        """Leave out the orders that were revoked or unresolved before: their frame is read again
+        after a restart, they must not be sent.
+        """
+        for event in self._gone.get(outgoing.sequence, ()):
+            if outgoing.key == key_of(event) and outgoing.follower_shard == event.follower_shard:
+                outgoing = outgoing.of_rows(
+                    ~np.isin(outgoing.orders.subscriptions, event.subscriptions)
+                )
+        return outgoing
+
+    def apply_event(self, event: Any) -> None:
+        """Change the state by one event."""
+        match event:
+            case OrdersRevoked():
+                self.revoked[event.follower_shard] = event.first_number + len(event.subscriptions)
+                self._gone.setdefault(event.sequence, []).append(event)
+            case OrdersUnresolved():
+                self.unresolved_count += len(event.subscriptions)
+                self._gone.setdefault(event.sequence, []).append(event)
+            case SubmissionStarted():
+                self.sendings.apply_began(event)
+            case SubmissionSettled():
+                self.sendings.apply_ended(event)
+            case OwnerFenced() | InputAttempted() | BlocksAnswered():
+                pass
+            case _:
+                raise AssertionError(f"a gateway shard cannot apply {type(event).__name__}")
+
+    def columns(self) -> State:
+        """Name everything as columns, as of the first mark kept: frames with orders in hand, and
+        with revoked ones, are ahead of an owner that reads on from it.
+        """
+        mark = self._marks[0]
+        known = [
+            (
+                v.shard,
+                *mark.chains.get(v.shard, (0, NO_HASH, 0)),
+                v.brokers,
+                [(*key, text) for key, text in sorted(v.symbols.items())],
+            )
+            for v in (self.views[shard] for shard in sorted(self.views))
+        ]
+        sendings = (self.sendings.next_number, self.sendings.rows(), self.unresolved_count)
+        texts = msgspec.msgpack.encode((known, sorted(self.revoked.items()), sendings))
+        state: State = {
+            "known": np.frombuffer(texts, np.uint8),
+            "cursors": cursors_column(self.cursors),
+            "read_sequence": np.array([mark.sequence], np.int64),
+            "gone": np.frombuffer(encode_sections(self._gone_events()), np.uint8),
+        }
+        for shard, view in self.views.items():
+            state |= view.accounts.state(f"{shard}.account") | view.subscriptions.state(
+                f"{shard}.subscription"
+            )
+        return state
+
+    def _gone_events(self) -> list[OrdersRevoked | OrdersUnresolved]:
+        return [event for sequence in sorted(self._gone) for event in self._gone[sequence]]
+
+    def copy(self) -> StateCopy:
+        """Copy the state as it is now, to be encoded for a snapshot."""
+        return whole_copy(self.columns())
+
+    def restore(self, state: State) -> None:
+        """Take a state back."""
+        gone = state.get("gone")
+        for event in (
+            walk_sections(memoryview(gone.tobytes()), EVENT_TYPES) if gone is not None else ()
+        ):
+            self._gone.setdefault(event.sequence, []).append(event)
+        known, revoked, *later = msgspec.msgpack.decode(state["known"].tobytes())
+        self.revoked = dict(revoked)
+        if later:
+            next_number, rows, self.unresolved_count = later[0]
+            self.sendings.restore(next_number, rows)
+        self.cursors = cursors_from(state["cursors"])
+        self.read_sequence = int(state["read_sequence"][0])
+        for shard, number, digest, epoch, brokers, symbols in known:
+            view = self.view(shard)
+            view.chain = Chain(view.chain.key, number=number, hash=digest, epoch=epoch)
+            view.brokers = list(brokers)
+            view.symbols = {
+                (creator_shard, instrument): text for creator_shard, instrument, text in symbols
+            }
+            view.accounts.restore(f"{shard}.account", state)
+            view.subscriptions.restore(f"{shard}.subscription", state)
+        self._marks = [self._mark_here()]

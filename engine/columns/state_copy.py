@@ -1,0 +1,105 @@
+"""A copy: a shard's state as it is at one frame, encoded piece by piece while the shard goes on
+(P6).
+
+Columns that only grow at their end are views, which stay what they are; everything small is copied
+at once. Books are copied one by one, in order; one that is about to change before its turn is
+copied then (`keep`). So nobody waits for the whole state, and what is encoded is what
+`encode_state` makes of the state at the moment of the copy.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.columns.state import AnyColumn, State, column_header
+
+
+class Part(Protocol):
+    """A part of a state that changes by itself, such as a book."""
+
+    @property
+    def index(self) -> int: ...
+
+    @property
+    def words(self) -> int: ...
+
+    def pieces(self) -> Iterator[NDArray[np.int64]]: ...
+
+
+BOOKS_IN_A_COLUMN = 64
+PREFIX = "book."
+
+
+class StateCopy:
+    """One state at one moment. `columns` must not change any more; `books` may, after `keep`."""
+
+    def __init__(
+        self,
+        columns: State,
+        books: Sequence[Part],
+        ended: Callable[["StateCopy"], None] = lambda copy: None,
+    ) -> None:
+        self.columns = columns
+        self._books = list(books)
+        self._ended = ended
+        self._kept: dict[int, list[NDArray[np.int64]]] = {}
+        self._current = -1
+        self._rest: Iterator[NDArray[np.int64]] = iter(())
+
+    def keep(self, book: Part) -> None:
+        """Copy what is left to copy of a book that is about to change."""
+        index = book.index
+        if index > self._current:
+            if index < len(self._books) and index not in self._kept:
+                self._kept[index] = list(book.pieces())
+        elif index == self._current:
+            self._rest = iter(list(self._rest))
+
+    def pieces(self) -> Iterator[bytes | AnyColumn]:
+        """Encode the state, once. No piece is copied before it is asked for, and none is held here
+        after.
+        """
+        groups = {
+            f"{PREFIX}{first:010d}": range(first, min(first + BOOKS_IN_A_COLUMN, len(self._books)))
+            for first in range(0, len(self._books), BOOKS_IN_A_COLUMN)
+        }
+        for name in sorted([*self.columns, *groups]):
+            if name in groups:
+                yield from self._group(name, groups[name])
+            else:
+                column = np.ascontiguousarray(self.columns[name])
+                yield column_header(name, column.dtype, len(column))
+                yield column
+        self.close()
+
+    def close(self) -> None:
+        """Let the state go on unwatched; what was not asked for is not copied any more."""
+        self._ended(self)
+
+    def _group(self, name: str, indices: range) -> Iterator[bytes | AnyColumn]:
+        # A book that changes from here on is kept first, so the count stays true.
+        yield column_header(name, np.dtype(np.int64), sum(map(self._words, indices)))
+        for index in indices:
+            self._current = index
+            kept = self._kept.pop(index, None)
+            self._rest = self._books[index].pieces() if kept is None else iter(kept)
+            # Asked for one by one, for `keep` may put copies in the place of what is not yet
+            # copied.
+            while (piece := next(self._rest, None)) is not None:
+                yield piece
+
+    def _words(self, index: int) -> int:
+        kept = self._kept.get(index)
+        return self._books[index].words if kept is None else sum(map(len, kept))
+
+
+def whole_copy(state: State) -> StateCopy:
+    """Copy a small state at once. What the state made for this is its own; what is still a view of
+    live columns is copied.
+    """
+    return StateCopy(
+        {name: column if column.flags.owndata else column.copy() for name, column in state.items()},
+        [],
+    )

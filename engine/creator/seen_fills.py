@@ -1,0 +1,144 @@
+"""Which fills a creator shard has seen over its horizon, and what each moved: days of packed
+columns, about 50 bytes and the id a fill.
+
+A fill counts once by its creator and exec id (a creator has one broker); its quantity, price, side
+and instrument are kept for a trade cancel or correct that may come. Days are forgotten whole. The
+latest fills wait in a dict and are packed many at a time: what the columns hold does not depend on
+when.
+"""
+
+from enum import IntEnum
+from typing import NamedTuple
+
+import numpy as np
+
+from engine.columns.id_index import IdIndex
+from engine.columns.state import State
+from engine.columns.table import Table
+
+BUCKET_NS = 24 * 3600 * 10**9
+RECENT_MAX = 1024
+_COLUMNS = {
+    "instrument": np.uint32,
+    "side": np.int8,
+    "standing": np.uint8,
+    "quantity": np.int64,
+    "price": np.int64,
+}
+
+
+_NO_DAY = 1 << 62
+
+
+class Standing(IntEnum):
+    """What a fill seen is: a trade that counts, one cancelled or corrected since, or a cancel."""
+
+    COUNTS = 0
+    CANCELED = 1
+    CORRECTED = 2
+    IS_CANCEL = 3
+
+
+class SeenFill(NamedTuple):
+    """One fill seen, and where it is kept."""
+
+    day: int
+    row: int
+    instrument: int
+    side: int
+    standing: Standing
+    quantity: int
+    price: int
+
+
+class _Day:
+    def __init__(self) -> None:
+        self.ids = IdIndex()
+        self.fills = Table(_COLUMNS)
+
+
+class SeenFills:
+    """The fills of one creator shard, by the day of their transact time."""
+
+    def __init__(self) -> None:
+        self._days: dict[int, _Day] = {}
+        self._recent: dict[str, tuple[int, ...]] = {}
+        self._first_day = _NO_DAY
+
+    def find(self, creator: int, exec_id: str) -> SeenFill | None:
+        """Find a fill."""
+        name = _name(creator, exec_id)
+        if name in self._recent:
+            self._pack()
+        for number, day in self._days.items():
+            row = day.ids.find(name)
+            if row is not None:
+                instrument, side, standing, quantity, price = (
+                    int(day.fills[column][row]) for column in _COLUMNS
+                )
+                return SeenFill(number, row, instrument, side, Standing(standing), quantity, price)
+        return None
+
+    def add(
+        self,
+        creator: int,
+        exec_id: str,
+        transact_time_ns: int,
+        *,
+        instrument: int,
+        side: int,
+        standing: Standing,
+        quantity: int,
+        price: int,
+    ) -> None:
+        """Note a fill that is not there."""
+        day = transact_time_ns // BUCKET_NS
+        self._first_day = min(self._first_day, day)
+        self._recent[_name(creator, exec_id)] = (day, instrument, side, standing, quantity, price)
+        if len(self._recent) >= RECENT_MAX:
+            self._pack()
+
+    def _pack(self) -> None:
+        by_day: dict[int, list[str]] = {}
+        for name, (day, *_) in self._recent.items():
+            by_day.setdefault(day, []).append(name)
+        for number, names in by_day.items():
+            of_day = self._days.setdefault(number, _Day())
+            of_day.ids.add(names)
+            rows = np.array([self._recent[name][1:] for name in names], np.int64)
+            of_day.fills.append({name: rows[:, at] for at, name in enumerate(_COLUMNS)})
+        self._recent = {}
+
+    def replace(self, fill: SeenFill, standing: Standing) -> None:
+        """Note that a fill was cancelled or corrected."""
+        self._days[fill.day].fills["standing"][fill.row] = standing
+
+    def forget_before(self, time_ns: int) -> None:
+        """Let go of the days before a time."""
+        oldest = time_ns // BUCKET_NS
+        if self._first_day >= oldest:
+            return
+        self._pack()
+        for day in [day for day in self._days if day < oldest]:
+            del self._days[day]
+        self._first_day = min(self._days, default=_NO_DAY)
+
+    def state(self) -> State:
+        """Name everything as columns."""
+        self._pack()
+        state: State = {"seen.day": np.array(sorted(self._days), np.int64)}
+        for number, day in self._days.items():
+            state |= {**day.ids.state(f"seen.{number}"), **day.fills.state(f"seen.{number}")}
+        return state
+
+    def restore(self, state: State) -> None:
+        """Take everything back."""
+        for number in state["seen.day"].tolist():
+            day = self._days[number] = _Day()
+            day.ids.restore(f"seen.{number}", state)
+            day.fills.restore(f"seen.{number}", state)
+        self._first_day = min(self._days, default=_NO_DAY)
+
+
+def _name(creator: int, exec_id: str) -> str:
+    return f"{creator}/{exec_id}"

@@ -1,0 +1,89 @@
+"""Suspended creators of a creator shard, and their quarantined fills.
+
+A quarantined fill suspends its creator. Later fills still count in its portfolio, but followers
+copy no entries until an operator replays or voids the quarantined fills. State changes by applying
+events (P6).
+"""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from engine.columns.state import State
+from engine.journal.events.creator import CreatorResumed, CreatorSuspended
+
+
+@dataclass(slots=True)
+class Suspension:
+    """A creator's quarantined fills, by message and position, and what each command that resumed it
+    has settled.
+    """
+
+    quarantined: list[tuple[int, int]] = field(default_factory=list)
+    resumed: dict[int, int] = field(default_factory=dict)
+
+
+class Suspensions:
+    """The suspended creators of a creator shard, by number; and those that once were."""
+
+    def __init__(self) -> None:
+        self._of: dict[int, Suspension] = {}
+
+    @property
+    def count(self) -> int:
+        """How many creators are suspended now."""
+        return sum(bool(suspension.quarantined) for suspension in self._of.values())
+
+    def quarantined(self, creator: int) -> list[tuple[int, int]]:
+        """Name a creator's quarantined fills in order of the ingress stream, none while it is not
+        suspended.
+        """
+        return sorted(self._of[creator].quarantined) if creator in self._of else []
+
+    def settled_by(self, creator: int, command: int) -> int | None:
+        """Say how many quarantined fills a command has settled; None when it has not been done."""
+        return self._of[creator].resumed.get(command) if creator in self._of else None
+
+    def decide_resume(
+        self, creator: int, signal: int, *, is_replay: bool, command: int
+    ) -> CreatorResumed:
+        """Settle everything that is quarantined of a creator."""
+        quarantined = np.array(self.quarantined(creator), np.int64).reshape(-1, 2)
+        return CreatorResumed(
+            creator, signal, int(is_replay), command, quarantined[:, 0], quarantined[:, 1]
+        )
+
+    def apply(self, event: CreatorSuspended | CreatorResumed) -> None:
+        """Change the state by one event."""
+        suspension = self._of.setdefault(event.creator, Suspension())
+        if isinstance(event, CreatorSuspended):
+            suspension.quarantined.append((event.sequence, event.position))
+        else:
+            suspension.quarantined.clear()
+            suspension.resumed[event.command] = len(event.sequences)
+
+    def state(self) -> State:
+        """Name everything as columns, none while there is nothing."""
+        if not self._of:
+            return {}
+        quarantined = [
+            (number, *fill) for number in sorted(self._of) for fill in self.quarantined(number)
+        ]
+        resumed = [
+            (number, *item)
+            for number in sorted(self._of)
+            for item in sorted(self._of[number].resumed.items())
+        ]
+        return {
+            "suspension.parked": np.array(quarantined, np.int64).reshape(-1),
+            "suspension.resumed": np.array(resumed, np.int64).reshape(-1),
+        }
+
+    def restore(self, state: State) -> None:
+        """Take everything back."""
+        if "suspension.parked" not in state:
+            return
+        for number, sequence, position in state["suspension.parked"].reshape(-1, 3).tolist():
+            self._of.setdefault(number, Suspension()).quarantined.append((sequence, position))
+        for number, command, count in state["suspension.resumed"].reshape(-1, 3).tolist():
+            self._of.setdefault(number, Suspension()).resumed[command] = count

@@ -1,0 +1,1 @@
+"""Deciding: reads the state and yields events. Nothing here changes the state."""

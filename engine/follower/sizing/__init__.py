@@ -1,0 +1,1 @@
+"""Sizing: how much each row orders, over columns. It reads books and changes nothing."""

@@ -1,0 +1,41 @@
+"""Legs: how one creator's fill splits into signals. Crossing zero is a close and then an open."""
+
+from typing import NamedTuple
+
+from engine.journal.events.creator import FillApplied
+
+
+class Leg(NamedTuple):
+    """One signal of a fill: `side` is the fill's, `quantity` this leg's, positions are |P| around
+    this leg.
+    """
+
+    leg: int
+    side: int
+    quantity: int
+    is_increase: bool
+    position_before: int
+    position_after: int
+
+
+def legs(position_before: int, side: int, quantity: int) -> tuple[Leg, ...]:
+    """Split a fill by the position it meets; one that moves nothing, a correction of the price
+    alone, has no leg.
+
+    Units: 1e-8, `position_before` signed.
+    """
+    if not quantity:
+        return ()
+    held = abs(position_before)
+    if position_before * side >= 0:
+        return (Leg(0, side, quantity, True, held, held + quantity),)
+    if quantity <= held:
+        return (Leg(0, side, quantity, False, held, held - quantity),)
+    return Leg(0, side, held, False, held, 0), Leg(
+        1, side, quantity - held, True, 0, quantity - held
+    )
+
+
+def legs_of(fill: FillApplied) -> tuple[Leg, ...]:
+    """Name the signals that an applied fill broadcasts."""
+    return legs(fill.position_before, fill.side, fill.quantity)

@@ -1,0 +1,265 @@
+"""A book's subscriptions as columns in as few arrays as possible: most books have a hundred rows,
+and an array costs as much as twenty.
+
+Columns of one width stand in one matrix. A shared column is one value until a row differs: limits,
+modes and endings are the same for all rows of most books; such a column is read like any other and
+written through `own`.
+"""
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.columns.reductions import all_of, any_of
+from engine.columns.state import AnyColumn
+from engine.columns.table import capacity_for, grown
+
+WIDE = ("cash", "reserved", "from_frame", "command")
+"""64 bits."""
+MONEY = WIDE[:2]
+"""The two that nearly every signal and report asks for."""
+NARROW = ("subscription", "account", "ratio")
+"""32 bits, unsigned."""
+SHARED: dict[str, np.dtype[Any]] = {
+    "mode": np.dtype(np.uint8),
+    "allow_short": np.dtype(np.uint8),
+    "amount": np.dtype(np.int64),
+    "max_order_notional": np.dtype(np.int64),
+    "max_weight": np.dtype(np.int64),
+    "short_proceeds": np.dtype(np.int64),
+    "until_frame": np.dtype(np.int64),
+    "end_command": np.dtype(np.int64),
+    "pause_command": np.dtype(np.int64),
+    "resume_command": np.dtype(np.int64),
+}
+_SHARED_NAMES = tuple(SHARED)
+_SHARED_FIRST = len(WIDE)
+_NARROW_FIRST = _SHARED_FIRST + len(SHARED)
+_STATUS = _NARROW_FIRST + len(NARROW)
+_AT = {name: at for at, name in enumerate((*WIDE, *SHARED, *NARROW, "status"))}
+HEADER_WORDS = 2 + len(SHARED)
+_ROWS_MAX = 1 << 32
+
+
+def words_of(nbytes: int) -> int:
+    """Say how many 64-bit words hold so many bytes."""
+    return -(-nbytes // 8)
+
+
+def _one_value(dtype: np.dtype[Any], value: int) -> AnyColumn:
+    """Make a column of any length that holds one value and cannot be written."""
+    return np.ndarray((_ROWS_MAX,), dtype, np.array([value], dtype).tobytes(), 0, (0,))
+
+
+def _is_one_value(column: AnyColumn) -> bool:
+    return column.strides[0] == 0
+
+
+_ZEROS = tuple(_one_value(dtype, 0) for dtype in SHARED.values())
+
+_NONE: tuple[AnyColumn | None, ...] = (None,) * len(SHARED)
+
+
+class NewRows(NamedTuple):
+    """Rows to add, to one book or many: each takes a slice. None stands for zero in every row.
+
+    Gathered once: most of the books in a batch get one row or two, and a call for each column of
+    each book is what that would cost.
+    """
+
+    wide: AnyColumn
+    narrow: AnyColumn
+    status: AnyColumn | None
+    shared: tuple[AnyColumn | None, ...]
+
+    @classmethod
+    def of(cls, columns: Mapping[str, AnyColumn]) -> "NewRows":
+        """Gather columns of equal length; those not given are zero."""
+        count = len(next(iter(columns.values())))
+
+        def gathered(names: tuple[str, ...], dtype: type[np.integer]) -> AnyColumn:
+            matrix: AnyColumn = np.zeros((len(names), count), dtype)
+            for row, name in zip(matrix, names, strict=True):
+                if name in columns:
+                    row[:] = columns[name]
+            return matrix
+
+        def unless_zero(name: str) -> AnyColumn | None:
+            column = columns.get(name)
+            return column if column is not None and any_of(column) else None
+
+        shared = tuple(map(unless_zero, SHARED))
+        return cls(
+            gathered(WIDE, np.int64),
+            gathered(NARROW, np.uint32),
+            unless_zero("status"),
+            _NONE if all(column is None for column in shared) else shared,
+        )
+
+
+class SubscriptionTable:
+    """The columns of a book's subscriptions; `table[name]` is a view of the rows in use."""
+
+    __slots__ = ("_narrow", "_shared", "_status", "_wide", "count")
+
+    def __init__(self) -> None:
+        self.count = 0
+        self._wide: AnyColumn = np.zeros((len(WIDE), 0), np.int64)
+        self._narrow: AnyColumn = np.zeros((len(NARROW), 0), np.uint32)
+        self._status: AnyColumn = np.zeros(0, np.uint8)
+        self._shared: tuple[AnyColumn, ...] = _ZEROS
+
+    def __getitem__(self, name: str) -> AnyColumn:
+        at = _AT[name]
+        if at < _SHARED_FIRST:
+            return self._wide[at, : self.count]
+        if at < _NARROW_FIRST:
+            return self._shared[at - _SHARED_FIRST][: self.count]
+        if at < _STATUS:
+            return self._narrow[at - _NARROW_FIRST, : self.count]
+        return self._status[: self.count]
+
+    def money(self, rows: slice | NDArray[np.int64]) -> AnyColumn:
+        """Name the columns `MONEY` of some rows as one matrix."""
+        return self._wide[: len(MONEY), rows]
+
+    def spend(self, rows: slice | NDArray[np.int64], amounts: NDArray[np.int64]) -> None:
+        """Take amounts from the columns `MONEY` of some rows."""
+        self._wide[: len(MONEY), rows] -= amounts
+
+    def narrow(self, rows: slice | NDArray[np.int64]) -> AnyColumn:
+        """Name the columns `NARROW` of some rows as one matrix."""
+        return self._narrow[:, rows]
+
+    def has_one_zero(self, name: str) -> bool:
+        """Say whether a shared column is zero in every row for not having been written."""
+        at = _AT[name] - _SHARED_FIRST
+        return self._shared[at] is _ZEROS[at]
+
+    def own(self, name: str) -> AnyColumn:
+        """Name a column to write into; one that was a single value becomes one value a row."""
+        at = _AT[name] - _SHARED_FIRST
+        if 0 <= at < len(SHARED) and _is_one_value(self._shared[at]):
+            column = np.zeros(self.capacity, SHARED[name])
+            column[: self.count] = self._shared[at][: self.count]
+            self._share(at, column)
+        return self[name]
+
+    def _share(self, at: int, column: AnyColumn) -> None:
+        self._shared = (*self._shared[:at], column, *self._shared[at + 1 :])
+
+    @property
+    def capacity(self) -> int:
+        """How many rows there is room for."""
+        return int(self._wide.shape[1])
+
+    def append(self, rows: NewRows, which: slice) -> slice:
+        """Add some of the rows. Returns: where they are. Cost: 3 us for a row (`sustained` c loads
+        so).
+        """
+        start = self.count
+        where = slice(start, start + which.stop - which.start)
+        if where.stop > self.capacity:
+            self._grow(capacity_for(where.stop, self.capacity))
+        self.count = where.stop
+        self._wide[:, where] = rows.wide[:, which]
+        self._narrow[:, where] = rows.narrow[:, which]
+        if rows.status is not None:
+            self._status[where] = rows.status[which]
+        if rows.shared is not _NONE or self._shared is not _ZEROS:
+            for at, (column, values) in enumerate(zip(self._shared, rows.shared, strict=True)):
+                if values is not None or column is not _ZEROS[at]:
+                    self._append_shared(at, where, None if values is None else values[which])
+        return where
+
+    def _append_shared(self, at: int, where: slice, values: AnyColumn | None) -> None:
+        column, name = self._shared[at], _SHARED_NAMES[at]
+        value = 0 if values is None else int(values[0])
+        if _is_one_value(column):
+            is_same = values is None or len(values) == 1 or all_of(values == value)
+            if is_same and value == (0 if column is _ZEROS[at] else int(column[0])):
+                return
+            if is_same and where.start == 0:
+                self._share(at, _one_value(SHARED[name], value))
+                return
+        self.own(name)[where] = 0 if values is None else values
+
+    def _grow(self, capacity: int) -> None:
+        self._wide = _grown_rows(self._wide, capacity)
+        self._narrow = _grown_rows(self._narrow, capacity)
+        self._status = grown(self._status, capacity)
+        if self._shared is not _ZEROS:
+            self._shared = tuple(
+                column if _is_one_value(column) else grown(column, capacity)
+                for column in self._shared
+            )
+
+    # The rows as 64-bit words, for the state.
+
+    def header(self) -> list[int]:
+        """Name what rows share: their count, a bit for each shared column that is not one value,
+        and those values.
+        """
+        varied, values = 0, [0] * len(SHARED)
+        if self._shared is not _ZEROS:
+            for at, column in enumerate(self._shared):
+                if _is_one_value(column):
+                    values[at] = int(column[0])
+                else:
+                    varied |= 1 << at
+        return [self.count, varied, *values]
+
+    def parts(self) -> list[AnyColumn]:
+        """Name the rows in use as arrays."""
+        count = self.count
+        varied = [column[:count] for column in self._shared if not _is_one_value(column)]
+        return [self._wide[:, :count], self._narrow[:, :count], self._status[:count], *varied]
+
+    @classmethod
+    def restored(
+        cls, header: list[int], words: NDArray[np.int64], at: int
+    ) -> tuple["SubscriptionTable", int]:
+        """Take rows back from a header and words, as views of them. Returns: the table, and where
+        its words end.
+        """
+        table = cls()
+        count, varied, *values = header
+        table.count = count
+        table._wide = words[at : at + len(WIDE) * count].reshape(len(WIDE), count)
+        at += len(WIDE) * count
+        narrow, at = _taken(words, at, np.dtype(np.uint32), len(NARROW) * count)
+        table._narrow = narrow.reshape(len(NARROW), count)
+        table._status, at = _taken(words, at, np.dtype(np.uint8), count)
+        if varied or any(values):
+            shared = []
+            for index, dtype in enumerate(SHARED.values()):
+                if varied >> index & 1:
+                    column, at = _taken(words, at, dtype, count)
+                    shared.append(column)
+                else:
+                    shared.append(
+                        _one_value(dtype, values[index]) if values[index] else _ZEROS[index]
+                    )
+            table._shared = tuple(shared)
+        return table, at
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes held by columns, room to grow included."""
+        own = sum(column.nbytes for column in self._shared if not _is_one_value(column))
+        return self._wide.nbytes + self._narrow.nbytes + self._status.nbytes + own
+
+
+def _grown_rows(matrix: AnyColumn, capacity: int) -> AnyColumn:
+    larger: AnyColumn = np.zeros((len(matrix), capacity), matrix.dtype)
+    larger[:, : matrix.shape[1]] = matrix
+    return larger
+
+
+def _taken(
+    words: NDArray[np.int64], at: int, dtype: np.dtype[Any], count: int
+) -> tuple[AnyColumn, int]:
+    end = at + words_of(count * dtype.itemsize)
+    return words[at:end].view(dtype)[:count], end

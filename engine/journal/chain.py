@@ -1,0 +1,64 @@
+"""Reading a journal: which frames count, and when its history is broken.
+
+Frames of a shard form one chain: each numbers one more than the one before and carries its hash. A
+frame of a lower epoch than one seen was written by a superseded owner and is dropped (P5); any
+other break is fail-stop for the shard (P6).
+"""
+
+from engine.journal.cursors import NO_HASH
+from engine.journal.frame import FrameHeader, ShardKey, decode_header, frame_hash
+
+
+class ChainBrokenError(Exception):
+    """A journal's history does not hold together: its shard must stop and an operator must look."""
+
+
+class Chain:
+    """Follows one shard's journal from a known frame, or from its beginning."""
+
+    __slots__ = ("dropped", "epoch", "hash", "key", "number")
+
+    def __init__(
+        self, key: ShardKey, *, number: int = 0, hash: bytes = NO_HASH, epoch: int = 0
+    ) -> None:
+        self.key = key
+        self.number = number
+        self.hash = hash
+        self.epoch = epoch
+        self.dropped = 0
+
+    def accept(self, data: bytes) -> FrameHeader | None:
+        """Take the next stored frame. Returns: its header, or None when it does not count. Raises:
+        ChainBrokenError, FrameError.
+        """
+        header, _ = decode_header(data)
+        if header.key != self.key:
+            raise ChainBrokenError(
+                f"journal of {self.key}: expected its own frames, found one of {header.key}"
+            )
+        if header.epoch < self.epoch:
+            self.dropped += 1
+            return None
+        if header.number != self.number + 1 or header.previous_hash != self.hash:
+            raise ChainBrokenError(
+                f"journal of {self.key}: expected frame {self.number + 1} after "
+                f"{self.hash.hex()[:12]}, found frame {header.number}"
+                f" of epoch {header.epoch} after "
+                f"{header.previous_hash.hex()[:12]}; history was lost or rewritten"
+            )
+        self.epoch, self.number, self.hash = header.epoch, header.number, frame_hash(data)
+        return header
+
+    def rejoin(self, data: bytes, *, number: int, hash: bytes) -> FrameHeader:
+        """Check that a stored frame is the known one, and go on from it. Returns: its header.
+        Raises: ChainBrokenError.
+        """
+        header, _ = decode_header(data)
+        if header.number != number or frame_hash(data) != hash:
+            raise ChainBrokenError(
+                f"journal of {self.key}: expected frame {number} with hash "
+                f"{hash.hex()[:12]}, found frame {header.number} with another;"
+                " history was rewritten"
+            )
+        self.epoch, self.number, self.hash = header.epoch, number, hash
+        return header

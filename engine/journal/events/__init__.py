@@ -1,0 +1,54 @@
+"""Events: everything a shard's journal can say, one section type each, past tense.
+
+State changes by applying these and in no other way, live and on replay alike (P6): they record what
+was decided, so old frames replay the same under newer rules. Numbers name things inside one shard:
+creators and instruments per creator shard, accounts and subscriptions per follower shard; none is
+ever reused. Texts stand here once, when a number is introduced. Units: see `engine.values.units`.
+Sides are +1 buy and -1 sell.
+
+    shard           of any shard: its owners, the inputs it refused or gave up
+    creator         of a creator shard: instruments, creators, fills
+    subscriptions   of a follower shard: whom it knows, who copies whom
+    orders          of a follower shard: what it decided, and what brokers reported
+    gateway         of a broker's gateway: what became of the orders in its hands
+"""
+
+from engine.columns.sections import tags
+from engine.journal.events import creator, gateway, orders, shard, subscriptions
+
+EVENT_TYPES = tags(
+    shard.OwnerFenced,
+    shard.InputAttempted,
+    shard.InputQuarantined,
+    shard.InputsRefused,
+    creator.InstrumentsListed,
+    creator.CreatorsOpened,
+    creator.MarksUpdated,
+    creator.FillApplied,
+    creator.FillCorrected,
+    creator.CreatorSuspended,
+    creator.CreatorResumed,
+    subscriptions.CreatorsLearned,
+    subscriptions.InstrumentsLearned,
+    subscriptions.AccountsOpened,
+    subscriptions.SubscriptionsOpened,
+    subscriptions.SubscriptionsEnding,
+    subscriptions.SubscriptionsEnded,
+    subscriptions.SubscriptionsPaused,
+    subscriptions.SubscriptionsResumed,
+    subscriptions.EntriesSuspended,
+    subscriptions.EntriesResumed,
+    orders.SignalDecided,
+    orders.OrdersPlaced,
+    orders.CancelsRequested,
+    orders.FollowUpsQueued,
+    orders.ExecutionsApplied,
+    orders.TradesCorrected,
+    orders.LaterAttemptsFound,
+    gateway.BlocksAnswered,
+    gateway.OrdersRevoked,
+    gateway.SubmissionStarted,
+    gateway.SubmissionSettled,
+    gateway.OrdersUnresolved,
+)
+"""Every event by its tag."""

@@ -1,0 +1,4 @@
+"""Values that everything shares: units, ids, order ids, statuses, dispositions, policies.
+
+Nothing here knows a column, a journal or a shard.
+"""

@@ -1,0 +1,19 @@
+"""Instruments: the symbol, the lot and the minimum notional under which they trade."""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+
+class InstrumentTerms(NamedTuple):
+    """How an instrument trades: `lot` in 1e-8 units, `min_notional` in micros."""
+
+    lot: int
+    min_notional: int
+
+
+@dataclass(frozen=True, slots=True)
+class Instrument:
+    """An instrument as a creator shard introduced it."""
+
+    symbol: str
+    terms: InstrumentTerms

@@ -1,0 +1,1 @@
+"""Broker programs: what stands on the broker's side of the broker protocol."""

@@ -1,0 +1,1 @@
+"""A broker program's ledger: one append-only file, synced before anything is said about it."""

@@ -1,0 +1,256 @@
+"""Reading a paper broker's ledger for an audit: columns in batches, also while the broker runs.
+
+It takes no lock and changes nothing. A torn last frame is where reading ends; damage in front of
+good frames raises.
+"""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from engine.columns.sections import Column, SectionError, decode_section
+from engine.messages.blocks import CorrectionsReported, ExecutionsReported, decode_block
+from gateways.brokers.ledger.ledger import FILE_NAME, check_torn, walk_frames
+from gateways.brokers.ledger.records import (
+    MESSAGE_TAG,
+    AccountsFiled,
+    LedgerError,
+    LedgerOpened,
+    OrdersTaken,
+    PublishConfirmed,
+    record_type,
+    walk_records,
+)
+
+
+class Accounts(NamedTuple):
+    """Accounts of a follower shard: `ids` are numbered from `first`."""
+
+    follower_shard: int
+    first: int
+    ids: list[str]
+
+
+class Orders(NamedTuple):
+    """Orders taken. Shapes: one row an order; `symbols` is indexed by `symbol_of`. Units: see
+    `engine.values.units`.
+    """
+
+    follower_shards: Column
+    cause_kinds: Column
+    creator_shards: Column
+    cause_numbers: Column
+    legs: Column
+    attempts: Column
+    subscriptions: Column
+    accounts: Column
+    sides: Column
+    quantities: Column
+    prices: Column
+    limit_prices: Column
+    expire_times: Column
+    frames: Column
+    event_times: Column
+    symbol_of: Column
+    symbols: list[str]
+    taken_times: Column
+    """When the broker took each, by its machine's clock, ns; the ledger's fsync and the answer come
+    after.
+    """
+
+
+class Executions(NamedTuple):
+    """Executions reported. Shapes: one row an execution; its id is `prefixes[prefix_of]` and the
+    decimal `numbers`.
+    """
+
+    follower_shards: Column
+    cause_kinds: Column
+    creator_shards: Column
+    cause_numbers: Column
+    legs: Column
+    attempts: Column
+    subscriptions: Column
+    numbers: Column
+    exec_types: Column
+    quantities: Column
+    prices: Column
+    fees: Column
+    transact_times: Column
+    prefix_of: Column
+    prefixes: list[str]
+
+
+class LedgerReader:
+    """One ledger directory; each method reads it from the beginning."""
+
+    def __init__(self, directory: Path) -> None:
+        self._path = directory / FILE_NAME
+
+    def broker(self) -> tuple[str, str]:
+        """Name the broker and the ledger id. Raises: LedgerError."""
+        for section in self._sections(frozenset({LedgerOpened.TAG})):
+            return section.broker, section.ledger_id
+        raise LedgerError(f"{self._path}: expected a paper broker's ledger, found no whole frame")
+
+    def accounts(self) -> Iterator[Accounts]:
+        """Yield the accounts registered."""
+        for section in self._sections(frozenset({AccountsFiled.TAG})):
+            yield Accounts(section.follower_shard, section.first, section.ids)
+
+    def orders(self, rows_min: int = 1 << 20) -> Iterator[Orders]:
+        """Yield the orders in batches of at least `rows_min` rows but for the last, in the order
+        they were taken.
+        """
+        for group in _grouped(self._sections(frozenset({OrdersTaken.TAG})), rows_min):
+            yield _orders(group)
+
+    def executions(self, rows_min: int = 1 << 20) -> Iterator[Executions]:
+        """Yield the executions in batches of at least `rows_min` rows but for the last, in the
+        order they were made.
+        """
+        sections = self._sections(frozenset({MESSAGE_TAG}))
+        reported = (section for section in sections if isinstance(section, ExecutionsReported))
+        for group in _grouped(reported, rows_min):
+            yield _executions(group)
+
+    def corrections(self) -> Iterator[CorrectionsReported]:
+        """Yield the trade cancels and corrections, in the order they were made."""
+        for section in self._sections(frozenset({MESSAGE_TAG})):
+            if isinstance(section, CorrectionsReported):
+                yield section
+
+    def confirmed(self) -> dict[int, int]:
+        """Say up to which number of each follower shard's executions JetStream is known to hold
+        them.
+        """
+        last: dict[int, int] = {}
+        for section in self._sections(frozenset({PublishConfirmed.TAG})):
+            last.update(
+                zip(section.follower_shards.tolist(), section.numbers.tolist(), strict=True)
+            )
+        return last
+
+    def _sections(self, wanted: frozenset[int]) -> Iterator[Any]:
+        try:
+            source = _File(self._path)
+        except OSError as error:
+            raise LedgerError(
+                f"{self._path}: expected a paper broker's ledger, found {error.strerror}"
+            ) from error
+        try:
+            end = 0
+            for frame in walk_frames(source):
+                end = frame.end
+                for record in walk_records(frame.offset, frame.payload):
+                    if record.tag not in wanted:
+                        continue
+                    if record.tag == MESSAGE_TAG:
+                        yield from decode_block(record.body)
+                    else:
+                        yield decode_section(record_type(record.tag), record.body)
+            if end < source.size():
+                check_torn(source, end)
+        except SectionError as error:
+            raise LedgerError(f"{self._path}: {error}") from error
+        finally:
+            source.close()
+
+
+class _File:
+    """A file as long as it was when opened: what is appended meanwhile is for the next reading."""
+
+    def __init__(self, path: Path) -> None:
+        self._file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        self._size = os.fstat(self._file).st_size
+
+    def read(self, offset: int, length: int) -> bytes:
+        return os.pread(self._file, max(0, min(length, self._size - offset)), offset)
+
+    def size(self) -> int:
+        return self._size
+
+    def close(self) -> None:
+        os.close(self._file)
+
+
+def _grouped(sections: Iterator[Any], rows_min: int) -> Iterator[list[Any]]:
+    group: list[Any] = []
+    rows = 0
+    for section in sections:
+        group.append(section)
+        rows += len(section.subscriptions)
+        if rows >= rows_min:
+            yield group
+            group, rows = [], 0
+    if group:
+        yield group
+
+
+def _spread(group: list[Any], field: str, counts: Column) -> Column:
+    """Repeat what stands once in each section for each of its rows."""
+    return np.repeat(np.array([getattr(section, field) for section in group], np.int64), counts)
+
+
+def _joined(group: list[Any], field: str) -> Column:
+    return np.concatenate([getattr(section, field) for section in group])
+
+
+def _numbered(texts: list[str], counts: Column) -> tuple[Column, list[str]]:
+    index: dict[str, int] = {}
+    numbers = np.array([index.setdefault(text, len(index)) for text in texts], np.int64)
+    return np.repeat(numbers, counts), list(index)
+
+
+def _coordinates(
+    group: list[Any], counts: Column
+) -> tuple[Column, Column, Column, Column, Column, Column]:
+    """Spread the parts of the order ids that stand once in each section."""
+    return (
+        _spread(group, "follower_shard", counts),
+        _spread(group, "cause_kind", counts),
+        _spread(group, "creator_shard", counts),
+        _spread(group, "cause_number", counts),
+        _spread(group, "leg", counts),
+        _spread(group, "attempt", counts),
+    )
+
+
+def _orders(group: list[OrdersTaken]) -> Orders:
+    counts = np.array([len(section.subscriptions) for section in group], np.int64)
+    symbol_of, symbols = _numbered([section.symbol for section in group], counts)
+    return Orders(
+        *_coordinates(group, counts),
+        subscriptions=_joined(group, "subscriptions"),
+        accounts=_joined(group, "accounts"),
+        sides=_spread(group, "side", counts),
+        quantities=_joined(group, "quantities"),
+        prices=_spread(group, "price", counts),
+        limit_prices=_spread(group, "limit_price", counts),
+        expire_times=_spread(group, "expire_time", counts),
+        frames=_spread(group, "frame", counts),
+        event_times=_spread(group, "event_time", counts),
+        symbol_of=symbol_of,
+        symbols=symbols,
+        taken_times=_spread(group, "taken_time", counts),
+    )
+
+
+def _executions(group: list[ExecutionsReported]) -> Executions:
+    counts = np.array([len(section.subscriptions) for section in group], np.int64)
+    prefix_of, prefixes = _numbered([section.prefix for section in group], counts)
+    return Executions(
+        *_coordinates(group, counts),
+        subscriptions=_joined(group, "subscriptions"),
+        numbers=_joined(group, "numbers"),
+        exec_types=_joined(group, "exec_types"),
+        quantities=_joined(group, "quantities"),
+        prices=_joined(group, "prices"),
+        fees=_joined(group, "fees"),
+        transact_times=_spread(group, "transact_time", counts),
+        prefix_of=prefix_of,
+        prefixes=prefixes,
+    )

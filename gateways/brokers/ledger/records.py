@@ -1,0 +1,228 @@
+"""What the ledger says: one section type per kind of record, and the frames that carry them.
+
+A frame is one group commit: the header (magic `LSL1`, payload length u32, CRC-32 u32, frame number
+u64, little-endian), then the records, each a tag u16, a reserved u16, a length u32 and a body. The
+CRC covers number, length and payload. Frame numbers start at 1 and grow by one. A frame is whole or
+torn; an order and what was executed of it at once stand in one frame, so there is never one without
+the other. Bodies are `engine.columns.sections` but for MESSAGE_TAG, which holds one published
+executions message verbatim (`engine.messages.blocks`).
+"""
+
+import struct
+import zlib
+from collections.abc import Iterator
+from typing import Any, ClassVar, NamedTuple
+
+from engine.columns.sections import Ascending, Column, Section, Texts, encode_section, tags
+
+MAGIC = b"LSL1"
+FRAME_HEADER = struct.Struct("<4sIIQ")
+_CHECKED = struct.Struct("<IQ")
+RECORD_HEADER = struct.Struct("<HHI")
+PAYLOAD_BYTES_MAX = 512 << 20
+"""Bounds a frame: a turn of `core.EXECUTIONS_PER_TURN` and one more block of
+`check.BLOCK_ORDERS_MAX` in ten slices fit.
+"""
+MESSAGE_TAG = 206
+
+
+class LedgerError(Exception):
+    """The ledger cannot be used: says where, what was expected and what was found."""
+
+
+class LedgerOpened(Section, frozen=True):
+    """The first record: whose ledger this is. `ledger_id` is part of every execution id, so a new
+    ledger never repeats one.
+    """
+
+    TAG: ClassVar[int] = 200
+    broker: str
+    ledger_id: str
+
+
+class EpochSeen(Section, frozen=True):
+    """A gateway of a higher epoch spoke; lower ones are refused from here on (P5)."""
+
+    TAG: ClassVar[int] = 201
+    epoch: int
+
+
+class AccountsFiled(Section, frozen=True):
+    """Accounts of a follower shard, numbered from `first`."""
+
+    TAG: ClassVar[int] = 202
+    follower_shard: int
+    first: int
+    ids: Texts
+
+
+class OrdersTaken(Section, frozen=True):
+    """Orders accepted, none of them seen before; fields as in
+    `engine.messages.blocks.OrdersSubmitted`.
+
+    `event_time` is the block's, `taken_time` the wall clock's.
+    """
+
+    TAG: ClassVar[int] = 203
+    follower_shard: int
+    frame: int
+    cause_kind: int
+    creator_shard: int
+    cause_number: int
+    leg: int
+    attempt: int
+    symbol: str
+    side: int
+    price: int
+    limit_price: int
+    expire_time: int
+    gateway_epoch: int
+    event_time: int
+    taken_time: int
+    subscriptions: Ascending
+    accounts: Ascending
+    quantities: Column
+
+
+class CancelsTaken(Section, frozen=True):
+    """Cancels asked for; those that found their order open are followed by executions."""
+
+    TAG: ClassVar[int] = 204
+    follower_shard: int
+    cause_kinds: Column
+    creator_shards: Column
+    cause_numbers: Column
+    subscriptions: Column
+    legs: Column
+    attempts: Column
+
+
+class PublishConfirmed(Section, frozen=True):
+    """JetStream holds the executions of these follower shards up to these numbers."""
+
+    TAG: ClassVar[int] = 205
+    follower_shards: Column
+    numbers: Column
+
+
+class CorrectionTaken(Section, frozen=True):
+    """An operator asked for a trade cancel or correct; the execution that reports it stands in the
+    same frame.
+    """
+
+    TAG: ClassVar[int] = 207
+    exec_type: int
+    exec_ref_id: str
+    quantity: int
+    price: int
+    fee: int
+    is_reopened: int
+    taken_time: int
+
+
+class OrdersReopened(OrdersTaken, frozen=True):
+    """Orders taken before that work again; `quantities` are what they work more than they did."""
+
+    TAG: ClassVar[int] = 208
+
+
+class RoundSeen(Section, frozen=True):
+    """A look-up began a new round of the highest epoch; blocks of lower ones are refused from here
+    on (P9).
+    """
+
+    TAG: ClassVar[int] = 210
+    number: int
+
+
+RECORD_TYPES = tags(
+    LedgerOpened,
+    EpochSeen,
+    AccountsFiled,
+    OrdersTaken,
+    CancelsTaken,
+    PublishConfirmed,
+    CorrectionTaken,
+    OrdersReopened,
+    RoundSeen,
+)
+
+
+class Record(NamedTuple):
+    """One record as bytes; `offset` is its header's place in the ledger."""
+
+    tag: int
+    offset: int
+    body: memoryview
+
+
+class FrameDraft:
+    """A frame being written: records are added until it is sealed."""
+
+    def __init__(self, offset: int, number: int) -> None:
+        self.offset = offset
+        self.number = number
+        self._parts: list[bytes] = []
+        self._size = 0
+
+    @property
+    def is_empty(self) -> bool:
+        return not self._parts
+
+    def add(self, record: Section) -> int:
+        """Add a record. Returns: the offset that its header will have in the ledger."""
+        return self.add_body(type(record).TAG, encode_section(record))
+
+    def add_body(self, tag: int, body: bytes) -> int:
+        """Add a record already encoded. Returns: the offset that its header will have in the
+        ledger.
+        """
+        offset = self.offset + FRAME_HEADER.size + self._size
+        self._parts += (RECORD_HEADER.pack(tag, 0, len(body)), body)
+        self._size += RECORD_HEADER.size + len(body)
+        return offset
+
+    def seal(self) -> bytes:
+        """Join the frame's bytes."""
+        assert self._size <= PAYLOAD_BYTES_MAX, (
+            f"ledger frame: {self._size} bytes, at most {PAYLOAD_BYTES_MAX}"
+        )
+        payload = b"".join(self._parts)
+        return (
+            FRAME_HEADER.pack(MAGIC, len(payload), checksum(self.number, payload), self.number)
+            + payload
+        )
+
+
+def checksum(number: int, payload: bytes | memoryview) -> int:
+    """Compute a frame's CRC-32."""
+    return zlib.crc32(payload, zlib.crc32(_CHECKED.pack(len(payload), number)))
+
+
+def walk_records(offset: int, payload: memoryview) -> Iterator[Record]:
+    """Yield the records of a frame that begins at `offset`. Raises: LedgerError."""
+    place = 0
+    while place < len(payload):
+        if len(payload) < place + RECORD_HEADER.size:
+            raise LedgerError(
+                f"ledger frame at {offset}: expected a record head, "
+                f"found {len(payload) - place} bytes"
+            )
+        tag, _, length = RECORD_HEADER.unpack_from(payload, place)
+        start = place + RECORD_HEADER.size
+        if len(payload) < start + length:
+            raise LedgerError(
+                f"ledger frame at {offset}: expected {length} bytes of record {tag}, found fewer"
+            )
+        yield Record(tag, offset + FRAME_HEADER.size + place, payload[start : start + length])
+        place = start + length
+
+
+def record_type(tag: int) -> type[Any]:
+    """Look a record's type up. Raises: LedgerError for a tag of newer code."""
+    found = RECORD_TYPES.get(tag)
+    if found is None:
+        raise LedgerError(
+            f"ledger: record tag {tag} is unknown; a newer version wrote this ledger, upgrade first"
+        )
+    return found

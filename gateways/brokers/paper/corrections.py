@@ -1,0 +1,223 @@
+"""Trade cancels and corrections that an operator or a test asks the paper broker for, and what its
+ledger says of the trade that is meant.
+
+The ledger is read from the beginning for each: this is rare, and nothing of closed orders is kept
+in memory.
+"""
+
+from typing import Any
+
+import msgspec
+import numpy as np
+from msgspec import Raw
+from numpy.typing import NDArray
+
+from engine.columns.sections import decode_section, names_of
+from engine.follower.decide.corrections import meant
+from engine.follower.order_history import OrderHistory, PastExecution, exec_id_of
+from engine.messages.blocks import CorrectionsReported, ExecutionsReported, decode_block
+from engine.values.order_status import ExecType
+from engine.values.refusals import Refused
+from engine.values.units import MONEY_MAX, QUANTITY_ONE
+from gateways.brokers.ledger.ledger import Readable, walk_frames
+from gateways.brokers.ledger.records import MESSAGE_TAG, OrdersReopened, OrdersTaken, walk_records
+from gateways.brokers.ledger.seen import order_key
+from gateways.json.fields import (
+    ABSENT,
+    MONEY,
+    PRICE,
+    QUANTITY,
+    MessageError,
+    checked_id,
+    decoded,
+    number,
+    number_or,
+    shown,
+)
+
+_TYPES = {"trade_cancel": ExecType.TRADE_CANCEL, "trade_correct": ExecType.TRADE_CORRECT}
+
+
+class CorrectionAsked(msgspec.Struct, frozen=True):
+    """A request. `is_reopened` lets the order work what was taken back again. Units: 1e-8,
+    micros.
+    """
+
+    exec_type: ExecType
+    exec_ref_id: str
+    quantity: int = 0
+    price: int = 0
+    fee: int = 0
+    is_reopened: bool = False
+
+
+class _Json(msgspec.Struct, forbid_unknown_fields=True):
+    exec_type: str
+    exec_ref_id: str
+    last_qty: Raw = ABSENT
+    last_px: Raw = ABSENT
+    fee: Raw = ABSENT
+    reopen: bool = False
+
+
+_decoder = msgspec.json.Decoder(_Json)
+
+
+class TradedOrder(msgspec.Struct, frozen=True):
+    """The order that a trade was of: one row of its record, and everything executed on it."""
+
+    taken: OrdersTaken
+    row: int
+    history: OrderHistory
+
+    @property
+    def subscription(self) -> int:
+        """Name the order's subscription."""
+        return int(self.taken.subscriptions[self.row])
+
+
+def decode_correction(data: bytes) -> CorrectionAsked:
+    """Read a request on `broker.<broker>.corrections`. Raises: MessageError."""
+    found = decoded(_decoder.decode, data, "correction")
+    exec_type = _TYPES.get(found.exec_type)
+    if exec_type is None:
+        raise MessageError(
+            "exec_type",
+            f"exec_type: expected trade_cancel or trade_correct, found {shown(found.exec_type)}",
+        )
+    is_correct = exec_type is ExecType.TRADE_CORRECT
+    asked = CorrectionAsked(
+        exec_type,
+        checked_id(found.exec_ref_id, "exec_ref_id"),
+        number(found.last_qty, QUANTITY, "last_qty") if is_correct else 0,
+        number(found.last_px, PRICE, "last_px") if is_correct else 0,
+        number_or(found.fee, MONEY, "fee", 0) if is_correct else 0,
+        found.reopen,
+    )
+    if asked.quantity * asked.price > MONEY_MAX * QUANTITY_ONE:
+        raise MessageError("number", "last_qty, last_px: expected a notional in range, found more")
+    return asked
+
+
+def find_traded(ledger: Readable, exec_id: str) -> TradedOrder | None:
+    """Find the order of an execution, and its history. Cost: reads the whole ledger. Raises:
+    LedgerError.
+    """
+    of_key: dict[int, list[OrdersTaken]] = {}
+    reports: dict[int, list[ExecutionsReported | CorrectionsReported]] = {}
+    wanted: tuple[int, int] | None = None
+    for frame in walk_frames(ledger):
+        for record in walk_records(frame.offset, frame.payload):
+            if record.tag == OrdersTaken.TAG:
+                taken = decode_section(OrdersTaken, record.body)
+                of_key.setdefault(key_of(taken), []).append(taken)
+            elif record.tag == MESSAGE_TAG:
+                for section in decode_block(record.body):
+                    reports.setdefault(key_of(section), []).append(section)
+                    row = _row_of(section, exec_id)
+                    if row is not None:
+                        wanted = key_of(section), int(section.subscriptions[row])
+    if wanted is None:
+        return None
+    key, subscription = wanted
+    history = OrderHistory()
+    for section in reports[key]:
+        history.executions += _past(section, subscription)
+    for taken in of_key[key]:
+        rows = np.flatnonzero(taken.subscriptions == subscription)
+        if len(rows):
+            history.quantity = int(taken.quantities[rows[0]])
+            return TradedOrder(taken, int(rows[0]), history)
+    return None
+
+
+def key_of(section: OrdersTaken | ExecutionsReported | CorrectionsReported) -> int:
+    """Pack what the orders of a section have in common."""
+    return order_key(
+        section.follower_shard,
+        section.cause_kind,
+        section.creator_shard,
+        section.cause_number,
+        section.leg,
+        section.attempt,
+    )
+
+
+def _row_of(section: ExecutionsReported | CorrectionsReported, exec_id: str) -> int | None:
+    digits = exec_id.removeprefix(section.prefix)
+    if len(digits) == len(exec_id) or not digits.isdecimal():
+        return None
+    rows = np.flatnonzero(section.numbers == int(digits))
+    return int(rows[0]) if len(rows) else None
+
+
+def _past(
+    section: ExecutionsReported | CorrectionsReported, subscription: int
+) -> list[PastExecution]:
+    found = []
+    for row in np.flatnonzero(section.subscriptions == subscription).tolist():
+        reference = ""
+        if isinstance(section, CorrectionsReported):
+            reference = exec_id_of(section.reference_prefix, int(section.reference_numbers[row]))
+        columns = (section.exec_types, section.quantities, section.prices, section.fees)
+        exec_type, quantity, price, fee = (int(column[row]) for column in columns)
+        name = exec_id_of(section.prefix, int(section.numbers[row]))
+        found.append(PastExecution(name, exec_type, quantity, price, fee, True, reference))
+    return found
+
+
+def reopened_order(taken: OrdersTaken, row: int, quantity: int, now_ns: int) -> OrdersReopened:
+    """Make the record of one order that works again."""
+    values: dict[str, Any] = {name: getattr(taken, name) for name in names_of(OrdersTaken)}
+    rows = slice(row, row + 1)
+    columns = {"subscriptions": taken.subscriptions[rows], "accounts": taken.accounts[rows]}
+    return OrdersReopened(
+        **{**values, **columns, "quantities": np.array([quantity]), "taken_time": now_ns}
+    )
+
+
+def corrected_by(asked: CorrectionAsked, order: TradedOrder) -> PastExecution | Refused:
+    """Find the trade that is to be corrected, and check that the order can take it."""
+    trade = meant(order.history, asked.exec_ref_id)
+    if isinstance(trade, PastExecution):
+        filled = order.history.filled - trade.quantity + asked.quantity
+        if filled > order.history.quantity:
+            return Refused(
+                "overfill", "last_qty: expected at most the order's quantity filled, found more"
+            )
+    return trade
+
+
+def correction_section(
+    asked: CorrectionAsked,
+    order: TradedOrder,
+    number: int,
+    prefix: str,
+    leaves: int,
+    transact_time: int,
+) -> CorrectionsReported:
+    """Make the report of a correction."""
+    taken = order.taken
+
+    def one(value: int) -> NDArray[np.int64]:
+        return np.array([value], np.int64)
+
+    return CorrectionsReported(
+        follower_shard=taken.follower_shard,
+        prefix=prefix,
+        reference_prefix=prefix,
+        cause_kind=taken.cause_kind,
+        creator_shard=taken.creator_shard,
+        cause_number=taken.cause_number,
+        leg=taken.leg,
+        attempt=taken.attempt,
+        transact_time=transact_time,
+        numbers=one(number),
+        reference_numbers=one(int(asked.exec_ref_id.removeprefix(prefix))),
+        subscriptions=one(order.subscription),
+        exec_types=one(asked.exec_type),
+        quantities=one(asked.quantity),
+        prices=one(asked.price),
+        fees=one(asked.fee),
+        leaves=one(leaves),
+    )

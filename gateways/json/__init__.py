@@ -1,0 +1,1 @@
+"""JSON messages as the protocol pages document them, to and from the engine's values."""

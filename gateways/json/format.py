@@ -1,0 +1,275 @@
+"""The `MessageFormat` port over the documented JSON (PROTOCOL.md): from `gateways.json.public`'s
+structs to the engine's, and answers back.
+"""
+
+from collections.abc import Iterable
+
+import msgspec
+
+from actors.errors import BadInputError
+from engine.columns.reductions import least, most
+from engine.columns.sections import SectionError, column_of
+from engine.messages.answers import (
+    AccountOpened,
+    Answer,
+    CreatorOpened,
+    Elsewhere,
+    EntriesAllowed,
+    Followed,
+    Paused,
+    Resumed,
+    Unfollowed,
+)
+from engine.messages.blocks import CorrectionsReported, ExecutionsReported, is_block, walk_block
+from engine.messages.commands import AccountCommand, CreatorCommand, OpenCreator, ResumeCreator
+from engine.messages.inputs import FillInput, MarkInput
+from engine.values.ids import SHARDS_MAX
+from engine.values.order_ids import ATTEMPT_MAX, LEG_MAX, CauseKind, unpack_order_id
+from engine.values.order_status import ExecType
+from engine.values.refusals import Refused
+from engine.values.units import TIME_MAX_NS
+from gateways.json import public as wire
+from gateways.json.fields import short_text
+
+EXECUTIONS_MAX = 1 << 18
+"""Most executions in one block message."""
+PREFIX_CHARACTERS_MAX = 128
+"""Longest beginning of execution ids in a block: it is journaled with every section, and remembered
+for ever.
+"""
+
+
+class JsonFormat:
+    """Reads and writes what other programs see."""
+
+    def fills(self, subject: str, data: bytes, sequence: int) -> list[FillInput]:
+        """Read a message on `fills.<broker>.<creator_id>`."""
+        return [
+            FillInput(
+                broker=fill.broker,
+                creator_id=fill.creator_id,
+                exec_id=fill.exec_id,
+                symbol=fill.symbol,
+                side=fill.side,
+                quantity=fill.last_qty,
+                price=fill.last_px,
+                transact_time=fill.transact_time_ns,
+                sequence=sequence,
+                order_id=fill.order_id,
+                order_quantity=fill.order_qty,
+                position_after=fill.position_after,
+                exec_type=fill.exec_type,
+                exec_ref_id=fill.exec_ref_id,
+            )
+            for fill in wire.decode_fills(subject, data)
+        ]
+
+    def marks(self, subject: str, data: bytes) -> list[MarkInput]:
+        """Read a message on `marks.<broker>`."""
+        return [
+            MarkInput(mark.symbol, mark.px, mark.time_ns)
+            for mark in wire.decode_marks(subject, data)
+        ]
+
+    def reports(self, subject: str, data: bytes) -> list[ExecutionsReported | CorrectionsReported]:
+        """Read a message on `executions.<broker>.<shard>`: a block, or JSON."""
+        if not is_block(data):
+            return [_report(execution) for execution in wire.decode_executions(subject, data)]
+        shard = _shard(subject)
+        sections: list[ExecutionsReported | CorrectionsReported] = []
+        rows = 0
+        try:
+            # One section after the other: a column of one value costs its reader memory, not its
+            # writer bytes.
+            for section in walk_block(data):
+                known = isinstance(section, ExecutionsReported | CorrectionsReported)
+                if not known or section.follower_shard != shard:
+                    raise BadInputError(
+                        "malformed",
+                        f"block: expected executions of shard {shard}, "
+                        f"found {type(section).__name__}",
+                    )
+                _check_lengths(section)
+                _check_ranges(section)
+                short_text(section.prefix, "prefix", PREFIX_CHARACTERS_MAX)
+                if isinstance(section, CorrectionsReported):
+                    _check_references(section)
+                rows += len(section.subscriptions)
+                if rows > EXECUTIONS_MAX:
+                    raise BadInputError(
+                        "size", f"block: expected at most {EXECUTIONS_MAX} executions, found more"
+                    )
+                sections.append(section)
+        except SectionError as error:
+            raise BadInputError("malformed", str(error)) from error
+        return sections
+
+    def creator_command(self, subject: str, data: bytes) -> CreatorCommand:
+        """Read a request on `commands.creator.<creator_id>`."""
+        command = wire.decode_command(subject, data)
+        assert isinstance(command, OpenCreator | ResumeCreator), "the subject names a creator"
+        return command
+
+    def account_command(self, subject: str, data: bytes) -> AccountCommand:
+        """Read a request on `commands.account.<account_id>`."""
+        command = wire.decode_command(subject, data)
+        assert not isinstance(command, OpenCreator | ResumeCreator), "the subject names an account"
+        return command
+
+    def bulk(self, data: bytes) -> list[AccountCommand | BadInputError]:
+        """Read a request on `commands.bulk`."""
+        commands: Iterable[AccountCommand | BadInputError] = wire.decode_bulk(data)
+        return list(commands)
+
+    def answer(self, command: CreatorCommand | AccountCommand, answer: Answer) -> bytes:
+        """Write the answer to one command."""
+        match answer:
+            case Refused(reason, text):
+                return wire.encode_refused(reason, text)
+            case CreatorOpened(creator_id):
+                return wire.encode_ok(command_id=command.command_id, creator_id=creator_id)
+            case EntriesAllowed(creator_id, parked):
+                return wire.encode_ok(
+                    command_id=command.command_id, creator_id=creator_id, parked=parked
+                )
+            case AccountOpened(account_id, shard):
+                return wire.encode_ok(
+                    command_id=command.command_id, account_id=account_id, shard=shard
+                )
+            case Followed(subscription, from_frame):
+                return wire.encode_ok(
+                    command_id=command.command_id, subscription=subscription, from_frame=from_frame
+                )
+            case Unfollowed(subscription, until_frame):
+                return wire.encode_ok(
+                    command_id=command.command_id,
+                    subscription=subscription,
+                    until_frame=until_frame,
+                )
+            case Paused(subscription) | Resumed(subscription):
+                return wire.encode_ok(command_id=command.command_id, subscription=subscription)
+            case Elsewhere():
+                raise AssertionError("a command for another shard is answered there")
+
+    def refusal(self, reason: str, text: str) -> bytes:
+        """Write a refusal."""
+        return wire.encode_refused(reason, text)
+
+    def answers(self, answers: list[bytes]) -> bytes:
+        """Join the answers to a bulk request."""
+        return wire.encode_answers(answers)
+
+
+def _report(execution: wire.Execution) -> ExecutionsReported | CorrectionsReported:
+    """Make the report of one execution; one that takes another back says which, and what the order
+    works again.
+    """
+    order = unpack_order_id(execution.order_high, execution.order_low)
+    report = ExecutionsReported(
+        follower_shard=execution.shard,
+        prefix=execution.exec_id,
+        cause_kind=order.cause_kind,
+        creator_shard=order.creator_shard,
+        cause_number=order.cause_number,
+        leg=order.leg,
+        attempt=order.attempt,
+        transact_time=execution.transact_time_ns,
+        numbers=column_of(-1),
+        subscriptions=column_of(order.subscription),
+        exec_types=column_of(execution.exec_type),
+        quantities=column_of(execution.last_qty),
+        prices=column_of(execution.last_px),
+        fees=column_of(execution.fee),
+        text=execution.text,
+    )
+    if not execution.exec_ref_id:
+        return report
+    return CorrectionsReported(
+        **msgspec.structs.asdict(report),
+        reference_prefix=execution.exec_ref_id,
+        reference_numbers=column_of(-1),
+        leaves=column_of(execution.leaves_qty),
+    )
+
+
+def _shard(subject: str) -> int:
+    shard = subject.rpartition(".")[2]
+    if not shard.isdecimal() or len(shard) > 5:
+        raise BadInputError(
+            "subject",
+            f"subject: expected executions.<broker>.<shard number>, found {subject[:60]!r}",
+        )
+    return int(shard)
+
+
+_COLUMNS = ("numbers", "subscriptions", "exec_types", "quantities", "prices", "fees")
+
+
+def _check_lengths(report: ExecutionsReported | CorrectionsReported) -> None:
+    columns = [getattr(report, name) for name in _COLUMNS]
+    if isinstance(report, CorrectionsReported):
+        columns += (report.reference_numbers, report.leaves)
+    lengths = {len(column) for column in columns}
+    if lengths == {0} or len(lengths) != 1:
+        raise BadInputError(
+            "malformed",
+            f"block: expected columns of one length above zero, found {sorted(lengths)}",
+        )
+
+
+_KEY_LIMITS = (
+    ("cause_kind", len(CauseKind)),
+    ("creator_shard", SHARDS_MAX),
+    ("cause_number", 1 << 36),
+    ("leg", LEG_MAX + 1),
+    ("attempt", ATTEMPT_MAX + 1),
+)
+
+
+def _check_references(report: CorrectionsReported) -> None:
+    """Check that every row cancels or corrects an execution that could be, and another than
+    itself.
+    """
+    short_text(report.reference_prefix, "reference_prefix", PREFIX_CHARACTERS_MAX)
+    is_correction = (report.exec_types == ExecType.TRADE_CANCEL) | (
+        report.exec_types == ExecType.TRADE_CORRECT
+    )
+    if not is_correction.all():
+        raise BadInputError(
+            "exec_type",
+            "block: expected trade cancels and corrects in section 110, found another exec_type",
+        )
+    numbers = report.reference_numbers
+    if int(numbers.min()) < -1 or int(numbers.max()) >= 1 << 62 or int(report.leaves.min()) < 0:
+        raise BadInputError(
+            "malformed",
+            "block: expected reference numbers of -1 or more and leaves of 0 or more, found less",
+        )
+    if report.prefix == report.reference_prefix and bool((numbers == report.numbers).any()):
+        raise BadInputError(
+            "id", "block: expected references to other executions, found one to itself"
+        )
+
+
+def _check_ranges(report: ExecutionsReported | CorrectionsReported) -> None:
+    """Check that every row names an order that could be, and that its execution has a number."""
+    for name, limit in _KEY_LIMITS:
+        if not 0 <= getattr(report, name) < limit:
+            raise BadInputError(
+                "order_id", f"block: expected a {name} below {limit}, found {getattr(report, name)}"
+            )
+    if not 0 <= report.transact_time < TIME_MAX_NS:
+        raise BadInputError(
+            "time",
+            "block: expected a transact_time between 1970 and "
+            f"2116, found {report.transact_time} ns",
+        )
+    for name, column, limit in (
+        ("numbers", report.numbers, 1 << 62),
+        ("subscriptions", report.subscriptions, 1 << 32),
+    ):
+        low, high = least(column), most(column)
+        if low < 0 or high >= limit:
+            raise BadInputError(
+                "malformed", f"block: expected {name} of 0 to {limit - 1}, found {low} to {high}"
+            )

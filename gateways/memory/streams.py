@@ -1,0 +1,90 @@
+"""Streams and feeds in memory."""
+
+import asyncio
+
+from actors.ports import StoredMessage
+from gateways.memory.server import MemoryServer, MemoryStream
+from gateways.nats.subjects import matches
+
+
+class MemoryFeed:
+    """The `Feed` port: a cursor over the stream's own list, so nothing is buffered and nothing
+    overflows.
+    """
+
+    def __init__(
+        self,
+        server: MemoryServer,
+        stream: MemoryStream,
+        subject: str,
+        after: int,
+        arrived: asyncio.Event,
+    ) -> None:
+        self._server = server
+        self._stream = stream
+        self._subject = subject
+        self._cursor = after
+        self._arrived = arrived
+        stream.feeds.append(self)
+        self.reset(after)
+
+    def notice(self, subject: str) -> None:
+        """Hear that something was stored."""
+        if matches(self._subject, subject):
+            self._arrived.set()
+
+    def take(self, messages_max: int) -> list[StoredMessage]:
+        """Take what has arrived, without waiting."""
+        taken: list[StoredMessage] = []
+        if self._server.faults.is_disconnected:
+            return taken
+        messages = self._stream.messages
+        while self._cursor < len(messages) and len(taken) < messages_max:
+            message = messages[self._cursor]
+            self._cursor += 1
+            if matches(self._subject, message.subject):
+                taken.append(message)
+        return taken
+
+    def reset(self, after_sequence: int) -> None:
+        """Read again from after a sequence."""
+        self._cursor = after_sequence
+        if after_sequence < len(self._stream.messages):
+            self._arrived.set()
+
+    async def close(self) -> None:
+        """Stop reading."""
+        if self in self._stream.feeds:
+            self._stream.feeds.remove(self)
+
+
+class MemoryStreams:
+    """The `Streams` port."""
+
+    def __init__(self, server: MemoryServer) -> None:
+        self._server = server
+
+    async def open_feed(
+        self,
+        stream: str,
+        subject: str,
+        *,
+        after_sequence: int,
+        arrived: asyncio.Event,
+        bytes_max: int = 64 << 20,
+    ) -> MemoryFeed:
+        """Start a feed. Raises: PermanentError when the stream is missing."""
+        self._server.faults.check_connected()
+        return MemoryFeed(
+            self._server, self._server.stream(stream), subject, after_sequence, arrived
+        )
+
+    async def last_sequence(self, stream: str) -> int:
+        """Tell where a stream ends."""
+        self._server.faults.check_connected()
+        return len(self._server.stream(stream).messages)
+
+    async def publish(self, subject: str, data: bytes, *, message_id: str) -> int:
+        """Append a message, at most once per message id."""
+        self._server.faults.check_connected()
+        return self._server.store(self._server.stream_of(subject), subject, data, message_id)

@@ -1,0 +1,3 @@
+"""NATS: connection, protocol, JetStream streams, journal, feeds, bus. Nothing else knows
+nats-py.
+"""

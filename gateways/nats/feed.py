@@ -1,0 +1,332 @@
+"""A feed over NATS: an ephemeral push consumer that this end may throw away and make again at any
+time.
+
+The cursor is here, not on the server: the last sequence buffered. The server acknowledges nothing,
+keeps the consumer in memory and pushes at full speed; its flow-control messages wait in the buffer
+among the data and are answered as `take` passes them, so a slow reader holds the server back. The
+consumer is replaced, from the cursor, when
+
+- it is silent for three heartbeat intervals in a row (the server died, or forgot it),
+- its own numbers skip (messages were lost on the way), or a heartbeat names one that never came,
+- the connection came back,
+- the buffer was full, once half of it is taken.
+
+    WANTED --created--> FLOWING --silence, gap, reconnect, reset--> WANTED
+                           |------buffer full--> PAUSED --half taken--> WANTED
+"""
+
+import asyncio
+import logging
+from collections import Counter, deque
+from enum import Enum, auto
+from itertools import count
+from typing import NamedTuple
+
+import msgspec
+
+from actors.errors import OperatingError, OutcomeUnknownError, PermanentError
+from actors.ports import StoredMessage
+from gateways.nats.connection import BusSubscription, NatsConnection
+from gateways.nats.errors import STREAM_NOT_FOUND
+
+_log = logging.getLogger(__name__)
+_MESSAGE_OVERHEAD_BYTES = 200
+_NS_PER_S = 1_000_000_000
+_names = count(1)
+
+
+class FeedOptions(msgspec.Struct, frozen=True, kw_only=True):
+    """How a feed watches its consumer."""
+
+    heartbeat_s: float = 1.0
+    """The server says something at least this often; three silent intervals end the consumer."""
+    inactive_s: float = 10.0
+    """The server forgets a consumer that nobody listens to after this long."""
+    retry_s: float = 0.1
+    """Pause before asking for a consumer again after a failure."""
+
+
+class FeedStatistics(NamedTuple):
+    """What a feed holds and how often it was repaired, by reason."""
+
+    messages: int
+    bytes: int
+    repairs: dict[str, int]
+
+
+class _State(Enum):
+    WANTED = auto()
+    FLOWING = auto()
+    PAUSED = auto()
+    CLOSED = auto()
+
+
+class NatsFeed:
+    """Made by `gateways.nats.streams.NatsStreams.open_feed`."""
+
+    def __init__(
+        self,
+        connection: NatsConnection,
+        stream: str,
+        subject: str,
+        *,
+        after_sequence: int,
+        arrived: asyncio.Event,
+        bytes_max: int,
+        options: FeedOptions,
+    ) -> None:
+        assert bytes_max > 0
+        assert after_sequence >= 0
+        self._connection = connection
+        self._stream = stream
+        self._subject = subject
+        self._cursor = after_sequence
+        self._arrived = arrived
+        self._bytes_max = bytes_max
+        self._options = options
+        self._state = _State.WANTED
+        self._buffer: deque[StoredMessage | str] = deque()
+        self._bytes = 0
+        self._messages = 0
+        self._expected = 1
+        self._heard = False
+        self._silent_count = 0
+        self._generation = 0
+        self._subscription: BusSubscription | None = None
+        self._consumer = ""
+        self._owed: list[str] = []
+        self._wake = asyncio.Event()
+        self._repairs: Counter[str] = Counter()
+        self._task: asyncio.Task[None] | None = None
+        self._forget = connection.on_reconnected(lambda: self._repair("reconnect"))
+
+    async def start(self) -> None:
+        """Create the first consumer and the one task that keeps it. Raises: PermanentError when the
+        stream is missing; TransientError.
+        """
+        try:
+            await self._create()
+        except OperatingError:
+            await self.close()
+            raise
+        self._task = asyncio.create_task(self._keep(), name=f"feed {self._stream} {self._subject}")
+
+    def take(self, messages_max: int) -> list[StoredMessage]:
+        """Take what has arrived, without waiting."""
+        taken: list[StoredMessage] = []
+        buffer = self._buffer
+        while buffer and len(taken) < messages_max:
+            item = buffer.popleft()
+            if isinstance(item, str):
+                self._answer_flow(item)
+                continue
+            taken.append(item)
+            self._bytes -= len(item.data) + _MESSAGE_OVERHEAD_BYTES
+        while buffer and isinstance(buffer[0], str):
+            self._answer_flow(str(buffer.popleft()))
+        self._messages -= len(taken)
+        if self._state is _State.PAUSED and self._bytes <= self._bytes_max // 2:
+            self._set_wanted("buffer was full")
+        return taken
+
+    def reset(self, after_sequence: int) -> None:
+        """Drop what is buffered and read again from after a sequence."""
+        self._buffer.clear()
+        self._bytes = self._messages = 0
+        self._cursor = after_sequence
+        if self._state is not _State.CLOSED:
+            self._set_wanted("reset")
+
+    def statistics(self) -> FeedStatistics:
+        """Tell what is buffered and how often the feed was repaired."""
+        return FeedStatistics(self._messages, self._bytes, dict(self._repairs))
+
+    async def close(self) -> None:
+        """Stop reading."""
+        self._state = _State.CLOSED
+        self._forget()
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+            self._task = None
+        await self._abandon()
+
+    def _answer_flow(self, reply: str) -> None:
+        self._owed.append(reply)
+        self._wake.set()
+
+    def _set_wanted(self, reason: str) -> None:
+        self._repairs[reason] += 1
+        self._state = _State.WANTED
+        self._generation += 1
+        self._wake.set()
+
+    def _repair(self, reason: str) -> None:
+        if self._state is _State.FLOWING:
+            _log.info(
+                "feed of %s %s: new consumer after sequence %d (%s)",
+                self._stream,
+                self._subject,
+                self._cursor,
+                reason,
+            )
+            self._set_wanted(reason)
+
+    async def _keep(self) -> None:
+        """Keep a consumer while one is wanted, answer flow control, notice silence."""
+        loop = asyncio.get_running_loop()
+        tick_at = loop.time() + self._options.heartbeat_s
+        while True:
+            pause_s = tick_at - loop.time()
+            if self._state is _State.WANTED:
+                try:
+                    await self._create()
+                except OperatingError as error:
+                    _log.info(
+                        "feed of %s %s: no consumer yet: %s", self._stream, self._subject, error
+                    )
+                    pause_s = min(pause_s, self._options.retry_s)
+            elif self._state is _State.PAUSED:
+                await self._abandon()
+            await self._answer_owed()
+            try:
+                async with asyncio.timeout(max(pause_s, 0.001)):
+                    await self._wake.wait()
+            except TimeoutError:
+                pass
+            self._wake.clear()
+            if loop.time() >= tick_at:
+                tick_at = loop.time() + self._options.heartbeat_s
+                self._count_silence()
+
+    def _count_silence(self) -> None:
+        # Counted in turns of this loop, not in time: a loop that was busy for long has not
+        # listened, and proves no silence.
+        self._silent_count = 0 if self._heard else self._silent_count + 1
+        self._heard = False
+        if self._silent_count >= 3:
+            self._silent_count = 0
+            self._repair("silence")
+
+    async def _answer_owed(self) -> None:
+        owed, self._owed = self._owed, []
+        for reply in owed:
+            try:
+                await self._connection.publish(reply, b"")
+            except OperatingError:
+                # The consumer's next heartbeat repeats the reply subject, or a new consumer comes
+                # with the connection.
+                return
+
+    async def _abandon(self) -> None:
+        subscription, self._subscription = self._subscription, None
+        consumer, self._consumer = self._consumer, ""
+        if subscription is not None:
+            await subscription.close()
+        if consumer:
+            try:
+                await self._connection.publish(
+                    f"$JS.API.CONSUMER.DELETE.{self._stream}.{consumer}", b""
+                )
+            except OperatingError:
+                # Nobody listens to it any more, so the server forgets it after `inactive_s`.
+                return
+
+    async def _create(self) -> None:
+        """Replace the consumer by one that starts after the cursor."""
+        await self._abandon()
+        generation = self._generation
+        self._expected = 1
+        self._silent_count = 0
+        self._owed.clear()
+        inbox = self._connection.new_inbox()
+        name = f"feed_{inbox.rpartition('.')[2]}_{next(_names)}"
+
+        def deliver(subject: str, reply: str, data: bytes, headers: dict[str, str] | None) -> None:
+            if generation == self._generation and self._state is not _State.PAUSED:
+                self._receive(subject, reply, data, headers)
+
+        self._subscription = await self._connection.subscribe(inbox, deliver)
+        self._consumer = name
+        answer = await self._connection.api(
+            f"CONSUMER.CREATE.{self._stream}.{name}.{self._subject}",
+            self._consumer_request(name, inbox),
+        )
+        if not isinstance(answer, bytes):
+            kind = (
+                PermanentError
+                if answer.error_code == STREAM_NOT_FOUND or answer.code == 400
+                else OutcomeUnknownError
+            )
+            raise kind(
+                f"feed of {self._stream} {self._subject}: the server answered "
+                f"{answer.description!r} ({answer.error_code})"
+            )
+        if generation == self._generation and self._state is _State.WANTED:
+            self._state = _State.FLOWING
+
+    def _consumer_request(self, name: str, inbox: str) -> dict[str, object]:
+        config = {
+            "name": name,
+            "deliver_subject": inbox,
+            "deliver_policy": "by_start_sequence",
+            "opt_start_seq": self._cursor + 1,
+            "ack_policy": "none",
+            "replay_policy": "instant",
+            "filter_subject": self._subject,
+            "flow_control": True,
+            "idle_heartbeat": int(self._options.heartbeat_s * _NS_PER_S),
+            "inactive_threshold": int(self._options.inactive_s * _NS_PER_S),
+            "mem_storage": True,
+            "num_replicas": 1,
+        }
+        return {"stream_name": self._stream, "config": config, "action": "create"}
+
+    def _receive(
+        self, subject: str, reply: str, data: bytes, headers: dict[str, str] | None
+    ) -> None:
+        self._heard = True
+        # A stored message may carry any header its publisher liked; only its reply subject is the
+        # server's.
+        if not reply.startswith("$JS.ACK."):
+            self._receive_control(reply, headers or {})
+            return
+        # $JS.ACK.<stream>.<consumer>.<delivered>.<sseq>.<cseq>.<time>.<pending>, or with a domain,
+        # an account hash and a last token more.
+        tokens = reply.split(".")
+        at = 5 if len(tokens) == 9 else 7
+        if len(tokens) < 9 or int(tokens[at + 1]) != self._expected:
+            self._repair("gap")
+            return
+        self._expected += 1
+        size = len(data) + _MESSAGE_OVERHEAD_BYTES
+        if self._messages and self._bytes + size > self._bytes_max:
+            self._pause()
+            return
+        self._cursor = int(tokens[at])
+        self._buffer.append(StoredMessage(self._cursor, subject, data))
+        self._bytes += size
+        self._messages += 1
+        self._arrived.set()
+
+    def _pause(self) -> None:
+        # The messages that follow are read again later, from the cursor, by a new consumer.
+        self._state = _State.PAUSED
+        self._generation += 1
+        self._wake.set()
+
+    def _receive_control(self, reply: str, headers: dict[str, str]) -> None:
+        if headers.get("Status") != "100":
+            return
+        if reply:
+            if self._buffer:
+                self._buffer.append(reply)
+            else:
+                self._answer_flow(reply)
+            return
+        if int(headers.get("Nats-Last-Consumer", "0")) >= self._expected:
+            self._repair("gap")
+            return
+        stalled = headers.get("Nats-Consumer-Stalled")
+        if stalled and not self._buffer:
+            self._answer_flow(stalled)

@@ -1,0 +1,159 @@
+"""The journal over JetStream: one subject per shard, every append conditional on the sequence of
+the frame before it (P5).
+
+Doubt is never resolved here: a timeout, a lost connection, a missing responder and a refused
+expectation all raise `OutcomeUnknownError`, and the caller reads the tail, which comes from the
+stream's leader.
+"""
+
+import base64
+
+import msgspec
+
+from actors.errors import OutcomeUnknownError, StreamFullError, TransientError
+from actors.ports import StoredMessage, journal_stream
+from engine.journal.frame import ShardKey
+from gateways.nats.connection import Answer, JetStreamError, NatsConnection
+from gateways.nats.errors import NO_MESSAGE_FOUND, api_error
+from gateways.nats.streams import stored_sequence
+
+_BATCH_MAX = 1000
+
+
+class _Stored(msgspec.Struct):
+    seq: int
+    subject: str
+    data: str = ""
+
+
+class _GetAnswer(msgspec.Struct):
+    message: _Stored
+
+
+_decode_get = msgspec.json.Decoder(_GetAnswer).decode
+
+
+class NatsJournal:
+    """The `Journal` port."""
+
+    def __init__(
+        self,
+        connection: NatsConnection,
+        *,
+        append_deadline_s: float = 5.0,
+        read_deadline_s: float = 30.0,
+    ) -> None:
+        self._connection = connection
+        self._append_deadline_s = append_deadline_s
+        self._read_deadline_s = read_deadline_s
+
+    async def append(
+        self, key: ShardKey, data: bytes, *, message_id: str, expected_sequence: int
+    ) -> int:
+        """Store a frame if the subject's last sequence is the expected one (0: the subject is
+        empty).
+
+        Returns: its sequence, once durable. Raises: StreamFullError; TransientError when there was
+        no connection to send on; else OutcomeUnknownError.
+        """
+        subject = key.subject
+        headers = {
+            "Nats-Msg-Id": message_id,
+            "Nats-Expected-Last-Subject-Sequence": str(expected_sequence),
+        }
+        answer = await self._send(subject, data, headers)
+        return stored_sequence(answer.data, f"append to {subject} after {expected_sequence}")
+
+    async def _send(self, subject: str, data: bytes, headers: dict[str, str]) -> Answer:
+        if not self._connection.is_connected:
+            raise TransientError(f"append to {subject}: no connection; nothing was sent")
+        try:
+            return await self._connection.request(
+                subject, data, headers=headers, deadline_s=self._append_deadline_s
+            )
+        except StreamFullError:
+            raise
+        except TransientError as error:
+            # Nobody listens: a server that is starting up. The frame of an earlier try may still be
+            # stored.
+            raise OutcomeUnknownError(f"append to {subject}: {error}") from error
+
+    async def tail(self, key: ShardKey) -> StoredMessage | None:
+        """Read the subject's last frame from the stream's leader, None when it has none."""
+        what = f"STREAM.MSG.GET.{journal_stream(key)}"
+        try:
+            answer = await self._connection.api(
+                what, {"last_by_subj": key.subject}, deadline_s=self._append_deadline_s
+            )
+        except OutcomeUnknownError as error:
+            raise TransientError(f"tail of {key}: {error}") from error
+        if isinstance(answer, JetStreamError):
+            if answer.error_code == NO_MESSAGE_FOUND:
+                return None
+            raise api_error(*answer, f"tail of {key}")
+        stored = _decode_get(answer).message
+        return StoredMessage(stored.seq, stored.subject, base64.b64decode(stored.data))
+
+    async def read(
+        self, key: ShardKey, *, after_sequence: int, bytes_max: int = 16 << 20
+    ) -> list[StoredMessage]:
+        """Read the frames after a sequence, in order: at least one unless there is none, then as
+        many as fit.
+
+        On a replicated stream another copy than the leader's may answer, and lag: what is missing
+        there comes with the next read.
+        """
+        subject = key.subject
+        body = msgspec.json.encode(
+            {
+                "batch": _BATCH_MAX,
+                "max_bytes": bytes_max,
+                "seq": after_sequence + 1,
+                "next_by_subj": subject,
+            }
+        )
+        frames: list[StoredMessage] = []
+
+        def take(data: bytes, headers: dict[str, str] | None) -> bool:
+            return _take_frame(frames, after_sequence, data, headers or {})
+
+        try:
+            await self._connection.request_many(
+                f"$JS.API.DIRECT.GET.{journal_stream(key)}",
+                body,
+                take,
+                deadline_s=self._read_deadline_s,
+            )
+        except OutcomeUnknownError as error:
+            raise TransientError(f"read of {key} after {after_sequence}: {error}") from error
+        return _fitting(frames, bytes_max)
+
+
+def _fitting(frames: list[StoredMessage], bytes_max: int) -> list[StoredMessage]:
+    """Drop what the server sent beyond the limit: it stops only after passing it."""
+    size = 0
+    for index, frame in enumerate(frames):
+        size += len(frame.data)
+        if index and size > bytes_max:
+            return frames[:index]
+    return frames
+
+
+def _take_frame(
+    frames: list[StoredMessage], after_sequence: int, data: bytes, headers: dict[str, str]
+) -> bool:
+    """Add one reply of a batch. Returns: whether it was the last."""
+    status = headers.get("Status", "")
+    if "Nats-Sequence" not in headers:
+        if status in ("204", "404"):
+            return True
+        raise TransientError(
+            "direct get: expected a message, found status "
+            f"{status!r} {headers.get('Description', '')!r}"
+        )
+    sequence = int(headers["Nats-Sequence"])
+    previous = frames[-1].sequence if frames else after_sequence
+    if sequence <= previous:
+        raise TransientError(f"direct get: expected a sequence above {previous}, found {sequence}")
+    frames.append(StoredMessage(sequence, headers["Nats-Subject"], data))
+    return False

@@ -1,0 +1,162 @@
+"""JetStream streams: making and checking them, publishing at most once per message id, opening
+feeds.
+
+Streams are made by raw API JSON, so that every setting is ours and none a client library's default:
+file storage, `discard: new` (a full stream refuses, it never forgets), a size limit and no other.
+"""
+
+import asyncio
+from typing import Any
+
+import msgspec
+
+from actors.errors import PermanentError
+from gateways.nats.connection import JetStreamError, NatsConnection
+from gateways.nats.errors import STREAM_NAME_IN_USE, STREAM_NOT_FOUND, api_error
+from gateways.nats.feed import FeedOptions, NatsFeed
+
+_NS_PER_S = 1_000_000_000
+
+
+class StreamSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """What a stream must be."""
+
+    name: str
+    subjects: tuple[str, ...]
+    bytes_max: int
+    """The stream refuses messages beyond this size."""
+    replicas: int = 1
+    """Copies on different servers; from the durability profile."""
+    duplicate_window_s: int = 120
+    """How long a message id is remembered."""
+
+    def config(self) -> dict[str, Any]:
+        """The settings as the JetStream API names them."""
+        return {
+            "name": self.name,
+            "subjects": list(self.subjects),
+            "retention": "limits",
+            "storage": "file",
+            "discard": "new",
+            "max_bytes": self.bytes_max,
+            "max_msgs": -1,
+            "max_msgs_per_subject": -1,
+            "max_age": 0,
+            "max_consumers": -1,
+            "allow_direct": True,
+            "duplicate_window": self.duplicate_window_s * _NS_PER_S,
+            "num_replicas": self.replicas,
+        }
+
+
+class _StreamAnswer(msgspec.Struct):
+    config: dict[str, Any]
+
+
+class _StreamState(msgspec.Struct):
+    last_seq: int
+
+
+class _StateAnswer(msgspec.Struct):
+    state: _StreamState
+
+
+class _PubAck(msgspec.Struct):
+    seq: int = 0
+    error: dict[str, Any] | None = None
+
+
+_decode_ack = msgspec.json.Decoder(_PubAck).decode
+
+
+async def ensure_stream(connection: NatsConnection, settings: StreamSettings) -> None:
+    """Make the stream, or check that it is as it must be. Raises: PermanentError when it exists
+    with other settings.
+    """
+    answer = await connection.api(f"STREAM.INFO.{settings.name}", {})
+    if isinstance(answer, JetStreamError) and answer.error_code == STREAM_NOT_FOUND:
+        answer = await connection.api(f"STREAM.CREATE.{settings.name}", settings.config())
+        if isinstance(answer, JetStreamError) and answer.error_code == STREAM_NAME_IN_USE:
+            # Another process made it between our two calls.
+            answer = await connection.api(f"STREAM.INFO.{settings.name}", {})
+    if isinstance(answer, JetStreamError):
+        raise api_error(*answer, f"stream {settings.name}")
+    _check_settings(settings, msgspec.json.decode(answer, type=_StreamAnswer).config)
+
+
+def _check_settings(settings: StreamSettings, found: dict[str, Any]) -> None:
+    for field, expected in settings.config().items():
+        is_found = found.get(field, 0 if expected == 0 else None)
+        if isinstance(expected, list):
+            expected, is_found = sorted(expected), sorted(is_found or [])
+        if is_found != expected:
+            raise PermanentError(
+                f"stream {settings.name}: expected {field} {expected!r}, found {is_found!r}; "
+                "use the settings it was made with, or another data directory"
+            )
+
+
+def stored_sequence(answer: bytes, what: str) -> int:
+    """Read the sequence from a publish acknowledgement. Raises: what the error table says about an
+    error in it.
+    """
+    ack = _decode_ack(answer)
+    if ack.error is not None:
+        error = ack.error
+        raise api_error(
+            error.get("code", 0), error.get("err_code", 0), error.get("description", ""), what
+        )
+    return ack.seq
+
+
+class NatsStreams:
+    """The `Streams` port."""
+
+    def __init__(
+        self,
+        connection: NatsConnection,
+        *,
+        publish_deadline_s: float = 5.0,
+        feed: FeedOptions | None = None,
+    ) -> None:
+        self._connection = connection
+        self._publish_deadline_s = publish_deadline_s
+        self._feed = feed or FeedOptions()
+
+    async def open_feed(
+        self,
+        stream: str,
+        subject: str,
+        *,
+        after_sequence: int,
+        arrived: asyncio.Event,
+        bytes_max: int = 64 << 20,
+    ) -> NatsFeed:
+        """Start a feed. Raises: PermanentError when the stream is missing; TransientError without a
+        connection.
+        """
+        feed = NatsFeed(
+            self._connection,
+            stream,
+            subject,
+            after_sequence=after_sequence,
+            arrived=arrived,
+            bytes_max=bytes_max,
+            options=self._feed,
+        )
+        await feed.start()
+        return feed
+
+    async def last_sequence(self, stream: str) -> int:
+        """Tell where a stream ends, as its leader has it."""
+        answer = await self._connection.api_or_raise(f"STREAM.INFO.{stream}", {})
+        return msgspec.json.decode(answer, type=_StateAnswer).state.last_seq
+
+    async def publish(self, subject: str, data: bytes, *, message_id: str) -> int:
+        """Append a message, at most once per message id within the stream's window. Returns: its
+        sequence, once durable.
+        """
+        answer = await self._connection.request(
+            subject, data, headers={"Nats-Msg-Id": message_id}, deadline_s=self._publish_deadline_s
+        )
+        return stored_sequence(answer.data, f"publish to {subject}")

@@ -1,0 +1,1 @@
+"""Postgres: snapshots. Nothing else knows asyncpg."""

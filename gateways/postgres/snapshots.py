@@ -1,0 +1,323 @@
+"""Snapshots in Postgres: a header row and its state in compressed pieces of at most 2 MiB, written
+and replaced in one guarded transaction.
+
+Two tables, made on first use; a snapshot of another layout than this engine's is not found. A state
+is sent no faster than `bytes_per_s_max`: nobody waits for it, and whoever shares the disk and the
+cores with it does not notice. Pieces are compressed by Zstandard, for every byte costs its sender,
+Postgres, Postgres's log and the disk more than the compression does.
+
+A save copies the pieces in as they come, takes the shard's advisory lock, refuses to go back
+(higher epoch, or same epoch and equal or higher number, is there), drops all but the newest two and
+commits. Saving again after a lost connection is therefore safe, and every failure is
+`TransientError`. A damaged piece is handed on as it is: whoever reads knows the hash of the state.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, nullcontext, suppress
+from typing import Any, TypeVar
+
+import asyncpg
+import msgspec
+import zstandard
+
+from actors.errors import OperatingError, PermanentError, TransientError
+from actors.ports import Snapshot
+from engine.columns.state import STATE_LAYOUT
+from engine.journal.frame import ShardKey
+
+T = TypeVar("T")
+CHUNK_BYTES_MAX = 2 << 20
+COMPRESSION_LEVEL = 1
+LAYOUT = 1 << 8 | STATE_LAYOUT
+"""How a snapshot is written: how its pieces are stored, and the layout of what is in them."""
+COPY_DEADLINE_S = 3600.0
+"""For the library, which knows one deadline for all pieces; ours is for each."""
+_LOCK_SCHEMA = 0x4C53
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS lockstep_snapshot (
+    kind smallint NOT NULL, shard integer NOT NULL, epoch bigint NOT NULL, number bigint NOT NULL,
+    sequence bigint NOT NULL, hash bytea NOT NULL, state_hash bytea NOT NULL,
+    saved_at timestamptz NOT NULL DEFAULT now(),
+    PRIMARY KEY (kind, shard, epoch, number)
+);
+CREATE TABLE IF NOT EXISTS lockstep_snapshot_chunk (
+    kind smallint NOT NULL, shard integer NOT NULL, epoch bigint NOT NULL, number bigint NOT NULL,
+    part integer NOT NULL, data bytea NOT NULL,
+    PRIMARY KEY (kind, shard, epoch, number, part),
+    FOREIGN KEY (kind, shard, epoch, number) REFERENCES lockstep_snapshot ON DELETE CASCADE
+);
+ALTER TABLE lockstep_snapshot ADD COLUMN IF NOT EXISTS layout smallint NOT NULL DEFAULT 1;
+ALTER TABLE lockstep_snapshot_chunk ALTER COLUMN data SET STORAGE EXTERNAL;
+"""
+_IS_PREPARED = """
+SELECT count(*) = 2 FROM pg_attribute WHERE (attrelid = to_regclass('lockstep_snapshot') AND attname = 'layout')
+    OR (attrelid = to_regclass('lockstep_snapshot_chunk') AND attname = 'data' AND attstorage = 'e')
+"""
+"""What the last two of these statements do; all are done in one transaction."""
+_LOCK = "SELECT pg_advisory_xact_lock($1, $2)"
+_AHEAD = """
+SELECT EXISTS (SELECT FROM lockstep_snapshot WHERE kind = $1 AND shard = $2 AND (epoch, number) > ($3::bigint, $4::bigint))
+"""
+_EQUAL_OR_AHEAD = _AHEAD.replace(">", ">=")
+_INSERT = """
+INSERT INTO lockstep_snapshot (kind, shard, epoch, number, sequence, hash, state_hash, layout) VALUES ($1, $2, $3, $4, $5, $6, '', $7)
+"""
+_COMPLETE = """
+UPDATE lockstep_snapshot SET state_hash = $5 WHERE kind = $1 AND shard = $2 AND epoch = $3 AND number = $4
+"""
+_TRIM = """
+DELETE FROM lockstep_snapshot WHERE kind = $1 AND shard = $2 AND (epoch, number) NOT IN (
+    SELECT epoch, number FROM lockstep_snapshot WHERE kind = $1 AND shard = $2 ORDER BY epoch DESC, number DESC LIMIT 2)
+"""
+_NEWEST = """
+SELECT epoch, number, sequence, hash, state_hash FROM lockstep_snapshot
+WHERE kind = $1 AND shard = $2 AND layout = $3 ORDER BY epoch DESC, number DESC LIMIT $4
+"""
+_CHUNKS = """
+SELECT data FROM lockstep_snapshot_chunk WHERE kind = $1 AND shard = $2 AND epoch = $3 AND number = $4 ORDER BY part
+"""
+_COLUMNS = ("kind", "shard", "epoch", "number", "part", "data")
+
+_LIBRARY_ERRORS = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)
+_PERMANENT: tuple[type[Exception], ...] = (
+    asyncpg.InvalidAuthorizationSpecificationError,
+    asyncpg.InsufficientPrivilegeError,
+    asyncpg.InvalidCatalogNameError,
+    asyncpg.SyntaxOrAccessError,
+    asyncpg.DataError,
+)
+
+
+class PostgresOptions(msgspec.Struct, frozen=True, kw_only=True):
+    """How to reach Postgres."""
+
+    dsn: str
+    """`postgresql://user:password@host:port/database`."""
+    saves_max: int = 2
+    """How many states are sent at once. Recoveries do not wait for them: they have a connection
+    more.
+    """
+    connect_deadline_s: float = 5.0
+    save_deadline_s: float = 60.0
+    """How long a read, or a save between two pieces, may take."""
+    bytes_per_s_max: int = 64 << 20
+    """How fast a state is sent."""
+
+
+class PostgresSnapshots:
+    """The `Snapshots` port; made by `open_postgres_snapshots`. Its pool connects when needed, and
+    anew after a loss.
+    """
+
+    def __init__(self, pool: Any, options: PostgresOptions) -> None:
+        self._pool = pool
+        self._options = options
+        self._is_prepared = False
+        self._saves = asyncio.Semaphore(options.saves_max)
+
+    async def save(
+        self, place: Snapshot, chunks: AsyncIterator[bytes], state_hash: Callable[[], bytes]
+    ) -> bool:
+        """Store a snapshot whole, then drop all but the newest two of its shard.
+
+        Returns: False, storing nothing, when one of a higher epoch, or of the same epoch and an
+        equal or higher number, is there.
+        """
+        pace = self._options.bytes_per_s_max
+        return await self._run(
+            lambda connection, progress: _save(
+                connection, place, _paced(chunks, pace, progress), state_hash
+            ),
+            f"save of {place.key}",
+            self._saves,
+        )
+
+    async def newest(self, key: ShardKey, *, count: int = 2) -> list[Snapshot]:
+        """Read the shard's snapshots of the present layout, newest first, at most `count`."""
+        return await self._run(
+            lambda connection, _: _newest(connection, key, count),
+            f"snapshots of {key}",
+            nullcontext(),
+        )
+
+    async def close(self) -> None:
+        """Close every connection."""
+        self._pool.terminate()
+
+    async def _run(
+        self,
+        work: Callable[[Any, Callable[[], None]], Awaitable[T]],
+        what: str,
+        turn: AbstractAsyncContextManager[Any],
+    ) -> T:
+        """Do work on a connection. It is given up when it neither ends nor calls its second
+        argument for as long as the deadline.
+        """
+        try:
+            async with asyncio.timeout(self._options.save_deadline_s) as timeout, turn:
+
+                def progress() -> None:
+                    timeout.reschedule(
+                        asyncio.get_running_loop().time() + self._options.save_deadline_s
+                    )
+
+                connection = await self._pool.acquire()
+                try:
+                    if not self._is_prepared:
+                        await _prepare(connection)
+                        self._is_prepared = True
+                    return await work(connection, progress)
+                except BaseException:
+                    # The database may have been made anew.
+                    self._is_prepared = False
+                    # A connection in doubt is not worth a reset that may wait for a stopped server.
+                    # One that is lost is the pool's again.
+                    with suppress(asyncpg.InterfaceError):
+                        connection.terminate()
+                    raise
+                finally:
+                    await self._pool.release(connection)
+        except (OSError, TimeoutError, *_LIBRARY_ERRORS) as error:
+            raise _mapped(error, what) from error
+
+
+async def postgres_snapshots(options: PostgresOptions) -> PostgresSnapshots:
+    """Make the pool only: Postgres may be away, and is connected when needed."""
+    pool = asyncpg.create_pool(
+        options.dsn,
+        min_size=0,
+        max_size=options.saves_max + 1,
+        timeout=options.connect_deadline_s,
+        command_timeout=options.save_deadline_s,
+    )
+    await pool
+    return PostgresSnapshots(pool, options)
+
+
+async def open_postgres_snapshots(options: PostgresOptions) -> PostgresSnapshots:
+    """Make the pool and the tables. Raises: TransientError when Postgres is away; PermanentError
+    when it refuses us.
+    """
+    snapshots = await postgres_snapshots(options)
+    try:
+        await snapshots._run(_nothing, "prepare", nullcontext())
+    except OperatingError:
+        await snapshots.close()
+        raise
+    return snapshots
+
+
+async def _nothing(connection: Any, progress: Callable[[], None]) -> None:
+    return None
+
+
+async def _prepare(connection: Any) -> None:
+    # Altering a table waits for everyone who writes to it, and a recovery would wait for its
+    # neighbour's save to end (`recovery`).
+    if await connection.fetchval(_IS_PREPARED):
+        return
+    async with connection.transaction():
+        # CREATE TABLE IF NOT EXISTS is not safe against another process doing the same.
+        await connection.execute(_LOCK, _LOCK_SCHEMA, 0)
+        await connection.execute(_SCHEMA)
+
+
+async def _save(
+    connection: Any, place: Snapshot, pieces: AsyncIterator[bytes], state_hash: Callable[[], bytes]
+) -> bool:
+    # No `async with`, here and below: what fails loses its connection, and to roll back might wait
+    # for a stopped server.
+    transaction = connection.transaction()
+    await transaction.start()
+    is_saved = await _put(connection, place, pieces, state_hash)
+    await (transaction.commit() if is_saved else transaction.rollback())
+    return is_saved
+
+
+async def _put(
+    connection: Any, place: Snapshot, pieces: AsyncIterator[bytes], state_hash: Callable[[], bytes]
+) -> bool:
+    kind, shard = int(place.key.kind), place.key.shard
+    at = (kind, shard, place.epoch, place.number)
+    if await connection.fetchval(_EQUAL_OR_AHEAD, *at):
+        return False
+    await connection.execute(_INSERT, *at, place.sequence, place.hash, LAYOUT)
+    await connection.copy_records_to_table(
+        "lockstep_snapshot_chunk",
+        records=_numbered(at, pieces),
+        columns=_COLUMNS,
+        timeout=COPY_DEADLINE_S,
+    )
+    # Only now: a saver that was stopped while it copied holds up nobody.
+    await connection.execute(_LOCK, _LOCK_SCHEMA + kind, shard)
+    if await connection.fetchval(_AHEAD, *at):
+        return False
+    await connection.execute(_COMPLETE, *at, state_hash())
+    await connection.execute(_TRIM, kind, shard)
+    return True
+
+
+async def _numbered(
+    at: tuple[int, ...], pieces: AsyncIterator[bytes]
+) -> AsyncIterator[tuple[Any, ...]]:
+    part = 0
+    async for data in pieces:
+        yield (*at, part, data)
+        part += 1
+
+
+async def _paced(
+    chunks: AsyncIterator[bytes], bytes_per_s: int, progress: Callable[[], None]
+) -> AsyncIterator[bytes]:
+    """Split chunks that are too large, compress them, and let no more in a second go than is
+    wanted.
+    """
+    compressor = zstandard.ZstdCompressor(COMPRESSION_LEVEL)
+    async for chunk in chunks:
+        for start in range(0, len(chunk), CHUNK_BYTES_MAX):
+            piece = await asyncio.to_thread(
+                compressor.compress, chunk[start : start + CHUNK_BYTES_MAX]
+            )
+            progress()
+            yield piece
+            await asyncio.sleep(len(piece) / bytes_per_s)
+
+
+def _unpacked(pieces: list[bytes]) -> tuple[bytes, ...]:
+    decompressor = zstandard.ZstdDecompressor()
+    return tuple(_chunk(piece, decompressor) for piece in pieces)
+
+
+def _chunk(piece: bytes, decompressor: zstandard.ZstdDecompressor) -> bytes:
+    try:
+        if zstandard.frame_content_size(piece) <= CHUNK_BYTES_MAX:
+            return decompressor.decompress(piece, max_output_size=CHUNK_BYTES_MAX)
+    except zstandard.ZstdError:
+        pass
+    return piece
+
+
+async def _newest(connection: Any, key: ShardKey, count: int) -> list[Snapshot]:
+    kind, shard = int(key.kind), key.shard
+    snapshots = []
+    transaction = connection.transaction(isolation="repeatable_read", readonly=True)
+    await transaction.start()
+    heads = await connection.fetch(_NEWEST, kind, shard, LAYOUT, count)
+    for epoch, number, sequence, frame_hash, state_hash in heads:
+        rows = await connection.fetch(_CHUNKS, kind, shard, epoch, number)
+        chunks = await asyncio.to_thread(_unpacked, [row[0] for row in rows])
+        snapshots.append(Snapshot(key, epoch, number, sequence, frame_hash, state_hash, chunks))
+    await transaction.commit()
+    return snapshots
+
+
+def _mapped(error: Exception, what: str) -> OperatingError:
+    text = f"{what}: {type(error).__name__}: {error}"[:300]
+    # A wrong argument is an InterfaceError and a ValueError or TypeError; one that is only the
+    # former is a connection closed under us.
+    is_wrong = isinstance(error, _PERMANENT) or (
+        isinstance(error, asyncpg.InterfaceError) and isinstance(error, ValueError | TypeError)
+    )
+    return PermanentError(text) if is_wrong else TransientError(text)

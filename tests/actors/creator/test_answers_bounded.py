@@ -1,0 +1,54 @@
+"""What waits in a shard that takes no turns is bounded, in count and in bytes: whoever asks without
+end gets no answer, and asks again.
+"""
+
+import asyncio
+
+import msgspec
+import pytest
+
+from actors.creator import actor as creator_actor
+from actors.creator.actor import CreatorShardActor
+from actors.ports import Request
+from actors.shard.core import ANSWERS_MAX
+from tests.faults.adversarial.stage import Stage, turns
+
+
+async def asked(
+    stage: Stage, actor: CreatorShardActor, subject: str, datas: list[bytes]
+) -> list[bytes]:
+    """Ask many times before the shard has a turn. Returns: the answers that there are."""
+    answers: list[bytes] = []
+
+    async def reply(answer: bytes) -> None:
+        answers.append(answer)
+
+    (receive,) = [each.receive for each in stage.server.subscriptions if each.subject == subject]
+    for data in datas:
+        receive(Request(subject.replace("*", "anna"), data, reply))
+    assert not answers
+    await turns(actor)
+    await asyncio.sleep(0)
+    return answers
+
+
+async def test_no_more_than_so_many_answers_wait_for_a_turn() -> None:
+    stage = Stage()
+    creator = await stage.creator()
+    answers = await asked(stage, creator, "shards.creator.0.inspect", [b""] * (2 * ANSWERS_MAX))
+    assert len(answers) == ANSWERS_MAX
+    assert creator.core.counts["answers_dropped"] == ANSWERS_MAX
+    assert len(await asked(stage, creator, "shards.creator.0.inspect", [b""])) == 1
+
+
+async def test_commands_of_more_bytes_than_an_inbox_holds_are_answered_busy(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(creator_actor, "INBOX_BYTES_MAX", 10_000)
+    stage = Stage()
+    creator = await stage.creator()
+    large = b" " * 4_000
+    for _ in range(2):
+        answers = await asked(stage, creator, "commands.creator.*", [large] * 5)
+        reasons = sorted(msgspec.json.decode(answer)["reason"] for answer in answers)
+        assert reasons == ["busy"] * 3 + ["malformed"] * 2

@@ -1,0 +1,166 @@
+"""What an owner reads from the end of its journal, and how a careful one is left alone by its
+neighbours.
+"""
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from actors.shard.careful import CarefulMode
+from actors.shard.crash_trail import CrashTrail
+from actors.shard.inputs import Input
+from actors.shard.journal_writer import JournalWriter
+from actors.shard.turn_gate import TurnGate
+from engine.journal.chain import Chain
+from engine.journal.events.gateway import BlocksAnswered
+from engine.journal.events.shard import InputAttempted
+from engine.journal.frame import FrameHeader, ShardKey, ShardKind, decode_frame, encode_frame
+from tests.faults.adversarial.stage import Stage
+
+KEY = ShardKey(ShardKind.GATEWAY, 0)
+ONE, OTHER = Input(1, 0, 7, -1, 0, "fills.paper.anna"), Input(1, 0, 8, -1, 0, "fills.paper.anna")
+
+
+class Owners:
+    """Owners of one shard, one after the other; `F` is the next one's fence, `P` progress, `1` and
+    `2` a try of an input.
+    """
+
+    def __init__(self) -> None:
+        self.stage = Stage()
+        self.writer: JournalWriter | None = None
+
+    async def write(self, story: str) -> None:
+        for number, letter in enumerate(story):
+            if letter == "F":
+                self.writer = JournalWriter(self.stage.journal, KEY, f"owner-{number}")
+                await self.writer.fence(now_ns=1)
+                continue
+            assert self.writer is not None
+            event: Any = BlocksAnswered(1)
+            if letter != "P":
+                event = InputAttempted(*(ONE if letter == "1" else OTHER))
+            await self.writer.append(self.writer.encode([event], (), 1))
+
+    async def trail(self, after_number: int = 0) -> CrashTrail:
+        """Read the trail as an owner does that restored a snapshot at a frame."""
+        chain, trail = Chain(KEY), CrashTrail()
+        for message in await self.stage.journal.read(KEY, after_sequence=0):
+            header = chain.accept(message.data)
+            if header is not None and header.number > after_number:
+                trail.take(message.sequence, *decode_frame(message.data))
+        await trail.read_back(self.stage.journal, KEY)
+        return trail
+
+
+@pytest.mark.parametrize("snapshot", range(12))
+@pytest.mark.parametrize(
+    ("story", "fences", "suspect", "tries"),
+    [
+        ("F", 1, None, 0),
+        ("FPF", 1, None, 0),
+        ("FPFFF", 3, None, 0),
+        ("FPFFF1F", 4, ONE, 1),
+        ("FPFFF1F1F", 5, ONE, 2),
+        ("FPFFF1F1FFF", 7, ONE, 2),
+        ("FPFFF1PF", 1, None, 0),
+        ("FPF1P2F", 1, OTHER, 1),
+        ("FPFF12F12F", 4, OTHER, 2),
+        ("FF2F1F", 4, ONE, 1),
+    ],
+)
+async def test_the_trail_is_the_same_wherever_a_snapshot_was_taken(
+    story: str, fences: int, suspect: Input | None, tries: int, snapshot: int
+) -> None:
+    owners = Owners()
+    await owners.write(story)
+    # A snapshot is of a frame before the new owner's fence.
+    trail = await owners.trail(min(snapshot, len(story) - 1))
+    assert (trail.fences, trail.suspect, trail.tries) == (fences, suspect, tries)
+    assert trail.fences_after == len(story) - len(story.rstrip("F")) or not suspect
+
+
+async def test_frames_of_superseded_owners_and_other_shards_are_no_part_of_a_trail() -> None:
+    owners = Owners()
+    await owners.write("FPF")
+    old = owners.writer
+    await owners.write("F")
+    assert old is not None
+    stream = owners.stage.server.stream("JOURNAL_GATEWAY")
+    late = FrameHeader(KEY, old.epoch, old.number + 1, 1, old.hash, ())
+    stream.store(KEY.subject, encode_frame(late, [BlocksAnswered(666)]), "late")
+    for number in range(500):
+        stream.store("journal.gateway.7", b"another shard's", f"other-{number}")
+    await owners.write("F1F")
+    for after in range(6):
+        trail = await owners.trail(after)
+        assert (trail.fences, trail.suspect, trail.tries) == (4, ONE, 1)
+
+
+@pytest.mark.parametrize(
+    ("story", "crashes", "is_careful", "is_poison"),
+    [
+        ("FPF", 3, False, False),
+        ("FPFF", 3, True, False),
+        ("FPFF", 4, False, False),
+        ("FPF", 2, True, False),
+        ("FPFF1F", 3, True, False),
+        ("FPFF1F1F", 3, True, True),
+        ("FPFF1F2F", 3, True, False),
+        ("FPFF1P1F", 3, True, False),
+    ],
+)
+async def test_an_owner_is_careful_after_ends_without_progress_and_gives_up_what_was_tried_twice(
+    story: str, crashes: int, is_careful: bool, is_poison: bool
+) -> None:
+    owners = Owners()
+    await owners.write(story)
+    careful = CarefulMode(crashes)
+    careful.begin(await owners.trail())
+    assert (careful.is_on, careful.poison is not None) == (is_careful, is_poison)
+
+
+async def test_a_careful_shard_has_the_process_to_itself_and_lets_the_others_in_between() -> None:
+    neighbours, seen = TurnGate(), list[str]()
+
+    async def usual(name: str) -> None:
+        for _ in range(20):
+            await neighbours.enter()
+            seen.append(f"{name} begins")
+            await asyncio.sleep(0)
+            seen.append(f"{name} ends")
+            neighbours.leave()
+            await asyncio.sleep(0)
+
+    async def careful(name: str) -> None:
+        for _ in range(20):
+            await neighbours.enter_alone()
+            seen.append(f"{name} begins")
+            await asyncio.sleep(0)
+            await asyncio.sleep(0)
+            seen.append(f"{name} ends")
+            neighbours.leave_alone()
+            await asyncio.sleep(0)
+
+    async with asyncio.timeout(10):
+        await asyncio.gather(
+            usual("one"), careful("careful"), usual("two"), careful("other careful")
+        )
+    for name in ("careful", "other careful"):
+        begins = [index for index, what in enumerate(seen) if what == f"{name} begins"]
+        assert len(begins) == 20
+        assert all(seen[index + 1] == f"{name} ends" for index in begins)
+    assert {"one begins", "two begins", "careful begins", "other careful begins"} <= set(seen[:20])
+
+
+async def test_a_careful_shard_waits_for_neighbours_that_recover() -> None:
+    neighbours = TurnGate()
+    neighbours.begin_recovery()
+    alone = asyncio.create_task(neighbours.enter_alone())
+    for _ in range(5):
+        await asyncio.sleep(0)
+    assert not alone.done()
+    neighbours.end_recovery()
+    async with asyncio.timeout(10):
+        await alone

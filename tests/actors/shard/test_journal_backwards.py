@@ -1,0 +1,110 @@
+"""Looking back in a journal: whatever stands there, little of it is held at a time."""
+
+import tracemalloc
+from collections.abc import Awaitable, Callable
+
+import numpy as np
+import pytest
+
+from actors.ports import StoredMessage
+from actors.shard.crash_trail import CrashTrail
+from actors.shard.journal_backwards import frames_back
+from actors.shard.journal_reading import READ_BYTES_MAX
+from actors.shard.journal_writer import JournalWriter
+from engine.journal.events.gateway import OrdersRevoked
+from engine.journal.frame import ShardKey, ShardKind, decode_frame, decode_header, frame_hash
+from gateways.memory.journal import MemoryJournal
+from tests.faults.adversarial.stage import Stage
+
+KEY = ShardKey(ShardKind.GATEWAY, 0)
+FRAMES, FRAME_ROWS, OTHERS = 120, 1 << 17, 2_000
+
+
+class Copying(MemoryJournal):
+    """A journal whose frames come over a wire."""
+
+    async def read(
+        self, key: ShardKey, *, after_sequence: int, bytes_max: int = READ_BYTES_MAX
+    ) -> list[StoredMessage]:
+        frames = await super().read(key, after_sequence=after_sequence, bytes_max=bytes_max)
+        return [frame._replace(data=bytes(bytearray(frame.data))) for frame in frames]
+
+
+async def busy_then_idle() -> tuple[Stage, StoredMessage]:
+    """Let a shard write much, others much after it, and two new owners come. Returns: the first
+    one's fence.
+    """
+    stage, rng = Stage(), np.random.default_rng(1)
+    stage.journal = Copying(stage.server)
+    writer = JournalWriter(stage.journal, KEY, "busy")
+    await writer.fence(now_ns=1)
+    for _ in range(FRAMES):
+        rows = rng.integers(0, 1 << 62, FRAME_ROWS)
+        await writer.append(
+            writer.encode([OrdersRevoked(0, 0, 0, 1, 0, 0, 4, 0, 1, 1, rows)], (), 1)
+        )
+    stream = stage.server.stream("JOURNAL_GATEWAY")
+    for number in range(OTHERS):
+        stream.store("journal.gateway.7", b"another shard's", f"other-{number}")
+    await JournalWriter(stage.journal, KEY, "idle").fence(now_ns=1)
+    tail = await stage.journal.tail(KEY)
+    assert tail is not None
+    return stage, tail
+
+
+async def fence(stage: Stage, tail: StoredMessage) -> None:
+    writer = JournalWriter(stage.journal, KEY, "next")
+    await writer.fence(now_ns=1)
+    assert writer.epoch == 3
+
+
+async def read_trail(stage: Stage, tail: StoredMessage) -> None:
+    trail = CrashTrail()
+    trail.take(tail.sequence, *decode_frame(tail.data))
+    await trail.read_back(stage.journal, KEY)
+    assert trail.fences == 1
+
+
+async def read_all(stage: Stage, tail: StoredMessage) -> None:
+    numbers = [
+        decode_header(data)[0].number
+        async for data in frames_back(
+            stage.journal, KEY, sequence=tail.sequence, hash=frame_hash(tail.data)
+        )
+    ]
+    assert numbers == list(range(FRAMES + 2, 0, -1))
+
+
+@pytest.mark.parametrize("look_back", [fence, read_trail, read_all])
+async def test_a_busy_past_behind_a_long_pause_is_not_held_whole(
+    look_back: Callable[[Stage, StoredMessage], Awaitable[None]],
+) -> None:
+    """An owner that comes after a pause knows nothing of how much there was before it."""
+    stage, tail = await busy_then_idle()
+    tracemalloc.start()
+    try:
+        await look_back(stage, tail)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 3.5 * READ_BYTES_MAX < FRAMES * FRAME_ROWS * 8
+
+
+async def test_a_trail_that_the_journal_begins_within_is_what_is_left_of_it() -> None:
+    """What is before a snapshot may be purged; poison is counted in what is there."""
+    stage = Stage()
+    for number in range(4):
+        await JournalWriter(stage.journal, KEY, f"owner-{number}").fence(now_ns=1)
+    tail, read = await stage.journal.tail(KEY), stage.journal.read
+    assert tail is not None
+
+    async def purged(
+        key: ShardKey, *, after_sequence: int, bytes_max: int = READ_BYTES_MAX
+    ) -> list[StoredMessage]:
+        return await read(key, after_sequence=max(after_sequence, 2), bytes_max=bytes_max)
+
+    stage.journal.read = purged  # type: ignore[method-assign]
+    trail = CrashTrail()
+    trail.take(tail.sequence, *decode_frame(tail.data))
+    await trail.read_back(stage.journal, KEY)
+    assert trail.fences == 2

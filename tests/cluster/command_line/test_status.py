@@ -1,0 +1,143 @@
+"""`lockstep status` without servers: what is refused, how shards and their lag are told. The real
+thing: tests/faults/kill/test_status.py.
+"""
+
+import asyncio
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from actors.shard.progress import CursorProgress, HostHeartbeat, ShardProgress
+from cluster.command_line.cli import main
+from cluster.command_line.status import Heard, actors_of, error_of, parked_of, read_status
+from cluster.config.credentials import ensure_credentials
+from cluster.config.options import Config
+from cluster.errors import ClusterError
+from cluster.processes.run_file import RunFile
+from cluster.running.data_directory import opened
+from engine.journal.cursors import NO_ROW
+
+
+def shard_head(
+    kind: str, shard: int, number: int, *cursors: CursorProgress, epoch: int = 1, **counts: int
+) -> bytes:
+    head = ShardProgress(kind, shard, "x", "live", epoch, number, number, 0, True, cursors, counts)
+    return msgspec.json.encode(head)
+
+
+def heard(*heads: bytes, hosts: tuple[HostHeartbeat, ...] = ()) -> Heard:
+    found = Heard()
+    for head in heads:
+        found.hear_shard("", "", head, None)
+    for host in hosts:
+        found.hear_host("", "", msgspec.json.encode(host), None)
+    return found
+
+
+def test_status_of_nothing_is_one_line_and_exit_code_1(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.argv", ["lockstep", "status", "--data", str(tmp_path)])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 1
+    error = capsys.readouterr().err
+    assert error.startswith(f"lockstep: {tmp_path}: expected a running cluster, found none")
+    assert error.count("\n") == 1
+
+
+async def test_status_of_a_first_start_that_has_no_nats_yet_tells_every_shard_silent(
+    tmp_path: Path,
+) -> None:
+    with opened(tmp_path, Config()):
+        ensure_credentials(tmp_path, ["paper"])
+        status = await read_status(tmp_path)
+    assert status.servers == []
+    assert [(actor.kind, actor.state) for actor in status.actors] == [
+        ("creator", "silent"),
+        ("follower", "silent"),
+        ("follower", "silent"),
+        ("gateway", "silent"),
+    ]
+
+
+def test_what_is_parked_and_suspended_is_shown_where_there_is_any() -> None:
+    found = heard(
+        shard_head("creator", 0, 10, inputs_parked=2, suspended_creators=1, creators=7),
+        shard_head("follower", 0, 10, inputs_parked=0, suspended_creators=0),
+        hosts=(
+            HostHeartbeat("creator-0-t-1", "creator", 11, {"0": "live"}),
+            HostHeartbeat("follower-0-t-2", "follower", 12, {"0": "crashed"}),
+        ),
+    )
+    actors = actors_of(found, {}, [])
+    assert [parked_of(actor.shards[0]) for actor in actors] == [
+        "2 inputs parked, 1 suspended creators",
+        "",
+    ]
+    assert [actor.state for actor in actors] == ["live", "crashed"]
+
+
+def test_a_failed_shard_is_told_with_what_to_do_and_a_crashed_one_only_with_its_error() -> None:
+    found = heard(
+        hosts=(
+            HostHeartbeat(
+                "follower-0-t-1", "follower", 11, {"0": "failed", "1": "live"}, "history was lost"
+            ),
+            HostHeartbeat("follower-2-t-2", "follower", 12, {"2": "crashed"}, "KeyError: 7"),
+        ),
+    )
+    failed, crashed = (error_of(actor) for actor in actors_of(found, {}, []))
+    assert failed == (
+        "history was lost; it stays stopped while the others go on: "
+        "mend that, then end process 11, and its shards are started again"
+    )
+    assert crashed == "KeyError: 7"
+
+
+def test_lag_counts_what_each_input_holds_beyond_the_cursor() -> None:
+    cursors = (
+        CursorProgress("creator_journal", 0, 7, 70, NO_ROW),
+        CursorProgress("executions", 0, 40, 40, NO_ROW),
+    )
+    found = heard(
+        shard_head("creator", 0, 10, CursorProgress("ingress", 0, 90, 90, NO_ROW)),
+        shard_head("follower", 1, 5, *cursors),
+        shard_head("gateway", 0, 3, queued_orders=12),
+        hosts=(
+            HostHeartbeat("creator-0-t-1", "creator", 11, {"0": "live"}),
+            HostHeartbeat("follower-1-t-2", "follower", 12, {"1": "live"}),
+            HostHeartbeat("gateway-0-t-3", "gateway", 13, {"0": "live"}),
+        ),
+    )
+    actors = actors_of(found, {"ingress": 100, "executions.*.1": 42}, [])
+    assert [actor.shards[0].lag for actor in actors] == [
+        {"ingress": 10},
+        {"creator": 3, "executions": 2},
+        {"orders": 12},
+    ]
+
+
+def test_a_shard_that_is_not_heard_is_silent_and_a_superseded_head_is_ignored() -> None:
+    found = heard(
+        shard_head("creator", 0, 10, epoch=3),
+        shard_head("creator", 0, 9, epoch=2),
+        hosts=(HostHeartbeat("creator-0-t-1", "creator", 11, {"0": "replaying"}),),
+    )
+    actors = actors_of(found, {}, [("creator", 0), ("follower", 0)])
+    assert [(actor.kind, actor.pid, actor.state) for actor in actors] == [
+        ("creator", 11, "replaying"),
+        ("follower", None, "silent"),
+    ]
+    assert actors[0].shards[0].frame == 10
+
+
+def test_what_a_killed_supervisor_left_is_not_a_running_cluster(tmp_path: Path) -> None:
+    run_file = RunFile(tmp_path)
+    dead = msgspec.structs.replace(run_file.run.supervisor, started="another boot/1")
+    (tmp_path / "run.json").write_bytes(
+        msgspec.json.encode(msgspec.structs.replace(run_file.run, supervisor=dead))
+    )
+    with pytest.raises(ClusterError, match="found what a killed one left"):
+        asyncio.run(read_status(tmp_path))

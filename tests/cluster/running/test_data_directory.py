@@ -1,0 +1,137 @@
+"""Which data directories are refused: at once, with what was expected, what was found and what to
+do, and left as they are.
+"""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from cluster.config.file import parse
+from cluster.config.options import Config
+from cluster.errors import UsageError
+from cluster.running.data_directory import in_shard_order, opened
+from cluster.running.wiring import broker_names
+
+ROOT = Path(__file__).parents[3]
+
+
+def refusal(data: Path, config: Config | None = None) -> str:
+    with pytest.raises(UsageError) as caught, opened(data, config or Config()):
+        pass
+    return str(caught.value)
+
+
+def test_directory_of_somebody_else_is_refused_and_left_as_it_is(tmp_path: Path) -> None:
+    (tmp_path / "thesis.txt").touch()
+    assert (
+        "expected an empty directory or a cluster's, found thesis.txt in it; name another"
+        in refusal(tmp_path)
+    )
+    assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
+
+
+@pytest.mark.parametrize("field", ["follower_shards", "creator_shards"])
+def test_directory_made_with_other_shard_counts_is_refused_and_left_as_it_is(
+    tmp_path: Path, field: str
+) -> None:
+    with opened(tmp_path, Config()):
+        pass
+    before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
+    told = refusal(tmp_path, parse(f"[cluster]\n{field} = 8"))
+    assert (
+        f"expected {field} = {getattr(Config().cluster, field)}, as "
+        "it was made with, found 8; set it back" in told
+    )
+    assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")} == before
+
+
+def test_a_broker_keeps_its_gateway_shard_whatever_others_are_added(tmp_path: Path) -> None:
+    for text, expected in (
+        ("[brokers.paper]", ("paper",)),
+        ("[brokers.alpha]\n[brokers.paper]", ("paper", "alpha")),
+        (
+            "[brokers.zeta]\n[brokers.paper]\n[brokers.alpha]\n[brokers.beta]",
+            ("paper", "alpha", "beta", "zeta"),
+        ),
+    ):
+        config = parse(text)
+        with opened(tmp_path, config):
+            assert broker_names(in_shard_order(tmp_path, config)) == expected
+    told = refusal(tmp_path, parse("[brokers.alpha]\n[brokers.beta]\n[brokers.zeta]"))
+    assert (
+        "expected brokers.paper, which has orders and a journal there, found none; put it back"
+        in told
+    )
+
+
+def test_directory_that_does_not_tell_its_brokers_yet_has_them_sorted(tmp_path: Path) -> None:
+    (tmp_path / "cluster.json").write_text(
+        '{"format_version": 1, "follower_shards": 2, "creator_shards": 1}'
+    )
+    config = parse("[brokers.paper]\n[brokers.alpha]")
+    with opened(tmp_path, config):
+        assert broker_names(in_shard_order(tmp_path, config)) == ("alpha", "paper")
+
+
+def test_directory_that_is_a_file_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    for data in (tmp_path / "file", tmp_path / "file" / "below"):
+        assert "expected a directory that can be made, read and written" in refusal(data)
+
+
+def test_directory_whose_identity_is_damaged_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "cluster.json").write_text("{")
+    assert "expected what the cluster was made with" in refusal(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["cluster.json"]
+
+
+def test_directory_made_by_this_version_opens_again(tmp_path: Path) -> None:
+    for _ in range(2):
+        with opened(tmp_path / "deep" / "er", Config()) as run_file:
+            assert run_file.run.processes == ()
+
+
+# Takes from root the rights to pass by what a file's mode says, and changes nothing for others.
+WITHOUT_OVERRIDES = """
+import ctypes, os
+if os.geteuid() == 0:
+    header = (ctypes.c_uint32 * 2)(0x20080522, 0)
+    rights = (ctypes.c_uint32 * 6)()
+    assert ctypes.CDLL(None, use_errno=True).capset(header, rights) == 0
+from cluster.command_line.cli import main
+main()
+"""
+
+
+@pytest.mark.parametrize("closed", [".", "logs", "nats", "credentials.json"])
+def test_directory_closed_to_this_user_is_refused_with_exit_code_2(
+    tmp_path: Path, closed: str
+) -> None:
+    data = tmp_path / "data"
+    with opened(data, Config()):
+        (data / "nats").mkdir()
+        (data / "credentials.json").touch()
+    (data / closed).chmod(0o000)
+    command = [sys.executable, "-c", WITHOUT_OVERRIDES, "up", "--data", str(data)]
+    found = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    others = [
+        subprocess.run(
+            [*command[:3], other, *command[4:]],
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        for other in (("status", "down", "audit") if closed == "." else ())
+    ]
+    (data / closed).chmod(0o755)
+    for other in others:
+        assert (other.returncode, other.stderr.count("\n")) == (2, 1), other.stderr
+        assert "found [Errno 13] Permission denied" in other.stderr
+        assert "ask as the user who made it" in other.stderr
+    assert found.returncode == 2, found.stderr
+    assert found.stderr.startswith(f"lockstep: --data {data}: expected"), found.stderr
+    assert "closed to this user; start as the user who made it" in found.stderr
+    assert found.stderr.count("\n") == 1

@@ -1,0 +1,433 @@
+"""The embedded servers as they really are: credentials, recovery after kill -9, and what a killed
+supervisor leaves behind.
+"""
+
+import asyncio
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+
+import asyncpg
+import nats
+import psutil
+import pytest
+from nats.aio.client import Client
+from nats.js.api import DiscardPolicy, StorageType, StreamConfig
+from nats.js.errors import Error as JetStreamError
+
+from cluster.config.credentials import (
+    ADMIN,
+    Credentials,
+    User,
+    broker_role,
+    ensure_credentials,
+    read_credentials,
+)
+from cluster.config.file import parse, read_secrets
+from cluster.config.options import Config, SupervisionOptions
+from cluster.errors import ClusterError, ServerError, UsageError
+from cluster.processes.kept_program import ChildProgram
+from cluster.processes.leftovers import clear_leftovers, processes_of
+from cluster.processes.run_file import DirectoryLock, RunFile, read_run
+from cluster.running.data_directory import opened
+from cluster.servers.nats_server import start_nats
+from cluster.servers.postgres_server import (
+    embedded_postgres_url,
+    external_postgres_url,
+    start_postgres,
+)
+from cluster.servers.servers import start_servers
+from tests.cluster.servers.listening import listening_addresses
+
+pytestmark = pytest.mark.real
+
+CONFIG = Config(supervision=SupervisionOptions(restart_ms_min=1, stop_s_max=5))
+WAIT_S = 20.0
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + WAIT_S
+    while not condition():
+        assert time.monotonic() < deadline, "the condition did not come true in time"
+        await asyncio.sleep(0.01)
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    (tmp_path / "logs").mkdir()
+    return tmp_path
+
+
+@pytest.fixture
+def run_file(data: Path) -> RunFile:
+    return RunFile(data)
+
+
+@pytest.fixture
+def credentials(data: Path) -> Credentials:
+    return ensure_credentials(data, ["paper", "other"])
+
+
+@pytest.fixture
+async def nats_server(
+    data: Path, credentials: Credentials, run_file: RunFile
+) -> AsyncIterator[ChildProgram]:
+    child = await start_nats(data, CONFIG, credentials, run_file)
+    yield child
+    await child.stop()
+
+
+@asynccontextmanager
+async def connected(run_file: RunFile, user: User, **options: object) -> AsyncIterator[Client]:
+    client = Client()
+    await client.connect(
+        run_file.run.addresses["nats"],
+        user=user.user,
+        password=user.password,
+        inbox_prefix=user.inbox_prefix,
+        reconnect_time_wait=0,
+        max_reconnect_attempts=-1,
+        **options,  # type: ignore[arg-type]
+    )
+    try:
+        yield client
+    finally:
+        await client.close()
+
+
+async def settle(client: Client) -> None:
+    """Wait until the server took what was sent: the first flush's ping overtakes what the client
+    buffers, the second's does not.
+    """
+    await client.flush()
+    await client.flush()
+
+
+async def make_stream(engine: Client, name: str, *subjects: str) -> None:
+    await engine.jetstream().add_stream(
+        StreamConfig(
+            name=name,
+            subjects=list(subjects),
+            storage=StorageType.FILE,
+            discard=DiscardPolicy.NEW,
+            allow_direct=True,
+        )
+    )
+
+
+@pytest.fixture
+async def clients() -> AsyncIterator[AsyncExitStack]:
+    """Close every client entered here when the test ends, however it ends."""
+    async with AsyncExitStack() as stack:
+        yield stack
+
+
+async def silent(_: Exception) -> None:
+    """Take the errors that a refused client is told of."""
+
+
+async def test_client_without_or_with_wrong_credentials_is_refused(
+    nats_server: ChildProgram, credentials: Credentials, run_file: RunFile
+) -> None:
+    url = run_file.run.addresses["nats"]
+    for user, password in ((None, None), ("engine", credentials.users["admin"].password)):
+        client = Client()
+        with pytest.raises(nats.errors.Error, match="Authorization Violation"):
+            await client.connect(
+                url, user=user, password=password, allow_reconnect=False, error_cb=silent
+            )
+        assert not client.is_connected
+        # The client leaves its socket open when it is refused.
+        if client._transport is not None:
+            client._transport.close()  # type: ignore[no-untyped-call]
+
+
+async def test_broker_may_do_its_own_work_and_nothing_else(
+    nats_server: ChildProgram, credentials: Credentials, run_file: RunFile, clients: AsyncExitStack
+) -> None:
+    engine = await clients.enter_async_context(connected(run_file, credentials.users["engine"]))
+    refusals: list[str] = []
+
+    async def note(error: Exception) -> None:
+        refusals.append(str(error).lower())
+
+    paper = await clients.enter_async_context(
+        connected(run_file, credentials.users[broker_role("paper")], error_cb=note)
+    )
+    await make_stream(engine, "INGRESS", "fills.>", "marks.>")
+    await make_stream(engine, "EXECUTIONS", "executions.>")
+    allowed = ("fills.paper.alice", "marks.paper", "executions.paper.0")
+    for subject in allowed:
+        assert (await paper.jetstream().publish(subject, b"x")).seq >= 1
+
+    async def answer(message: object) -> None:
+        await message.respond(b"taken")  # type: ignore[attr-defined]
+
+    await paper.subscribe("broker.paper.orders", cb=answer)
+    await settle(paper)
+    assert (await engine.request("broker.paper.orders", b"block", timeout=5)).data == b"taken"
+    assert refusals == []
+
+    forbidden = (
+        "fills.other.alice",
+        "marks.other",
+        "executions.other.0",
+        "journal.follower.0",
+        "commands.bulk",
+        "heads.creator.0",
+        "broker.paper.orders",
+        "_INBOX_engine.x",
+        "$JS.API.STREAM.DELETE.INGRESS",
+    )
+    for subject in forbidden:
+        await paper.publish(subject, b"x")
+    for subject in (
+        ">",
+        "journal.>",
+        "_INBOX_engine.>",
+        "broker.other.orders",
+        "heads.>",
+        "fills.>",
+    ):
+        await paper.subscribe(subject)
+    await settle(paper)
+    await until(lambda: len(refusals) >= len(forbidden) + 6)
+    for subject in forbidden:
+        assert any(f'publish to "{subject}"'.lower() in refusal for refusal in refusals), subject
+    assert (await engine.jetstream().stream_info("INGRESS")).state.messages == 2
+
+
+async def test_admin_may_command_and_read_but_not_write_streams(
+    nats_server: ChildProgram, credentials: Credentials, run_file: RunFile, clients: AsyncExitStack
+) -> None:
+    engine = await clients.enter_async_context(connected(run_file, credentials.users["engine"]))
+    admin = await clients.enter_async_context(
+        connected(run_file, credentials.users[ADMIN], error_cb=silent)
+    )
+    await make_stream(engine, "JOURNAL_FOLLOWER", "journal.follower.*")
+    await engine.jetstream().publish("journal.follower.0", b"frame")
+
+    async def answer(message: object) -> None:
+        await message.respond(b"ok")  # type: ignore[attr-defined]
+
+    for subject in ("commands.account.a", "shards.follower.0.inspect"):
+        await engine.subscribe(subject, cb=answer)
+    await settle(engine)
+    for subject in ("commands.account.a", "shards.follower.0.inspect"):
+        assert (await admin.request(subject, b"{}", timeout=5)).data == b"ok"
+    js = admin.jetstream()
+    assert (await js.stream_info("JOURNAL_FOLLOWER")).state.messages == 1
+    direct = await js.get_msg("JOURNAL_FOLLOWER", subject="journal.follower.0", direct=True)
+    assert direct.data == b"frame"
+    feed = await js.subscribe("journal.follower.0", ordered_consumer=True)
+    assert (await feed.next_msg(timeout=5)).data == b"frame"
+    heads = await admin.subscribe("heads.>")
+    await settle(admin)
+    await engine.publish("heads.creator.0", b"1")
+    assert (await heads.next_msg(timeout=5)).data == b"1"
+    with pytest.raises((JetStreamError, nats.errors.Error)):
+        await js.publish("journal.follower.0", b"forged", timeout=0.5)
+    with pytest.raises((JetStreamError, nats.errors.Error)):
+        await admin.jetstream(timeout=0.5).delete_stream("JOURNAL_FOLLOWER")
+
+
+async def test_killed_nats_is_back_on_its_port_with_what_it_acknowledged(
+    nats_server: ChildProgram, credentials: Credentials, run_file: RunFile, clients: AsyncExitStack
+) -> None:
+    engine = await clients.enter_async_context(connected(run_file, credentials.users["engine"]))
+    await make_stream(engine, "INGRESS", "fills.>")
+    await engine.jetstream().publish("fills.paper.a", b"kept")
+    killed = nats_server.pid
+    assert killed is not None
+    os.kill(killed, signal.SIGKILL)
+    await until(lambda: nats_server.restarts_count == 1)
+    await asyncio.wait_for(nats_server.wait_ready(), WAIT_S)
+    await until(lambda: engine.is_connected and nats_server.pid not in (None, killed))
+    assert (await engine.jetstream().get_msg("INGRESS", seq=1)).data == b"kept"
+    assert [record.pid for record in run_file.run.processes] == [nats_server.pid]
+
+
+async def test_killed_postgres_is_back_on_its_port_with_what_it_committed(
+    data: Path, credentials: Credentials, run_file: RunFile
+) -> None:
+    child = await start_postgres(data, CONFIG, credentials, run_file)
+    try:
+        address = run_file.run.addresses["postgres"]
+        url = embedded_postgres_url(address, credentials)
+        connection = await asyncpg.connect(url)
+        await connection.execute("create table kept (n int)")
+        await connection.execute("insert into kept values (7)")
+        killed = child.pid
+        assert killed is not None
+        os.kill(killed, signal.SIGKILL)
+        await until(lambda: child.restarts_count == 1)
+        await asyncio.wait_for(child.wait_ready(), WAIT_S)
+        connection.terminate()
+        connection = await asyncpg.connect(url)
+        assert await connection.fetchval("select n from kept") == 7
+        await connection.close()
+        with pytest.raises(asyncpg.InvalidPasswordError):
+            await asyncpg.connect(
+                embedded_postgres_url(address, Credentials(users={}, postgres_password="wrong"))
+            )
+    finally:
+        await child.stop()
+    assert processes_of(run_file.run) == []
+
+
+async def test_postgres_whose_password_was_lost_is_reported_with_what_to_do(
+    data: Path, credentials: Credentials, run_file: RunFile
+) -> None:
+    await (await start_postgres(data, CONFIG, credentials, run_file)).stop()
+    (data / "credentials.json").unlink()
+    with pytest.raises(
+        ServerError,
+        match=r"expected it to take the password in "
+        r".*credentials.json, found .*; restore that file",
+    ):
+        await start_postgres(data, CONFIG, ensure_credentials(data, ["paper"]), run_file)
+    assert processes_of(run_file.run) == []
+
+
+async def test_servers_listen_on_loopback_only(
+    nats_server: ChildProgram, data: Path, credentials: Credentials, run_file: RunFile
+) -> None:
+    postgres = await start_postgres(data, CONFIG, credentials, run_file)
+    try:
+        assert listening_addresses(processes_of(run_file.run)) == {"127.0.0.1"}
+    finally:
+        await postgres.stop()
+
+
+async def test_stopped_server_leaves_no_process(
+    nats_server: ChildProgram, run_file: RunFile
+) -> None:
+    await nats_server.stop()
+    assert nats_server.pid is None
+    assert processes_of(run_file.run) == []
+
+
+def test_credentials_are_private_and_stay_the_same(data: Path) -> None:
+    first = ensure_credentials(data, ["paper"])
+    path = data / "credentials.json"
+    assert path.stat().st_mode & 0o777 == 0o600
+    second = ensure_credentials(data, ["paper", "other"])
+    assert second.users["engine"] == first.users["engine"]
+    assert broker_role("other") in second.users
+    assert read_credentials(data) == second
+    assert json.loads(path.read_text())["users"]["engine"]["password"] not in repr(second)
+    with pytest.raises(ClusterError, match="expected the credentials"):
+        read_credentials(data / "absent")
+
+
+def test_data_directory_has_one_supervisor(data: Path) -> None:
+    first, second = DirectoryLock(data), DirectoryLock(data)
+    first.acquire()
+    with pytest.raises(UsageError, match="found it running"):
+        second.acquire()
+    first.release()
+    second.acquire()
+    second.release()
+
+
+def _start(argv: list[str], extra: dict[str, str]) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(argv, env={**os.environ, **extra})
+
+
+async def test_leftovers_of_a_killed_run_are_stopped_and_strangers_are_not(data: Path) -> None:
+    run_file = RunFile(data)
+    sleeper = [sys.executable, "-c", "import time; time.sleep(600)"]
+    named, marked, stranger = (_start(sleeper, extra) for extra in ({}, run_file.environment, {}))
+    try:
+        await until(lambda: len(psutil.Process(marked.pid).cmdline()) == 3)
+        run_file.record("server", "named", named.pid)
+        # The stranger has the id of a process of the run that ended long ago.
+        reused = {
+            "role": "server",
+            "name": "reused",
+            "pid": stranger.pid,
+            "started": "another-boot/1",
+        }
+        stored = json.loads((data / "run.json").read_text())
+        stored["processes"].append(reused)
+        (data / "run.json").write_text(json.dumps(stored))
+        os.kill(marked.pid, signal.SIGSTOP)
+        assert clear_leftovers(data, stop_s_max=2) == 2
+        assert named.poll() is not None
+        assert marked.poll() is not None
+        assert stranger.poll() is None
+        assert read_run(data) is None
+    finally:
+        for process in (named, marked, stranger):
+            process.kill()
+            process.wait()
+
+
+async def test_servers_of_a_directory_come_back_on_their_ports_with_the_same_logins(
+    data: Path,
+) -> None:
+    urls = []
+    for _ in range(2):
+        with opened(data, CONFIG) as run_file:
+            servers = await start_servers(data, CONFIG, read_secrets({}), run_file)
+            try:
+                stored = read_credentials(data)
+                assert (stored.nats_url, stored.postgres_url) == (
+                    servers.nats_url,
+                    servers.postgres_url,
+                )
+                async with connected(run_file, servers.engine) as engine:
+                    assert engine.is_connected
+                await (await asyncpg.connect(servers.postgres_url)).close()
+                urls.append((servers.nats_url, servers.postgres_url))
+            finally:
+                await servers.stop()
+        assert processes_of(run_file.run) == []
+        assert read_run(data) is None
+    assert urls[0] == urls[1]
+
+
+async def test_when_one_server_cannot_start_neither_is_left(data: Path) -> None:
+    (data / "nats").write_text("in the way")
+    run_file = RunFile(data)
+    with pytest.raises(OSError, match="exists"):
+        await start_servers(data, CONFIG, read_secrets({}), run_file)
+    assert processes_of(run_file.run) == []
+
+
+def test_directory_made_with_other_shard_counts_is_refused(data: Path) -> None:
+    with opened(data, CONFIG):
+        pass
+    other = parse("[cluster]\nfollower_shards = 8")
+    with (
+        pytest.raises(
+            UsageError, match="expected follower_shards = 2, as it was made with, found 8"
+        ),
+        opened(data, other),
+    ):
+        pass
+    with opened(data, CONFIG):
+        pass
+
+
+def test_configured_postgres_url_gets_its_password_from_the_environment() -> None:
+    assert external_postgres_url("postgresql://me@db:5/x", "p/w") == "postgresql://me:p%2Fw@db:5/x"
+    assert external_postgres_url("postgresql://me:own@db/x", "p/w") == "postgresql://me:own@db/x"
+
+
+def test_chosen_port_is_free_and_below_the_outgoing_range() -> None:
+    from cluster.servers.ports import choose_port
+
+    with socket.socket() as held:
+        port = choose_port()
+        held.bind(("127.0.0.1", port))
+        assert port < 32_768
+        assert choose_port(preferred=port) != port
+    assert choose_port(preferred=port) == port

@@ -1,0 +1,296 @@
+"""Commands in bulk: decided in columns, answered one by one, as if each had come alone (P1, P2)."""
+
+from typing import Any
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from engine.columns.state import encode_state
+from engine.follower.decide.commands import CommandBatch
+from engine.follower.shard import FollowerShard
+from engine.journal.events.orders import CancelsRequested, FollowUpsQueued, OrdersPlaced
+from engine.journal.events.subscriptions import (
+    CreatorsLearned,
+    SubscriptionsEnded,
+    SubscriptionsEnding,
+)
+from engine.messages.answers import AccountOpened, Followed, Unfollowed
+from engine.messages.commands import AccountCommand, Follow, OpenAccount, Unfollow
+from engine.values.copy_policy import CopyPolicy
+from engine.values.ids import DEDICATED_SHARDS_MAX
+from engine.values.order_ids import CauseKind, OrderKey
+from engine.values.refusals import Refused
+from tests.engine.world import BROKER, EngineWorld
+from tests.reference.values import CANCELED
+from tests.reference.world import execute_all
+
+COUNT = 200
+MULTIPLIER = 2
+
+
+def followed(*, slots: int = 3) -> EngineWorld:
+    """Many accounts that hold every instrument of one creator."""
+    world = EngineWorld()
+    for number in range(slots):
+        world.list_instrument(f"S{number}", lot=1, min_notional=0)
+    world.open_creator("carla", cash=10**12)
+    world.command([OpenAccount(f"open-{number}", f"a{number}", BROKER) for number in range(COUNT)])
+    world.command([follow(number) for number in range(COUNT)])
+    for number in range(slots):
+        world.fill("carla", f"S{number}", 1, 10**8, 10**6)
+    return world
+
+
+def follow(number: int, name: str = "follow") -> Follow:
+    return Follow(f"{name}-{number}", f"a{number}", "carla", 10**10, MULTIPLIER)
+
+
+def unfollow(number: int, name: str = "unfollow") -> Unfollow:
+    return Unfollow(f"{name}-{number}", f"a{number}", "carla")
+
+
+def decided(
+    world: EngineWorld, commands: list[AccountCommand], **settings: int
+) -> tuple[list[Any], list[Any]]:
+    """Decide commands in one batch. Returns: events and answers."""
+    shard = world.followers.live
+    batch = CommandBatch(
+        shard.state, creator_shards=1, follower_shards=1, brokers=frozenset({BROKER}), **settings
+    )
+    events: list[Any] = []
+    answers: list[Any] = []
+    for each in batch.decide(commands, CopyPolicy(), world.time):
+        if hasattr(each, "TAG"):
+            shard.apply_event(each)
+            events.append(each)
+        else:
+            answers.append(each)
+    return events, answers
+
+
+_few = st.sampled_from([0, 0, 0, 7])
+_follows = st.builds(
+    Follow,
+    command_id=st.sampled_from(["f-0", "f-1", "f-2"]),
+    account_id=st.sampled_from(["ann", "bob", "cid", "dee"]),
+    creator_id=st.sampled_from(["c0", "c1", "c2", "c3", "c4"]),
+    cash=st.integers(1, 10**12),
+    mode=st.integers(0, 2),
+    max_order_notional=_few,
+    max_position_weight=_few,
+    allow_short=st.booleans(),
+)
+
+
+@given(st.lists(_follows, max_size=20), st.integers(0, 20))
+def test_follows_of_several_creators_in_one_batch_are_as_each_alone(
+    follows: list[Follow], copy: int
+) -> None:
+    """P2, P6: the same answers, and the same state to the last byte, into books that are there or
+    not.
+    """
+    opened: list[AccountCommand] = [
+        OpenAccount("o", name, BROKER) for name in ("ann", "bob", "cid", "dee")
+    ]
+    commands = [*opened, *follows]
+    answers: list[list[Any]] = []
+    states: list[bytes] = []
+    for batches in (
+        [commands[: 4 + copy], commands[4 + copy :]],
+        [[command] for command in commands],
+    ):
+        shard = FollowerShard(0)
+        creators = ["c0", "c1", "c2", "c3", "c4"]
+        shard.apply_event(CreatorsLearned(0, np.arange(5), creators))
+        answers.append([])
+        for batch in batches:
+            deciding = CommandBatch(
+                shard.state, creator_shards=1, follower_shards=1, brokers=frozenset({BROKER})
+            )
+            for each in deciding.decide(batch, CopyPolicy(), 1):
+                if hasattr(each, "TAG"):
+                    shard.apply_event(each)
+                else:
+                    answers[-1].append(each)
+        states.append(encode_state(shard.columns()))
+    assert answers[0] == answers[1]
+    assert states[0] == states[1]
+
+
+def kinds(events: list[Any]) -> list[type]:
+    return [type(event) for event in events]
+
+
+def test_many_unfollows_are_one_ending_and_one_event_of_orders_for_each_instrument() -> None:
+    world = followed()
+    execute_all(world)
+    events, answers = decided(world, [unfollow(number) for number in range(COUNT)])
+    assert kinds(events) == [SubscriptionsEnding, *[OrdersPlaced] * 3]
+    assert [answer.subscription for answer in answers] == list(range(COUNT))
+    assert all(event.quantities.tolist() == [10**8] * COUNT for event in events[1:])
+
+
+def test_many_unfollows_with_open_entries_cancel_them_in_columns_first() -> None:
+    world = followed()
+    events, _ = decided(world, [unfollow(number) for number in range(COUNT)])
+    assert kinds(events) == [SubscriptionsEnding, *[CancelsRequested, FollowUpsQueued] * 3]
+    assert all(len(event.subscriptions) == COUNT for event in events)
+
+
+def test_unfollows_of_several_creators_and_of_nothing_share_a_batch() -> None:
+    world = EngineWorld()
+    for creator in ("carla", "dana"):
+        world.open_creator(creator, cash=10**9)
+    world.command([OpenAccount("open", "ann", BROKER)])
+    for creator in ("carla", "dana"):
+        world.command([Follow(f"follow-{creator}", "ann", creator, 10**9)])
+    commands: list[AccountCommand] = [
+        Unfollow("u-0", "ann", "dana"),
+        Unfollow("u-1", "ann", "dana"),
+        Unfollow("u-2", "bob", "carla"),
+        Unfollow("u-3", "ann", "carla"),
+        Unfollow("u-0", "ann", "dana"),
+    ]
+    events, answers = decided(world, commands)
+    assert kinds(events) == [SubscriptionsEnding, *[SubscriptionsEnded] * 2]
+    assert [type(answer) for answer in answers] == [
+        Unfollowed,
+        Refused,
+        Refused,
+        Unfollowed,
+        Unfollowed,
+    ]
+    assert answers[4] == answers[0]
+    assert [answer.reason for answer in answers[1:3]] == ["unknown_subscription", "unknown_account"]
+
+
+def test_commands_on_one_account_in_one_batch_keep_their_order() -> None:
+    world = EngineWorld()
+    world.open_creator("carla", cash=10**9)
+    commands: list[AccountCommand] = [
+        Unfollow("u-0", "ann", "carla"),
+        OpenAccount("open", "ann", BROKER),
+        Unfollow("u-1", "ann", "carla"),
+        Follow("f-1", "ann", "carla", 10**9),
+        Unfollow("u-2", "ann", "carla"),
+        Follow("f-2", "ann", "carla", 10**9),
+        Follow("f-3", "ann", "carla", 10**9),
+    ]
+    _, answers = decided(world, commands)
+    assert [getattr(answer, "reason", "") for answer in answers] == [
+        "unknown_account",
+        "",
+        "unknown_subscription",
+        "",
+        "",
+        "",
+        "subscription_exists",
+    ]
+    assert [answer.subscription for answer in answers if isinstance(answer, Followed)] == [0, 1]
+
+
+def test_a_batch_is_decided_in_runs_that_a_caller_may_send_between() -> None:
+    world = followed()
+    execute_all(world)
+    commands: list[AccountCommand] = [unfollow(number) for number in range(COUNT)]
+    events, _ = decided(world, commands, rows_max=221)
+    batches = [event for event in events if isinstance(event, SubscriptionsEnding)]
+    assert [len(batch.subscriptions) for batch in batches] == [50] * 4
+    assert [batch.cause for batch in batches] == [1, 2, 3, 4]
+    assert {
+        (event.cause_number, event.leg) for event in events if isinstance(event, OrdersPlaced)
+    } == {(cause, leg) for cause in (1, 2, 3, 4) for leg in range(3)}
+
+
+def test_cancels_answered_one_by_one_leave_few_blocks_and_no_follow_up() -> None:
+    """One report each, as JSON brokers send them: what a look-up passes must not grow with their
+    number.
+    """
+    world = followed(slots=1)
+    world.command([unfollow(number) for number in range(COUNT) if number % 2])
+    execute_all(world)
+    world.command([unfollow(number) for number in range(COUNT) if not number % 2])
+    for order in world.open_orders():
+        if order.is_cancelling:
+            world.execute(order, order.remaining // 2, 10**6)
+            world.end(order, CANCELED)
+    shard = world.followers.live
+    (slot,) = shard.state.books[0].slots
+    assert not slot.follow_ups
+    cause = OrderKey(CauseKind.COMMAND, 0, 1, 0, 1)
+    blocks = shard.state.orders.blocks(cause)
+    assert sum(len(block.rows) for block in blocks) == COUNT // 2
+    assert len(blocks) <= np.log2(COUNT)
+    execute_all(world)
+    assert shard.state.orders.count == 0
+    assert {world.sleeve(f"a{number}", "carla").status for number in range(COUNT)} == {"ended"}
+    world.check()
+
+
+def test_exits_rejected_one_by_one_are_tried_again_together() -> None:
+    world = followed(slots=1)
+    execute_all(world)
+    world.fill("carla", "S0", -1, 10**8, 10**6)
+    for order in world.open_orders():
+        world.end(order, "rejected")
+        world.time += 1
+    frames = len(world.followers.frames)
+    world.advance(2 * 10**9)
+    assert len(world.followers.frames) == frames + 1
+    (block,) = world.followers.live.state.orders.blocks(OrderKey(CauseKind.SIGNAL, 0, 2, 0, 1))
+    assert len(block.rows) == COUNT
+    world.check()
+
+
+def test_many_commands_of_one_account_pass_its_subscriptions_once() -> None:
+    """Each passed all of them: four thousand repeated follows of one account took seconds in one
+    turn.
+    """
+    world = EngineWorld()
+    names = [f"creator-{number}" for number in range(COUNT)]
+    for name in names:
+        world.open_creator(name, cash=10**12)
+    world.command([OpenAccount("open", "ann", BROKER)])
+    follows: list[AccountCommand] = [
+        Follow(f"f-{name}", "ann", name, 10**9, MULTIPLIER) for name in names
+    ]
+    answers = world.command(follows)
+    shard = world.followers.live
+    places = shard.state.places
+    reads = 0
+
+    class Counted:
+        def __getitem__(self, name: str) -> Any:
+            nonlocal reads
+            reads += 1
+            return places[name]
+
+        count = places.count
+
+    shard.state.places = Counted()  # type: ignore[assignment]
+    _, repeated = decided(world, follows)
+    shard.state.places = places
+    assert repeated == answers
+    assert reads == 3 * COUNT
+
+
+def test_accounts_get_shards_of_their_own_as_long_as_there_are_numbers() -> None:
+    """An order id has room for so many shards: no order of a later one could be named."""
+    batch = CommandBatch(
+        FollowerShard(7).state, creator_shards=1, follower_shards=4096, brokers=frozenset({BROKER})
+    )
+    opens: list[AccountCommand] = [
+        OpenAccount("open", f"a{n}", BROKER, dedicated=True) for n in range(5)
+    ]
+    *_, second, third, fourth, fifth = [
+        answer
+        for answer in batch.decide(opens, CopyPolicy(), 0)
+        if isinstance(answer, AccountOpened | Refused)
+    ]
+    assert isinstance(second, AccountOpened)
+    assert isinstance(third, AccountOpened)
+    assert third.shard == 3 * 4096 + 7 < DEDICATED_SHARDS_MAX
+    assert isinstance(fourth, Refused)
+    assert isinstance(fifth, Refused)
+    assert fourth.reason == "out_of_range"

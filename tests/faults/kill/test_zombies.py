@@ -1,0 +1,85 @@
+"""A superseded owner that goes on after its successor took over: what it had decided and now sends
+counts for nothing (P3, P5).
+"""
+
+import asyncio
+
+import pytest
+
+from engine.journal.frame import ShardKey, ShardKind, decode_header
+from tests.faults.kill.checks import check
+from tests.faults.kill.running import RunningCluster
+from tests.faults.kill.test_kill_parts import SETTINGS, until, until_fills
+from tests.faults.kill.zombie import Zombie
+from tests.load import Load
+
+pytestmark = [pytest.mark.real, pytest.mark.kill]
+
+
+async def test_a_zombie_of_each_kind_writes_nothing_answers_nothing_and_places_nothing(
+    cluster: RunningCluster,
+) -> None:
+    async with Load(cluster.data, name="zombie", seed=4, settings=SETTINGS) as load:
+        await load.open_all()
+        load.start()
+        await until_fills(load, 10)
+        for kind in ("creator", "follower", "gateway"):
+            await outlive(cluster, load, kind)
+        await until_fills(load, 10)
+        await load.stop()
+        await check(cluster, load)
+
+
+async def outlive(cluster: RunningCluster, load: Load, kind: str) -> None:
+    """Make a zombie of shard 0, let its successor take over, let it go on, and see that nothing of
+    it counts.
+    """
+    zombie = Zombie(cluster, kind, 0)
+    pause = zombie.pause
+    running = asyncio.create_task(zombie.host.run())
+
+    def epoch() -> int:
+        head = load.heard.shards[kind, 0]
+        return head.epoch if head.phase == "live" else 0
+
+    def of_zombie() -> bool:
+        return load.heard.shards[kind, 0].incarnation == f"zombie-{kind}"
+
+    try:
+        await until(
+            pause.reached.is_set,
+            f"the zombie of {kind} to own its shard, and to have decided something",
+        )
+        mine = zombie.host.actors[0].core.writer.epoch
+        await until(
+            lambda: not of_zombie() and epoch() > mine, f"a successor of the zombie of {kind}"
+        )
+        written = await frames_of_epoch(zombie, kind, mine)
+        pause.go.set()
+        if kind == "gateway":
+            await until(lambda: bool(pause.refusals), "the broker's answer to the zombie")
+            assert all(refusal.startswith("epoch") for refusal in pause.refusals)
+            zombie.append_pause.go.set()
+        ended = await asyncio.wait_for(running, 30)
+        assert "lost" in ended, f"expected the zombie to find its shard lost, found {ended!r}"
+        assert pause.replies == []
+        assert await frames_of_epoch(zombie, kind, mine) == written
+    finally:
+        pause.go.set()
+        zombie.append_pause.go.set()
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+
+
+async def frames_of_epoch(zombie: Zombie, kind: str, epoch: int) -> int:
+    """Count the frames that an epoch has in the journal, its fence included."""
+    connected = await zombie.connect_plainly()
+    journal, key = connected.ports.journal, ShardKey(ShardKind[kind.upper()], 0)
+    count = after = 0
+    try:
+        while messages := await journal.read(key, after_sequence=after):
+            after = messages[-1].sequence
+            count += sum(decode_header(message.data)[0].epoch == epoch for message in messages)
+    finally:
+        await connected.close()
+    return count

@@ -1,0 +1,148 @@
+"""A host that is paused at the worst moment: after it decided, before what it decided reaches the
+outside.
+
+It runs in the test's own process on the real servers, so that nothing ends it early: when it goes
+on, its append, answers and orders really are attempted, after its successor has taken over.
+"""
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+from actors.host.host import Connected, Host, HostSpec
+from actors.ports import Broker, Bus, Request, Subscription
+from cluster.config.credentials import ENGINE, read_credentials
+from cluster.config.file import load
+from cluster.running.wiring import shard_settings
+from engine.journal.frame import ShardKey
+from engine.messages.blocks import BlockAnswered, GatewayEpoch, OrdersSubmitted, decode_block
+from gateways.connections import ConnectionOptions, connect
+from gateways.nats.connection import NatsOptions
+from gateways.postgres.snapshots import PostgresOptions
+from tests.faults.kill.running import CONFIG, RunningCluster
+
+
+class Pause:
+    """Where the zombie stops once armed, which it is by its own fence: a successor may follow
+    within moments. `reached` says that it stands there, `go` lets it on.
+    """
+
+    def __init__(self) -> None:
+        self.is_armed = False
+        self.reached = asyncio.Event()
+        self.go = asyncio.Event()
+        self.replies: list[bytes] = []
+        self.refusals: list[str] = []
+
+    async def here(self) -> None:
+        """Stop if armed."""
+        if self.is_armed:
+            self.reached.set()
+            await self.go.wait()
+
+
+class Zombie:
+    """One host of one shard, paused in its appends, a gateway also in handing orders over:
+    `append_pause` is then another one, for what is refused to a gateway's journal must not keep it
+    from trying its orders.
+    """
+
+    def __init__(self, cluster: RunningCluster, kind: str, shard: int) -> None:
+        self.pause = Pause()
+        self.append_pause = Pause() if kind == "gateway" else self.pause
+        self._kind = kind
+        self._credentials = read_credentials(cluster.data)
+        settings = shard_settings(load(CONFIG))
+        self.host = Host(HostSpec(kind, (shard,), f"zombie-{kind}", settings), self._connect)
+
+    async def connect_plainly(self) -> Connected:
+        """Connect to the cluster's servers without any pause."""
+        user = self._credentials.users[ENGINE]
+        return await connect(
+            ConnectionOptions(
+                nats=NatsOptions(
+                    url=self._credentials.nats_url,
+                    user=user.user,
+                    password=user.password,
+                    name="zombie",
+                    inbox_prefix=user.inbox_prefix,
+                ),
+                postgres=PostgresOptions(dsn=self._credentials.postgres_url),
+                brokers=("paper",),
+            )
+        )
+
+    async def _connect(self) -> Connected:
+        connected = await self.connect_plainly()
+        ports = connected.ports._replace(bus=_RecordingBus(connected.ports.bus, self.pause))
+        if self._kind == "gateway":
+            brokers: dict[int, tuple[str, Broker]] = {
+                number: (name, _PausedBroker(broker, self.pause))
+                for number, (name, broker) in connected.brokers.items()
+            }
+            connected = connected._replace(brokers=brokers)
+        journal = _PausedJournal(connected.ports.journal, self.append_pause, self.pause)
+        return connected._replace(ports=ports._replace(journal=journal))
+
+
+class _PausedJournal:
+    def __init__(self, journal: Any, *pauses: Pause) -> None:
+        self._journal, self._pauses = journal, pauses
+        self.read, self.tail = journal.read, journal.tail
+
+    async def append(
+        self, key: ShardKey, data: bytes, *, message_id: str, expected_sequence: int
+    ) -> int:
+        await self._pauses[0].here()
+        stored: int = await self._journal.append(
+            key, data, message_id=message_id, expected_sequence=expected_sequence
+        )
+        for pause in self._pauses:
+            pause.is_armed = True
+        return stored
+
+
+class _PausedBroker:
+    def __init__(self, broker: Any, pause: Pause) -> None:
+        self._broker, self._pause = broker, pause
+        self._is_answered = asyncio.Event()
+
+    async def submit(self, block: bytes) -> bytes:
+        sections = decode_block(block)
+        if all(isinstance(section, GatewayEpoch) for section in sections):
+            # Its introduction, which may be answered before a successor's.
+            return bytes(await self._broker.submit(block))
+        if not any(isinstance(section, OrdersSubmitted) for section in sections):
+            # Refused before the orders are, a block of cancels alone would end the zombie before it
+            # tried them.
+            if self._pause.is_armed:
+                await self._is_answered.wait()
+            return bytes(await self._broker.submit(block))
+        await self._pause.here()
+        reply: bytes = await self._broker.submit(block)
+        for section in decode_block(reply):
+            if isinstance(section, BlockAnswered):
+                self._pause.refusals.append(section.refusal)
+        self._is_answered.set()
+        return reply
+
+
+class _RecordingBus:
+    """Notes the replies that are sent once the pause is reached; they are sent all the same."""
+
+    def __init__(self, bus: Bus, pause: Pause) -> None:
+        self._bus, self._pause = bus, pause
+        self.publish, self.request = bus.publish, bus.request
+
+    async def subscribe(
+        self, subject: str, receive: Callable[[Request], None], *, queue: str = ""
+    ) -> Subscription:
+        def recorded(request: Request) -> None:
+            async def reply(data: bytes) -> None:
+                if self._pause.reached.is_set():
+                    self._pause.replies.append(data)
+                await request.reply(data)
+
+            receive(request._replace(reply=reply))
+
+        return await self._bus.subscribe(subject, recorded, queue=queue)

@@ -1,0 +1,254 @@
+"""Snapshots on a real Postgres: the contract, and a server that is killed and comes back."""
+
+import asyncio
+import signal
+from collections.abc import AsyncIterator
+
+import asyncpg
+import numpy as np
+import pytest
+
+from actors.errors import PermanentError, TransientError
+from actors.ports import Snapshot, Snapshots
+from engine.journal.frame import ShardKey
+from gateways.postgres.snapshots import PostgresOptions, open_postgres_snapshots
+from tests.gateways.contracts import SnapshotsContract, save_whole
+from tests.servers import PostgresServer
+
+pytestmark = pytest.mark.real
+
+
+class TestPostgresSnapshots(SnapshotsContract):
+    @pytest.fixture
+    def snapshots(self, postgres_snapshots: Snapshots) -> Snapshots:
+        return postgres_snapshots
+
+
+async def found_again(snapshots: Snapshots, key: ShardKey) -> list[Snapshot]:
+    """Read from a server that was started again: it listens before it answers."""
+    async with asyncio.timeout(30):
+        while True:
+            try:
+                return await snapshots.newest(key)
+            except TransientError:
+                continue
+
+
+async def test_killed_server_is_transient_and_its_return_is_noticed(
+    postgres_server: PostgresServer, postgres_snapshots: Snapshots, shard_key: ShardKey
+) -> None:
+    snapshot = Snapshot(shard_key, 1, 1, 1, b"h" * 32, b"s" * 32, (b"state",))
+    assert await save_whole(postgres_snapshots, snapshot)
+    postgres_server.kill()
+    with pytest.raises(TransientError):
+        await postgres_snapshots.newest(shard_key)
+    postgres_server.start()
+    assert await found_again(postgres_snapshots, shard_key) == [snapshot]
+    assert await save_whole(postgres_snapshots, snapshot._replace(number=2))
+
+
+async def test_a_snapshot_of_another_layout_is_not_found(
+    postgres_server: PostgresServer, postgres_snapshots: Snapshots, shard_key: ShardKey
+) -> None:
+    """What an engine of another layout left is no state; the journal is replayed instead, and in
+    time it is replaced.
+    """
+    older = Snapshot(shard_key, 1, 1, 1, b"h" * 32, b"s" * 32, (b"state",))
+    assert await save_whole(postgres_snapshots, older)
+    connection = await asyncpg.connect(postgres_server.dsn)
+    await connection.execute(
+        "UPDATE lockstep_snapshot SET layout = layout - 1 WHERE shard = $1", shard_key.shard
+    )
+    assert await postgres_snapshots.newest(shard_key) == []
+    newer = [older._replace(epoch=2, number=number) for number in (2, 3)]
+    for snapshot in newer:
+        assert await save_whole(postgres_snapshots, snapshot)
+    assert await postgres_snapshots.newest(shard_key) == newer[::-1]
+    assert await postgres_snapshots.newest(shard_key, count=1) == newer[1:]
+    held = await connection.fetchval(
+        "SELECT count(*) FROM lockstep_snapshot WHERE shard = $1", shard_key.shard
+    )
+    assert held == 2
+    await connection.close()
+
+
+async def test_a_state_is_stored_compressed(
+    postgres_server: PostgresServer, postgres_snapshots: Snapshots, shard_key: ShardKey
+) -> None:
+    """What is written is what costs: a state of columns takes a fraction of its size."""
+    column = np.arange(1 << 20, dtype=np.int64).tobytes()
+    snapshot = Snapshot(shard_key, 1, 1, 1, b"h" * 32, b"s" * 32, (column,))
+    assert await save_whole(postgres_snapshots, snapshot)
+    connection = await asyncpg.connect(postgres_server.dsn)
+    stored = await connection.fetchval(
+        "SELECT sum(octet_length(data)) FROM lockstep_snapshot_chunk WHERE shard = $1",
+        shard_key.shard,
+    )
+    assert stored < len(column) // 2
+    (found,) = await postgres_snapshots.newest(shard_key)
+    assert b"".join(found.chunks) == column
+    await connection.close()
+
+
+HUGE = bytes.fromhex("28b52ffde0") + (1 << 60).to_bytes(8, "little") + b"rest"
+"""The head of a piece that says it is an exbibyte."""
+
+
+@pytest.mark.parametrize("damaged", [b"", b"rubbish", HUGE, b"\x28\xb5\x2f\xfd\x00"])
+async def test_a_damaged_piece_is_handed_on(
+    postgres_server: PostgresServer,
+    postgres_snapshots: Snapshots,
+    shard_key: ShardKey,
+    damaged: bytes,
+) -> None:
+    """P6: the hash of the state then tells whoever restores it."""
+    snapshot = Snapshot(shard_key, 1, 1, 1, b"h" * 32, b"s" * 32, (b"state",))
+    assert await save_whole(postgres_snapshots, snapshot)
+    connection = await asyncpg.connect(postgres_server.dsn)
+    await connection.execute(
+        "UPDATE lockstep_snapshot_chunk SET data = $1 WHERE shard = $2", damaged, shard_key.shard
+    )
+    assert await postgres_snapshots.newest(shard_key) == [snapshot._replace(chunks=(damaged,))]
+    await connection.close()
+
+
+class SlowSave:
+    """A save of frame 5 under epoch 1 that stands still between two pieces, the first of which is
+    more than waits to be sent.
+    """
+
+    def __init__(self, snapshots: Snapshots, key: ShardKey) -> None:
+        self.reached, self.going_on = asyncio.Event(), asyncio.Event()
+        place = Snapshot(key, 1, 5, 5, b"h" * 32, b"", ())
+        self.saving = asyncio.create_task(snapshots.save(place, self._chunks(), lambda: b"s" * 32))
+
+    async def _chunks(self) -> AsyncIterator[bytes]:
+        yield bytes(1 << 20)
+        self.reached.set()
+        await self.going_on.wait()
+        yield b"more"
+
+
+async def test_p10_a_recovery_does_not_wait_for_a_neighbours_save(
+    postgres_server: PostgresServer, postgres_snapshots: Snapshots, shard_key: ShardKey
+) -> None:
+    """A host that has just connected reads while another's save is under way: what is prepared
+    already is not prepared again.
+    """
+    slow = SlowSave(postgres_snapshots, shard_key)
+    async with asyncio.timeout(30):
+        await slow.reached.wait()
+        connected = await open_postgres_snapshots(PostgresOptions(dsn=postgres_server.dsn))
+        assert await connected.newest(ShardKey(shard_key.kind, shard_key.shard + 100_000)) == []
+        await connected.close()
+        slow.going_on.set()
+        assert await slow.saving
+
+
+async def test_a_saver_that_stands_still_holds_up_nobody(
+    postgres_snapshots: Snapshots, shard_key: ShardKey
+) -> None:
+    """P5: its successor saves meanwhile, and then it is refused."""
+    slow = SlowSave(postgres_snapshots, shard_key)
+    await slow.reached.wait()
+    newer = Snapshot(shard_key, 2, 4, 4, b"h" * 32, b"s" * 32, (b"state",))
+    assert await save_whole(postgres_snapshots, newer)
+    slow.going_on.set()
+    assert not await slow.saving
+    assert await postgres_snapshots.newest(shard_key) == [newer]
+
+
+async def test_openers_at_once_make_the_tables_once(postgres_server: PostgresServer) -> None:
+    options = PostgresOptions(dsn=postgres_server.dsn)
+    opened = await asyncio.gather(*(open_postgres_snapshots(options) for _ in range(4)))
+    for snapshots in opened:
+        await snapshots.close()
+
+
+async def test_wrong_password_is_permanent(postgres_server: PostgresServer) -> None:
+    dsn = postgres_server.dsn.replace("for-tests-only", "wrong")
+    with pytest.raises(PermanentError, match="password"):
+        await open_postgres_snapshots(PostgresOptions(dsn=dsn))
+
+
+async def test_stopped_server_is_given_up_at_the_deadline(
+    postgres_server: PostgresServer, shard_key: ShardKey
+) -> None:
+    """A server that hangs holds nobody beyond the deadline."""
+    snapshots = await open_postgres_snapshots(
+        PostgresOptions(dsn=postgres_server.dsn, save_deadline_s=0.5)
+    )
+    assert await snapshots.newest(shard_key) == []
+    postgres_server.send_signal_to_all(signal.SIGSTOP)
+    try:
+        async with asyncio.timeout(5):
+            with pytest.raises(TransientError):
+                await snapshots.newest(shard_key)
+    finally:
+        postgres_server.send_signal_to_all(signal.SIGCONT)
+    assert await snapshots.newest(shard_key) == []
+    await snapshots.close()
+
+
+async def test_p10_a_recovery_does_not_wait_for_saves_from_its_own_host(
+    postgres_snapshots: Snapshots, shard_key: ShardKey
+) -> None:
+    """A shard that begins again beside others finds a connection, however many of these are saved
+    just then.
+    """
+    slow = [
+        SlowSave(postgres_snapshots, ShardKey(shard_key.kind, shard_key.shard + 100_000 + more))
+        for more in range(PostgresOptions(dsn="").saves_max)
+    ]
+    async with asyncio.timeout(30):
+        for each in slow:
+            await each.reached.wait()
+        assert await postgres_snapshots.newest(shard_key) == []
+        for each in slow:
+            each.going_on.set()
+            assert await each.saving
+
+
+async def test_a_save_says_how_its_connection_was_lost(
+    postgres_server: PostgresServer, postgres_snapshots: Snapshots, shard_key: ShardKey
+) -> None:
+    slow = SlowSave(postgres_snapshots, shard_key)
+    await slow.reached.wait()
+    postgres_server.kill()
+    slow.going_on.set()
+    with pytest.raises(TransientError) as lost:
+        await slow.saving
+    assert "back to the pool" not in str(lost.value)
+    postgres_server.start()
+    assert await found_again(postgres_snapshots, shard_key) == []
+
+
+async def test_p10_a_save_given_up_does_not_wait_for_a_stopped_server(
+    postgres_server: PostgresServer, postgres_snapshots: Snapshots, shard_key: ShardKey
+) -> None:
+    """There is nothing to roll back: the server does that when the connection ends."""
+    slow = SlowSave(postgres_snapshots, shard_key)
+    await slow.reached.wait()
+    postgres_server.send_signal_to_all(signal.SIGSTOP)
+    try:
+        slow.saving.cancel()
+        await asyncio.wait({slow.saving}, timeout=20)
+        assert slow.saving.cancelled()
+    finally:
+        postgres_server.send_signal_to_all(signal.SIGCONT)
+    assert await postgres_snapshots.newest(shard_key) == []
+
+
+async def test_p10_a_database_made_anew_is_prepared_again(
+    postgres_server: PostgresServer, postgres_snapshots: Snapshots, shard_key: ShardKey
+) -> None:
+    """An operator may replace a broken one: the hosts go on, and save into it."""
+    snapshot = Snapshot(shard_key, 1, 1, 1, b"h" * 32, b"s" * 32, (b"state",))
+    assert await save_whole(postgres_snapshots, snapshot)
+    connection = await asyncpg.connect(postgres_server.dsn)
+    await connection.execute("DROP TABLE lockstep_snapshot, lockstep_snapshot_chunk")
+    await connection.close()
+    with pytest.raises(PermanentError, match="UndefinedTable"):
+        await save_whole(postgres_snapshots, snapshot)
+    assert await save_whole(postgres_snapshots, snapshot)
+    assert await postgres_snapshots.newest(shard_key) == [snapshot]
