@@ -45,7 +45,7 @@ class ProgressLog:
             await self._host_heard.wait()
 
     def hear(self, subject: str, reply: str, data: bytes, headers: dict[str, str] | None) -> None:
-        """Take one message of `progress.>`; runs in the connection's read loop."""
+        """Take one message of `heads.>`; runs in the connection's read loop."""
         self._kept.append((time.time_ns(), data))
         self._barrier.hear(subject, reply, data, headers)
 

@@ -13,6 +13,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from actors.errors import OperatingError
+from cluster.command_line.log_format import LogFormat
 from cluster.errors import ClusterError, UsageError
 
 app = typer.Typer(
@@ -34,6 +35,13 @@ ConfigOption = Annotated[
     Path | None,
     typer.Option("--config", metavar="F", help="Configuration file (TOML); see `lockstep config`."),
 ]
+LogFormatOption = Annotated[
+    LogFormat | None,
+    typer.Option(
+        "--log-format",
+        help="Log on stderr as text for people or as JSON lines; else text on a terminal, JSON elsewhere.",
+    ),
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 
 
@@ -45,7 +53,11 @@ def _input(help_text: str) -> typer.models.OptionInfo:
 
 
 @app.command()
-def up(config: ConfigOption = None, data: DataOption = DEFAULT_DATA) -> NoReturn:
+def up(
+    config: ConfigOption = None,
+    data: DataOption = DEFAULT_DATA,
+    log_format: LogFormatOption = None,
+) -> NoReturn:
     """Start a cluster and keep it running until Ctrl-C or `lockstep down`."""
     from cluster.config.file import load
 
@@ -53,15 +65,16 @@ def up(config: ConfigOption = None, data: DataOption = DEFAULT_DATA) -> NoReturn
     settings = load(config)
     from cluster.command_line.up import run
 
-    sys.exit(run(data, settings))
+    sys.exit(run(data, settings, log_format))
 
 
 @app.command()
 def status(data: DataOption = DEFAULT_DATA, json: JsonOption = False) -> NoReturn:
     """Show the servers and actors of a running cluster."""
     from cluster.command_line.status import run
+    from cluster.command_line.status_table import print_status
 
-    sys.exit(run(data, as_json=json))
+    sys.exit(run(data, as_json=json, show=print_status))
 
 
 @app.command()
@@ -83,6 +96,7 @@ def replay(
     prices: Annotated[Path | None, _input("date,symbol,open,high,low,close")] = None,
     instruments: Annotated[Path | None, _input("symbol,lot,min_notional")] = None,
     config: ConfigOption = None,
+    log_format: LogFormatOption = None,
 ) -> NoReturn:
     """Run recorded fills through an embedded cluster, audit it and write what every account did."""
     from cluster.config.file import load
@@ -99,6 +113,7 @@ def replay(
             instruments=instruments,
             out=out,
             config=settings,
+            log_format=log_format,
         )
     )
 

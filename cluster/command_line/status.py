@@ -6,7 +6,9 @@ JSON, keys stable, a field that is not known null:
     data         the data directory
     supervisor   {pid, state}
     servers      [{name, pid, address, restarts, state}]     state: running or down
-    actors       [{kind, incarnation, pid, state, error, shards: [{shard, epoch, frame, state, lag, counts}]}]
+    streams      [{name, messages, bytes, bytes_max}]        bytes_max: null without a limit
+    actors       [{kind, incarnation, pid, state, error, shards: [...]}]
+    shards       [{shard, epoch, frame, state, lag, counts}]  of each actor
 
 A shard's state is its phase (starting, fencing, replaying, live, lost, failed, crashed, stopped),
 or silent when nothing was heard of it. An actor's is that of its shard furthest from live. `lag`
@@ -17,25 +19,22 @@ frames of the creator journals, `orders` in orders not answered by the broker ye
 
 import asyncio
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import msgspec
-from rich import box
-from rich.console import Console
-from rich.table import Table
 
 from actors.errors import OperatingError
 from actors.ports import EXECUTIONS, INGRESS
 from actors.shard.progress import HostHeartbeat, ShardProgress
-from actors.shard.recovery import Phase
 from cluster.config.credentials import ADMIN, Credentials, read_credentials
 from cluster.errors import ClusterError
-from cluster.placement.hosts import failure_of
 from cluster.processes.run_file import SERVER_ROLE, DirectoryLock, ProcessRecord, Run, read_run
 from cluster.running.data_directory import check_is_directory, read_identity
 from engine.journal.cursors import Source
 from gateways.nats.connection import JetStreamError, NatsConnection, NatsOptions, connect_nats
+from gateways.nats.stream_usage import StreamUsage, read_stream_usages
 
 LISTEN_S = 0.5
 """Two heartbeats and a half: every live shard and host has spoken by then."""
@@ -79,7 +78,7 @@ class Heard:
     def hear_shard(
         self, subject: str, reply: str, data: bytes, headers: dict[str, str] | None
     ) -> None:
-        """Take a message of `progress.>`."""
+        """Take a message of `heads.>`."""
         progress = _decode_shard(data)
         key = (progress.kind, progress.shard)
         known = self.shards.get(key)
@@ -134,16 +133,20 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     data: str
     supervisor: dict[str, Any]
     servers: list[Server]
+    streams: list[StreamUsage]
     actors: list[Actor]
 
 
-def run(data: Path, *, as_json: bool) -> int:
-    """Show a running cluster. Returns: the exit code. Raises: ClusterError when none runs there."""
+def run(data: Path, *, as_json: bool, show: Callable[[Status], None]) -> int:
+    """Show a running cluster, as JSON or by `show`. Returns: the exit code.
+
+    Raises: ClusterError when none runs there.
+    """
     status = asyncio.run(read_status(data))
     if as_json:
         print(msgspec.json.format(msgspec.json.encode(status)).decode())
     else:
-        _print(status)
+        show(status)
     return 0
 
 
@@ -169,23 +172,28 @@ async def read_status(data: Path) -> Status:
             "left; lockstep up or lockstep down clears it"
         )
     credentials = read_credentials(data)
-    heard, last = await _hear(found, credentials)
+    heard, last, streams = await _hear(found, credentials)
     return Status(
         data=str(data),
         supervisor={"pid": found.supervisor.pid, "state": "running"},
         servers=_servers(found),
+        streams=streams,
         actors=actors_of(heard, last, _expected(data, heard)),
     )
 
 
-async def _hear(found: Run, credentials: Credentials) -> tuple[Heard, dict[str, int]]:
-    """Listen. Returns: what was heard, and the last sequences of what shards read; nothing while
-    NATS is away.
+async def _hear(
+    found: Run, credentials: Credentials
+) -> tuple[Heard, dict[str, int], list[StreamUsage]]:
+    """Listen to shards and hosts, and ask for the streams.
+
+    Returns: what was heard, the last sequences of what shards read, and the disk use of streams;
+    nothing while NATS is away.
     """
     heard, user = Heard(), credentials.users[ADMIN]
     if not credentials.nats_url:
         # The first start of this directory has not come so far.
-        return heard, {}
+        return heard, {}, []
     options = NatsOptions(
         url=credentials.nats_url,
         user=user.user,
@@ -198,14 +206,15 @@ async def _hear(found: Run, credentials: Credentials) -> tuple[Heard, dict[str, 
     try:
         connection = await connect_nats(options)
     except OperatingError:
-        return heard, {}
+        return heard, {}, []
     try:
         await heard.listen(connection)
         await asyncio.sleep(LISTEN_S)
         followers = [shard for kind, shard in heard.shards if kind == "follower"]
-        return heard, await _last_sequences(connection, followers)
+        last = await _last_sequences(connection, followers)
+        return heard, last, await read_stream_usages(connection)
     except OperatingError:
-        return heard, {}
+        return heard, {}, []
     finally:
         await connection.close()
 
@@ -333,63 +342,3 @@ def _lag(progress: ShardProgress, heard: Heard, last: dict[str, int]) -> dict[st
         "creator": frames,
         "executions": behind(Source.EXECUTIONS, f"executions.*.{progress.shard}"),
     }
-
-
-def _print(status: Status) -> None:
-    console = Console(highlight=False)
-    console.print(
-        f"cluster in {status.data}, supervisor {status.supervisor['pid']}", soft_wrap=True
-    )
-    servers = _table("server", "process", "state", "restarts", "address")
-    for server in status.servers:
-        servers.add_row(
-            server.name, str(server.pid), server.state, str(server.restarts), server.address or ""
-        )
-    console.print(servers)
-    actors = _table("actor", "process", "shard", "state", "epoch", "frame", "lag")
-    for actor in status.actors:
-        for shard in actor.shards:
-            actors.add_row(
-                actor.kind,
-                _shown(actor.pid),
-                str(shard.shard),
-                shard.state,
-                _shown(shard.epoch),
-                _shown(shard.frame),
-                ", ".join(f"{name} {count}" for name, count in shard.lag.items()),
-            )
-    console.print(actors)
-    for actor in status.actors:
-        for shard in actor.shards:
-            if parked := parked_of(shard):
-                console.print(f"{actor.kind} {shard.shard}: {parked}", soft_wrap=True)
-    for actor in status.actors:
-        if actor.error:
-            console.print(f"{actor.incarnation}: {error_of(actor)}", soft_wrap=True, markup=False)
-
-
-def error_of(actor: Actor) -> str:
-    """Say what a host has to say of its shards, and what to do where one stays stopped."""
-    has_failed = any(shard.state == Phase.FAILED.value for shard in actor.shards)
-    return (
-        failure_of(actor.error, actor.pid) if has_failed and actor.pid is not None else actor.error
-    )
-
-
-def parked_of(shard: Shard) -> str:
-    """Say what a shard has set aside; nothing when it has not."""
-    names = ("inputs_parked", "suspended_creators")
-    counted = [(shard.counts.get(name, 0), name.replace("_", " ")) for name in names]
-    return ", ".join(f"{count} {name}" for count, name in counted if count)
-
-
-def _table(*columns: str) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for column in columns:
-        is_number = column in ("process", "restarts", "epoch", "frame", "shard")
-        table.add_column(column, justify="right" if is_number else "left", no_wrap=True)
-    return table
-
-
-def _shown(value: int | None) -> str:
-    return "-" if value is None else str(value)

@@ -1,39 +1,62 @@
 """`lockstep up`: a cluster in the foreground, until Ctrl-C, SIGTERM or `lockstep down`."""
 
 import asyncio
+import sys
+from contextlib import AsyncExitStack, closing
 from pathlib import Path
 
-from cluster.command_line.terminal import set_up_supervisor_logging
+import structlog
+
+from cluster.command_line.log_format import LogFormat
+from cluster.command_line.terminal import Terminal, hosts_live
 from cluster.config.credentials import credentials_path
 from cluster.config.options import Config
 from cluster.running.stopping import run_until_stopped
 from cluster.running.supervisor import running_cluster
 
+_log = structlog.get_logger()
 
-def run(data: Path, config: Config) -> int:
+
+def run(data: Path, config: Config, log_format: LogFormat | None = None) -> int:
     """Start a cluster and keep it until it is told to stop. Returns: the exit code, 1 when it was
     stopped before it was up.
     """
-    set_up_supervisor_logging()
+    terminal = Terminal(
+        "supervisor", log_path=data / "logs" / "supervisor.log", log_format=log_format
+    )
+    terminal.take_log()
     was_up = False
+
+    def tell(event: str, text: str, **known: str) -> None:
+        """Log an event, and print it where a program reads what this command says."""
+        _log.info(event, **known)
+        if not (terminal.is_text and sys.stdout.isatty()):
+            print(f"lockstep: {text}", flush=True)
 
     async def keep() -> int:
         nonlocal was_up
-        _print(f"starting in {data}")
-        async with running_cluster(data, config) as cluster:
+        tell("cluster_starting", f"starting in {data}", data=str(data))
+        async with AsyncExitStack() as stack:
+            with terminal.step("starting, hosts live", watch=hosts_live):
+                cluster = await stack.enter_async_context(running_cluster(data, config))
             was_up = True
-            _print(f"up; NATS listens on {cluster.nats_url}")
-            _print(f"credentials for other programs are in {credentials_path(data)}")
-            _print(f"stop with Ctrl-C, or with: lockstep down --data {data}")
+            credentials, stop = str(credentials_path(data)), f"lockstep down --data {data}"
+            tell("cluster_up", f"up; NATS listens on {cluster.nats_url}", nats_url=cluster.nats_url)
+            tell(
+                "credentials_written",
+                f"credentials for other programs are in {credentials}",
+                path=credentials,
+            )
+            tell("how_to_stop", f"stop with Ctrl-C, or with: {stop}", command=stop)
             await asyncio.Event().wait()
         raise AssertionError("a cluster is stopped by cancelling")
 
     def stopped() -> int:
-        _print("down" if was_up else "stopped while starting; nothing of it runs")
+        if was_up:
+            tell("cluster_down", "down")
+        else:
+            tell("cluster_not_started", "stopped while starting; nothing of it runs")
         return 0 if was_up else 1
 
-    return run_until_stopped(keep(), stopped=stopped)
-
-
-def _print(text: str) -> None:
-    print(f"lockstep: {text}", flush=True)
+    with closing(terminal):
+        return run_until_stopped(keep(), stopped=stopped)

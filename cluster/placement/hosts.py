@@ -132,8 +132,17 @@ class HostKeeper:
                     )
                 slot.error = progress.error
                 if slot.phases != progress.shards:
-                    slot.phases = dict(progress.shards)
+                    was_live, slot.phases = slot.is_live, dict(progress.shards)
+                    if slot.is_live and not was_live:
+                        self._tell_live(slot)
                     self._changed.set()
+
+    def _tell_live(self, slot: Slot) -> None:
+        shards = ", ".join(map(str, slot.shards))
+        live = sum(each.is_live for each in self.slots)
+        _log.info(
+            "host_live", kind=slot.kind, shards=shards, pid=slot.pid, live=live, of=len(self.slots)
+        )
 
     def hear_shard(self, progress: ShardProgress) -> None:
         """Learn from a follower shard which accounts have shards of their own."""

@@ -7,6 +7,7 @@ or the audit failed, 2 wrong input.
 
 from pathlib import Path
 
+from cluster.command_line.log_format import LogFormat
 from cluster.config.options import Config
 from cluster.replay.inputs import read_inputs
 
@@ -20,6 +21,7 @@ def run(
     instruments: Path | None,
     out: Path,
     config: Config,
+    log_format: LogFormat | None = None,
 ) -> int:
     """Replay the files into OUT. Returns: the exit code. Raises: UsageError for wrong input,
     ClusterError for a failed run.
@@ -30,4 +32,4 @@ def run(
     # What starts a cluster is loaded only for input that can be replayed.
     from cluster.replay.command import replay
 
-    return replay(inputs, out, config)
+    return replay(inputs, out, config, log_format)

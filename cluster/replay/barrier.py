@@ -52,7 +52,7 @@ class ProgressBarrier:
         self._changed = asyncio.Event()
 
     def hear(self, subject: str, reply: str, data: bytes, headers: dict[str, str] | None) -> None:
-        """Take one message of `progress.>`; runs in the connection's read loop."""
+        """Take one message of `heads.>`; runs in the connection's read loop."""
         progress = _decode_progress(data)
         key = (progress.kind, progress.shard)
         known = self._progress.get(key)
@@ -66,9 +66,19 @@ class ProgressBarrier:
         """
         await self._wait(lambda: self._not_applied(sequence))
 
-    async def wait_drained(self, sequence: int) -> None:
-        """Wait as `wait_applied`, and until no gateway holds anything. Raises: ReplayError."""
-        await self._wait(lambda: self._not_applied(sequence) or self._not_sent())
+    async def wait_drained(
+        self, sequence: int, *, waiting_for: Callable[[str], None] = lambda text: None
+    ) -> None:
+        """Wait as `wait_applied`, and until no gateway holds anything. `waiting_for` is told what
+        is missing. Raises: ReplayError.
+        """
+
+        def missing() -> str:
+            lacking = self._not_applied(sequence) or self._not_sent()
+            waiting_for(lacking)
+            return lacking
+
+        await self._wait(missing)
 
     async def _wait(self, missing: Callable[[], str]) -> None:
         began_s = time.monotonic()

@@ -49,10 +49,17 @@ _decode_answers = msgspec.json.Decoder(list[_Answer]).decode
 
 
 async def open_all(
-    request: Request, inputs: Inputs, *, broker: str, opening_s_max: float = OPENING_S_MAX
+    request: Request,
+    inputs: Inputs,
+    *,
+    broker: str,
+    opening_s_max: float = OPENING_S_MAX,
+    opened: Callable[[int], None] = lambda count: None,
 ) -> None:
-    """Open creators, accounts and subscriptions. Raises: ReplayError when one is refused or stays
-    unanswered.
+    """Open creators, accounts and subscriptions. `opened` is told how many subscriptions each
+    answered request has opened.
+
+    Raises: ReplayError when one is refused or stays unanswered.
     """
     for first in range(0, len(inputs.creators), CREATORS_AT_ONCE):
         creators = inputs.creators[first : first + CREATORS_AT_ONCE]
@@ -65,7 +72,9 @@ async def open_all(
     for rows, is_dedicated in ((packed, False), (apart, True)):
         commands = list(account_commands(rows, broker=broker, is_dedicated=is_dedicated))
         for first in range(0, len(commands), BATCH_COMMANDS):
-            await _send_bulk(request, commands[first : first + BATCH_COMMANDS], opening_s_max)
+            batch = commands[first : first + BATCH_COMMANDS]
+            await _send_bulk(request, batch, opening_s_max)
+            opened(sum(command.body["type"] == "follow" for command in batch))
 
 
 def account_commands(

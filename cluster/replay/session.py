@@ -5,16 +5,13 @@ The cluster's data directory stays at OUT/data, so that `lockstep audit --data O
 it again. Its log is in OUT/data/logs.
 """
 
-import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import NamedTuple
 
 import msgspec
-import structlog
 
-from actors.host.logging import set_up_logging
 from cluster.config.credentials import ADMIN, broker_role
 from cluster.config.options import Config, InstrumentLimits
 from cluster.errors import UsageError
@@ -31,8 +28,8 @@ COMMAND_S_MAX = 30.0
 
 
 class Session(NamedTuple):
-    """A replay's ways into the cluster: the operator's connection, the broker's, and what the
-    progress say.
+    """A replay's ways into the cluster: the operator's connection, the broker's, and all
+    shards' progress.
     """
 
     admin: NatsConnection
@@ -84,14 +81,6 @@ def prepare(out: Path) -> Path:
     return data
 
 
-def log_to(path: Path) -> None:
-    """Send this process's log to a file; stdout and stderr are the user's."""
-    set_up_logging("replay")
-    file = path.open("a", buffering=1, encoding="utf-8")
-    structlog.configure(logger_factory=structlog.PrintLoggerFactory(file))
-    logging.basicConfig(stream=file, level=logging.INFO, force=True)
-
-
 @asynccontextmanager
 async def connected(cluster: Cluster) -> AsyncIterator[Session]:
     """Connect to a running cluster as its operator and as its broker."""
@@ -123,21 +112,40 @@ def _login(cluster: Cluster, role: str) -> NatsOptions:
     )
 
 
-async def open_parties(session: Session, inputs: Inputs) -> None:
-    """Open creators, accounts and subscriptions, and wait until every shard has taken them. Raises:
-    ReplayError.
+async def open_parties(
+    session: Session, inputs: Inputs, *, opened: Callable[[int], None] = lambda count: None
+) -> None:
+    """Open creators, accounts and subscriptions, and wait until every shard has taken them.
+
+    `opened` is told how many subscriptions each answered request has opened. Raises: ReplayError.
     """
 
     async def request(subject: str, data: bytes) -> bytes:
         return (await session.admin.request(subject, data, deadline_s=COMMAND_S_MAX)).data
 
-    await open_all(request, inputs, broker=BROKER)
+    await open_all(request, inputs, broker=BROKER, opened=opened)
     await session.barrier.wait_applied(0)
 
 
-async def publish(session: Session, inputs: Inputs) -> Published:
-    """Publish everything in lockstep and wait until the cluster is drained. Raises: ReplayError."""
+async def publish(
+    session: Session, inputs: Inputs, *, progress: Callable[[int], None] = lambda count: None
+) -> Published:
+    """Publish everything in lockstep. `progress` is told how many fills are published.
+
+    Raises: ReplayError.
+    """
     publisher = Publisher(NatsStreams(session.broker), BROKER)
-    published = await publish_all(publisher, session.barrier, inputs)
-    await session.barrier.wait_drained(published.last_sequence)
-    return published
+    return await publish_all(publisher, session.barrier, inputs, progress=progress)
+
+
+async def drain(
+    session: Session,
+    published: Published,
+    *,
+    waiting_for: Callable[[str], None] = lambda text: None,
+) -> None:
+    """Wait until the cluster is drained. `waiting_for` is told what is missing.
+
+    Raises: ReplayError.
+    """
+    await session.barrier.wait_drained(published.last_sequence, waiting_for=waiting_for)

@@ -1,9 +1,12 @@
 """A cluster's data directory: made once, held by one supervisor, and never opened with other shard
 counts than it was made with.
 
-nats/ postgres/ ray/     the servers' own        broker/<name>/   paper brokers' ledgers
-logs/*.log cluster.json             what was fixed when it was made credentials.json         who may
-connect; for other programs run.json, lock           the run in progress
+    nats/ postgres/ ray/     data of the servers
+    broker/<name>/           ledgers of paper brokers
+    logs/*.log               logs of all processes, the supervisor's as JSON lines
+    cluster.json             shard counts and brokers, fixed when the directory was made
+    credentials.json         logins for other programs
+    run.json, lock           the run in progress
 """
 
 import os

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from cluster.command_line.cli import main
-from cluster.command_line.terminal import line_of
+from cluster.command_line.terminal import sentence_of
 
 
 def run(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
@@ -80,10 +80,12 @@ def test_log_entry_on_a_terminal_is_a_line_for_people() -> None:
         "process": "supervisor",
         "level": "warning",
     }
-    assert (
-        line_of(None, "warning", entry)
-        == "lockstep: warning: program ended: name nats, pid 7, status -9"
-    )
+    assert sentence_of(entry) == "nats ended with status -9 (process 7); starting it again"
+
+
+def test_an_event_without_a_sentence_is_shown_with_its_fields() -> None:
+    entry = {"event": "clock_jumped", "level": "error", "by_s": 7, "alarm": True}
+    assert sentence_of(entry) == "clock jumped: by_s 7"
 
 
 def test_command_line_starts_without_loading_ray_numpy_or_clients() -> None:

@@ -10,7 +10,8 @@ import pytest
 
 from actors.shard.progress import CursorProgress, HostHeartbeat, ShardProgress
 from cluster.command_line.cli import main
-from cluster.command_line.status import Heard, actors_of, error_of, parked_of, read_status
+from cluster.command_line.status import Heard, actors_of, read_status
+from cluster.command_line.status_table import error_of, set_aside_of
 from cluster.config.credentials import ensure_credentials
 from cluster.config.options import Config
 from cluster.errors import ClusterError
@@ -72,7 +73,7 @@ def test_what_is_parked_and_suspended_is_shown_where_there_is_any() -> None:
         ),
     )
     actors = actors_of(found, {}, [])
-    assert [parked_of(actor.shards[0]) for actor in actors] == [
+    assert [set_aside_of(actor.shards[0]) for actor in actors] == [
         "2 inputs parked, 1 suspended creators",
         "",
     ]

@@ -48,3 +48,19 @@ def test_status_shows_every_server_and_every_shard_with_its_process(
         ("gateway", 0),
     ]
     assert all(actor["state"] == "live" and start_mark(actor["pid"]) for actor in status["actors"])
+
+
+def test_status_tells_how_much_of_its_limit_each_stream_uses(cluster: RunningCluster) -> None:
+    table = cluster.command("status").stdout
+    streams = {
+        stream["name"]: stream
+        for stream in json.loads(cluster.command("status", "--json").stdout)["streams"]
+    }
+    assert {"INGRESS", "EXECUTIONS", "DEADLETTER"} <= streams.keys()
+    assert {"JOURNAL_CREATOR", "JOURNAL_FOLLOWER", "JOURNAL_GATEWAY"} <= streams.keys()
+    journal = streams["JOURNAL_FOLLOWER"]
+    assert journal["messages"] > 0
+    assert 0 < journal["bytes"] < journal["bytes_max"]
+    for name in streams:
+        assert name in table
+    assert "used" in table
