@@ -120,7 +120,7 @@ def _first(error: Exception) -> Exception:
 
 
 def _expect_writable(path: Path) -> None:
-    """Refuse a report's path before anything is measured for it."""
+    """Refuse a report's path before the benchmark starts."""
     if path.suffix == ".png":
         raise typer.BadParameter(
             f"--json: expected a name for the report, found the chart's, {path}"
@@ -139,7 +139,7 @@ def _expect_writable(path: Path) -> None:
 
 
 def store(benchmark: Benchmark, report: Report, path: Path) -> list[str]:
-    """Write the report and its chart. Returns: where they are, a line each."""
+    """Write the report and its chart. Returns: their paths, one line each."""
     write_report(report, path)
     chart = path.with_suffix(".png")
     # An earlier run's chart would look like this one's.
@@ -180,7 +180,7 @@ _add("recovery", "kill -9 of a follower actor under load; latency while snapshot
 
 @app.command()
 def compare(before: Path, after: Path) -> None:
-    """Set two reports' figures side by side."""
+    """Show two reports' figures side by side."""
     first, second = _read(before), _read(after)
     if first.bench != second.bench:
         raise typer.BadParameter(

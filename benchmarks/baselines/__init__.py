@@ -1,1 +1,1 @@
-"""What lockstep is compared with: each in a module of its own, each at a size it can bear."""
+"""Baselines that Lockstep is compared with, one module each, each at a size it can bear."""

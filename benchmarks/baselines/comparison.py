@@ -18,7 +18,7 @@ SYNCED_SHARE = 5
 
 
 class Sizes(msgspec.Struct, frozen=True):
-    """How large each baseline is run."""
+    """The size at which each baseline runs."""
 
     ray_actors: Count = 16
     service_orders: Count = 50_000
@@ -28,8 +28,8 @@ class Sizes(msgspec.Struct, frozen=True):
 async def compare_with_baselines(
     session: Session, sizes: Sizes, hops: FillHops, ours: dict[str, Any]
 ) -> dict[str, Any]:
-    """Run every baseline. `hops` are those of the largest fan-out's last run, `ours` its figures.
-    Returns: `baselines` and `ratios`.
+    """Run every baseline. `hops` are those of the largest fan-out's last run, `ours` its
+    figures. Returns: `baselines` and `ratios`.
     """
     found: dict[str, dict[str, float]] = {}
     with session.reporter.step("baselines", 6) as step:
@@ -66,7 +66,7 @@ async def compare_with_baselines(
 
 
 def _chains(hops: FillHops) -> list[list[int]]:
-    """List the frames of one fill, the last, by shard: sizes in bytes, in order."""
+    """Return the frames of the last fill by shard: sizes in bytes, in order."""
     chains: dict[int, list[int]] = {}
     last = len(hops.intended) - 1
     for frame in hops.frames:

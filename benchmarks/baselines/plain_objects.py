@@ -1,9 +1,10 @@
-"""Baseline (c): one Python object a subscription, in memory, nothing durable and nobody told.
+"""Baseline (c): one Python object per subscription, in memory. Nothing is durable and nobody is
+told.
 
     for subscription in subscriptions: subscription.copy(signal) -> order
 
-It shows what the rows cost in plain Python; a system on top of it would still have to store, send
-and apply.
+It shows the cost of rows in plain Python. A system on top of it would still have to store, send and
+apply.
 """
 
 import random
@@ -17,7 +18,7 @@ PRICE = 100 * MICROS
 
 
 class Options(msgspec.Struct, frozen=True):
-    """How many objects, how many fills, which seed."""
+    """The number of objects and fills, and the seed."""
 
     subscriptions: int
     fills: int = 3
@@ -58,7 +59,7 @@ class Subscription:
 
 
 def measure(options: Options) -> dict[str, float]:
-    """Copy some fills to every object. Returns: orders a second, best of the fills."""
+    """Copy some fills to every object. Returns: orders per second, the best of the fills."""
     chance = random.Random(options.seed)
     everyone = [
         Subscription(f"account-{number}", chance.randrange(5_000, 50_000) * MICROS, MICROS)

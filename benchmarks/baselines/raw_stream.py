@@ -21,9 +21,8 @@ STREAM = "BENCH_RAW"
 async def measure(
     connection: NatsConnection, chains: list[list[int]], *, repeats: int = 9
 ) -> dict[str, float]:
-    """Publish messages of the given sizes, bytes, each chain one at a time, chains side by side.
-
-    Returns: the median time over the repeats, and the bandwidth.
+    """Publish messages of the given sizes, bytes: each chain one message at a time, chains side
+    by side. Returns: the median time over the repeats, and the bandwidth.
     """
     total = sum(map(sum, chains))
     noise = os.urandom(max((size for chain in chains for size in chain), default=1))

@@ -1,8 +1,8 @@
-"""Baseline (a): the literal design, one Ray actor a follower, one actor call an order.
+"""Baseline (a): the literal design, one Ray actor per follower, one actor call per order.
 
     creator --call--> follower actor 1 ... N --order--> creator
 
-Each actor sizes its own order in memory; nothing is stored or sent to a broker, so the figure
+Each actor sizes its own order in memory. Nothing is stored or sent to a broker, so the figure
 flatters this design. A Ray actor is a process of about 60 MB, so N is small, and the rate does not
 depend on it. The creator is a process of its own on the cluster's Ray.
 """
@@ -26,7 +26,7 @@ from cluster.processes.run_file import read_run
 
 
 class Options(msgspec.Struct, frozen=True):
-    """Where Ray is, how many actors, for how long they are called."""
+    """The address of Ray, the number of actors, and the seconds of calling."""
 
     address: str
     actors: int
@@ -46,7 +46,7 @@ class LiteralFollower:
 
 
 async def measure(data: Path, *, actors: int) -> dict[str, float]:
-    """Start the actors on the Ray of a running cluster, then call all of them fill after fill."""
+    """Start the actors on a running cluster's Ray, then call all of them fill after fill."""
     run = read_run(data)
     if run is None or "ray" not in run.addresses:
         raise ClusterError(f"{data}: expected a cluster with its Ray, found none")
@@ -57,7 +57,7 @@ async def measure(data: Path, *, actors: int) -> dict[str, float]:
 
 
 def join_and_call(options: Options) -> dict[str, float]:
-    """Join Ray and call the actors; whatever is started ends with this process."""
+    """Join Ray and call the actors. All that it starts ends with this process."""
     with warnings.catch_warnings():
         # Ray warns about its own coming defaults on import; nothing here depends on them.
         warnings.simplefilter("ignore")
@@ -100,9 +100,7 @@ def _call(ray: Any, options: Options) -> dict[str, float]:
 
 
 def main() -> None:
-    """Read options, print figures; what Ray prints meanwhile, of many workers for one, is none of
-    them.
-    """
+    """Read the options and print the figures. What Ray prints meanwhile is no figure."""
     options = msgspec.json.decode(sys.stdin.buffer.read(), type=Options)
     with redirect_stdout(StringIO()):
         figures = join_and_call(options)

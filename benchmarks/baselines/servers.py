@@ -1,5 +1,5 @@
-"""Servers of the baselines' own, beside the cluster's: a nats-server with the sync it is to be
-measured with, and Valkey.
+"""Servers that belong to the baselines, beside the cluster's: a nats-server with the sync to be
+measured, and Valkey.
 """
 
 import asyncio
@@ -24,7 +24,7 @@ START_S_MAX = 20.0
 
 
 class ScratchNats(NamedTuple):
-    """A nats-server of a baseline's own."""
+    """A nats-server that belongs to a baseline."""
 
     url: str
     user: str
@@ -39,7 +39,9 @@ class ScratchNats(NamedTuple):
 
 @asynccontextmanager
 async def scratch_nats(directory: Path, *, is_synced: bool) -> AsyncIterator[ScratchNats]:
-    """Run a nats-server: every publish synced, or the server's default of every two minutes."""
+    """Run a nats-server that syncs every publish, or one with the server's default sync of every
+    two minutes.
+    """
     directory.mkdir(parents=True, exist_ok=True)
     port, password = choose_port(), secrets.token_urlsafe(16)
     sync = "always" if is_synced else "2m"
@@ -92,7 +94,7 @@ async def scratch_valkey(directory: Path) -> AsyncIterator[str]:
 async def make_stream(
     connection: NatsConnection, name: str, subjects: tuple[str, ...], bytes_max: int = 2 << 30
 ) -> None:
-    """Make a file stream, as the cluster's own are made."""
+    """Make a file stream with the settings of the cluster's own."""
     settings = {
         "name": name,
         "subjects": list(subjects),
@@ -107,7 +109,7 @@ async def make_stream(
 
 
 async def delete_stream(connection: NatsConnection, name: str) -> None:
-    """Delete a stream; one that is not there is deleted."""
+    """Delete a stream. A stream that is not there counts as deleted."""
     await connection.api(f"STREAM.DELETE.{name}", {})
 
 
@@ -118,7 +120,7 @@ async def run_json(
     deadline_s: float = 600.0,
     environment: Mapping[str, str] | None = None,
 ) -> dict[str, float]:
-    """Run a module as a process that takes its options on stdin and prints figures as JSON. Raises:
+    """Run a module as a process that takes options on stdin and prints figures as JSON. Raises:
     ClusterError when it fails.
     """
     pipe = asyncio.subprocess.PIPE

@@ -1,13 +1,13 @@
-"""Baseline (b): how a copy service is usually built.
+"""Baseline (b): a copy service as it is usually built.
 
     fill --JetStream--> worker: for account in accounts: size
-                          |-- orders, one row each --> Postgres (ON CONFLICT DO NOTHING, 500 at a time)
-                          |-- positions -------------> Valkey (pipeline)
-                          +-- one message an order --> JetStream, acknowledged
+        |-- orders, one row each --> Postgres (ON CONFLICT DO NOTHING, 500 at a time)
+        |-- positions -------------> Valkey (pipeline)
+        +-- one message per order -> JetStream, acknowledged
 
-asyncio on uvloop; Postgres is the cluster's own (fsync on), NATS a server of its own with default
-sync or with a sync per message. Measured from the first fill taken to the last order acknowledged
-by NATS: before any broker, execution or recovery.
+It runs asyncio on uvloop. Postgres is the cluster's (fsync on). NATS is a server of its own, with
+default sync or with a sync per message. The time runs from the first fill taken to the last order
+acknowledged by NATS: before any broker, execution or recovery.
 """
 
 import asyncio
@@ -32,7 +32,8 @@ FILLS = 2
 READY_S_MAX = 60.0
 TABLE = """
 CREATE TABLE bench_usual_orders (
-    order_id text PRIMARY KEY, account text NOT NULL, symbol text NOT NULL, side integer NOT NULL, quantity bigint NOT NULL,
+    order_id text PRIMARY KEY, account text NOT NULL, symbol text NOT NULL,
+    side integer NOT NULL, quantity bigint NOT NULL,
     price bigint NOT NULL, created_at timestamptz NOT NULL DEFAULT now()
 )
 """
@@ -42,7 +43,7 @@ DROP = "DROP TABLE IF EXISTS bench_usual_orders"
 async def measure(
     postgres_url: str, *, orders: int, workers: int, is_synced: bool
 ) -> dict[str, float]:
-    """Run the service over `orders` orders in all. Returns: orders a second."""
+    """Run the service over `orders` orders in all. Returns: orders per second."""
     with tempfile.TemporaryDirectory(prefix="lockstep-bench-usual-") as name:
         directory = Path(name)
         async with (

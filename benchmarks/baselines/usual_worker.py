@@ -17,12 +17,13 @@ from gateways.nats.streams import NatsStreams
 BATCH = 500
 INSERT = """
 INSERT INTO bench_usual_orders (order_id, account, symbol, side, quantity, price)
-SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::int[], $5::bigint[], $6::bigint[]) ON CONFLICT DO NOTHING
+SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::int[], $5::bigint[], $6::bigint[])
+ON CONFLICT DO NOTHING
 """
 
 
 class Options(msgspec.Struct, frozen=True):
-    """Where the servers are, and which accounts this worker serves."""
+    """Addresses of the servers, and the accounts that this worker serves."""
 
     nats_url: str
     nats_user: str
@@ -36,8 +37,8 @@ class Options(msgspec.Struct, frozen=True):
 
 
 async def work(options: Options) -> dict[str, float]:
-    """Take each fill and copy it to every account. Returns: orders, and the seconds from first fill
-    taken to last order acknowledged.
+    """Copy each fill to every account. Returns: orders, and the seconds from the first fill
+    taken to the last order acknowledged.
     """
     chance = random.Random(f"{options.seed}/{options.worker}")
     accounts = [

@@ -1,5 +1,5 @@
-"""Asking again until there is an answer: what may be sent twice, because the engine or the stream
-takes it once.
+"""Asking again until there is a final answer. It is for requests that may be sent twice, because
+the engine or the stream takes them once.
 """
 
 import asyncio
@@ -20,7 +20,7 @@ async def ask(
     headers: dict[str, str] | None = None,
     is_final: Callable[[bytes], bool] = lambda answer: True,
 ) -> bytes | None:
-    """Ask until there is an answer that is final. Returns: None when so many tries found none."""
+    """Ask until an answer is final. Returns: None when all tries found none."""
     for _ in range(tries_max):
         try:
             answer = (

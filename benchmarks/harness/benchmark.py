@@ -1,6 +1,4 @@
-"""What every benchmark module offers to the command line, and how one is run: start, measure,
-audit, report.
-"""
+"""The form of a benchmark, and how one runs: start, measure, audit, report."""
 
 import hashlib
 import shutil
@@ -35,13 +33,13 @@ class Benchmark(NamedTuple):
 
 
 def default_config(settings: Any) -> Config:
-    """Run the cluster with its defaults."""
+    """The cluster's default configuration."""
     return Config()
 
 
 def sharded_config(settings: Any) -> Config:
-    """Run the cluster with the defaults but as many follower shards as the settings say, each in a
-    host of its own.
+    """The default configuration with as many follower shards as the settings say, each in a host
+    of its own.
     """
     shards = settings.follower_shards
     return Config(cluster=ClusterOptions(follower_shards=shards, follower_hosts=shards))
@@ -110,7 +108,7 @@ async def run_benchmark(
 
 
 def joined(measured: list[Measured]) -> Measured:
-    """Put the parts of a benchmark together."""
+    """Join the parts of a benchmark into one result."""
     if len(measured) == 1:
         return measured[0]
     return Measured(
@@ -122,7 +120,7 @@ def joined(measured: list[Measured]) -> Measured:
 
 
 def joined_loading(loadings: list[dict[str, Any]]) -> dict[str, Any]:
-    """Add up what was loaded one after the other."""
+    """Add up what the parts loaded."""
     added: dict[str, Any] = {
         key: sum(loading[key] for loading in loadings)
         for key in ("subscriptions", "creators", "seconds")
@@ -134,7 +132,7 @@ def joined_loading(loadings: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def joined_audits(audits: dict[str, dict[str, Any]]) -> dict[str, Any]:
-    """Put the audits of a benchmark's parts together: passed if all are."""
+    """Join the audits of a benchmark's parts: passed when all passed."""
     if len(audits) == 1:
         return next(iter(audits.values()))
     return {
@@ -155,7 +153,7 @@ def report_of(
     command: str,
     machine: dict[str, Any],
 ) -> Report:
-    """Put a report together; figures of a run whose audit failed are left out."""
+    """Build a report. Figures of a run whose audit failed are left out."""
     empty = Report(
         bench=benchmark.name,
         command=command,
@@ -175,8 +173,8 @@ def report_of(
 
 
 def result_hash(hops: Iterable[FillHops]) -> str:
-    """Hash what came of every fill (orders and executions with their quantities): the same for one
-    seed whatever the speed.
+    """Hash the outcome of every fill: its orders and executions with their quantities. One seed
+    gives one hash, whatever the speed.
     """
     digest = hashlib.blake2b(digest_size=16)
     for one in hops:

@@ -1,4 +1,4 @@
-"""Charts: percentiles, stages and scaling, one PNG a benchmark."""
+"""Charts of percentiles, stages and scaling: one PNG per benchmark."""
 
 import math
 from pathlib import Path
@@ -8,7 +8,7 @@ STAGE_COLOURS = ("#9aa5b1", "#4c78a8", "#f58518", "#54a24b", "#b279a2", "#e45756
 
 
 def new_figure(columns: int, title: str) -> tuple[Any, list[Any]]:
-    """Make a figure of charts side by side, on no display."""
+    """Make a figure with charts side by side, without a display."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(6.0 * columns, 4.2), layout="constrained")
@@ -34,7 +34,7 @@ def draw_percentiles(axes: Any, curves: dict[str, dict[str, float]], title: str)
 
 
 def draw_stages(axes: Any, bars: dict[str, dict[str, float]], title: str) -> None:
-    """Draw each stage's share of the time as stacked bars, one a row."""
+    """Draw each stage's share of the time as stacked bars, one bar per row."""
     labels = list(bars)
     stages = list(next(iter(bars.values()))) if bars else []
     left = [0.0] * len(labels)
@@ -69,7 +69,7 @@ def draw_lines(
 def draw_bars(
     axes: Any, bars: dict[str, float], title: str, label: str, *, is_log: bool = False
 ) -> None:
-    """Draw one bar a figure, its value written beside it."""
+    """Draw one bar per figure, with its value beside it."""
     drawn = axes.barh(list(bars), list(bars.values()), color=STAGE_COLOURS[1])
     axes.bar_label(drawn, fmt=lambda value: _text(value), fontsize=8, padding=3)
     axes.set(title=title, xlabel=label)
@@ -87,8 +87,8 @@ def _text(value: float) -> str:
 
 
 def _number(axis: Any) -> None:
-    """Write the numbers along a logarithmic axis out, 2 and 5 between the powers of ten where there
-    is room.
+    """Label a logarithmic axis with plain numbers, including 2 and 5 between powers of ten where
+    there is room.
     """
     from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 

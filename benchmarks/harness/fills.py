@@ -1,5 +1,5 @@
-"""Publishing fills as a broker's gateway program would: one JetStream publish each, on a schedule
-or one at a time.
+"""Publishing fills as a broker's gateway program would: one JetStream publish per fill, on a
+schedule or one at a time.
 """
 
 import asyncio
@@ -20,7 +20,9 @@ RETRY_S = 0.5
 
 
 class Plan(NamedTuple):
-    """One fill to be published: who traded what. `quantity` is decimal text."""
+    """A fill to be published: creator, symbol, side, quantity and price. `quantity` is decimal
+    text.
+    """
 
     creator_id: str
     exec_id: str
@@ -30,8 +32,8 @@ class Plan(NamedTuple):
 
 
 class Published(NamedTuple):
-    """A published fill: when it was meant to go out, when it went out, when it was acknowledged,
-    and under which sequence.
+    """A published fill: its intended time, its publish time, its acknowledgement time and its
+    sequence.
     """
 
     plan: Plan
@@ -42,8 +44,8 @@ class Published(NamedTuple):
 
 
 def alternating(creator_ids: list[str], prefix: str, *, symbol: str = "ACME") -> Iterator[Plan]:
-    """Plan fills for ever, the creators in turn: each buys 1 % of its equity, sells half of that,
-    buys again.
+    """Plan fills without end, for the creators in turn. Each creator buys for 1 % of its equity,
+    sells half of that, and buys again.
     """
     turn = 0
     while True:
@@ -56,7 +58,7 @@ def alternating(creator_ids: list[str], prefix: str, *, symbol: str = "ACME") ->
 async def publish(
     connection: NatsConnection, plan: Plan, intended_ns: int | None = None
 ) -> Published:
-    """Publish one fill and wait until it is stored."""
+    """Publish one fill and wait until JetStream has stored it."""
     sent_ns = time.time_ns()
     when = datetime.fromtimestamp(sent_ns / 1e9, UTC).isoformat()
     data = (
@@ -86,8 +88,8 @@ async def publish(
 async def publish_on_schedule(
     connection: NatsConnection, plans: Iterator[Plan], *, per_s: float, seconds: float
 ) -> list[Published]:
-    """Publish open loop: each fill at its time whatever became of those before; late ones at once,
-    measured from their intended time.
+    """Publish in open loop: each fill leaves at its time, whatever became of those before. A
+    late fill leaves at once and is measured from its intended time.
     """
     tasks: list[asyncio.Task[Published]] = []
     began_ns = time.time_ns() + 20_000_000

@@ -28,27 +28,27 @@ Signal = tuple[int, int]
 
 
 class LedgerFile:
-    """A ledger open for reading, as long as it was when opened."""
+    """A ledger file as long as it was when opened."""
 
     def __init__(self, directory: Path) -> None:
         self._file = os.open(directory / FILE_NAME, os.O_RDONLY | os.O_CLOEXEC)
         self._size = os.fstat(self._file).st_size
 
     def read(self, offset: int, length: int) -> bytes:
-        """Read bytes anywhere."""
+        """Read bytes at any place."""
         return os.pread(self._file, max(0, min(length, self._size - offset)), offset)
 
     def size(self) -> int:
-        """Tell the length in bytes."""
+        """The length in bytes."""
         return self._size
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Close the file."""
         os.close(self._file)
 
 
 class Gatherer:
-    """Reads what happened since the last window; windows follow each other, so nothing is read
+    """Reads the hops of one run after another. Windows follow each other, so nothing is read
     twice.
     """
 
@@ -58,7 +58,7 @@ class Gatherer:
         self._ledger = (0, 1)
 
     async def window(self) -> Window:
-        """Remember where everything stands. Call while nothing moves."""
+        """Remember where every stream and the ledger stand. Call it while nothing moves."""
         self._ledger = self._ledger_end()
         creators, followers, executions = [
             await last_sequence(self._connection, stream)
@@ -79,7 +79,7 @@ class Gatherer:
     async def hops(
         self, published: list[Published], window: Window, acknowledgements: Acknowledgements
     ) -> FillHops:
-        """Put the hop times of some fills together."""
+        """Build the hop times of the given fills."""
         run = _Span(FillHops(published), acknowledgements)
         async for stored in read_stream(
             self._connection, CREATORS, after_sequence=window.creator_sequence
@@ -119,8 +119,8 @@ class Gatherer:
 
 
 class _Span:
-    """Hops under construction: which signal is which fill, and which ledger frame took orders of
-    which fills.
+    """Hops under construction: the fill of each signal, and the fills whose orders each ledger
+    frame took.
     """
 
     def __init__(self, hops: FillHops, acknowledgements: Acknowledgements) -> None:

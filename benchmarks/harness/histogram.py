@@ -11,8 +11,8 @@ PERCENTILES = {"p50_ms": 50.0, "p90_ms": 90.0, "p99_ms": 99.0, "p99_9_ms": 99.9}
 
 
 def percentiles(durations_ns: Iterable[int]) -> dict[str, Any]:
-    """Summarise durations: count, p50, p90, p99, p99.9 and max in ms; the count alone when there
-    are none.
+    """Summarise durations as count, p50, p90, p99, p99.9 and max in ms. Without durations there
+    is the count alone.
     """
     histogram = HdrHistogram(1, _US_MAX, 3)
     longest = count = 0
@@ -30,10 +30,8 @@ def percentiles(durations_ns: Iterable[int]) -> dict[str, Any]:
 
 
 def medians(rows: list[dict[str, Any]]) -> dict[str, Any]:
-    """Take the median of every number that all rows have under the same key, but `run`; nested
-    dictionaries likewise.
-
-    Shares (`stages`) are averaged instead, so that they still add up to 1.
+    """Take the median of every number that all rows have under one key, in nested dictionaries
+    too; `run` is left out. Shares (`stages`) are averaged, so that they still add up to 1.
     """
     result: dict[str, Any] = {}
     for name in (name for name in (rows[0] if rows else ()) if name != "run"):

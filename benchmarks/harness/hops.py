@@ -1,18 +1,21 @@
-"""When each fill passed each hop, put together after the run from what the engine keeps anyway.
+"""The hops of each fill, put together after the run from what the engine keeps anyway.
 
     hop         read from
-    published   the client's clock (intended time under open loop)
-    signaled    first progress that covers the creator's frame, or the next hop if that is earlier; an upper bound
-    sized       event time of the follower frame that decided it, stamped when the frame was made
+    published   the client's clock (the intended time under open loop)
+    signaled    first progress that covers the creator's frame, or the next hop if earlier *
+    sized       event time of the follower frame that decided it, stamped as the frame is made
     journaled   JetStream's time of that frame: written, not yet synced
-    durable     first progress that covers that frame (acknowledged), or the next hop if that is earlier; an upper bound
+    durable     first progress that covers that frame, or the next hop if that is earlier *
     sent        event time of the block in the broker's ledger, stamped right before the write
-    accepted    JetStream's time of the first execution message of the broker's group commit, published after its fsync; an upper bound
+    accepted    JetStream's time of the first execution message of the broker's group commit,
+                which the broker publishes after its fsync *
     executed    JetStream's time of the execution message
     applied     event time of the follower frame that applied it
-    updated     first progress that covers that frame: position durable; an upper bound
+    updated     first progress that covers that frame: the position is durable *
 
-One machine, one clock. Each hop has a first and a last time over a fill's orders.
+    * an upper bound
+
+There is one machine and one clock. Each hop has a first and a last time over a fill's orders.
 """
 
 from collections.abc import Iterable
@@ -58,7 +61,7 @@ class SeenFrame(NamedTuple):
 
 
 class FillHops:
-    """Hop times of a run's fills. Shapes: one entry a fill, in order of publishing; 0 (or NEVER,
+    """Hop times of a run's fills. Shapes: one entry per fill, in order of publishing; 0 (NEVER
     for firsts) where a hop was not seen.
     """
 
@@ -85,9 +88,9 @@ class FillHops:
         last[fill] = max(last[fill], time_ns)
 
     def tighten(self) -> None:
-        """Lower what only bounds from above to the hop behind it: progress come some times a
-        second, and nobody decides on a signal, or sends an order, before its frame is durable. Of
-        fills whose orders all went the whole way.
+        """Lower each upper bound to the hop behind it. Progress comes only some times per
+        second, and nobody decides on a signal or sends an order before its frame is durable.
+        Only fills whose orders all went the whole way are tightened.
         """
         whole = (self.orders > 0) & (self.executions == self.orders)
         for told, behind in (("signaled", "sized"), ("durable", "sent")):
@@ -96,32 +99,30 @@ class FillHops:
                 times[told][earlier] = times[behind][earlier]
 
     def passed(self, hop: str) -> NDArray[np.bool_]:
-        """Say which fills have orders and passed a hop."""
+        """Return which fills have orders and passed a hop."""
         return (self.orders > 0) & (self.last[hop] > 0)
 
     def to_last(self, hop: str) -> Times:
-        """Durations from the intended time to the last of a hop, ns, of the fills that have orders
-        and passed it.
+        """Return the durations from the intended time to the last of a hop, ns, for fills with
+        orders that passed it.
         """
         return (self.last[hop] - self.intended)[self.passed(hop)]
 
     def to_first(self, hop: str) -> Times:
-        """Durations from the intended time to the first of a hop, ns, of the fills that have orders
-        and passed it.
+        """Return the durations from the intended time to the first of a hop, ns, for fills with
+        orders that passed it.
         """
         return (self.first[hop] - self.intended)[self.passed(hop)]
 
     def missing(self) -> int:
-        """Count the fills with an order that nothing came of: no execution, no end.
-
-        Under overload an order may end without passing every hop: one that a later fill cancels
-        unsent never reaches the broker.
+        """Count the fills that have an order with neither an execution nor an end. Under
+        overload an order may end without passing every hop: a later fill may cancel it unsent.
         """
         return int((self.executions < self.orders).sum())
 
     def shares(self) -> dict[str, float]:
-        """Each stage's share of the time from publish to the last position updated, summed over the
-        fills; they add up to 1.
+        """Return each stage's share of the time from publish to the last position updated,
+        summed over the fills. The shares add up to 1.
         """
         chosen = self.orders > 0
         ends = {"published": self.intended, **self.last}
@@ -135,8 +136,8 @@ class FillHops:
         return {stage: round(part / total, 4) if total else 0.0 for stage, part in spent.items()}
 
     def rows(self) -> Iterable[tuple[str, str, int, int, int, int]]:
-        """List what must be the same in every run of one seed: fill, orders and executions with
-        their quantities.
+        """Return what every run of one seed must repeat: fill, orders and executions with their
+        quantities.
         """
         for (creator_id, exec_id), fill in self.index.items():
             counts = (self.orders, self.ordered_e8, self.executions, self.executed_e8)
@@ -144,7 +145,7 @@ class FillHops:
 
 
 class Window(NamedTuple):
-    """Where streams and ledger stood when a run began."""
+    """Where the streams and the ledger stood when a run began."""
 
     creator_sequence: int
     follower_sequence: int

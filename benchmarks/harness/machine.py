@@ -1,4 +1,4 @@
-"""The machine a figure was measured on."""
+"""The machine that a figure was measured on."""
 
 import os
 import platform
@@ -21,8 +21,8 @@ PACKAGES = (
 
 
 def fingerprint() -> dict[str, Any]:
-    """Describe processor, memory, kernel, Python and the versions that matter; `load_1m` tells
-    whether others were at work.
+    """Describe processor, memory, kernel, Python and the versions that matter. `load_1m` shows
+    whether other programs were at work.
     """
     return {
         "processor": _processor(),

@@ -1,4 +1,4 @@
-"""Who follows whom in a benchmark: creators with equal numbers of followers, made from a seed,
+"""The population of a benchmark: creators with equal numbers of followers, made from a seed and
 loaded through the public bulk protocol.
 """
 
@@ -26,7 +26,7 @@ CREATOR_CASH = "1000000000"
 
 
 class Group(NamedTuple):
-    """`creators` creators with `followers` accounts each, one subscription an account. `prefix`
+    """`creators` creators with `followers` accounts each, one subscription per account. `prefix`
     begins every id.
     """
 
@@ -35,12 +35,12 @@ class Group(NamedTuple):
     followers: int
 
     def creator_id(self, number: int) -> str:
-        """Name a creator."""
+        """Return the id of a creator."""
         return f"{self.prefix}-c{number}"
 
     @property
     def subscriptions(self) -> int:
-        """How many subscriptions there are."""
+        """The number of subscriptions."""
         return self.creators * self.followers
 
 
@@ -51,7 +51,7 @@ class _Answer(msgspec.Struct):
 
 
 class LoadingError(ClusterError):
-    """Accounts could not be loaded: says which command was refused and why."""
+    """Accounts could not be loaded. It tells the refused command and the reason."""
 
 
 _decode_answer = msgspec.json.Decoder(_Answer).decode
@@ -102,7 +102,7 @@ async def _open_creator(connection: NatsConnection, creator_id: str) -> None:
 
 
 def _batches(group: Group, seed: int) -> Iterator[list[bytes]]:
-    """Write the commands of each batch; ratio and cash differ from account to account."""
+    """Build the commands batch by batch. Ratio and cash differ between accounts."""
     chance = random.Random(f"{seed}/{group.prefix}")
     batch: list[bytes] = []
     # Creators in turn, so that a creator's accounts are not neighbours in a shard.
@@ -145,7 +145,7 @@ async def _send_all(connection: NatsConnection, batches: Iterator[list[bytes]], 
 
 
 async def _ask(connection: NatsConnection, subject: str, data: bytes) -> bytes:
-    """Ask until answered; a command repeated under its id is answered the same again."""
+    """Ask until answered. A command repeated under its id gets the same answer."""
     answer = await ask(
         connection,
         subject,

@@ -1,5 +1,5 @@
-"""Reports as tables on the terminal: every run, as many side by side as its width has room for; the
-JSON has everything.
+"""Reports as tables on the terminal: every run, as many side by side as the width has room for.
+The JSON has everything.
 """
 
 import shutil
@@ -66,7 +66,7 @@ def _console() -> Console:
 
 
 def _say(console: Console, text: str) -> None:
-    """Print a line whole, to be copied whole."""
+    """Print a line unbroken, so that it can be copied whole."""
     console.print(text, soft_wrap=True)
 
 
@@ -80,7 +80,7 @@ def _machine_text(machine: dict[str, Any]) -> str:
 
 
 def _settings_text(settings: dict[str, Any]) -> str:
-    """Write settings as `--set` takes them; the cluster's are in the JSON."""
+    """Return settings in the form that `--set` takes. The cluster's settings are in the JSON."""
     texts = {
         name: ",".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
         for name, value in settings.items()
@@ -109,7 +109,7 @@ def _print_audit(console: Console, report: Report) -> None:
 
 
 def _groups(runs: list[dict[str, Any]]) -> list[list[dict[str, Any]]]:
-    """Put runs of the same thing with the same figures together."""
+    """Group runs of the same thing with the same figures."""
     groups: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
     for run in runs:
         key = (*(run.get(name) for name in TITLES), *_row(run))
@@ -144,7 +144,7 @@ def _runs_tables(runs: list[dict[str, Any]], width: int) -> Iterator[Table]:
 
 
 def _table(*columns: str) -> Table:
-    """Make a table whose figures are never cut; names are folded where there is no room."""
+    """Make a table that never cuts a figure. It folds names where there is no room."""
     name, *figures = columns
     return Table(
         Column(name, overflow="fold"),
@@ -187,7 +187,7 @@ def _text(value: Any) -> str:
 def print_comparison(
     before: Report, after: Report, rows: list[tuple[str, float, float, float | None]]
 ) -> None:
-    """Print two reports' figures side by side, and what else is not the same in both."""
+    """Print two reports' figures side by side, then what else differs between them."""
     console = _console()
     _say(console, f"before: {before.command}\nafter:  {after.command}")
     for text in differences(before, after):
@@ -199,8 +199,8 @@ def print_comparison(
 
 
 def differences(before: Report, after: Report) -> list[str]:
-    """Say what makes two reports hard to compare: other settings, another machine, another result,
-    figures that one has alone.
+    """Return what makes two reports hard to compare: other settings, another machine, another
+    result, figures that only one of them has.
     """
     told = []
     for what, first, second in (

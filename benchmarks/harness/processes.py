@@ -1,8 +1,13 @@
-"""CPU seconds and memory of a cluster's processes, by role, read from the operating system before
+"""CPU seconds and memory of a cluster's processes by role, read from the operating system before
 and after a run.
 
-Roles: `client` (the harness and the supervisor, one process), `nats`, `postgres`, `broker-<name>`, `creator`, `follower`, `gateway`
-(hosts), `ray` (the rest of Ray). Peaks are the kernel's high-water marks, so nothing is sampled; those of postgres count its shared
+    client                      the harness and the supervisor, one process
+    nats, postgres              the servers
+    broker-<name>               a broker's program
+    creator, follower, gateway  the hosts
+    ray                         the rest of Ray
+
+Peaks are the kernel's high-water marks, so nothing is sampled. Peaks of Postgres count its shared
 memory in each process.
 """
 
@@ -20,7 +25,9 @@ from cluster.processes.run_file import SERVER_ROLE, ProcessRecord, read_run, rec
 
 
 class Used(NamedTuple):
-    """One process: its role, CPU since its start, resident bytes now and at their highest."""
+    """One process: its role, its CPU seconds since it started, its resident bytes now and at
+    their highest.
+    """
 
     role: str
     cpu_s: float
@@ -33,7 +40,7 @@ Usage = dict[int, Used]
 
 
 def roles_of(data: Path, hosts: dict[str, HostHeartbeat]) -> dict[int, str]:
-    """Name the role of every process of a running cluster, by process id."""
+    """Return the role of every process of a running cluster, by process id."""
     run = read_run(data)
     roles: dict[int, str] = {}
     for record in run.processes if run else ():
@@ -48,8 +55,8 @@ def roles_of(data: Path, hosts: dict[str, HostHeartbeat]) -> dict[int, str]:
 
 
 def needed(data: Path, hosts: dict[str, HostHeartbeat]) -> list[ProcessRecord]:
-    """List what a run's figures depend on: servers, brokers, hosts, and what Ray cannot do
-    without.
+    """Return the processes that a run's figures depend on: servers, brokers, hosts, and what Ray
+    needs.
     """
     run = read_run(data)
     records = [
@@ -62,8 +69,8 @@ def needed(data: Path, hosts: dict[str, HostHeartbeat]) -> list[ProcessRecord]:
 
 
 def expect_alive(records: list[ProcessRecord]) -> None:
-    """Refuse what was measured while a process ended: the cluster heals, but the figures are of
-    something else. Raises: ClusterError.
+    """Refuse figures if a process ended meanwhile. The cluster heals, but the figures would be
+    of something else. Raises: ClusterError.
     """
     ended = [f"{record.name} (process {record.pid})" for record in records if not record.is_alive()]
     if ended:
@@ -90,8 +97,8 @@ def peak(used: Usage) -> dict[str, int]:
 
 
 def spent(before: Usage, after: Usage) -> dict[str, dict[str, float]]:
-    """Say what each role spent between two readings; of a process that has ended meanwhile only
-    what was read of it then.
+    """Return what each role spent between two readings. A process that ended meanwhile counts
+    only as far as it was read.
     """
     found: dict[str, dict[str, float]] = {}
     for pid, now in sorted(after.items(), key=lambda item: item[1].role):

@@ -1,4 +1,4 @@
-"""Progress of long runs: a bar on a terminal, a line a step elsewhere."""
+"""Progress of long runs: a bar on a terminal, one line per step elsewhere."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,10 +16,10 @@ from rich.progress import (
 
 
 class Step(Protocol):
-    """One step under way."""
+    """A step under way."""
 
     def advance(self, by: int = 1) -> None:
-        """Note that so much more is done."""
+        """Add to what is done."""
         ...
 
 
@@ -38,7 +38,7 @@ class _Line:
 
 
 class Reporter:
-    """Says what a benchmark is doing, on stderr."""
+    """Tells on stderr what a benchmark is doing."""
 
     def __init__(self) -> None:
         self._console = Console(stderr=True, markup=False, highlight=False)
@@ -49,7 +49,7 @@ class Reporter:
 
     @contextmanager
     def step(self, text: str, total: int) -> Iterator[Step]:
-        """Show a step of so many units."""
+        """Show a step of the given number of units."""
         if not self._console.is_terminal:
             self.say(text)
             yield _Line()

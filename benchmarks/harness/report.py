@@ -1,13 +1,21 @@
-"""What a benchmark hands back: one JSON document with stable keys, and how two of them compare.
+"""The report of a benchmark: one JSON document with stable keys, and the comparison of two.
 
-Keys: `format` (1), `bench`, `command` (reproduces it), `settings` (the benchmark's, and the cluster's), `machine`, `loading` (accounts
-through `commands.bulk`), `runs` (every run whole), `summary` (figures over the runs, medians unless
-the key says otherwise; units last in the key), `goals` (figures held against a limit: found, limit,
-met), `audit` (`passed`, and each check's counts). A run whose audit failed has empty `runs`,
-`summary` and `goals`: it measured nothing. What no fill passed has no key, but a `count` of 0, and
-its goals are not met and not missed: `found` and `met` are null. In a run, `stages` are shares of
-the time, `processes` say by role the CPU seconds of the run, the resident bytes at its end, the
-peak since the process began, and how many there were.
+    format      1
+    bench       the benchmark's name
+    command     the command that reproduces it
+    settings    the benchmark's settings, and the cluster's
+    machine     the machine's fingerprint
+    loading     accounts loaded through `commands.bulk`
+    runs        every run whole
+    summary     figures over the runs: medians unless the key says otherwise; units end the key
+    goals       figures against a limit: found, limit, met
+    audit       `passed`, and each check's counts
+
+A run whose audit failed measured nothing: `runs`, `summary` and `goals` are empty. Where no fill
+passed, there is a `count` of 0 and no other key; `found` and `met` of its goals are null.
+
+In a run, `stages` are shares of the time. `processes` has per role the CPU seconds of the run, the
+resident bytes at its end, the peak since each process began, and the number of processes.
 """
 
 from pathlib import Path
@@ -30,7 +38,7 @@ class Goal(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Measured(msgspec.Struct, frozen=True, kw_only=True):
-    """What a benchmark's own code returns."""
+    """The result of a benchmark's own code."""
 
     runs: list[dict[str, Any]]
     summary: dict[str, Any]
@@ -54,7 +62,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def judged(goals: tuple[Goal, ...], summary: dict[str, Any]) -> list[Goal]:
-    """Hold the figures of a summary against the goals."""
+    """Compare the figures of a summary with the goals."""
     return [_judged(goal, figure_at(summary, goal.figure)) for goal in goals]
 
 
@@ -68,7 +76,7 @@ def _judged(goal: Goal, found: Any) -> Goal:
 
 
 def figure_at(summary: dict[str, Any], path: str) -> Any:
-    """Look a dotted path up; None when it is not there."""
+    """Look up a figure by its dotted path. Returns: None when it is not there."""
     found: Any = summary
     for name in path.split("."):
         if not isinstance(found, dict) or name not in found:
@@ -92,7 +100,7 @@ def read_report(path: Path) -> Report:
 
 
 def flat(summary: dict[str, Any], prefix: str = "") -> dict[str, float]:
-    """List every number of a summary by its dotted path."""
+    """Return every number of a summary by its dotted path."""
     found: dict[str, float] = {}
     for name, value in summary.items():
         if isinstance(value, dict):
@@ -103,7 +111,9 @@ def flat(summary: dict[str, Any], prefix: str = "") -> dict[str, float]:
 
 
 def compared(before: Report, after: Report) -> list[tuple[str, float, float, float | None]]:
-    """Pair the figures of two reports: path, before, after, after / before (None at zero)."""
+    """Pair the figures of two reports: path, before, after, and after / before (None where
+    before is zero).
+    """
     first, second = flat(before.summary), flat(after.summary)
     return [
         (name, first[name], second[name], second[name] / first[name] if first[name] else None)

@@ -1,8 +1,8 @@
-"""A cluster under measurement: started as `lockstep up` would, spoken to as other programs would,
+"""A cluster under measurement: started as `lockstep up` starts one, used as other programs use it,
 observed from outside.
 
-The harness logs in as `admin` (commands, progress, reading streams) and as the paper broker's
-gateway program (fills).
+The harness logs in as `admin` for commands, progress and streams, and as the paper broker's gateway
+program for fills.
 """
 
 import asyncio
@@ -42,8 +42,8 @@ QUIET_SHARE = 0.25
 
 
 class Run(NamedTuple):
-    """One measured stretch of fills. `heard` are the progress meanwhile, `processes` what each role
-    spent.
+    """One measured stretch of fills. `heard` is the progress heard meanwhile; `processes` is
+    what each role spent.
     """
 
     published: list[Published]
@@ -88,13 +88,13 @@ class Session:
         return loaded
 
     async def settled(self) -> None:
-        """Wait until everything published is applied, nothing is open, and no gateway holds
+        """Wait until everything published is applied, no order is open, and no gateway holds
         anything.
         """
         await self.barrier.wait_drained(self._sequence)
 
     async def one_by_one(self, plans: Iterator[Plan], count: int) -> Run:
-        """Publish fills, each after the one before is applied everywhere."""
+        """Publish fills, each after the one before it is applied everywhere."""
 
         async def publish_all() -> list[Published]:
             published = []
@@ -107,7 +107,7 @@ class Session:
         return await self._run(publish_all())
 
     async def on_schedule(self, plans: Iterator[Plan], *, per_s: float, seconds: float) -> Run:
-        """Publish fills open loop, then wait until all are applied."""
+        """Publish fills in open loop, then wait until all are applied."""
         return await self._run(
             publish_on_schedule(self.broker, plans, per_s=per_s, seconds=seconds)
         )
@@ -133,8 +133,8 @@ class Session:
         return Run(published, hops, heard, seconds, spent(before, after))
 
     async def quiet(self, seconds_max: float) -> None:
-        """Wait until the cluster's own start is over and its processes rest: the spare hosts,
-        started a while after the others, take seconds of CPU that are no part of what is measured.
+        """Wait until the cluster's start is over and its processes rest. Spare hosts start later
+        than the others and use seconds of CPU that no figure should contain.
         """
         until_s = time.monotonic() + seconds_max
         await asyncio.sleep(
@@ -152,7 +152,7 @@ class Session:
         return usage(roles_of(self.cluster.data, self.progress.hosts))
 
     def host_of(self, kind: str, shard: int) -> HostHeartbeat:
-        """Name the host that runs a shard now."""
+        """Return the host that runs a shard now."""
         return next(
             host
             for host in self.progress.hosts.values()
@@ -164,8 +164,8 @@ class Session:
         expect_alive(self._needed)
 
     def kill_host(self, kind: str, shard: int) -> int:
-        """Kill the process that hosts a shard, as part of a benchmark; what it used so far counts.
-        Returns: when, ns.
+        """Kill the process that hosts a shard, as part of a benchmark. What it used so far
+        counts. Returns: the time, ns.
         """
         pid = self.host_of(kind, shard).pid
         self._needed = [record for record in self._needed if record.pid != pid]
@@ -177,11 +177,11 @@ class Session:
         return killed_ns
 
     def user(self, role: str) -> User:
-        """Say how to log in as a role."""
+        """Return the login of a role."""
         return self.cluster.credentials.users[role]
 
     async def connect(self, role: str) -> NatsConnection:
-        """Connect as a role; whoever asks closes it."""
+        """Connect as a role. The caller closes the connection."""
         return await _connect(self.cluster, role)
 
     @property
@@ -191,7 +191,7 @@ class Session:
 
 
 async def audited(data: Path) -> dict[str, Any]:
-    """Audit a data directory with `lockstep audit`, in a process of its own. Returns: its report,
+    """Audit a data directory with `lockstep audit` in its own process. Returns: its report, with
     `passed` and each check.
     """
     program = "from cluster.command_line.entry import main; main()"

@@ -1,4 +1,4 @@
-"""The types of what a benchmark can be told: a wrong value is refused before anything starts."""
+"""Types of benchmark settings. A wrong value is refused before anything starts."""
 
 from typing import Annotated, Literal
 
@@ -17,7 +17,7 @@ Shards = Literal[1, 2, 4, 8, 16, 32, 64]
 
 
 def expect_fills(per_s: float, seconds: float) -> None:
-    """Refuse a stretch too short for one fill. Raises: ValueError."""
+    """Refuse a stretch that is too short for one fill. Raises: ValueError."""
     if round(per_s * seconds) < 1:
         raise ValueError(
             f"expected time for a fill at least, found {seconds:g} s at {per_s:g} fills/s"
@@ -25,6 +25,6 @@ def expect_fills(per_s: float, seconds: float) -> None:
 
 
 def expect_growing(values: tuple[int, ...]) -> None:
-    """Refuse what does not grow from one value to the next. Raises: ValueError."""
+    """Refuse values that do not grow from one to the next. Raises: ValueError."""
     if list(values) != sorted(set(values)):
         raise ValueError(f"expected growing numbers, found {', '.join(map(str, values))}")

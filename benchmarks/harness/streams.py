@@ -1,6 +1,6 @@
-"""Reading streams back after a run, each message with the time at which JetStream stored it.
+"""Reading streams after a run, each message with JetStream's store time.
 
-The time is the server's when it wrote the message, just before it synced it; the run itself pays
+The server takes that time when it writes the message, just before it syncs it. The run itself pays
 nothing for it.
 """
 
@@ -35,7 +35,7 @@ class _Info(msgspec.Struct):
 
 
 async def last_sequence(connection: NatsConnection, stream: str) -> int:
-    """Tell the sequence of a stream's last message, 0 when it has none."""
+    """Return the sequence of a stream's last message, 0 when it has none."""
     answer = await connection.api_or_raise(f"STREAM.INFO.{stream}", {})
     return msgspec.json.decode(answer, type=_Info).state.last_seq
 
@@ -43,7 +43,7 @@ async def last_sequence(connection: NatsConnection, stream: str) -> int:
 async def read_stream(
     connection: NatsConnection, stream: str, *, after_sequence: int, subject: str = ">"
 ) -> AsyncIterator[Stored]:
-    """Yield the messages after a sequence up to the stream's end as it is when reached."""
+    """Yield the messages after a sequence, up to the stream's end at the time it is reached."""
     while True:
         batch = await _batch(connection, stream, subject, after_sequence)
         if not batch:

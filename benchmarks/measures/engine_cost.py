@@ -1,12 +1,15 @@
-"""`python -m benchmarks.measures.engine_cost`: what the engine's own code costs for one signal of a
-book, stage by stage, without servers.
+"""`python -m benchmarks.measures.engine_cost`: the cost of the engine's own code for one signal of
+a book, stage by stage, without servers.
 
-    fill --> creator shard --> decide, apply --> frame --> (gateway reads it) --> reports --> decide, apply --> frame
+    fill -> creator shard -> decide, apply -> frame -> (gateway reads it)
+         -> reports -> decide, apply -> frame
 
-Fills of many creators in turn, buying and selling, so many to a frame: a shard takes what came
-while the last frame was written. Each figure is the tenth percentile over the frames of buys and
-over those of sells, averaged, for each signal: what one costs when nothing else has the core.
-Prints the hash of the shard's state at the end, which is the same on every machine.
+Many creators trade in turn, buying and selling. Several fills share a frame, as a shard takes what
+came while the last frame was written.
+
+Each figure is per signal: the tenth percentile over the frames of buys and over those of sells,
+averaged. So it is the cost when nothing else has the core. The command prints the hash of the
+shard's state at the end, which is the same on every machine.
 """
 
 import sys
@@ -86,7 +89,7 @@ class EngineCost:
         return applied
 
     def frame(self, creators: range, turn: int) -> dict[str, float]:
-        """Take one fill of each of some creators all the way, batched. Returns: seconds by
+        """Take one fill of each of some creators all the way, in one frame. Returns: seconds by
         stage.
         """
         self._spent = {}
@@ -208,7 +211,7 @@ def _fill(creator: int, turn: int) -> FillInput:
 def measure(
     creators: int, followers: int, turns: int, *, batched: int = 1
 ) -> tuple[dict[str, float], int, str]:
-    """Take fills of all creators in turn, so many to a frame. Returns: microseconds a signal by
+    """Take fills of all creators in turn, several per frame. Returns: microseconds per signal by
     stage, the orders, and the state's hash.
     """
     cost = EngineCost(creators, followers)
@@ -234,8 +237,8 @@ SHAPES = (
 
 
 def main(shapes: tuple[tuple[int, int, int, int], ...] = SHAPES) -> None:
-    """Print what each shape costs: creators, accounts of each in the shard, fills of each creator,
-    signals to a frame.
+    """Print the cost of each shape: creators, accounts per creator in the shard, fills per
+    creator, signals per frame.
     """
     for creators, followers, turns, count in shapes:
         figures, orders, digest = measure(creators, followers, turns, batched=count)

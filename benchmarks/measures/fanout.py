@@ -1,12 +1,12 @@
 """`fanout`: one creator's fill to N accounts, one fill at a time.
 
-    client --fill--> NATS --> creator shard --frame--> follower shards --frames--> gateway --blocks--> paper broker
-       |                                                    ^                                              |
-       +--- clock starts here (publish)                     +------------- executions (JetStream) ---------+
+    client --fill--> NATS --> creator shard --frame--> follower shards --frames--> gateway
+       |                                                    ^                        | blocks
+       +-- the clock starts here (publish)                  +----- executions ---- paper broker
 
-Figures from the fill's publish, each the p50 of a run's fills, which buy and sell in turn so that
-state moves: first and last intent durable, first and last order accepted, last position updated.
-The baselines run in the same run, while the cluster is idle.
+Figures count from the fill's publish; each is the p50 of a run's fills, which buy and sell in turn
+so that state moves: first and last intent durable, first and last order accepted, last position
+updated. The baselines run in the same run, while the cluster is idle.
 """
 
 from collections.abc import Iterator
@@ -53,7 +53,7 @@ FULL_FOLLOWERS = 1_000_000
 
 
 class Settings(Sizes, frozen=True):
-    """What fanout can be told."""
+    """Settings of fanout."""
 
     followers: Annotated[tuple[Count, ...], msgspec.Meta(min_length=1)] = (
         1_000,
@@ -120,7 +120,7 @@ async def measure(session: Session, settings: Settings) -> Measured:
 
 
 def figures_of(run: Run, number: int, followers: int) -> dict[str, Any]:
-    """Make one run's figures for one N."""
+    """Compute one run's figures for one N."""
     hops = run.hops
     durations = {
         name: (hops.to_first(hop) if which == "first" else hops.to_last(hop))
@@ -153,11 +153,11 @@ def _rate(hops: FillHops, milliseconds: float) -> float:
 
 
 def journal_waits_ms(heard: list[Heard], fills: int) -> dict[str, float]:
-    """Tell a follower shard's time on acknowledgements for one fill, as the shards count it in
-    their progress: the slower shard's.
+    """Return the time that the slower follower shard waited for acknowledgements for one fill, as
+    the shards count it.
 
-    `wait`: a frame ready to go waited for the one before. `append`: from handing a frame over until
-    its acknowledgement was taken up, deciding the next part included where that goes on meanwhile.
+    `wait`: a frame that was ready waited for the one before it. `append`: from handing a frame over
+    until its acknowledgement was taken up; the shard may decide the next part meanwhile.
     """
     spent: dict[int, list[tuple[int, int]]] = {}
     for _, progress in heard:
@@ -196,7 +196,7 @@ def _summary(runs: list[dict[str, Any]], digest: str) -> dict[str, Any]:
 
 
 def draw(report: Report, path: Path) -> None:
-    """Draw scaling and stages, and the baselines if they were run."""
+    """Draw scaling, stages, and the baselines if they ran."""
     by_followers = report.summary["by_followers"]
     ratios = report.summary.get("baselines")
     figure, axes = new_figure(3 if ratios else 2, "fanout: one fill to N accounts")

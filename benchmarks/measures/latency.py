@@ -1,10 +1,11 @@
-"""`latency`: many creators at once, open loop.
+"""`latency`: many creators at once, in open loop.
 
-    200 fills/s on a schedule, 200 creators in turn, 100 accounts each: 20,000 orders/s through the whole path.
+    200 fills/s on a schedule, 200 creators in turn, 100 accounts each:
+    20,000 orders/s through the whole path
 
-Measured from the time at which a fill was meant to be published, so a stall counts for every fill
-behind it. Beside it, in the same run, the bare skeleton: the same publishes with nothing between
-them (no Ray, no sizing, no state).
+Each fill is measured from the time at which it was meant to be published, so a stall counts for
+every fill behind it. The bare skeleton runs beside it in the same run: the same publishes with
+nothing between them (no Ray, no sizing, no state).
 """
 
 from pathlib import Path
@@ -41,7 +42,7 @@ FULL_CREATORS = 200
 
 
 class Settings(msgspec.Struct, frozen=True):
-    """What latency can be told."""
+    """Settings of latency."""
 
     creators: Count = 200
     followers: Count = 100
@@ -124,7 +125,7 @@ async def measure(session: Session, settings: Settings) -> Measured:
 
 
 def latency_figures(run: Run) -> dict[str, Any]:
-    """Make the figures of one stretch under load."""
+    """Compute the figures of one stretch under load."""
     hops = run.hops
     return {
         "fills": len(run.published),

@@ -1,11 +1,13 @@
 """`memory`: resident bytes per subscription that holds five instruments.
 
-    empty cluster -> load -> every creator buys 5 instruments -> settled -> read resident sizes -> the next step
+    empty cluster -> load -> every creator buys 5 instruments -> settled -> read resident sizes
+                     ^                                                            |
+                     +----------------------- the next step ----------------------+
 
-Resident means the kernel's RSS of the engine's hosts (creator, follower, gateway), ids, indexes,
-Python and freed-but-kept memory included, less what the same hosts had while empty. The slope
-leaves the empty size out altogether. CPU counts from empty, stages are those of the last instrument
-bought.
+Resident is the kernel's RSS of the engine's hosts (creator, follower, gateway), less what the same
+hosts had while empty. It includes ids, indexes, Python, and memory that was freed and kept. The
+slope leaves the empty size out altogether. CPU counts from empty. Stages are those of the last
+instrument bought.
 """
 
 from collections.abc import Iterator
@@ -33,7 +35,7 @@ FULL_SUBSCRIPTIONS = 1_000_000
 
 
 class Settings(msgspec.Struct, frozen=True):
-    """What memory can be told."""
+    """Settings of memory."""
 
     subscriptions: Annotated[tuple[Count, ...], msgspec.Meta(min_length=1)] = (100_000, 1_000_000)
     """Steps, growing; each adds creators with `followers` accounts."""
@@ -117,7 +119,7 @@ def _slope(runs: list[dict[str, Any]]) -> float:
 
 
 def draw(report: Report, path: Path) -> None:
-    """Draw resident size over subscriptions, and where it is."""
+    """Draw the resident size over subscriptions, and which processes hold it."""
     figure, axes = new_figure(2, "memory: resident, subscriptions of 5 instruments")
     lines = {
         role: [

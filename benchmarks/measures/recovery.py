@@ -1,10 +1,12 @@
 """`recovery`: a follower actor is killed under load, and snapshots are taken under load.
 
-    200 fills/s, open loop, over all creators --+-- kill -9 of a follower actor ... accepting again ... caught up
-                                                +-- snapshots as configured: p99 of fills that met one, and of those that did not
+    200 fills/s, open loop, over all creators
+      +-- kill -9 of a follower actor ... accepting again ... caught up
+      +-- snapshots as configured: p99 of fills that met one, and of those that did not
 
-Accepting: the first progress of the killed actor's shard that says live under a higher epoch. Caught up: the first fill published after the
-kill whose last position was updated after that, and within the lag allowed.
+Accepting again is the first progress of the killed actor's shard that says live under a higher
+epoch. Caught up is the first fill published after the kill whose last position was updated after
+that, within the lag allowed.
 """
 
 import asyncio
@@ -39,7 +41,7 @@ FULL_SUBSCRIPTIONS = 1_000_000
 
 
 class Settings(msgspec.Struct, frozen=True):
-    """What recovery can be told. A follower actor holds half of `creators` times `followers`
+    """Settings of recovery. A follower actor holds half of `creators` times `followers`
     subscriptions.
     """
 
@@ -111,7 +113,7 @@ async def measure(session: Session, settings: Settings) -> Measured:
 
 
 async def _kill(session: Session, shard: int, after_s: float) -> int:
-    """Kill the process that hosts a follower shard. Returns: when, ns."""
+    """Kill the process that hosts a follower shard. Returns: the time, ns."""
     await asyncio.sleep(after_s)
     return session.kill_host("follower", shard)
 
@@ -162,7 +164,7 @@ def _live_again_ns(heard: list[Heard], shard: int, killed_ns: int) -> int | None
 
 
 def _lag_curve(hops: FillHops, killed_ns: int) -> dict[str, float]:
-    """Tell the longest lag of each tenth of a second of publishing, by seconds from the kill."""
+    """Return the longest lag of each tenth of a second of publishing, by seconds from the kill."""
     curve: dict[str, float] = {}
     for intended, updated in zip(
         hops.intended.tolist(), hops.last["updated"].tolist(), strict=True
@@ -173,7 +175,7 @@ def _lag_curve(hops: FillHops, killed_ns: int) -> dict[str, float]:
 
 
 class _SnapshotWatch:
-    """Notes when each snapshot became visible in Postgres."""
+    """Notes the time at which each snapshot became visible in Postgres."""
 
     def __init__(self, dsn: str) -> None:
         self._dsn = dsn
@@ -203,8 +205,8 @@ class _SnapshotWatch:
 
 
 def _snapshot_figures(run: Run, seen: dict[tuple[int, int, int], int]) -> dict[str, Any]:
-    """Split the fills by whether a follower's snapshot was being taken while they were under way:
-    from its frame until Postgres had it.
+    """Split the fills by whether a follower's snapshot was under way with them: from its frame
+    until Postgres had it.
     """
     hops = run.hops
     acknowledgements = Acknowledgements(run.heard)

@@ -39,8 +39,8 @@ DRAIN_SLACK_S = 0.5
 
 
 class Shape(NamedTuple):
-    """How the subscriptions are per_row over creators, and the executed orders a second wanted of
-    it.
+    """The number of creators and followers per creator, and the executed orders per second
+    wanted of it.
     """
 
     creators: int
@@ -60,7 +60,7 @@ GOALS = tuple(
 
 
 class Settings(msgspec.Struct, frozen=True):
-    """What sustained can be told."""
+    """Settings of sustained."""
 
     shapes: Annotated[tuple[Literal["a", "b", "c"], ...], msgspec.Meta(min_length=1)] = (
         "a",
@@ -132,8 +132,8 @@ class _Search:
         self.runs: list[dict[str, Any]] = []
 
     async def best(self, wanted: float) -> dict[str, Any]:
-        """Find the best rate, then hold it. Returns: the figures of the hold; `held` false and no
-        rate when none was.
+        """Find the best rate, then hold it. Returns: the figures of the hold; `held` is false
+        and there is no rate when no rate was held.
         """
         settings = self._settings
         rate = await self._bracket(wanted * settings.start_share, wanted * settings.rate_max_share)
@@ -151,8 +151,8 @@ class _Search:
         return {**figures, "trials": sum(run["kind"] == "trial" for run in self.runs)}
 
     async def _bracket(self, rate: float, rate_max: float) -> float:
-        """Raise or lower the rate until one holds and the next does not, or is beyond the end.
-        Returns: the highest that held.
+        """Raise or lower the rate until one holds and the next does not, or the next is beyond
+        the end. Returns: the highest rate held.
         """
         held: float | None = None
         failed: float | None = None
@@ -194,7 +194,7 @@ class _Search:
 
 
 def sustained_figures(run: Run, *, followers: int) -> dict[str, Any]:
-    """Make the figures of one stretch at a rate; a fill offers an order a follower."""
+    """Compute the figures of one stretch at a rate. A fill offers one order per follower."""
     hops = run.hops
     lag = hops.to_last("updated")
     third = max(1, len(lag) // 3)
@@ -228,7 +228,7 @@ def sustained_figures(run: Run, *, followers: int) -> dict[str, Any]:
 
 
 def draw(report: Report, path: Path) -> None:
-    """Draw the rates held, and the lag while they were."""
+    """Draw the rates held, and the lag at them."""
     figure, axes = new_figure(2, "sustained: executed copy orders a second")
     shapes = {
         name: f"({name}) {group.creators:,} x {group.followers:,}"

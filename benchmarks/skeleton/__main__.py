@@ -1,5 +1,5 @@
-"""One process of the skeleton: options on stdin; prints when each fill passed it, fill by fill,
-once all have.
+"""One process of the skeleton: options on stdin. Once all fills have passed, it prints the time
+of each.
 """
 
 import asyncio
@@ -29,7 +29,7 @@ OUTSTANDING_MAX = 8
 
 
 class Options(msgspec.Struct, frozen=True):
-    """Which process this is, where NATS is, how many fills will come."""
+    """The kind of process, the address of NATS, and the number of fills to come."""
 
     role: str
     shard: int
@@ -48,8 +48,8 @@ class Options(msgspec.Struct, frozen=True):
 
 
 class Process:
-    """What all of them have: a connection, feeds that wake one event, and the time at which each
-    fill passed.
+    """The parts that all processes share: a connection, feeds that wake one event, and the time
+    at which each fill passed.
     """
 
     def __init__(self, options: Options, connection: NatsConnection) -> None:
@@ -74,17 +74,17 @@ class Process:
 
     @property
     def is_done(self) -> bool:
-        """Whether every fill has passed."""
+        """True when every fill has passed."""
         return len(self.passed) >= self.options.fills
 
     async def arrivals(self) -> None:
-        """Wait for something."""
+        """Wait until something arrives."""
         await self.arrived.wait()
         self.arrived.clear()
 
 
 async def creator(process: Process) -> None:
-    """Take fills, publish one frame of all that came."""
+    """Take fills, and publish one frame of all that came."""
     feed = await process.streams.open_feed(
         "SKELETON_FILLS", "skeleton.fills", after_sequence=0, arrived=process.arrived
     )
@@ -102,9 +102,9 @@ async def creator(process: Process) -> None:
 
 
 async def follower(process: Process) -> None:
-    """Take signals and executions, publish one frame of all that came; executions that come alone
-    wait for signals as long as the engine's. A fill has passed once its executions' frame is
-    acknowledged.
+    """Take signals and executions, and publish one frame of all that came. Executions that come
+    alone wait for signals as long as the engine's do. A fill has passed once its executions'
+    frame is acknowledged.
     """
     options, loop = process.options, asyncio.get_running_loop()
     signals = await process.streams.open_feed(
@@ -136,7 +136,9 @@ async def follower(process: Process) -> None:
 
 
 async def gateway(process: Process) -> None:
-    """Take follower frames, hand their signals to the broker, several blocks outstanding."""
+    """Take follower frames and hand their signals to the broker, with several blocks
+    outstanding.
+    """
     feed = await process.streams.open_feed(
         "SKELETON_FOLLOWER", "skeleton.follower.*", after_sequence=0, arrived=process.arrived
     )
@@ -166,8 +168,8 @@ async def gateway(process: Process) -> None:
 
 
 async def broker(process: Process) -> None:
-    """Take blocks, sync them to a file, publish executions, answer; a fill has passed once all
-    shards' orders are on disk.
+    """Take blocks, sync them to a file, publish executions, answer. A fill has passed once the
+    orders of all shards are on disk.
     """
     options = process.options
     waiting: deque[tuple[str, bytes]] = deque()
@@ -219,7 +221,7 @@ def _ready() -> None:
 
 
 async def main(options: Options) -> dict[str, int]:
-    """Be one process until all fills have passed. Returns: when each did, ns."""
+    """Run one process until all fills have passed. Returns: the time of each, ns."""
     connection = await connect_nats(options.nats)
     process = Process(options, connection)
     try:

@@ -1,4 +1,4 @@
-"""What the skeleton's processes say to each other: a kind, fill numbers, padding."""
+"""Messages between the skeleton's processes: a kind, fill numbers, padding."""
 
 import struct
 from typing import NamedTuple

@@ -1,5 +1,5 @@
-"""Running the skeleton beside the engine: the same schedule of fills, the same NATS server, while
-the cluster is idle.
+"""Running the skeleton beside the engine, while the cluster is idle: the same schedule of fills,
+the same NATS server.
 """
 
 import asyncio
@@ -34,7 +34,7 @@ DRAIN_S_MAX = 60.0
 async def run_skeleton(
     session: Session, *, fills_per_s: float, seconds: float, followers: int, shards: int
 ) -> dict[str, Any]:
-    """Hold the schedule through the skeleton. Returns: percentiles from the intended time to
+    """Run the schedule through the skeleton. Returns: percentiles from the intended time to
     accepted and to updated.
     """
     fills = max(1, round(fills_per_s * seconds))
@@ -136,8 +136,8 @@ async def _result(process: Process) -> dict[str, int]:
 
 
 async def _accepted(connection: NatsConnection) -> dict[int, int]:
-    """Tell when each fill's last execution message was written, ns: what the engine's orders count
-    as accepted by (`hops.py`).
+    """Return the time at which each fill's last execution message was written, ns. The engine's
+    orders count as accepted by the same time (`benchmarks.harness.hops`).
     """
     accepted: dict[int, int] = {}
     async for stored in read_stream(connection, "SKELETON_EXECUTIONS", after_sequence=0):
