@@ -1,7 +1,7 @@
 # Everything runs from .venv, which `make venv` creates with nothing but Python 3.11+, venv, pip and the package registry.
 .DEFAULT_GOAL := help
 SHELL := /bin/bash
-# The system's Python first: distributions build theirs with profiles, which saves some 6 % of CPU (DECISIONS 14).
+# The system's Python first: distributions build theirs with profiles, which saves some 6 % of CPU (benchmarks/FINDINGS.md).
 PYTHON ?= $(shell for p in /usr/bin/python3 python3 python3.11 python3.12 python3.13; do \
 	$$p -c 'import sys, ensurepip; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 && { echo $$p; break; }; done)
 VENV := .venv

@@ -3,7 +3,8 @@
 OperatingError
 +-- TransientError        not done; trying again with a deadline is safe
 |   +-- StreamFullError   the stream refuses more until an operator makes room
-+-- PermanentError        will not succeed by trying again: park and report
++-- PermanentError        will not succeed by trying again: report it
+|   +-- DiskFullError     the disk has no room until an operator makes some
 +-- OutcomeUnknownError   may or may not be done: never repeat blindly, look it up
 """
 
@@ -24,6 +25,10 @@ class StreamFullError(TransientError):
 
 class PermanentError(OperatingError):
     """Not done, and trying again will not help."""
+
+
+class DiskFullError(PermanentError):
+    """The disk has no room for a file that is needed; an operator can make some."""
 
 
 class OutcomeUnknownError(OperatingError):

@@ -1,8 +1,8 @@
 """The outside as the actors see it: one Protocol per port.
 
-Adapters live in `gateways`; each port has a real one and an in-memory twin, and one contract suite
-that both pass. Every method may raise `actors.errors.TransientError`; only what is said here raises
-`OutcomeUnknownError`.
+Adapters live in `gateways`. Each port has a real adapter and an in-memory twin, and both pass one
+contract suite. Every method may raise `actors.errors.TransientError`. A method raises
+`OutcomeUnknownError` only where its docstring says so.
 """
 
 import asyncio
@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import NamedTuple, Protocol
 
 from actors.errors import BadInputError
+from engine.columns.snapshot import STATE_LAYOUT
 from engine.journal.frame import ShardKey
 from engine.messages.answers import Answer
 from engine.messages.blocks import CorrectionsReported, ExecutionsReported
@@ -22,7 +23,7 @@ DEADLETTER = "DEADLETTER"
 
 
 def journal_stream(key: ShardKey) -> str:
-    """Name the stream that holds a shard's journal: one per kind."""
+    """Return the stream that holds a shard's journal. There is one per kind."""
     return f"JOURNAL_{key.kind.name}"
 
 
@@ -35,47 +36,46 @@ class StoredMessage(NamedTuple):
 
 
 class Journal(Protocol):
-    """Compare-and-set appends and reads of `journal.<kind>.<shard>`."""
+    """Compare-and-set appends to `journal.<kind>.<shard>`, and reads of it."""
 
     async def append(
         self, key: ShardKey, data: bytes, *, message_id: str, expected_sequence: int
     ) -> int:
-        """Store a frame if the subject's last sequence is the expected one (0: the subject is
-        empty).
+        """Store a frame if the subject's last sequence is the expected one; 0 stands for an empty
+        subject.
 
-        Returns: the frame's stream sequence, once it is durable. Raises: OutcomeUnknownError on
-        timeout, lost connection, no responder, and on a refused expectation too (the frame may be
-        the one stored there: read the tail); StreamFullError.
+        Returns: the frame's stream sequence, once it is durable. Raises: OutcomeUnknownError on a
+        timeout, a lost connection or no responder, and on a refused expectation too, since the
+        frame stored there may be this one; StreamFullError.
         """
         ...
 
     async def tail(self, key: ShardKey) -> StoredMessage | None:
-        """Read the subject's last frame from the stream's leader, None when it has none."""
+        """Read the subject's last frame from the stream's leader; None when there is none."""
         ...
 
     async def read(
         self, key: ShardKey, *, after_sequence: int, bytes_max: int = 16 << 20
     ) -> list[StoredMessage]:
-        """Read the frames after a sequence, in order: at least one unless there is none, then as
-        many as fit.
+        """Read the frames after a sequence, in order: as many as fit, and at least one if there is
+        one.
         """
         ...
 
 
 class Feed(Protocol):
-    """Messages of one stream and subject filter in order, without gaps, from a sequence on, for
-    ever.
+    """The messages of one stream and subject filter, in order, without gaps, from a sequence on.
 
-    The feed repairs itself (silence, reconnect, gap). Its buffer is bounded in bytes; while it is
-    full the server is held back.
+    The feed repairs itself after silence, a reconnect or a gap. Its buffer is bounded in bytes.
+    While it is full, the server is held back.
     """
 
     def take(self, messages_max: int) -> list[StoredMessage]:
-        """Take what has arrived, without waiting."""
+        """Take the messages that have arrived, without waiting."""
         ...
 
     def reset(self, after_sequence: int) -> None:
-        """Drop what is buffered and read again from after a sequence."""
+        """Drop the buffer and read again from after a sequence."""
         ...
 
     async def close(self) -> None:
@@ -84,7 +84,7 @@ class Feed(Protocol):
 
 
 class Streams(Protocol):
-    """Reading and appending durable streams other than journals' own protocol."""
+    """Reads of all durable streams, and appends to those that are not journals."""
 
     async def open_feed(
         self,
@@ -95,24 +95,25 @@ class Streams(Protocol):
         arrived: asyncio.Event,
         bytes_max: int = 64 << 20,
     ) -> Feed:
-        """Start a feed; it sets `arrived` whenever there is something to take."""
+        """Start a feed. It sets `arrived` whenever there is something to take."""
         ...
 
     async def last_sequence(self, stream: str) -> int:
-        """Tell where a stream ends; 0 when nothing was ever stored in it."""
+        """Return the last sequence of a stream; 0 when nothing was ever stored in it."""
         ...
 
     async def publish(self, subject: str, data: bytes, *, message_id: str) -> int:
         """Append a message, at most once per message id within the stream's window. Returns: its
         sequence, once durable.
 
-        Raises: OutcomeUnknownError when no answer came: publish again with the same message id.
+        Raises: OutcomeUnknownError when no answer came. The caller then publishes again with the
+        same message id.
         """
         ...
 
 
 class Request(NamedTuple):
-    """One message on the bus; `reply` does nothing when the sender wants no answer."""
+    """One message on the bus. `reply` does nothing when the sender wants no answer."""
 
     subject: str
     data: bytes
@@ -128,30 +129,30 @@ class Subscription(Protocol):
 
 
 class Bus(Protocol):
-    """Messages that may be lost: requests, heads, heartbeats."""
+    """Messages that may be lost: requests, progress, heartbeats."""
 
     async def publish(self, subject: str, data: bytes) -> None:
         """Send without an answer."""
         ...
 
     async def request(self, subject: str, data: bytes, *, timeout_s: float) -> bytes:
-        """Send and wait for one answer. Raises: OutcomeUnknownError when none came in time;
-        TransientError when nobody listens.
+        """Send a request and wait for one answer. Raises: OutcomeUnknownError when none came in
+        time; TransientError when nobody listens.
         """
         ...
 
     async def subscribe(
         self, subject: str, receive: Callable[[Request], None], *, queue: str = ""
     ) -> Subscription:
-        """Call `receive` for each message; with a queue name, one subscriber of the group gets
-        each.
+        """Call `receive` for each message. With a queue name, one subscriber of the group gets
+        each message.
         """
         ...
 
 
 class Snapshot(NamedTuple):
     """A shard's state at a frame. `sequence` is that frame's stream sequence; `chunks` joined are
-    the encoded state.
+    the encoded state, and `digest` is their hash (`engine.columns.snapshot`).
     """
 
     key: ShardKey
@@ -159,27 +160,33 @@ class Snapshot(NamedTuple):
     number: int
     sequence: int
     hash: bytes
-    state_hash: bytes
+    digest: bytes
     chunks: tuple[bytes, ...]
+    layout: int = STATE_LAYOUT
+    """The layout that it was stored under. A snapshot of a layout above `STATE_LAYOUT` has no
+    chunks.
+    """
 
 
 class Snapshots(Protocol):
     """Durable states, the newest two per shard."""
 
     async def save(
-        self, place: Snapshot, chunks: AsyncIterator[bytes], state_hash: Callable[[], bytes]
+        self, place: Snapshot, chunks: AsyncIterator[bytes], digest: Callable[[], bytes]
     ) -> bool:
         """Store a snapshot whole, then drop all but the newest two of its shard.
 
-        The chunks are taken one by one, so that no one holds them all, and `state_hash` is asked
-        for after the last; what `place` has of both does not count. Returns: False, storing
-        nothing, when one of a higher epoch, or of the same epoch and an equal or higher number, is
-        there.
+        The chunks are taken one by one, so that nobody holds them all. `digest` is called after
+        the last one. The chunks and the hash in `place` do not count. Returns: False, without
+        storing, when there is a snapshot of a higher epoch, or of the same epoch and an equal or
+        higher number.
         """
         ...
 
     async def newest(self, key: ShardKey, *, count: int = 2) -> list[Snapshot]:
-        """Read the shard's snapshots of the present layout, newest first, at most `count`."""
+        """Read the shard's snapshots, newest first, at most `count`: of every layout that this
+        version reads, and those of newer layouts without their chunks.
+        """
         ...
 
 
@@ -187,17 +194,15 @@ class Broker(Protocol):
     """One broker as the gateway sees it."""
 
     async def submit(self, block: bytes) -> bytes:
-        """Hand a block over (`engine.messages.blocks`). Returns: the reply block, once the broker
-        has it on disk.
-
-        Raises: OutcomeUnknownError when no answer came.
+        """Hand a block over (`engine.messages.blocks`). Returns: the answer's block, once the
+        broker has it on disk. Raises: OutcomeUnknownError when no answer came.
         """
         ...
 
 
 class MessageFormat(Protocol):
-    """Reads what other programs send, and writes what they are answered. Every reader raises
-    BadInputError.
+    """The format of other programs' messages, and of the answers to them. Every method that reads
+    raises BadInputError.
     """
 
     def fills(self, subject: str, data: bytes, sequence: int) -> list[FillInput]:
@@ -221,7 +226,7 @@ class MessageFormat(Protocol):
         ...
 
     def bulk(self, data: bytes) -> list[AccountCommand | BadInputError]:
-        """Read a request on `commands.bulk`: what is wrong with one command stands in its place."""
+        """Read a request on `commands.bulk`. An error of one command stands in its place."""
         ...
 
     def answer(self, command: CreatorCommand | AccountCommand, answer: Answer) -> bytes:
@@ -238,19 +243,19 @@ class MessageFormat(Protocol):
 
 
 class Clock(Protocol):
-    """Where wall-clock time enters."""
+    """The one source of wall-clock time."""
 
     def now_ns(self) -> int:
-        """Tell the time in ns since the epoch."""
+        """Return the time in ns since the epoch."""
         ...
 
 
 class Ports(NamedTuple):
-    """The outside, as one host connects to it once for all its shards."""
+    """The outside. A host connects to it once, for all its shards."""
 
     journal: Journal
     streams: Streams
     bus: Bus
     snapshots: Snapshots
-    wire: MessageFormat
+    message_format: MessageFormat
     clock: Clock

@@ -1,4 +1,4 @@
-"""Options of the actors, as the cluster passes them down: frozen, checked there, one line each."""
+"""Options of the actors. The cluster checks them and passes them down."""
 
 from enum import StrEnum
 
@@ -9,54 +9,57 @@ from engine.values.instruments import InstrumentTerms
 
 
 class OrderIds(StrEnum):
-    """What a broker does with the order ids it is sent, and so how its orders are placed (P9)."""
+    """A broker's treatment of order ids. It decides how the gateway places orders (P9)."""
 
     REFUSED = "refused"
-    """It refuses an id it has seen: what was not answered is simply sent again. Effectively once.
+    """The broker refuses an id it has seen. An order without an answer is sent again. Effectively
+    once.
     """
     LOOKED_UP = "looked_up"
-    """It takes an id again, but says which it has: what was not answered is asked after.
-    Effectively once.
+    """The broker takes an id again, but says which ids it has. An order without an answer is looked
+    up. Effectively once.
     """
     UNCHECKED = "unchecked"
-    """It does neither: what was not answered is parked for an operator. At most once."""
+    """The broker does neither. An order without an answer is left to an operator. At most once."""
 
 
 class ShardSettings(msgspec.Struct, frozen=True):
-    """What every shard of a cluster shares."""
+    """The options that all shards of a cluster share."""
 
     creator_shards: int
-    """How many hashed creator shards there are; fixed when the cluster is created."""
+    """The number of hashed creator shards; fixed when the cluster is created."""
     follower_shards: int
-    """How many hashed follower shards there are; fixed when the cluster is created."""
+    """The number of hashed follower shards; fixed when the cluster is created."""
     brokers: tuple[str, ...] = ("paper",)
-    """Names of the brokers that accounts may be opened at."""
+    """The names of the brokers that accounts may be opened at."""
     orders_per_s_max: dict[str, int] = {}
-    """Most orders a second that a broker takes, by its name; one not named has no limit."""
+    """The most orders per second for a broker, by its name. A broker not named has no limit."""
     order_ids: dict[str, OrderIds] = {}
-    """What a broker does with order ids, by its name; one not named refuses those it has seen."""
+    """A broker's treatment of order ids, by its name. A broker not named refuses ids it has
+    seen.
+    """
     uses_event_clock: bool = False
-    """Take the time from the inputs instead of the wall: for replays."""
+    """Take the time from the inputs instead of the clock: for replays."""
     part_rows: int = 32_768
-    """Most subscriptions decided in one part, between which executions are taken."""
+    """The most subscriptions decided in one part. Executions are taken between two parts."""
     frame_bytes_max: int = 1 << 20
-    """Soft cap of a frame's size."""
+    """The soft limit of a frame's size."""
     reports_wait_s: float = 0.01
-    """So long after a frame executions wait for the next that is made anyway: one of their own
-    costs as much, and orders wait behind it.
+    """After a frame, executions wait so long for another event that makes a frame. A frame of their
+    own would cost as much, and orders would wait behind it.
     """
     inbox_commands_max: int = 200_000
-    """Most commands waiting in a shard; beyond it, new ones are answered `busy`."""
+    """The most commands that wait in a shard. Further ones are answered `busy`."""
     poison_crashes: int = 3
-    """Ends of a shard's owners at one place of its inputs after which the input there is parked
-    with the next.
+    """The next owner is careful once one owner fewer than this ended at one place of the inputs
+    (`actors.shard.careful`).
     """
     snapshot_frames_every: int = 2_000
-    """Take a snapshot after so many frames."""
+    """A snapshot is taken after so many frames."""
     snapshot_seconds_every: float = 60.0
-    """Take a snapshot after so many seconds in which there was a frame."""
-    terms: CopyPolicy = CopyPolicy()
-    """What sizing depends on."""
+    """A snapshot is taken after so many seconds, if there was a frame."""
+    policy: CopyPolicy = CopyPolicy()
+    """The rules and limits that orders are sized by."""
     default_instrument: InstrumentTerms = InstrumentTerms(100, 1_000_000)
     """Lot (1e-8) and minimum notional (micros) of instruments that `instruments` does not name."""
     instruments: dict[str, InstrumentTerms] = {}

@@ -1,3 +1,3 @@
-"""Wiring: configuration, embedded servers, placement and the command line. Nobody imports this
-package but itself.
+"""Wiring: configuration, embedded servers, placement and the command line. Only this package
+itself, the benchmarks and tests import it.
 """

@@ -1,4 +1,4 @@
-"""What can go wrong between the operator and the cluster, as one small tree.
+"""Errors between the operator and the cluster, as one small tree.
 
     ClusterError           the operation failed: exit code 1
       ServerError         an embedded server did not start, or keeps dying
@@ -6,8 +6,8 @@
       ConfigError          the configuration is refused, with every wrong field listed
       InUseError           the data directory is held by another command
 
-Each message says what was expected, what was found and what to do; the command line prints it as it
-is.
+Each message says what was expected, what was found and what to do. The command line prints it
+unchanged.
 """
 
 

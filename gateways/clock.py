@@ -1,14 +1,15 @@
-"""The wall clock as shards see it: the machine's, except where that jumps.
+"""The wall clock that shards read: the machine's clock, without its jumps.
 
-Time is counted by a steady clock, which no correction moves, from an anchor on the wall clock. Ten
-times a second they are compared:
+A steady clock, which no correction moves, counts the time since an anchor on the wall clock. Ten
+times per second the two clocks are compared:
 
-- Up to `JUMP_NS_MAX` apart, the wall clock is right and becomes the new anchor: corrections, and drift, are followed at once.
-- Beyond it, the wall clock has jumped: that is an alarm, and it is not believed until it has stood there for `BELIEVED_AFTER_NS`. A jump
-  that is taken back before that is never seen.
+- Up to `JUMP_NS_MAX` apart: the wall clock is right and becomes the new anchor. So corrections and
+  drift are followed at once.
+- Further apart: the wall clock has jumped, which raises an alarm. The jump is believed once it has
+  lasted for `BELIEVED_AFTER_NS`. A jump that reverts before that is never seen.
 
-What a jump does that was believed and then taken back is bounded by `actors.shard.event_time`. A
-process that starts has no anchor yet: it believes the wall clock.
+A jump that reverts after it was believed has bounded effects (`actors.shard.event_time`). A process
+that starts has no anchor yet and believes the wall clock.
 """
 
 import time
@@ -21,17 +22,19 @@ _log = structlog.get_logger()
 NS_PER_S = 10**9
 CHECKED_EVERY_NS = NS_PER_S // 10
 JUMP_NS_MAX = NS_PER_S
-"""Well within the 5 s that a fill may be dated ahead, and the 60 s of the entry window."""
+"""This is well below the 5 s that a fill may be dated ahead, and the 60 s of the entry window."""
 BELIEVED_AFTER_NS = 60 * NS_PER_S
 
 
 def steady_ns() -> int:
-    """Tell the time since the machine started, its sleep included where the system counts that."""
+    """Return the time since the machine started. Its sleep is included where the system counts
+    it. Units: ns.
+    """
     return time.clock_gettime_ns(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
 
 
 class WallClock:
-    """Implements `actors.ports.Clock`. Cost: 0.2 us."""
+    """The `Clock` port. Cost: 0.2 us per call."""
 
     def __init__(
         self, wall_ns: Callable[[], int] = time.time_ns, steady_ns: Callable[[], int] = steady_ns
@@ -44,7 +47,7 @@ class WallClock:
         self._jumped_ns = 0
 
     def now_ns(self) -> int:
-        """Tell the time in ns since the epoch."""
+        """Return the time since the epoch. Units: ns."""
         steady = self._steady_ns()
         if steady - self._checked_ns >= CHECKED_EVERY_NS:
             self._checked_ns = steady

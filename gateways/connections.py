@@ -1,12 +1,12 @@
-"""Connecting a host to the outside: one NATS connection, one Postgres pool, the JSON wire, the wall
-clock.
+"""The connections of a host: one to NATS, a pool to Postgres. They become its ports, together with
+the JSON message format and the wall clock.
 """
 
 import msgspec
 
 from actors.host.host import Connected
 from actors.ports import Broker, Ports
-from actors.shard.retry import retry_until_done
+from actors.retry import retry_until_done
 from gateways.clock import WallClock
 from gateways.json.format import JsonFormat
 from gateways.nats.broker import NatsBroker
@@ -18,18 +18,20 @@ from gateways.postgres.snapshots import PostgresOptions, postgres_snapshots
 
 
 class ConnectionOptions(msgspec.Struct, frozen=True, kw_only=True):
-    """Where a host finds the outside."""
+    """The addresses and logins that a host needs."""
 
     nats: NatsOptions
     """The engine's own login."""
     postgres: PostgresOptions
-    """Where snapshots are kept."""
+    """The database of the snapshots."""
     brokers: tuple[str, ...] = ()
-    """Names of the brokers, in the order of their gateway shards."""
+    """The brokers' names, in the order of their gateway shards."""
 
 
 async def connect(options: ConnectionOptions) -> Connected:
-    """Connect, trying until NATS answers. Postgres may be away: it is connected when needed."""
+    """Connect a host, and retry until NATS answers. Postgres may be away: the pool connects
+    when it is needed.
+    """
     connection = await retry_until_done("connection to NATS", lambda: connect_nats(options.nats))
     snapshots = await postgres_snapshots(options.postgres)
     ports = Ports(
@@ -37,7 +39,7 @@ async def connect(options: ConnectionOptions) -> Connected:
         streams=NatsStreams(connection),
         bus=NatsBus(connection),
         snapshots=snapshots,
-        wire=JsonFormat(),
+        message_format=JsonFormat(),
         clock=WallClock(),
     )
 

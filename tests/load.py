@@ -16,10 +16,10 @@ from typing import Any, NamedTuple, TypeVar
 import msgspec
 
 from actors.errors import OperatingError
-from cluster.command_line.status import Heard
 from cluster.config.credentials import ADMIN, broker_role, read_credentials
 from engine.journal.cursors import NO_ROW
 from gateways.nats.connection import NatsConnection, NatsOptions, connect_nats
+from gateways.nats.heard import Heard
 from gateways.nats.streams import NatsStreams
 
 T = TypeVar("T")
@@ -295,8 +295,8 @@ class Load:
                 "queued_orders",
                 "outstanding_messages",
             ):
-                if head.counts.get(count, 0):
-                    return f"{key} with {head.counts[count]} {count}"
+                if waiting := getattr(head.counts, count):
+                    return f"{key} with {waiting} {count}"
         kinds = {kind for kind, _ in self.heard.shards}
         if kinds != {"creator", "follower", "gateway"}:
             return f"heads of {sorted(kinds)} only"

@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import TracebackType
+from typing import Literal, Self, TypeVar
 
 import psutil
 import pytest
@@ -95,7 +96,7 @@ class _Server:
             self._process.wait(30)
             self._process = None
 
-    def __enter__(self) -> "_Server":
+    def __enter__(self) -> Self:
         self.start()
         return self
 
@@ -106,6 +107,9 @@ class _Server:
         trace: TracebackType | None,
     ) -> None:
         self.kill()
+
+
+S = TypeVar("S", bound=_Server)
 
 
 class NatsServer(_Server):
@@ -246,40 +250,28 @@ def _directory(prefix: str) -> Iterator[Path]:
     shutil.rmtree(path, ignore_errors=True)
 
 
-@pytest.fixture(scope="session")
-def nats_server() -> Iterator[NatsServer]:
-    """One nats-server for the whole run."""
-    for directory in _directory("lockstep-nats-"):
-        with NatsServer(directory) as server:
-            assert isinstance(server, NatsServer)
-            yield server
+def _served(
+    kind: type[S], prefix: str, scope: Literal["session", "function"]
+) -> Callable[[], Iterator[S]]:
+    """Make a fixture: a server in a directory of its own."""
+
+    @pytest.fixture(scope=scope)
+    def server() -> Iterator[S]:
+        for directory in _directory(prefix):
+            with kind(directory) as started:
+                yield started
+
+    return server
 
 
-@pytest.fixture
-def own_nats_server() -> Iterator[NatsServer]:
-    """A nats-server for one test, which may kill it."""
-    for directory in _directory("lockstep-nats-"):
-        with NatsServer(directory) as server:
-            assert isinstance(server, NatsServer)
-            yield server
-
-
-@pytest.fixture(scope="session")
-def postgres_server() -> Iterator[PostgresServer]:
-    """One Postgres for the whole run; a test that kills it starts it again."""
-    for directory in _directory("lockstep-postgres-"):
-        with PostgresServer(directory) as server:
-            assert isinstance(server, PostgresServer)
-            yield server
-
-
-@pytest.fixture
-def own_postgres_server() -> Iterator[PostgresServer]:
-    """A Postgres for one test, in which nobody else's shards are."""
-    for directory in _directory("lockstep-postgres-"):
-        with PostgresServer(directory) as server:
-            assert isinstance(server, PostgresServer)
-            yield server
+nats_server = _served(NatsServer, "lockstep-nats-", "session")
+"""One nats-server for the whole run."""
+own_nats_server = _served(NatsServer, "lockstep-nats-", "function")
+"""A nats-server for one test, which may kill it."""
+postgres_server = _served(PostgresServer, "lockstep-postgres-", "session")
+"""One Postgres for the whole run; a test that kills it starts it again."""
+own_postgres_server = _served(PostgresServer, "lockstep-postgres-", "function")
+"""A Postgres for one test, in which nobody else's shards are."""
 
 
 async def until(is_true: Callable[[], bool], *, deadline_s: float = 20.0) -> None:

@@ -6,6 +6,7 @@ that have no effects.
 """
 
 import ast
+import functools
 import re
 import sys
 from collections.abc import Iterator
@@ -19,10 +20,13 @@ OURS = {"engine", "actors", "gateways", "cluster", "benchmarks", "tests"}
 PURE = {"msgspec", "numpy"}
 EFFECTS = {
     "asyncio",
+    "ctypes",
+    "fcntl",
     "glob",
     "http",
     "io",
     "logging",
+    "mmap",
     "multiprocessing",
     "os",
     "pathlib",
@@ -152,6 +156,7 @@ def test_an_import_inside_a_function_is_seen() -> None:
 # Circles and siblings.
 
 
+@functools.cache
 def modules() -> dict[str, Path]:
     """Every module that ships, by its dotted name; a package by its folder's."""
     found = {}
@@ -196,6 +201,7 @@ def circles(graph: dict[str, set[str]]) -> list[list[str]]:
     return [list(circle) for circle in sorted(found)]
 
 
+@functools.cache
 def import_graph() -> dict[str, set[str]]:
     known = modules()
     return {
@@ -248,6 +254,107 @@ def test_what_the_machines_share_knows_none_of_them(room: str) -> None:
         if taken.startswith(tuple(f"engine.{machine}" for machine in MACHINES))
     ]
     assert breaches == []
+
+
+BROKER_ROOMS = {
+    "ledger": ("program", "paper", "acceptance"),
+    "program": ("paper", "acceptance"),
+    "paper": ("acceptance",),
+    "acceptance": ("ledger", "program", "paper"),
+}
+
+
+@pytest.mark.parametrize("room", BROKER_ROOMS)
+def test_a_broker_program_knows_no_broker_and_the_acceptance_suite_no_program(room: str) -> None:
+    others = tuple(f"gateways.brokers.{other}." for other in BROKER_ROOMS[room])
+    breaches = [
+        f"{name} imports {taken}"
+        for name, takes in import_graph().items()
+        if f"{name}.".startswith(f"gateways.brokers.{room}.")
+        for taken in sorted(takes)
+        if f"{taken}.".startswith(others)
+    ]
+    assert breaches == []
+
+
+@pytest.mark.parametrize("room", [*MACHINES, "values", "columns", "journal", "messages"])
+def test_histories_know_the_machines_and_no_machine_knows_a_history(room: str) -> None:
+    breaches = [
+        f"{name} imports {taken}"
+        for name, takes in import_graph().items()
+        if f"{name}.".startswith(f"engine.{room}.")
+        for taken in sorted(takes)
+        if f"{taken}.".startswith("engine.history.")
+    ]
+    assert breaches == []
+
+
+# The rooms of the cluster, each above those that it may take from.
+CLUSTER_ROOMS = {
+    "config": {"config"},
+    "processes": {"config", "processes"},
+    "servers": {"config", "processes", "servers"},
+    "placement": {"config", "placement", "processes"},
+    "running": {"config", "placement", "processes", "running", "servers"},
+    "history": {"config", "history", "processes", "running", "servers"},
+}
+
+
+@pytest.mark.parametrize("room", CLUSTER_ROOMS)
+def test_a_room_of_the_cluster_takes_only_from_those_below(room: str) -> None:
+    allowed = tuple(f"cluster.{other}." for other in (*CLUSTER_ROOMS[room], "errors"))
+    breaches = [
+        f"{name} imports {taken}"
+        for name, takes in import_graph().items()
+        if f"{name}.".startswith(f"cluster.{room}.")
+        for taken in sorted(takes)
+        if taken.startswith("cluster.") and not f"{taken}.".startswith(allowed)
+    ]
+    assert breaches == []
+
+
+def reached_from(prefix: str) -> set[str]:
+    """Every module of ours that the modules below a prefix need, themselves included."""
+    graph = import_graph()
+    waiting = [name for name in graph if f"{name}.".startswith(f"{prefix}.")]
+    reached = set(waiting)
+    while waiting:
+        for taken in graph[waiting.pop()] - reached:
+            reached.add(taken)
+            waiting.append(taken)
+    return reached
+
+
+def packages_of(names: set[str]) -> set[str]:
+    """The top-level packages that modules import."""
+    known = modules()
+    return {
+        found.package
+        for name in names
+        for found in imports_of(known[name].read_text(encoding="utf-8"), name)
+    }
+
+
+def test_processes_are_kept_without_nats_and_without_ray() -> None:
+    reached = reached_from("cluster.processes")
+    assert packages_of(reached) & {"nats", "ray", "gateways"} == set()
+    assert [name for name in reached if name.startswith(("actors.host", "actors.shard"))] == []
+
+
+@pytest.mark.parametrize("name", ["cluster.placement.plan", "cluster.placement.kinds"])
+def test_a_placement_plan_is_pure(name: str) -> None:
+    reached = reached_from(name)
+    assert packages_of(reached) & (EFFECTS | {"gateways", "ray", "structlog"}) == set()
+
+
+def test_ray_is_known_to_the_placement_alone() -> None:
+    allowed = ("actors/host/ray_actors.py", "cluster/placement/", "benchmarks/")
+    assert [
+        found
+        for package in sorted(OURS - {"tests"})
+        for found in imports_in(package)
+        if found.package == "ray" and not found.path.startswith(allowed)
+    ] == []
 
 
 @pytest.mark.parametrize("name", sorted(modules()))

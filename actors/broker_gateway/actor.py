@@ -2,13 +2,14 @@
 matters, exits first where it does not.
 
 An order is the gateway's own from its frame's storage until the broker answers or it is revoked
-unsent. A block of a lower epoch is refused by the broker, so a superseded gateway places nothing
-(P5).
+unsent. The broker refuses a block of a lower epoch, so a superseded gateway places nothing (P5).
 
     follower journals --> this actor --> DispatchQueue --> OrderSender <--> broker
-                              | expired, cancelled, too many    | answered, refused, in doubt
-                              `-----------> OrderOutcomes <-----'
-                                                  `--> the gateway's journal, then reports
+                              |                                |
+                              | expired, cancelled,            | answered, refused,
+                              | too many                       | unresolved
+                              `--------> OrderOutcomes <-------'
+                                               `--> the gateway's journal, then reports
 """
 
 import asyncio
@@ -16,11 +17,14 @@ from typing import Any
 
 from actors.broker_gateway.outcomes import OrderOutcomes
 from actors.broker_gateway.sender import OrderSender
+from actors.counters import Counters
 from actors.ports import Broker, Feed, Ports, StoredMessage, journal_stream
 from actors.settings import ShardSettings
+from actors.shard.careful import PoisonError
 from actors.shard.committer import Output
 from actors.shard.core import ShardCore
-from actors.shard.inputs import PoisonError, message_input
+from actors.shard.input_names import message_input
+from actors.shard.turn_gate import TurnGate
 from engine.broker_gateway.outbound import OutboundSection
 from engine.broker_gateway.queue import DispatchQueue
 from engine.broker_gateway.shard import GatewayShard
@@ -37,20 +41,20 @@ from engine.messages.blocks import CancelsSubmitted, OrdersSubmitted
 from engine.values.order_status import ExecType
 
 QUEUED_ENTRIES_MAX = 8_000_000
-"""Entries beyond it are revoked as they come, reported as rejected: not to read on would keep the
-exits behind them waiting.
+"""Entries beyond it are revoked as they come, and reported as rejected. If the gateway stopped
+reading instead, the exits behind them would wait.
 """
 FRAMES_MAX = 16
 EXPIRY_NS_EVERY = 100_000_000
 TRIES_MAX = 6
-"""How often a frame tried alone ends its owners before the next stops for good: to stop means that
-an operator must come, so kills that come by chance just then must not add up to it.
+"""The number of owners that must die with a frame alone in hand before the next one stops for good.
+Then an operator must come, so kills that came by chance must not add up to it.
 """
 NOT_FOR_BROKERS = frozenset(
     (ExecutionsApplied.TAG, FollowUpsQueued.TAG, TradesCorrected.TAG, LaterAttemptsFound.TAG)
 )
-"""Half of a follower journal's bytes, and nothing in them for a broker: verified with their frame,
-not decoded.
+"""Half of a follower journal's bytes, with nothing in them for a broker. They are verified with
+their frame, but not decoded.
 """
 
 
@@ -63,26 +67,23 @@ class BrokerGatewayShardActor:
         incarnation: str,
         ports: Ports,
         settings: ShardSettings,
+        gate: TurnGate | None = None,
         *,
         name: str,
         broker: Broker,
     ) -> None:
         self.state = GatewayShard()
         self.core = ShardCore(
-            ShardKey(ShardKind.GATEWAY, shard), incarnation, ports, settings, self.state
+            self, ShardKey(ShardKind.GATEWAY, shard), incarnation, ports, settings, self.state, gate
         )
-        self.core.counted = self._counted
-        # Its own journal is no part of an order's way.
-        self.core.overlaps = lambda: True
-        self.core.may_snapshot = self._may_snapshot
         self._name = name
         self._feed: Feed | None = None
-        self._queue = DispatchQueue()
-        self.outcomes = OrderOutcomes(self.core, self.state, self._queue, name, self._now)
+        self.queue = DispatchQueue()
+        self.outcomes = OrderOutcomes(self.core, self.state, self.queue, name, self._now)
         self.sender = OrderSender(
             self.core,
             self.state,
-            self._queue,
+            self.queue,
             self.outcomes,
             name=name,
             broker=broker,
@@ -93,24 +94,13 @@ class BrokerGatewayShardActor:
 
     async def start(self) -> None:
         """Recover, then read all follower journals from where they were last answered."""
-        self.core.resumed = self._resumed
         await self.core.recover()
         stream = journal_stream(ShardKey(ShardKind.FOLLOWER, 0))
         read = self.state.read_sequence
-        self._feed = await self.core.open_feed(
+        self._feed = await self.core.inputs.open_feed(
             stream, ">", after_sequence=read, seen_sequence=max(read, self.state.answered_sequence)
         )
-        self.sender.introduce(stream)
-
-    def _resumed(self, event: Any) -> list[Output]:
-        """Report revoked and unresolved orders again: the former owner may have died before it
-        did.
-        """
-        return (
-            [self.outcomes.report(event)]
-            if isinstance(event, OrdersRevoked | OrdersUnresolved)
-            else []
-        )
+        self.sender.introduction.begin(stream)
 
     async def close(self) -> None:
         """Stop reading and waiting."""
@@ -119,8 +109,8 @@ class BrokerGatewayShardActor:
             await self._feed.close()
 
     async def turn(self) -> None:
-        """Take frames, take answers, send what may go, and now and then remember how far everything
-        is answered.
+        """Take frames, take answers, revoke expired orders, send what may go, and now and then
+        journal how far everything is answered.
         """
         if self.core.careful.is_on:
             await self._take_frame_alone()
@@ -130,13 +120,13 @@ class BrokerGatewayShardActor:
         now_ns = self.core.ports.clock.now_ns()
         if now_ns - self._expiry_ns >= EXPIRY_NS_EVERY:
             self._expiry_ns = now_ns
-            self._withdraw_expired()
+            self._revoke_expired()
         await self.sender.send()
-        await self.outcomes.remember()
+        await self.outcomes.journal()
         await asyncio.sleep(0)
 
     def _now(self) -> int:
-        return self.core.event_time_ns(self._inputs_ns)
+        return self.core.event_time.next_ns(self._inputs_ns)
 
     # Reading.
 
@@ -144,22 +134,23 @@ class BrokerGatewayShardActor:
         assert self._feed is not None
         messages = self._feed.take(FRAMES_MAX)
         if len(messages) == FRAMES_MAX:
-            self.core.arrived.set()
+            self.core.inputs.arrived.set()
         for message in messages:
             self._take_frame(message.sequence, message.data)
         self.state.mark()
 
     async def _take_frame_alone(self) -> None:
-        """Take the next frame by itself (`actors.shard.careful`). Raises: PoisonError when it is
-        what this gateway's owners ended with: orders cannot be left out, so it stops; started again
-        by an operator, it tries the frame again.
+        """Take the next frame alone (`actors.shard.careful`). Raises: PoisonError when this
+        gateway's owners died with it: orders cannot be left out, so the gateway stops.
+
+        When an operator starts the gateway again, it tries the frame again.
         """
         assert self._feed is not None
         messages = self._feed.take(1)
         if not messages:
             return
         message, careful = messages[0], self.core.careful
-        self.core.arrived.set()
+        self.core.inputs.arrived.set()
         if message.sequence <= self.state.answered_sequence:
             self._take_frame(message.sequence, message.data)
             self.state.mark()
@@ -172,80 +163,94 @@ class BrokerGatewayShardActor:
                 f" the gateway {careful.tries} times when tried alone; mend the "
                 "cause, then start the gateway's host again"
             )
-        await self.core.try_alone(tried, lambda: self._take_alone(message), self._now)
+        await self.core.alone.attempt(tried, lambda: self._journal_frame(message), self._now)
 
-    async def _take_alone(self, message: StoredMessage) -> None:
+    async def _journal_frame(self, message: StoredMessage) -> None:
         self._take_frame(message.sequence, message.data)
         self.state.mark()
-        await self.outcomes.remember(at_once=True)
+        await self.outcomes.journal(at_once=True)
 
     def _take_frame(self, sequence: int, data: bytes) -> None:
         view = self.state.view(shard_in(data))
         self.state.read_sequence = sequence
         header = view.chain.accept(data)
         if header is None:
-            self.core.count("frames_dropped")
+            self.core.counts.frames_dropped += 1
             return
         events = decode_events(header, data, skipped=NOT_FOR_BROKERS)
         self._inputs_ns = max(self._inputs_ns, header.event_time_ns)
         for event in events:
             view.learn(event)
             if sequence > self.state.answered_sequence:
-                for outgoing in view.outgoing(self._name, sequence, header.number, event):
-                    self._enqueue(outgoing)
+                for section in view.outgoing(self._name, sequence, header.number, event):
+                    self._enqueue(section)
 
     def _enqueue(self, made: OutboundSection) -> None:
-        outgoing = self.state.without_revoked(made)
-        if isinstance(outgoing.section, CancelsSubmitted):
-            self._withdraw_cancelled(outgoing.follower_shard, outgoing.section)
-        elif isinstance(outgoing.section, OrdersSubmitted):
+        section = self.state.without_revoked(made)
+        if isinstance(section.body, CancelsSubmitted):
+            self._revoke_cancelled(section.follower_shard, section.body)
+        elif isinstance(section.body, OrdersSubmitted):
             if self.state.sendings:
-                outgoing = self.sender.take_left(outgoing, made.orders.subscriptions)
-            if not outgoing.count:
+                section = self.sender.take_left(section, made.orders.subscriptions)
+            if not section.count:
                 return
-            is_over = self._queue.entries_count + outgoing.count > QUEUED_ENTRIES_MAX
-            if is_over and not outgoing.is_exit and self._is_unsent(outgoing):
-                self.core.count("entries_over_queue", outgoing.count)
-                self.outcomes.revoke(outgoing, ExecType.REJECTED)
+            is_over = self.queue.entries_count + section.count > QUEUED_ENTRIES_MAX
+            if is_over and not section.is_exit and self._is_unsent(section):
+                self.core.counts.entries_over_queue += section.count
+                self.outcomes.revoke(section, ExecType.REJECTED)
                 return
-        self._queue.enqueue(outgoing)
+        self.queue.enqueue(section)
 
-    # Withdrawing.
+    # Revoking.
 
-    def _is_unsent(self, outgoing: OutboundSection) -> bool:
-        unsent_after = self.sender.unsent_after
-        return unsent_after is not None and outgoing.sequence > unsent_after
+    def _is_unsent(self, section: OutboundSection) -> bool:
+        unsent_after = self.sender.introduction.unsent_after
+        return unsent_after is not None and section.sequence > unsent_after
 
-    def _withdraw_expired(self) -> None:
-        """Withdraw the queued orders whose time is over."""
-        unsent_after = self.sender.unsent_after
+    def _revoke_expired(self) -> None:
+        """Revoke the queued orders that have expired."""
+        unsent_after = self.sender.introduction.unsent_after
         if unsent_after is not None:
-            for outgoing in self._queue.take_expired(self._now(), unsent_after=unsent_after):
-                self.outcomes.revoke(outgoing, ExecType.EXPIRED)
+            for section in self.queue.take_expired(self._now(), unsent_after=unsent_after):
+                self.outcomes.revoke(section, ExecType.EXPIRED)
 
-    def _withdraw_cancelled(self, shard: int, cancels: CancelsSubmitted) -> None:
-        """Withdraw the queued orders that a cancel names; those already sent are the broker's to
-        cancel.
-        """
-        unsent_after = self.sender.unsent_after
+    def _revoke_cancelled(self, shard: int, cancels: CancelsSubmitted) -> None:
+        """Revoke the queued orders that a cancel names. The broker cancels those already sent."""
+        unsent_after = self.sender.introduction.unsent_after
         if unsent_after is not None:
-            for outgoing in self._queue.take_cancelled(shard, cancels, unsent_after=unsent_after):
-                self.outcomes.revoke(outgoing, ExecType.CANCELED)
+            for section in self.queue.take_cancelled(shard, cancels, unsent_after=unsent_after):
+                self.outcomes.revoke(section, ExecType.CANCELED)
 
-    # Showing.
+    # Hooks.
 
-    def _may_snapshot(self) -> bool:
-        """Have the state stand where an owner that takes it back reads every order in hand
-        again.
-        """
-        self.state.pass_marks(self.outcomes.answered_up_to())
+    def overlaps(self) -> bool:
+        """Turns are taken while a frame is on its way: an order does not wait for this journal."""
         return True
 
-    def _counted(self) -> dict[str, int]:
-        return {
-            "queued_orders": self._queue.orders_count,
-            "queued_exits": self._queue.orders_count - self._queue.entries_count,
-            "outstanding_messages": self.sender.outstanding_count,
-            "parked_orders": self.state.unresolved_count,
-            "answered_orders": self.outcomes.answered_orders,
-        }
+    def keeps_back(self) -> bool:
+        """Nothing is: each turn journals the outcomes that change the state."""
+        return False
+
+    def count_into(self, counters: Counters) -> None:
+        """Set the counters that are read from the gateway."""
+        counters.queued_orders = self.queue.orders_count
+        counters.queued_exits = self.queue.orders_count - self.queue.entries_count
+        counters.outstanding_messages = self.sender.outstanding_count
+        counters.unresolved_orders = self.state.unresolved_count
+        counters.answered_orders = self.outcomes.answered_orders
+
+    def dedicated_shards(self) -> tuple[int, ...]:
+        """None: gateways hold no accounts."""
+        return ()
+
+    def on_replayed(self, event: Any) -> list[Output]:
+        """Owe the reports of revoked and unresolved orders: the former owner may have died before
+        it published them.
+        """
+        if isinstance(event, OrdersRevoked | OrdersUnresolved):
+            return [self.outcomes.report(event)]
+        return []
+
+    def on_snapshot(self) -> None:
+        """Bring the state to where an owner that restores it reads every order in hand again."""
+        self.state.pass_marks(self.outcomes.answered_up_to())

@@ -1,9 +1,8 @@
-"""What became of the orders in a gateway's hands, from when that is known until its journal says
-so.
+"""The outcomes of the orders in a gateway's hands, until its journal says so.
 
-    answered    the broker has them, or has refused them     the cursor in the next frame passes them
-    revoked   they never left, or never arrived            `OrdersRevoked`, then reported as executions
-    unresolved      nobody here can know (P9)                    `OrdersUnresolved`, then named in dead letters
+    answered     the broker has them, or refused them     the next frame's cursor passes them
+    revoked      they never left, or never arrived        `OrdersRevoked`, reported as executions
+    unresolved   nobody here can know (P9)                `OrdersUnresolved`, named in dead letters
 
 Reports leave once their event is durable (P3), and again under the same message ids after a restart
 (`actors.broker_gateway.reports`).
@@ -16,10 +15,10 @@ import numpy as np
 import structlog
 
 from actors.broker_gateway.reports import reports
+from actors.retry import retry_until_done
 from actors.shard.committer import Output
 from actors.shard.core import ShardCore
 from actors.shard.frame_budget import FrameBudget
-from actors.shard.retry import retry_until_done
 from engine.broker_gateway.outbound import OutboundSection
 from engine.broker_gateway.queue import DispatchQueue
 from engine.broker_gateway.shard import GatewayShard
@@ -36,9 +35,9 @@ from engine.values.order_status import ExecType
 _log = structlog.get_logger()
 
 COMMIT_NS_EVERY = 200_000_000
-SENDINGS_COMMIT_NS_EVERY = 20_000_000
-"""Answers that are not journaled when an owner dies are asked after, or unresolved, by its
-successor.
+SUBMISSIONS_COMMIT_NS_EVERY = 20_000_000
+"""An answer that is not journaled when an owner dies makes its successor look the orders up, or
+leave them unresolved. So answers to journaled submissions are journaled soon.
 """
 
 
@@ -62,88 +61,91 @@ class OrderOutcomes:
         self._now = now
         self._answered_orders = 0
         self._total_answered = 0
-        self._ended_sendings: list[int] = []
+        self._settled_submissions: list[int] = []
         self._events: list[OrdersRevoked | OrdersUnresolved] = []
         self._committed_ns = 0
 
     @property
     def answered_orders(self) -> int:
-        """How many orders this owner has got out of its hands."""
+        """The number of orders that this owner is done with."""
         return self._total_answered + self._answered_orders
 
     # Taking.
 
-    def end(self, block: OutboundSection) -> None:
-        """Take a block out of the gateway's hands: it is known what became of it."""
-        self._queue.let_go(block)
-        if isinstance(block.section, OrdersSubmitted):
-            self._answered_orders += block.count
-        if block.sending >= 0:
-            self._ended_sendings.append(block.sending)
+    def end(self, section: OutboundSection) -> None:
+        """Take a section out of the gateway's hands: its outcome is known."""
+        self._queue.let_go(section)
+        if isinstance(section.body, OrdersSubmitted):
+            self._answered_orders += section.count
+        if section.sending >= 0:
+            self._settled_submissions.append(section.sending)
 
-    def revoke(self, block: OutboundSection, exec_type: ExecType) -> None:
-        """Have a block's orders reported as over, in the broker's stead: it does not have them."""
-        if not block.count:
+    def revoke(self, section: OutboundSection, exec_type: ExecType) -> None:
+        """Report a section's orders as over, on behalf of the broker, which does not have them."""
+        if not section.count:
             return
-        assert block.key is not None
-        self._core.count("orders_withdrawn", block.count)
+        assert section.key is not None
+        self._core.counts.orders_revoked += section.count
         event = OrdersRevoked(
-            block.follower_shard,
-            *block.key,
+            section.follower_shard,
+            section.key,
             exec_type,
-            self._state.revoked.get(block.follower_shard, 0),
+            self._state.revoked.get(section.follower_shard, 0),
             self._now(),
-            block.sequence,
-            block.orders.subscriptions,
+            section.sequence,
+            section.orders.subscriptions,
         )
         self._state.apply_event(event)
         self._events.append(event)
 
-    def park(self, block: OutboundSection) -> None:
-        """Leave a block's orders to whoever can find out: they are open until executions say
-        otherwise.
-        """
-        assert block.key is not None
-        _log.error("unknown_placement", broker=self._name, orders=block.count, alarm=True)
-        subscriptions = block.orders.subscriptions
-        event = OrdersUnresolved(block.follower_shard, *block.key, block.sequence, subscriptions)
+    def leave_unresolved(self, section: OutboundSection) -> None:
+        """Leave a section's orders to an operator. They are open until executions say otherwise."""
+        assert section.key is not None
+        _log.error("unknown_placement", broker=self._name, orders=section.count, alarm=True)
+        subscriptions = section.orders.subscriptions
+        event = OrdersUnresolved(
+            section.follower_shard, section.key, section.sequence, subscriptions
+        )
         self._state.apply_event(event)
         self._events.append(event)
-        self.end(block)
+        self.end(section)
 
-    def take_ended(self) -> list[SubmissionSettled]:
-        """Take which sendings are over, to be journaled with new ones. What an outcome ended is
-        left to be said with that outcome, or a successor might find neither.
+    def take_settled(self) -> list[SubmissionSettled]:
+        """Take the submissions that are settled, to be journaled with new ones.
+
+        A submission that an outcome settled is journaled with that outcome. Otherwise a successor
+        might find neither.
         """
-        return self._take_ended() if not self._events else []
+        return self._take_settled() if not self._events else []
 
-    def _take_ended(self) -> list[SubmissionSettled]:
-        if not self._ended_sendings:
+    def _take_settled(self) -> list[SubmissionSettled]:
+        if not self._settled_submissions:
             return []
-        event = SubmissionSettled(np.array(sorted(self._ended_sendings), np.int64))
-        self._ended_sendings = []
+        event = SubmissionSettled(np.array(sorted(self._settled_submissions), np.int64))
+        self._settled_submissions = []
         self._state.apply_event(event)
         return [event]
 
-    # Remembering.
+    # Journaling.
 
-    async def remember(self, *, at_once: bool = False) -> None:
-        """Journal how far everything is answered: at once when orders were revoked or unresolved,
-        or it is asked for, else now and then.
+    async def journal(self, *, at_once: bool = False) -> None:
+        """Journal how far everything is answered: at once if orders were revoked or unresolved, or
+        if it is asked for, else now and then.
         """
         now_ns = self._core.ports.clock.now_ns()
-        every = SENDINGS_COMMIT_NS_EVERY if self._ended_sendings else COMMIT_NS_EVERY
+        every = SUBMISSIONS_COMMIT_NS_EVERY if self._settled_submissions else COMMIT_NS_EVERY
         is_due = self._answered_orders > 0 and now_ns - self._committed_ns >= every
         is_wanted = at_once or bool(self._events)
         if not is_wanted and not is_due:
             return
         answered = self.answered_up_to()
-        if not is_wanted and not self._ended_sendings and answered <= self._state.answered_sequence:
+        is_new = bool(self._settled_submissions) or answered > self._state.answered_sequence
+        if not is_wanted and not is_new:
             return
         self._committed_ns = now_ns
         last = await self._journal_all_but_last()
         self._state.cursors[Source.ORDERS, 0] = Cursor(Source.ORDERS, 0, answered, answered)
-        events: list[Any] = [*last, *self._take_ended(), BlocksAnswered(self._answered_orders)]
+        events: list[Any] = [*last, *self._take_settled(), BlocksAnswered(self._answered_orders)]
         self._state.forget_passed()
         self._state.pass_marks(answered)
         self._total_answered += self._answered_orders
@@ -151,35 +153,40 @@ class OrderOutcomes:
         await self._core.commit(events, self._now(), [self.report(event) for event in last])
 
     async def _journal_all_but_last(self) -> list[OrdersRevoked | OrdersUnresolved]:
-        """Journal revoked and unresolved orders beyond a frame's worth in frames of their own,
-        under the cursor as it was: until the last is durable nothing is passed. Returns: those left
-        for the last frame.
+        """Journal revoked and unresolved orders beyond a frame's worth in frames of their own.
+        Returns: those left for the last frame.
+
+        The cursor stays as it was meanwhile: nothing is passed until the last frame is durable.
         """
         outcomes, self._events = self._events, []
         events: list[Any] = []
-        size = FrameBudget(events, self._core.settings.frame_bytes_max)
+        budget = FrameBudget(events, self._core.settings.frame_bytes_max)
         for event in outcomes:
-            if size.is_full:
+            if budget.is_full:
                 await self._core.commit(events, self._now(), [self.report(each) for each in events])
                 events = []
-                size = FrameBudget(events, self._core.settings.frame_bytes_max)
+                budget = FrameBudget(events, self._core.settings.frame_bytes_max)
             events.append(event)
         return events
 
     def answered_up_to(self) -> int:
-        """Name the last sequence before the first block that is not answered."""
+        """The last sequence before the first section that is not answered."""
         first = self._queue.first_sequence()
         return self._state.read_sequence if first is None else first - 1
 
+    # Reporting.
+
     def report(self, event: OrdersRevoked | OrdersUnresolved) -> Output:
-        """Make what is published of revoked or unresolved orders once their frame is durable."""
+        """Make the messages about revoked or unresolved orders, to be published once their frame is
+        durable.
+        """
         made = list(reports(self._name, self._core.key.shard, event))
 
         async def publish() -> None:
             streams = self._core.ports.streams
             for subject, data, message_id in made:
                 await retry_until_done(
-                    "orders withdrawn or parked",
+                    "report of revoked or unresolved orders",
                     lambda: streams.publish(subject, data, message_id=message_id),  # noqa: B023
                 )
 

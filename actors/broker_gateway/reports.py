@@ -1,5 +1,7 @@
-"""What a gateway says of orders that it is done with and the broker will not speak of: revoked ones
-are reported as the broker would have reported them, unresolved ones are dead letters.
+"""Reports of orders that the gateway is done with and that the broker will not report.
+
+Revoked orders are reported as the broker would have reported them. Unresolved orders become dead
+letters.
 """
 
 from collections.abc import Iterator
@@ -11,14 +13,14 @@ import numpy as np
 from actors.shard.dead_letters import DeadLetter
 from engine.journal.events.gateway import OrdersRevoked, OrdersUnresolved
 from engine.messages.blocks import ExecutionsReported, encode_block
-from engine.values.order_ids import cause_high, format_order_id
+from engine.values.order_ids import format_order_id
 
 LETTER_ORDERS_MAX = 1000
 UNKNOWN_PLACEMENT = "unknown_placement"
 
 
 class UnresolvedOrders(DeadLetter, frozen=True):
-    """A dead letter about orders, which it names."""
+    """A dead letter about orders, with their ids."""
 
     order_ids: list[str]
 
@@ -32,7 +34,7 @@ class Report(NamedTuple):
 
 
 def reports(broker: str, gateway: int, event: OrdersRevoked | OrdersUnresolved) -> Iterator[Report]:
-    """Make what is published of an event in the journal of a broker's gateway, by its shard."""
+    """Make the messages about an event of a broker's gateway; `gateway` is its shard."""
     if isinstance(event, OrdersRevoked):
         yield _revoked(broker, event)
     else:
@@ -46,11 +48,7 @@ def _revoked(broker: str, event: OrdersRevoked) -> Report:
     report = ExecutionsReported(
         event.follower_shard,
         prefix,
-        event.cause_kind,
-        event.creator_shard,
-        event.cause_number,
-        event.leg,
-        event.attempt,
+        event.key,
         event.transact_time,
         np.arange(event.first_number, event.first_number + count, dtype=np.int64),
         event.subscriptions,
@@ -64,12 +62,9 @@ def _revoked(broker: str, event: OrdersRevoked) -> Report:
 
 
 def _unresolved(broker: str, gateway: int, event: OrdersUnresolved) -> Iterator[Report]:
-    """Name every unresolved order, so many in a letter."""
-    high = cause_high(
-        event.follower_shard, event.cause_kind, event.creator_shard, event.cause_number
-    )
-    tail = event.leg << 20 | event.attempt
-    ids = [format_order_id(high, each << 32 | tail) for each in event.subscriptions.tolist()]
+    """Make letters that name every unresolved order, `LETTER_ORDERS_MAX` to a letter."""
+    high = event.key.high(event.follower_shard)
+    ids = [format_order_id(high, event.key.low(each)) for each in event.subscriptions.tolist()]
     for start in range(0, len(ids), LETTER_ORDERS_MAX):
         named = ids[start : start + LETTER_ORDERS_MAX]
         letter = UnresolvedOrders(

@@ -1,13 +1,12 @@
-"""What is on its way to a broker, and what it answers; what it does not answer is sent again, or in
-doubt.
+"""The sender of a broker's gateway: sections leave in blocks, and their answers are taken.
 
-Blocks leave as the queue lets them go (`engine.broker_gateway.queue`), as many in a message as fit,
-while the broker owes few answers. What was not answered, after a time-out, a restart, a takeover
-(P9), depends on the broker (`OrderIds`):
+Sections leave as the queue lets them go (`engine.broker_gateway.queue`). A block takes as many as
+fit, and few blocks are outstanding at a time. A block may stay without an answer after a time-out,
+a restart or a takeover (P9). What the sender then does depends on the broker (`OrderIds`):
 
-    refused     sent again: the broker refuses the ids it has                            effectively once
-    looked_up   journaled before it leaves; asked after, then answered or revoked      effectively once
-    unchecked   journaled before it leaves; unresolved, a dead letter, open until reported   at most once
+    refused     send again: the broker refuses the ids it has                     effectively once
+    looked_up   journal before sending; look up, then answered or revoked         effectively once
+    unchecked   journal before sending; unresolved and a dead letter until reported   at most once
 """
 
 import asyncio
@@ -17,14 +16,15 @@ from typing import Any, NamedTuple
 
 import structlog
 
+from actors.backoff import Backoff
+from actors.broker_gateway.introduction import Introduction
 from actors.broker_gateway.outcomes import OrderOutcomes
-from actors.broker_gateway.unresolved import UnresolvedBlocks, check_answer
+from actors.broker_gateway.unresolved import UnresolvedSections, check_answer
 from actors.errors import OperatingError, OutcomeUnknownError, ShardLostError
 from actors.ports import Broker
+from actors.rate_limit import NS_PER_S, RateLimit
 from actors.settings import OrderIds
 from actors.shard.core import ShardCore
-from actors.shard.rate_limit import NS_PER_S, OrderRate
-from actors.shard.retry import retry_until_done
 from engine.broker_gateway.outbound import OutboundSection, orders_count
 from engine.broker_gateway.queue import DispatchQueue
 from engine.broker_gateway.shard import GatewayShard
@@ -46,17 +46,17 @@ RESEND_S_MIN = 0.2
 RESEND_S_MAX = 5.0
 
 
-class Sent(NamedTuple):
-    """A message on its way, and the task that waits for its answer: None when there is none and it
-    must not go again.
+class SentBlock(NamedTuple):
+    """A block on its way, and the task that waits for its answer. The task returns None when there
+    was no answer and the block must not go again.
     """
 
-    blocks: list[OutboundSection]
+    sections: list[OutboundSection]
     task: "asyncio.Task[BlockAnswered | None]"
 
 
 class OrderSender:
-    """Sends one owner's blocks to the broker called `name`. `now` tells the event time."""
+    """Sends one owner's sections to the broker called `name`. `now` tells the event time."""
 
     def __init__(
         self,
@@ -77,72 +77,28 @@ class OrderSender:
         self._broker = broker
         self._now = now
         self._order_ids = core.settings.order_ids.get(name, OrderIds.REFUSED)
-        self._journals_sendings = self._order_ids is not OrderIds.REFUSED
-        self._rate = OrderRate(core.settings.orders_per_s_max.get(name, 0))
+        self._journals_submissions = self._order_ids is not OrderIds.REFUSED
+        orders_per_s = core.settings.orders_per_s_max.get(name, 0)
+        self._rate = RateLimit(orders_per_s, burst=orders_per_s)
         self._alone: deque[OutboundSection] = deque()
-        self._sent: list[Sent] = []
-        self._doubts = UnresolvedBlocks(name, self._ask, core.arrived)
-        self._introduction: asyncio.Task[None] | None = None
-        self.unsent_after: int | None = 0 if self._journals_sendings else None
-        """Orders stored after it have not left while they are queued; None while nobody knows where
-        the former owner's end.
-        """
+        """Sections that go again, each in a block of its own."""
+        self._sent: list[SentBlock] = []
+        self._unresolved = UnresolvedSections(name, self._ask, core.inputs.arrived)
+        self.introduction = Introduction(
+            core, name, self._ask, is_journaled=self._journals_submissions
+        )
 
     @property
     def outstanding_count(self) -> int:
-        """How many messages and blocks have left, or are to go again, and are not answered."""
-        return len(self._sent) + len(self._alone) + len(self._doubts)
-
-    # Introducing.
-
-    def introduce(self, stream: str) -> None:
-        """Begin to tell the broker of this owner of orders from a stream."""
-        self._introduction = asyncio.create_task(
-            self._introduce(stream), name=f"introduction to {self._name}"
-        )
-        self._introduction.add_done_callback(lambda _: self._core.arrived.set())
-
-    async def wait_introduced(self) -> None:
-        """Wait until the broker has heard of this owner."""
-        assert self._introduction is not None
-        await self._introduction
-
-    async def _introduce(self, stream: str) -> None:
-        """Tell the broker of this epoch, from when on it refuses the former owner's blocks.
-
-        Orders stored before that may have been sent by the former owner: what became of them is the
-        broker's to say. Only later ones are known to be unsent while they are queued.
-        """
-        pause_s = RESEND_S_MIN
-        while not await self._is_heard():
-            await asyncio.sleep(pause_s)
-            pause_s = min(pause_s * 2, RESEND_S_MAX)
-        if self._journals_sendings:
-            return
-        streams = self._core.ports.streams
-        self.unsent_after = await retry_until_done(
-            f"end of {stream}", lambda: streams.last_sequence(stream)
-        )
-
-    async def _is_heard(self) -> bool:
-        """Tell the broker of this epoch once. Returns: whether it knows of it, or of a higher one;
-        a broker that refuses the block for any other reason has taken nothing of it.
-        """
-        try:
-            refusal = (await self._ask())[0].refusal
-        except (OperatingError, SectionError) as error:
-            refusal = str(error)
-        is_heard: bool = not refusal or refusal.startswith("epoch")
-        if not is_heard:
-            _log.warning("not_introduced", broker=self._name, error=refusal)
-        return is_heard
+        """The number of unanswered blocks, sections to send again, and unresolved sections."""
+        return len(self._sent) + len(self._alone) + len(self._unresolved)
 
     def _block(self, *sections: Any) -> bytes:
-        """Encode a block, behind what says who speaks as of now."""
-        head: list[Any] = [GatewayEpoch(self._core.writer.epoch, self._now())]
+        """Encode a block, behind the sections that name the sender."""
+        sender: list[Any] = [GatewayEpoch(self._core.writer.epoch, self._now())]
         if self._order_ids is OrderIds.LOOKED_UP:
-            head.append(SendingRound(self._doubts.round))
-        return encode_block(*head, *sections)
+            sender.append(SendingRound(self._unresolved.round))
+        return encode_block(*sender, *sections)
 
     async def _ask(self, *sections: Any) -> list[Any]:
         """Hand sections over. Returns: the answer's. Raises: OperatingError, SectionError."""
@@ -150,58 +106,54 @@ class OrderSender:
 
     async def close(self) -> None:
         """Stop waiting."""
-        if self._introduction is not None:
-            self._introduction.cancel()
-            await asyncio.gather(self._introduction, return_exceptions=True)
-        await self._doubts.close()
+        await self.introduction.close()
+        await self._unresolved.close()
         for sent in self._sent:
             sent.task.cancel()
         await asyncio.gather(*(sent.task for sent in self._sent), return_exceptions=True)
 
-    # Submission.
+    # Sending.
 
     async def send(self) -> None:
-        """Send what may go, as many blocks in a message as fit, while the broker owes few
+        """Send what may go, as many sections in a block as fit, while the broker owes few
         answers.
         """
         if not self._may_send():
             return
         journaled = asyncio.Event()
-        messages: list[list[OutboundSection]] = []
+        blocks: list[list[OutboundSection]] = []
         again_count = min(len(self._alone), OUTSTANDING_MAX - len(self._sent))
-        while len(self._sent) + len(messages) < OUTSTANDING_MAX:
-            blocks = [self._alone.popleft()] if self._alone else self._next_to_send()
-            if not blocks:
+        while len(self._sent) + len(blocks) < OUTSTANDING_MAX:
+            sections = [self._alone.popleft()] if self._alone else self._next_to_send()
+            if not sections:
                 break
-            messages.append(blocks)
-        for number, blocks in enumerate(messages):
-            submitting = self._submit(blocks, journaled, is_again=number < again_count)
-            task = asyncio.create_task(submitting, name=f"blocks for {self._name}")
-            task.add_done_callback(lambda _: self._core.arrived.set())
-            self._sent.append(Sent(blocks, task))
-        if messages and self._journals_sendings:
-            await self._journal_sendings(messages, journaled)
+            blocks.append(sections)
+        for number, sections in enumerate(blocks):
+            submitting = self._submit(sections, journaled, is_again=number < again_count)
+            task = asyncio.create_task(submitting, name=f"block for {self._name}")
+            task.add_done_callback(lambda _: self._core.inputs.arrived.set())
+            self._sent.append(SentBlock(sections, task))
+        if blocks and self._journals_submissions:
+            await self._journal_submissions(blocks, journaled)
         else:
             journaled.set()
 
     def _may_send(self) -> bool:
-        """Say whether the broker has heard of this owner, and nothing is in doubt."""
-        return self._introduction is not None and self._introduction.done() and not self._doubts
+        """Return whether the broker has heard of this owner, and nothing is unresolved."""
+        return self.introduction.is_done and not self._unresolved
 
     def _next_to_send(self) -> list[OutboundSection]:
         allowed = self._rate.allowed(self._core.ports.clock.now_ns())
-        blocks = self._queue.next_to_send(allowed)
+        sections = self._queue.next_to_send(allowed)
         if allowed is not None:
-            self._rate.take(orders_count(blocks))
-        return blocks
+            self._rate.take(orders_count(sections))
+        return sections
 
-    async def _journal_sendings(
-        self, messages: list[list[OutboundSection]], journaled: asyncio.Event
+    async def _journal_submissions(
+        self, blocks: list[list[OutboundSection]], journaled: asyncio.Event
     ) -> None:
-        """Journal what is about to leave, all of it in one frame; it leaves once that is
-        durable.
-        """
-        began = self._state.sendings.begin([block for blocks in messages for block in blocks])
+        """Journal in one frame what is about to leave. It leaves once the frame is durable."""
+        began = self._state.sendings.begin([section for block in blocks for section in block])
         if began is None:
             journaled.set()
             return
@@ -210,39 +162,39 @@ class OrderSender:
         async def leave() -> None:
             journaled.set()
 
-        await self._core.commit([began, *self._outcomes.take_ended()], self._now(), [leave])
+        await self._core.commit([began, *self._outcomes.take_settled()], self._now(), [leave])
 
     async def _submit(
-        self, blocks: list[OutboundSection], journaled: asyncio.Event, *, is_again: bool
+        self, sections: list[OutboundSection], journaled: asyncio.Event, *, is_again: bool
     ) -> BlockAnswered | None:
-        """Hand blocks over in one message. Returns: the answer; None when there was none and they
+        """Hand sections over in one block. Returns: the answer; None when there was none and they
         must not go again.
         """
         await journaled.wait()
-        pause_s = RESEND_S_MIN
+        backoff = Backoff(RESEND_S_MIN, RESEND_S_MAX)
         while True:
             if is_again:
-                wait_ns = self._rate.owe(orders_count(blocks), self._core.ports.clock.now_ns())
+                now_ns = self._core.ports.clock.now_ns()
+                wait_ns = self._rate.take_in_turn(orders_count(sections), now_ns)
                 await asyncio.sleep(wait_ns / NS_PER_S)
             try:
-                answer: BlockAnswered = (await self._ask(*[block.section for block in blocks]))[0]
+                answer: BlockAnswered = (await self._ask(*[each.body for each in sections]))[0]
                 return answer
             except (OperatingError, SectionError) as error:
                 is_unknown = isinstance(error, OutcomeUnknownError | SectionError)
-                orders = orders_count(blocks)
+                orders = orders_count(sections)
                 _log.warning("not_answered", broker=self._name, orders=orders, error=str(error))
-                if is_unknown and self._journals_sendings:
+                if is_unknown and self._journals_submissions:
                     return None
-                self._core.count("messages_sent_again")
+                self._core.counts.messages_sent_again += 1
             is_again = True
-            await asyncio.sleep(pause_s)
-            pause_s = min(pause_s * 2, RESEND_S_MAX)
+            await asyncio.sleep(backoff.next_s())
 
     # Taking answers.
 
     def take_answers(self) -> None:
-        """Take what has been answered, and what was found out of what was not. Raises:
-        ShardLostError.
+        """Take the answers that have come, and what was found out about unresolved sections.
+        Raises: ShardLostError.
         """
         self._take_answered()
         self._take_found()
@@ -255,63 +207,63 @@ class OrderSender:
         for sent in done:
             answer = sent.task.result()
             if answer is None:
-                for block in sent.blocks:
-                    self._doubt(block)
+                for section in sent.sections:
+                    self._take_unanswered(section)
             elif answer.refusal.startswith("epoch"):
                 raise ShardLostError(
                     f"{self._core.key}: the broker has heard of a higher epoch: {answer.refusal}"
                 )
-            elif answer.refusal.startswith("round") or (answer.refusal and len(sent.blocks) > 1):
-                # Nothing of the message was taken: each block goes again by itself, so that a
-                # refusal meets only whom it is for.
-                self._alone += sent.blocks
+            elif answer.refusal.startswith("round") or (answer.refusal and len(sent.sections) > 1):
+                # The broker took nothing of the block. Each section goes again by itself, so that
+                # a refusal meets only the section it is for.
+                self._alone += sent.sections
             else:
-                for block in sent.blocks:
+                for section in sent.sections:
                     if answer.refusal:
-                        self._take_refusal(block, answer.refusal)
-                    self._outcomes.end(block)
+                        self._take_refusal(section, answer.refusal)
+                    self._outcomes.end(section)
 
-    def _take_refusal(self, block: OutboundSection, refusal: str) -> None:
-        """Report a block's orders as rejected: the broker's word is final for it."""
+    def _take_refusal(self, section: OutboundSection, refusal: str) -> None:
+        """Report a section's orders as rejected: the broker's refusal of them is final."""
         _log.error(
-            "block_refused", broker=self._name, orders=block.count, refusal=refusal, alarm=True
+            "block_refused", broker=self._name, orders=section.count, refusal=refusal, alarm=True
         )
-        self._core.count("blocks_refused")
-        if isinstance(block.section, OrdersSubmitted):
-            self._outcomes.revoke(block, ExecType.REJECTED)
+        self._core.counts.blocks_refused += 1
+        if isinstance(section.body, OrdersSubmitted):
+            self._outcomes.revoke(section, ExecType.REJECTED)
 
-    # Doubting.
+    # What left and was not answered.
 
-    def take_left(self, block: OutboundSection, made_for: Column) -> OutboundSection:
-        """Take what had left under a former owner, and was not answered, out of a block made for
-        some subscriptions. Returns: the rest.
+    def take_left(self, section: OutboundSection, made_for: Column) -> OutboundSection:
+        """Take the orders that a former owner sent, and the broker did not answer, out of a section
+        that was made for some subscriptions. Returns: the rest.
         """
-        left, rest = self._state.sendings.split(block, made_for)
-        for doubtful in left:
-            self._queue.hold(doubtful)
-            self._doubt(doubtful)
+        left, rest = self._state.sendings.split(section, made_for)
+        for unanswered in left:
+            self._queue.hold(unanswered)
+            self._take_unanswered(unanswered)
         return rest
 
-    def _doubt(self, block: OutboundSection) -> None:
-        """Take a block that left and was not answered: nobody but the broker knows whether it has
+    def _take_unanswered(self, section: OutboundSection) -> None:
+        """Take a section that left and was not answered. Only the broker knows whether it has
         it.
         """
-        if not isinstance(block.section, OrdersSubmitted):
-            # Registering again changes nothing, nor does cancelling.
-            self._alone.append(block)
+        if not isinstance(section.body, OrdersSubmitted):
+            # To register an account again changes nothing, nor does a second cancel.
+            self._alone.append(section)
             return
-        self._core.count("orders_in_doubt", block.count)
+        self._core.counts.orders_in_doubt += section.count
         if self._order_ids is OrderIds.LOOKED_UP:
-            self._doubts.add(block)
+            self._unresolved.add(section)
         else:
-            self._outcomes.park(block)
-            self._doubts.probe()
+            self._outcomes.leave_unresolved(section)
+            self._unresolved.probe()
 
     def _take_found(self) -> None:
-        """Take what the broker says of doubtful blocks: orders it has are answered, the others will
-        never arrive.
+        """Take the broker's word on unresolved sections. Orders it has are answered. The others
+        will never arrive.
         """
-        for block, known in self._doubts.take_found():
+        for section, known in self._unresolved.take_found():
             if not known.all():
-                self._outcomes.revoke(block.of_rows(~known), ExecType.REJECTED)
-            self._outcomes.end(block)
+                self._outcomes.revoke(section.of_rows(~known), ExecType.REJECTED)
+            self._outcomes.end(section)

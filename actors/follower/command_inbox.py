@@ -1,9 +1,9 @@
-"""The commands waiting in a follower shard: bounded, in order, decided once their creators'
-journals are read far enough.
+"""The inbox of a follower shard's commands: bounded, in order.
 
 A subscription counts from one past the creator journal's tail, read after the command arrived (P2).
-So a batch first reads the tails of the creator shards that it names, and is ready when the shard's
-own cursors have reached them; what arrives meanwhile is the next batch.
+So the inbox first reads the tails of the creator shards that a batch of commands names. The batch
+is ready when the shard's own cursors have reached them. Commands that arrive meanwhile are the next
+batch.
 """
 
 import asyncio
@@ -11,24 +11,24 @@ from collections.abc import Awaitable, Callable
 from typing import NamedTuple
 
 from actors.ports import Journal
-from actors.shard.retry import retry_until_done
+from actors.retry import retry_until_done
 from engine.journal.frame import ShardKey, ShardKind, decode_header
 from engine.messages.answers import Answer
-from engine.messages.commands import AccountCommand, Follow, Unfollow
+from engine.messages.commands import COMMANDS, AccountCommand, SubscriptionCommand
 from engine.values.ids import shards_of
 
 BATCH_COMMANDS = 20_000
 
 
 class PendingCommands(NamedTuple):
-    """Commands that came in one message; `reply` gets their answers, in order."""
+    """The commands of one message. `reply` takes their answers, in order."""
 
     commands: list[AccountCommand]
     reply: Callable[[list[Answer]], Awaitable[None]]
 
 
 class CommandInbox:
-    """Bounded inbox of one follower shard."""
+    """The inbox of one follower shard."""
 
     def __init__(
         self, journal: Journal, *, creator_shards: int, commands_max: int, arrived: asyncio.Event
@@ -44,8 +44,8 @@ class CommandInbox:
         self.count = 0
 
     def put(self, pending: PendingCommands) -> bool:
-        """Take a message's commands. Returns: False when there is no room, and nothing was
-        taken.
+        """Put a message's commands in. Returns: False, without taking any, when there is no
+        room.
         """
         if self.count and self.count + len(pending.commands) > self._commands_max:
             return False
@@ -55,13 +55,13 @@ class CommandInbox:
         return True
 
     def take(self, cursor_of: Callable[[int], int]) -> list[PendingCommands]:
-        """Take the batch whose creator shards are read far enough; `cursor_of` tells how far each
-        is. Raises: what reading a tail did.
+        """Take the batch if its creator shards are read far enough. `cursor_of` returns the number
+        of the last frame taken of each. Raises: the error that ended the reading of a tail.
         """
         if not self._ready:
             self._read_tails()
         if self._reading is not None and self._reading.done():
-            # It came to no end: nothing that waits here would ever be decided.
+            # The reading failed: no command that waits here would ever be decided.
             self._reading.result()
         if not self._ready or self._reading is not None:
             return []
@@ -86,7 +86,8 @@ class CommandInbox:
             command.creator_id
             for pending in self._ready
             for command in pending.commands
-            if isinstance(command, Follow | Unfollow)
+            if isinstance(command, SubscriptionCommand)
+            and COMMANDS[type(command)].counts_from_frame
         ]
         shards = set(shards_of(creators, self._creator_shards))
         if shards:
@@ -104,7 +105,7 @@ class CommandInbox:
         self._arrived.set()
 
     async def close(self) -> None:
-        """Give up what waits."""
+        """Stop reading tails. Commands that wait get no answer."""
         if self._reading is not None:
             self._reading.cancel()
             await asyncio.gather(self._reading, return_exceptions=True)

@@ -1,8 +1,7 @@
-"""Reading creator shards' journals: frames in chain order, one signal part at a time, resumable at
-any part.
+"""The reader of a creator shard's journal: its frames in chain order, from the cursor on.
 
-The journal's own delivery is the hint that something happened. A feed that falls silent behind a
-creator shard's header is opened again.
+The journal's own delivery is the hint that something happened. If a feed falls silent while the
+creator shard's progress is ahead of it, the reader resets the feed.
 """
 
 from collections import deque
@@ -19,7 +18,7 @@ BEHIND_S_MAX = 2.0
 
 
 class CreatorFrame(NamedTuple):
-    """A creator shard's frame that counts."""
+    """A frame that counts, of a creator shard's journal."""
 
     header: FrameHeader
     sequence: int
@@ -28,7 +27,7 @@ class CreatorFrame(NamedTuple):
 
     @property
     def fills(self) -> Iterator[FillApplied]:
-        """Name the fills in it."""
+        """The fills in the frame."""
         return (event for event in self.events if isinstance(event, FillApplied))
 
 
@@ -44,13 +43,13 @@ class SignalReader:
         self._feed: Feed | None = None
         self._asked_in_vain = False
         self._behind_since_s: float | None = None
-        self.head_number = 0
+        self.told_number = 0
         self._read_sequence = self.after_sequence
 
     @property
     def after_sequence(self) -> int:
-        """Where the feed starts: the cursor's own frame is read again, to see that it is still the
-        same.
+        """The sequence after which the feed starts. The cursor's own frame is read again, to check
+        that it is still the same.
         """
         return self._cursor.sequence - 1 if self._cursor else 0
 
@@ -60,7 +59,7 @@ class SignalReader:
 
     @property
     def dropped(self) -> int:
-        """How many frames of superseded owners were dropped."""
+        """The number of dropped frames, which were of superseded owners."""
         return self._chain.dropped
 
     def next_frame(self) -> CreatorFrame | None:
@@ -69,7 +68,7 @@ class SignalReader:
         if not self._messages:
             self._messages += self._feed.take(64)
             self._asked_in_vain = not self._messages
-        # One by one: a backlog of full frames takes long to decode.
+        # One message at a time, since a backlog of full frames takes long to decode.
         while self._messages:
             frame = self._accepted(self._messages.popleft())
             if frame is not None:
@@ -91,14 +90,14 @@ class SignalReader:
         return CreatorFrame(header, message.sequence, self._chain.hash, decode_events(header, data))
 
     def watch(self, now_s: float) -> None:
-        """Open the feed again when it has given nothing for long although the creator shard's
-        header is ahead.
+        """Reset the feed when it has given nothing for `BEHIND_S_MAX` although the creator shard's
+        progress is ahead.
 
-        Measured in time: a shard that takes a thousand turns a second must not throw away a feed
-        that is on its way.
+        The wait is measured in time, not in turns. A shard takes a thousand turns per second, and
+        must not drop messages that are on their way.
         """
         assert self._feed is not None
-        if not self._asked_in_vain or self.head_number <= self._chain.number:
+        if not self._asked_in_vain or self.told_number <= self._chain.number:
             self._behind_since_s = None
         elif self._behind_since_s is None:
             self._behind_since_s = now_s
@@ -113,7 +112,7 @@ class SignalReader:
 
 
 def whole(source_shard: int, frame: CreatorFrame) -> Cursor:
-    """Make the cursor of a frame that is wholly decided."""
+    """Return the cursor of a frame that is wholly decided."""
     return Cursor(
         Source.CREATOR_JOURNAL, source_shard, frame.header.number, frame.sequence, hash=frame.hash
     )

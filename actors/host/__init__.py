@@ -1,1 +1,3 @@
-"""Hosts: processes that run shard actors, as Ray actors in production. Ray is known here alone."""
+"""Hosts: processes that run shard actors, as Ray actors in production. Only this folder knows
+Ray.
+"""

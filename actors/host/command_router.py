@@ -1,14 +1,16 @@
-"""Brings account commands to the shards that own the accounts, and their answers back.
+"""The router of account commands: it brings each to the shard that owns the account, and the answer
+back.
 
-Every follower host listens; a command on its own subject is taken by the host of its shard alone. A
-bulk request goes to one host of a queue group, which splits it by shard, hands its own shards' part
-over directly and sends the rest to `shards.follower.<shard>.commands`. A command that is not
-answered in time is not answered at all, one of many as `busy`: the sender repeats it under the same
-command id.
+Every follower host listens. The host of a command's shard takes the command. A bulk request goes to
+one host of a queue group. That host splits the request by shard, hands its own shards their part
+directly, and sends the rest to `shards.follower.<shard>.commands`.
+
+A single command that is not answered in time gets no answer; a command of a bulk request is
+answered `busy`. The sender repeats it under the same command id.
 """
 
 import asyncio
-from collections.abc import Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from typing import Any
 
 import msgspec
@@ -32,8 +34,8 @@ from engine.values.ids import shard_of, shards_of
 _log = structlog.get_logger()
 
 FORWARD_S_MAX = 20.0
-ELSEWHERE_S_MAX = 10.0
-"""A dedicated account's shard has less time: whoever forwarded to its home shard waits for both."""
+DEDICATED_S_MAX = 10.0
+"""A dedicated account's shard has less time: the host that asked the home shard waits for both."""
 FORWARD_AGAIN_S = 0.1
 REQUESTS_MAX = 1_000
 REQUESTS_BYTES_MAX = 256 << 20
@@ -42,39 +44,51 @@ _decode_commands = msgspec.msgpack.Decoder(list[AccountCommand])
 _decode_answers = msgspec.msgpack.Decoder(list[bytes])
 
 
+def _subject(shard: int) -> str:
+    return f"shards.follower.{shard}.commands"
+
+
 class CommandRouter:
-    """One host's ear for commands."""
+    """The router of one host."""
 
     def __init__(
         self,
         bus: Bus,
-        wire: MessageFormat,
+        message_format: MessageFormat,
         settings: ShardSettings,
         shards: Mapping[int, FollowerShardActor],
     ) -> None:
         self._bus = bus
-        self._wire = wire
+        self._message_format = message_format
         self._settings = settings
         self._shards = shards
         self._tasks: set[asyncio.Task[None]] = set()
         self._bytes = 0
-        self._subscriptions: list[Subscription] = []
+        self._subscriptions: dict[str, Subscription] = {}
 
     async def open(self) -> None:
-        """Listen."""
-        subscribe = self._bus.subscribe
-        self._subscriptions.append(await subscribe("commands.account.*", self._receive_one))
-        self._subscriptions.append(
-            await subscribe("commands.bulk", self._receive_bulk, queue="bulk")
-        )
-        for shard in self._shards:
-            self._subscriptions.append(
-                await subscribe(f"shards.follower.{shard}.commands", self._receive_forwarded)
-            )
+        """Listen to what accounts are sent. Repeating it changes nothing."""
+        await self._subscribe("commands.account.*", self._receive_single)
+        await self._subscribe("commands.bulk", self._receive_bulk, queue="bulk")
+
+    async def add(self, shard: int) -> None:
+        """Listen to what other hosts forward to a shard here. Repeating it changes nothing."""
+        await self._subscribe(_subject(shard), self._receive_forwarded)
+
+    async def remove(self, shard: int) -> None:
+        """Listen no longer to what is forwarded to a shard."""
+        if (subscription := self._subscriptions.pop(_subject(shard), None)) is not None:
+            await asyncio.gather(subscription.close(), return_exceptions=True)
+
+    async def _subscribe(
+        self, subject: str, receive: Callable[[Request], None], queue: str = ""
+    ) -> None:
+        if subject not in self._subscriptions:
+            self._subscriptions[subject] = await self._bus.subscribe(subject, receive, queue=queue)
 
     async def close(self) -> None:
         """Stop listening."""
-        for subscription in self._subscriptions:
+        for subscription in self._subscriptions.values():
             await asyncio.gather(subscription.close(), return_exceptions=True)
         for task in self._tasks:
             task.cancel()
@@ -82,16 +96,16 @@ class CommandRouter:
 
     # Receiving.
 
-    def _receive_one(self, request: Request) -> None:
+    def _receive_single(self, request: Request) -> None:
         shard = shard_of(request.subject.rpartition(".")[2], self._settings.follower_shards)
         if shard in self._shards:
-            self._start(request, self._one(request, shard))
+            self._start(request, self._answer_single(request, shard))
 
     def _receive_bulk(self, request: Request) -> None:
-        self._start(request, self._bulk(request))
+        self._start(request, self._answer_bulk(request))
 
     def _receive_forwarded(self, request: Request) -> None:
-        self._start(request, self._forwarded(request, int(request.subject.split(".")[2])))
+        self._start(request, self._answer_forwarded(request, int(request.subject.split(".")[2])))
 
     def _start(self, request: Request, work: Coroutine[Any, Any, None]) -> None:
         size = len(request.data)
@@ -99,7 +113,7 @@ class CommandRouter:
             work.close()
             work, size = self._reply_busy(request), 0
         self._bytes += size
-        task = asyncio.get_running_loop().create_task(self._guarded(work), name="command")
+        task = asyncio.get_running_loop().create_task(self._run_logged(work), name="command")
         self._tasks.add(task)
         task.add_done_callback(lambda task: self._end(task, size))
 
@@ -110,43 +124,43 @@ class CommandRouter:
     async def _reply_busy(self, request: Request) -> None:
         await request.reply(self._busy())
 
-    async def _guarded(self, work: Coroutine[Any, Any, None]) -> None:
+    async def _run_logged(self, work: Coroutine[Any, Any, None]) -> None:
         try:
             await work
         except OperatingError as error:
             _log.warning("command_not_answered", error=str(error))
 
     def _busy(self) -> bytes:
-        return self._wire.refusal(
+        return self._message_format.refusal(
             "busy", "expected room for the command, found the inbox full; try again"
         )
 
     # Answering.
 
-    async def _one(self, request: Request, shard: int) -> None:
+    async def _answer_single(self, request: Request, shard: int) -> None:
         try:
-            command = self._wire.account_command(request.subject, request.data)
+            command = self._message_format.account_command(request.subject, request.data)
         except BadInputError as error:
-            await request.reply(self._wire.refusal(error.reason, str(error)))
+            await request.reply(self._message_format.refusal(error.reason, str(error)))
             return
-        await request.reply((await self._at_shard(shard, [command]))[0])
+        await request.reply((await self._ask_shard(shard, [command]))[0])
 
-    async def _forwarded(self, request: Request, shard: int) -> None:
+    async def _answer_forwarded(self, request: Request, shard: int) -> None:
         commands = _decode_commands.decode(request.data)
-        await request.reply(msgspec.msgpack.encode(await self._at_shard(shard, commands)))
+        await request.reply(msgspec.msgpack.encode(await self._ask_shard(shard, commands)))
 
-    async def _bulk(self, request: Request) -> None:
+    async def _answer_bulk(self, request: Request) -> None:
         try:
-            commands = self._wire.bulk(request.data)
+            commands = self._message_format.bulk(request.data)
         except BadInputError as error:
-            await request.reply(self._wire.refusal(error.reason, str(error)))
+            await request.reply(self._message_format.refusal(error.reason, str(error)))
             return
         answers: list[bytes] = [b""] * len(commands)
         places: list[int] = []
         taken: list[AccountCommand] = []
         for index, command in enumerate(commands):
             if isinstance(command, BadInputError):
-                answers[index] = self._wire.refusal(command.reason, str(command))
+                answers[index] = self._message_format.refusal(command.reason, str(command))
             else:
                 places.append(index)
                 taken.append(command)
@@ -159,9 +173,9 @@ class CommandRouter:
             mine[0].append(index)
             mine[1].append(command)
         await asyncio.gather(
-            *(self._fill_in(shard, *mine, answers) for shard, mine in by_shard.items())
+            *(self._answer_in_places(shard, *mine, answers) for shard, mine in by_shard.items())
         )
-        await self._reply_all(request, self._wire.answers(answers))
+        await self._reply_all(request, self._message_format.answers(answers))
 
     async def _reply_all(self, request: Request, answers: bytes) -> None:
         try:
@@ -172,10 +186,10 @@ class CommandRouter:
                 "bytes; send the same commands again in smaller arrays"
             )
             await request.reply(
-                self._wire.refusal("size", f"{text}: what was done is answered again")
+                self._message_format.refusal("size", f"{text}: what was done is answered again")
             )
 
-    async def _fill_in(
+    async def _answer_in_places(
         self,
         shard: int,
         places: list[int],
@@ -183,33 +197,45 @@ class CommandRouter:
         answers: list[bytes],
         within_s: float = FORWARD_S_MAX,
     ) -> None:
-        """Have some commands of many answered in their places. A shard that is away does not keep
-        the others' answers back.
+        """Write the answers to some commands of many into their places. Where a shard is away, they
+        are `busy`, and the answers of other shards are not kept back.
         """
         try:
-            found = await self._at_shard(shard, commands, within_s)
+            found = await self._ask_shard(shard, commands, within_s)
         except OperatingError as error:
             _log.warning(
                 "commands_not_answered", shard=shard, commands=len(commands), error=str(error)
             )
             text = "expected an answer of the account's shard in time, found none; try again"
-            found = [self._wire.refusal("busy", text)] * len(commands)
+            found = [self._message_format.refusal("busy", text)] * len(commands)
         for index, answer in zip(places, found, strict=True):
             answers[index] = answer
 
-    async def _at_shard(
+    async def _ask_shard(
         self, shard: int, commands: list[AccountCommand], within_s: float = FORWARD_S_MAX
     ) -> list[bytes]:
-        """Have commands decided by the shard that owns them, here or elsewhere."""
+        """Hand commands to the shard that owns them, on this host or another. Returns: the written
+        answers. Raises: OperatingError.
+        """
         if len(commands) > COMMANDS_MAX:
             # A frame must stay small whatever one request holds.
-            first = await self._at_shard(shard, commands[:COMMANDS_MAX], within_s)
-            return first + await self._at_shard(shard, commands[COMMANDS_MAX:], within_s)
+            first = await self._ask_shard(shard, commands[:COMMANDS_MAX], within_s)
+            return first + await self._ask_shard(shard, commands[COMMANDS_MAX:], within_s)
         actor = self._shards.get(shard)
         if actor is None:
             data = msgspec.msgpack.encode(commands)
-            subject = f"shards.follower.{shard}.commands"
-            return _decode_answers.decode(await self._forward(subject, data, within_s))
+            return _decode_answers.decode(await self._forward(_subject(shard), data, within_s))
+        decided = await self._decide_here(actor, commands, within_s)
+        if decided is None:
+            return [self._busy()] * len(commands)
+        return await self._write_answers(commands, decided)
+
+    async def _decide_here(
+        self, actor: FollowerShardActor, commands: list[AccountCommand], within_s: float
+    ) -> list[Answer] | None:
+        """Hand commands to a shard of this host. Returns: None when its inbox is full. Raises:
+        OperatingError.
+        """
         if actor.core.phase.is_over:
             raise TransientError(
                 f"{actor.core.key}: expected it to live here, found it {actor.core.phase.value}"
@@ -220,22 +246,23 @@ class CommandRouter:
             if not decided.done():
                 decided.set_result(answers)
 
-        if not actor.commands.put(PendingCommands(commands, reply)):
-            return [self._busy()] * len(commands)
+        if not actor.inbox.put(PendingCommands(commands, reply)):
+            return None
         try:
-            # A shard that ends has no answer for what waits in it, and its neighbours need the
-            # room.
+            # A shard that ends never answers the commands that wait in it, and its neighbours need
+            # the room.
             async with asyncio.timeout(within_s):
-                answers = await decided
+                return await decided
         except TimeoutError:
             raise OutcomeUnknownError(
                 f"{actor.core.key}: expected an answer within {within_s:.0f} s, found none"
             ) from None
-        return await self._written(commands, answers)
 
-    async def _written(self, commands: list[AccountCommand], answers: list[Answer]) -> list[bytes]:
-        """Write the answers of a shard; what it has not answered is asked of the shards that
-        accounts have to themselves.
+    async def _write_answers(
+        self, commands: list[AccountCommand], answers: list[Answer]
+    ) -> list[bytes]:
+        """Write the answers of a shard. Commands for dedicated accounts are asked of the shards
+        that these accounts have to themselves.
         """
         written: list[bytes] = []
         away: dict[Elsewhere, list[int]] = {}
@@ -243,16 +270,21 @@ class CommandRouter:
             if isinstance(answer, Elsewhere):
                 away.setdefault(answer, []).append(place)
             written.append(
-                b"" if isinstance(answer, Elsewhere) else self._wire.answer(command, answer)
+                b""
+                if isinstance(answer, Elsewhere)
+                else self._message_format.answer(command, answer)
             )
         await asyncio.gather(
-            *(self._elsewhere(home, places, commands, written) for home, places in away.items())
+            *(
+                self._answer_dedicated(home, places, commands, written)
+                for home, places in away.items()
+            )
         )
         return written
 
     async def _forward(self, subject: str, data: bytes, within_s: float) -> bytes:
-        """Send commands to another host, again while nobody listens there: a dedicated account's
-        actor may be starting.
+        """Send commands to another host, and again while nobody listens there: a dedicated
+        account's actor may be starting. Raises: OperatingError.
         """
         loop = asyncio.get_running_loop()
         give_up_s = loop.time() + within_s
@@ -266,20 +298,20 @@ class CommandRouter:
                     raise
             await asyncio.sleep(FORWARD_AGAIN_S)
 
-    async def _elsewhere(
+    async def _answer_dedicated(
         self,
         home: Elsewhere,
         places: list[int],
         commands: list[AccountCommand],
         written: list[bytes],
     ) -> None:
-        """Have commands answered by the shard that their account has to itself; the account is
-        opened there first.
-        """
+        """Ask the shard that an account has to itself. The account is opened there first."""
         account_id = commands[places[0]].account_id
         opening = OpenAccount(f"dedicated-{account_id}"[:64], account_id, home.broker)
         answers = [b""] * (1 + len(places))
         theirs = [opening, *(commands[place] for place in places)]
-        await self._fill_in(home.shard, list(range(len(answers))), theirs, answers, ELSEWHERE_S_MAX)
+        await self._answer_in_places(
+            home.shard, list(range(len(answers))), theirs, answers, DEDICATED_S_MAX
+        )
         for place, answer in zip(places, answers[1:], strict=True):
             written[place] = answer

@@ -1,10 +1,10 @@
 """Python's cyclic garbage collector in a process whose state is large and lives long.
 
-What the engine drops goes by reference counts; cycles are rare (an error and its traceback). But a
-full pass follows every reference there is, 0.15 to 0.2 s in a follower host of 500,000
-subscriptions, and would come whenever the young have grown by a quarter: now and then, and whatever
-is on its way waits. So what stands at the start is not looked at again, the young are collected as
-ever, and full passes come by the clock, at different times in processes that started together.
+Reference counts free what the engine drops; cycles are rare (an error and its traceback). But a
+full pass follows every reference. In a follower host of 500,000 subscriptions that takes 0.15 to
+0.2 s, during which everything waits. Python would start one whenever young objects have grown by a
+quarter. So objects that exist at the start are never looked at again, and young ones are collected
+as usual. Full passes come by the clock, at different times in processes that started together.
 """
 
 import asyncio
@@ -15,13 +15,13 @@ from contextlib import asynccontextmanager
 
 FULL_S_EVERY = 3600.0
 NEVER = 1_000_000_000
-"""Passes over the middle generation after which the old one would have its turn."""
+"""The passes over the middle generation after which a full pass would follow."""
 
 
 @asynccontextmanager
 async def collecting_rarely(full_s_every: float = FULL_S_EVERY) -> AsyncIterator[None]:
-    """Have the process's collector set up while its work is done: for the program, not for what may
-    run beside others in it.
+    """Set up the process's collector for the length of a block. For a whole program only: it
+    changes the collector for everything in the process.
     """
     young, middle, old = gc.get_threshold()
     gc.collect()

@@ -1,53 +1,43 @@
 """A host: one process that runs shard actors of one kind, connected to the outside once for all of
 them.
 
-Its constructor does nothing that can fail. `run` connects, starts every shard, beats its heart on
-`hosts.<incarnation>`, and ends when it is stopped or when no shard is left to it.
+    connecting --> running its shards --stopped, or its last shard gave up--> ended
+
+The constructor does nothing that can fail. `run` connects, starts the shards of its spec and beats
+its heart on `hosts.<incarnation>`. While it runs, `assign` gives it more shards and `release` takes
+some away. A host that was left without shards waits for others.
 """
 
 import asyncio
 import gc
 import os
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection, Iterable
+from functools import partial
 from typing import NamedTuple
 
 import msgspec
-import structlog
 
-from actors.broker_gateway.actor import BrokerGatewayShardActor
-from actors.creator.actor import CreatorShardActor
 from actors.follower.actor import FollowerShardActor
 from actors.host.command_router import CommandRouter
+from actors.host.hosted_shard import HostedShard
+from actors.host.shard_kinds import SHARD_KINDS, ShardOwner
 from actors.ports import Broker, Ports
+from actors.retry import retry_until_done
 from actors.settings import ShardSettings
 from actors.shard.core import ShardActor
 from actors.shard.progress import PROGRESS_PERIOD_S, HostHeartbeat
 from actors.shard.recovery import Phase
-from actors.shard.retry import retry_until_done
 from actors.shard.turn_gate import TurnGate
-from engine.journal.frame import ShardKind
-
-_log = structlog.get_logger()
-
-AGAIN_S_MIN = 0.05
-AGAIN_S_MAX = 2.0
-WELL_S = 10.0
-"""A shard that ran so long is not on its way from one crash to the next."""
-CRASHES_MAX = 10
-"""After so many crashes in a row it may be the process that is ill: the host ends, and its
-successor begins in another.
-"""
 
 
 class HostSpec(msgspec.Struct, frozen=True):
-    """What a host is to run."""
+    """The shards that a host begins with, and their settings."""
 
     kind: str
-    """`creator`, `follower` or `gateway`."""
+    """A kind of `actors.host.shard_kinds`: `creator`, `follower` or `gateway`."""
     shards: tuple[int, ...]
-    """The shards it hosts."""
     incarnation: str
-    """Its name, never used twice."""
+    """The host's name, never used twice."""
     settings: ShardSettings
 
 
@@ -60,142 +50,187 @@ class Connected(NamedTuple):
 
 
 class Host:
-    """Runs shard actors until stopped."""
+    """Runs shard actors until it is stopped."""
 
     def __init__(self, spec: HostSpec, connect: Callable[[], Awaitable[Connected]]) -> None:
         self.spec = spec
         self._connect = connect
-        self.actors: dict[int, ShardActor] = {}
+        self._connected: Connected | None = None
+        self._router: CommandRouter | None = None
+        self._shards: dict[int, HostedShard] = {}
         self._followers: dict[int, FollowerShardActor] = {}
-        self._neighbours = TurnGate()
+        self._gate = TurnGate()
+        self._owned: set[int] = set()
         self._lives = 1
+        self._placing = asyncio.Lock()
+        self._changed = asyncio.Event()
         self._stopping = asyncio.Event()
-        self.error = ""
+
+    @property
+    def actors(self) -> dict[int, ShardActor]:
+        """The present actor of each shard."""
+        return {number: shard.actor for number, shard in self._shards.items()}
 
     def stop(self) -> None:
-        """Ask every shard to end."""
+        """Ask every shard to end, and the host with them."""
         self._stopping.set()
-        for actor in self.actors.values():
-            actor.core.stop()
+        for shard in self._shards.values():
+            shard.stop()
+        self._changed.set()
 
     async def run(self) -> str:
-        """Run until stopped or until no shard is left. Returns: why it ended."""
+        """Run until stopped, or until the last shard has ended by itself. Returns: why it ended."""
         connected = await self._connect()
         try:
+            self._connected = connected
             return await self._run(connected)
         finally:
             await connected.close()
 
     async def _run(self, connected: Connected) -> str:
-        for shard in self.spec.shards:
-            self._make(shard, connected, self.spec.incarnation)
-        router = CommandRouter(
-            connected.ports.bus, connected.ports.wire, self.spec.settings, self._followers
-        )
-        if self._followers:
-            await retry_until_done("command subscriptions", router.open)
-        shards = [
-            asyncio.create_task(self._keep(shard, connected), name=f"{self.spec.kind}/{shard}")
-            for shard in self.spec.shards
-        ]
+        await self.assign(self.spec.shards)
         beat = asyncio.create_task(self._beat(connected.ports), name="heartbeat")
-        if self._stopping.is_set():
-            self.stop()
         try:
-            await self._until_over(shards)
+            await self._until_over()
         finally:
-            for task in (beat, *shards):
-                task.cancel()
-            await asyncio.gather(beat, *shards, router.close(), return_exceptions=True)
+            beat.cancel()
+            closing = [shard.cancel() for shard in self._shards.values()]
+            if self._router is not None:
+                closing.append(self._router.close())
+            await asyncio.gather(beat, *closing, return_exceptions=True)
         return ", ".join(
             f"{actor.core.key} {actor.core.phase.value} {actor.core.error}".strip()
             for actor in self.actors.values()
         )
 
-    async def _until_over(self, shards: list[asyncio.Task[None]]) -> None:
-        await asyncio.wait(shards, return_when=asyncio.FIRST_COMPLETED)
-        while not all(shard.done() for shard in shards):
-            # A shard that crashes again and again, or that a host long given up took over when it
-            # started late after all, is taken up again by this host's successor, so the neighbours
-            # end too; they recover in no time.
-            if any(
-                self._is_given_up(shard, task)
-                for shard, task in zip(self.actors, shards, strict=True)
+    # Placement.
+
+    async def assign(self, shards: Collection[int]) -> None:
+        """Start shards here, beside those that run. One that is here already stays as it is. The
+        host must be connected, which its heartbeat shows.
+
+        Each shard recovers first, and its fence ends whoever owned it before.
+        """
+        async with self._placing:
+            connected = self._connected
+            assert connected is not None, "a host takes shards once it is connected"
+            await self._wait_left(shards)
+            new = [number for number in shards if number not in self._shards]
+            for number in new:
+                name = f"{self.spec.kind}/{number}"
+                self._shards[number] = HostedShard(name, partial(self._make, number))
+            if SHARD_KINDS[self.spec.kind].takes_account_commands:
+                await self._listen(connected.ports, new)
+            for number in new:
+                self._shards[number].start(partial(self._ended, number))
+                if self._stopping.is_set():
+                    self._shards[number].stop()
+
+    async def release(self, shards: Collection[int]) -> dict[int, Phase]:
+        """End shards here, each once its last frame is durable, while the others go on. Returns:
+        the phase each ended in.
+
+        Commands for them are no longer taken here; their senders find the next owner.
+        """
+        async with self._placing:
+            for number in shards:
+                if number in self._shards:
+                    if self._router is not None:
+                        await self._router.remove(number)
+                    self._followers.pop(number, None)
+                    self._shards[number].leave()
+            return await self._wait_left(shards)
+
+    async def _wait_left(self, shards: Collection[int]) -> dict[int, Phase]:
+        leaving = [
+            (number, shard)
+            for number, shard in self._shards.items()
+            if shard.is_leaving and number in shards
+        ]
+        ended = {number: await shard.wait_over() for number, shard in leaving}
+        if leaving:
+            # A dead actor refers to itself, and its state may be large.
+            del leaving
+            gc.collect()
+        return ended
+
+    def _ended(self, number: int) -> None:
+        if self._shards[number].is_leaving:
+            del self._shards[number]
+        self._changed.set()
+
+    async def _listen(self, ports: Ports, shards: Iterable[int]) -> None:
+        if self._router is None:
+            self._router = CommandRouter(
+                ports.bus, ports.message_format, self.spec.settings, self._followers
+            )
+        router = self._router
+        await retry_until_done("command subscriptions", router.open)
+        for number in shards:
+            await retry_until_done("command subscriptions", partial(router.add, number))
+
+    def _make(self, number: int) -> ShardActor:
+        connected = self._connected
+        assert connected is not None
+        incarnation = self.spec.incarnation
+        if number in self._owned:
+            self._lives += 1
+            incarnation = f"{incarnation}-{self._lives}"
+        self._owned.add(number)
+        actor = SHARD_KINDS[self.spec.kind].make(
+            ShardOwner(
+                number,
+                incarnation,
+                connected.ports,
+                self.spec.settings,
+                self._gate,
+                connected.brokers,
+            )
+        )
+        if isinstance(actor, FollowerShardActor):
+            self._followers[number] = actor
+        return actor
+
+    # The end.
+
+    async def _until_over(self) -> None:
+        while self._has_work():
+            staying = [shard for shard in self._shards.values() if not shard.is_leaving]
+            # If one shard keeps crashing, or a late host has taken it over, this host ends with all
+            # its shards. Its successor takes all of them; recovery is fast.
+            if any(shard.is_given_up for shard in staying) and not all(
+                shard.is_over for shard in staying
             ):
                 self.stop()
-            await asyncio.wait(
-                [shard for shard in shards if not shard.done()], return_when=asyncio.FIRST_COMPLETED
-            )
-        # A failed shard keeps its host alive and visible until an operator stops it.
-        if any(actor.core.phase is Phase.FAILED for actor in self.actors.values()):
-            await self._stopping.wait()
+            self._changed.clear()
+            await self._changed.wait()
 
-    def _is_given_up(self, shard: int, task: "asyncio.Task[None]") -> bool:
-        return task.done() and self.actors[shard].core.phase in (Phase.CRASHED, Phase.LOST)
-
-    async def _keep(self, shard: int, connected: Connected) -> None:
-        """Run a shard, under a new owner's name after each crash: its neighbours go on
-        meanwhile.
-        """
-        loop, pause_s, crashes = asyncio.get_running_loop(), AGAIN_S_MIN, 0
-        while True:
-            actor, began_s = self.actors[shard], loop.time()
-            await actor.core.run(actor)
-            if loop.time() - began_s > WELL_S:
-                pause_s, crashes = AGAIN_S_MIN, 0
-            crashes += 1
-            if actor.core.phase is not Phase.CRASHED or crashes == CRASHES_MAX:
-                return
-            if await self._stops_within(pause_s):
-                return
-            pause_s = min(2 * pause_s, AGAIN_S_MAX)
-            self._lives += 1
-            self._make(shard, connected, f"{self.spec.incarnation}-{self._lives}")
-            del actor
-            # The dead one refers to itself, and full passes are rare
-            # (`actors.host.garbage_collection`): its state would stay beside its successor's.
-            gc.collect()
-
-    async def _stops_within(self, seconds: float) -> bool:
-        try:
-            async with asyncio.timeout(seconds):
-                await self._stopping.wait()
-        except TimeoutError:
+    def _has_work(self) -> bool:
+        if any(not shard.is_over for shard in self._shards.values()):
+            return True
+        if self._stopping.is_set():
             return False
-        return True
+        # A failed shard keeps its host alive and visible until an operator stops it. A host without
+        # shards may be given some.
+        staying = [shard for shard in self._shards.values() if not shard.is_leaving]
+        return not staying or any(shard.actor.core.phase is Phase.FAILED for shard in staying)
 
-    def _make(self, shard: int, connected: Connected, incarnation: str) -> None:
-        actor = self._actor(shard, connected, incarnation)
-        actor.core.neighbours = self._neighbours
-        self.actors[shard] = actor
-        if isinstance(actor, FollowerShardActor):
-            self._followers[shard] = actor
-
-    def _actor(self, shard: int, connected: Connected, incarnation: str) -> ShardActor:
-        settings, ports = self.spec.settings, connected.ports
-        match ShardKind[self.spec.kind.upper()]:
-            case ShardKind.CREATOR:
-                return CreatorShardActor(shard, incarnation, ports, settings)
-            case ShardKind.FOLLOWER:
-                return FollowerShardActor(shard, incarnation, ports, settings)
-            case ShardKind.GATEWAY:
-                name, broker = connected.brokers[shard]
-                return BrokerGatewayShardActor(
-                    shard, incarnation, ports, settings, name=name, broker=broker
-                )
+    # The heartbeat.
 
     async def _beat(self, ports: Ports) -> None:
         while True:
+            actors = self.actors
             heartbeat = HostHeartbeat(
                 self.spec.incarnation,
                 self.spec.kind,
                 os.getpid(),
-                {str(shard): actor.core.phase.value for shard, actor in self.actors.items()},
-                "; ".join(actor.core.error for actor in self.actors.values() if actor.core.error),
+                {str(shard): actor.core.phase.value for shard, actor in actors.items()},
+                "; ".join(actor.core.error for actor in actors.values() if actor.core.error),
             )
             await asyncio.gather(
                 ports.bus.publish(f"hosts.{self.spec.incarnation}", msgspec.json.encode(heartbeat)),
-                *(actor.core.tell() for actor in self.actors.values()),
+                *(actor.core.telling.tell() for actor in actors.values()),
                 return_exceptions=True,
             )
+            del actors
             await asyncio.sleep(PROGRESS_PERIOD_S)

@@ -1,4 +1,6 @@
-"""Log lines: one JSON object each, on stderr, which the process's starter sends to a file."""
+"""Log lines of a host: one JSON object each, on stderr. The process that starts the host sends them
+to a file.
+"""
 
 import logging
 import sys

@@ -1,7 +1,7 @@
 """The one file that knows Ray: hosts as Ray actors, every option explicit.
 
-Ray starts a host and tells when its process is gone; it restarts nothing and retries nothing, for
-who owns a shard is the journal's business.
+Ray starts a host and reports when its process is gone. It restarts nothing and retries nothing,
+because the journal decides who owns a shard.
 """
 
 import asyncio
@@ -14,6 +14,8 @@ import ray
 from actors.host.garbage_collection import collecting_rarely
 from actors.host.host import Connected, Host, HostSpec
 from actors.host.logging import set_up_logging
+from actors.host.shard_kinds import SHARD_KINDS
+from actors.shard.recovery import Phase
 
 ACTOR_OPTIONS: dict[str, Any] = {
     "max_restarts": 0,
@@ -23,21 +25,20 @@ ACTOR_OPTIONS: dict[str, Any] = {
     "enable_task_events": False,
 }
 SPARE_AFTER_S = 10.0
-"""How long after a host's start a spare one is started: not while the host recovers, which needs
-the cores.
+"""A spare host is started this long after a host, not while that one recovers and needs the cores.
 """
 
 
 class _RemoteHost:
-    """A host in a Ray actor. The constructor does nothing that can fail: an exception there would
-    be permanent death.
+    """A host in a Ray actor. Its constructor does nothing that can fail: an actor whose constructor
+    raises is dead for good.
     """
 
     def __init__(self) -> None:
         self._host: Host | None = None
 
     async def warm(self, connect: Callable[[], Awaitable[Connected]]) -> int:
-        """Have everything imported by taking what `run` will be given. Returns: the process id."""
+        """Import everything that `run` needs, by taking its argument. Returns: the process id."""
         return os.getpid()
 
     async def run(self, spec: HostSpec, connect: Callable[[], Awaitable[Connected]]) -> str:
@@ -47,33 +48,30 @@ class _RemoteHost:
         async with collecting_rarely():
             return await self._host.run()
 
+    async def assign(self, shards: tuple[int, ...]) -> None:
+        """Start more shards in the host, whose heartbeat must have been heard."""
+        assert self._host is not None
+        await self._host.assign(shards)
+
+    async def release(self, shards: tuple[int, ...]) -> dict[int, Phase]:
+        """End shards of the host. Returns: the phase each ended in."""
+        assert self._host is not None
+        return await self._host.release(shards)
+
     async def stop(self) -> None:
         """Ask the host to end."""
         if self._host is not None:
             self._host.stop()
 
 
-class CreatorActor(_RemoteHost):
-    """Hosts creator shards."""
-
-
-class FollowerActor(_RemoteHost):
-    """Hosts follower shards, or one dedicated account's."""
-
-
-class BrokerGatewayActor(_RemoteHost):
-    """Hosts one broker's gateway."""
-
-
 _CLASSES: dict[str, type[_RemoteHost]] = {
-    "creator": CreatorActor,
-    "follower": FollowerActor,
-    "gateway": BrokerGatewayActor,
+    spec.name: type(spec.process_name, (_RemoteHost,), {}) for spec in SHARD_KINDS.values()
 }
+"""One class per kind, because Ray names a process after its actor's class."""
 
 
 class HostHandle:
-    """A started host, as its supervisor holds it."""
+    """A started host, as Ray's driver holds it."""
 
     def __init__(
         self, actor: Any, spec: HostSpec, connect: Callable[[], Awaitable[Connected]]
@@ -96,6 +94,15 @@ class HostHandle:
         finally:
             sparing.cancel()
 
+    async def assign(self, shards: tuple[int, ...]) -> None:
+        """Start more shards in the host, whose heartbeat must have been heard."""
+        await self._actor.assign.remote(shards)
+
+    async def release(self, shards: tuple[int, ...]) -> dict[int, Phase]:
+        """End shards of the host. Returns: the phase each ended in."""
+        ended: dict[int, Phase] = await self._actor.release.remote(shards)
+        return ended
+
     def ask_to_stop(self) -> None:
         """Ask the host to end; nobody waits for the call itself."""
         self._actor.stop.remote()
@@ -117,9 +124,9 @@ def start_host(spec: HostSpec, connect: Callable[[], Awaitable[Connected]]) -> H
     return HostHandle(actor, spec, connect)
 
 
-# Spares: an actor of each kind that has imported everything and waits. A process's start and its
-# imports are most of what the death of a host costs: 1 s of CPU, which takes several under load
-# (`recovery`). A spare that dies unused is missed when it is wanted, not before.
+# Spares: one actor of each kind that has imported everything and waits. The start of a process and
+# its imports are most of what the death of a host costs: 1 s of CPU, which takes several seconds
+# under load (`recovery`). If a spare dies unused, that is noticed when the spare is wanted.
 
 
 class _Spare(NamedTuple):

@@ -1,5 +1,5 @@
-"""The shard core: one mailbox, one state, one journal subject; recovery, snapshots, progress,
-quarantine.
+"""The parts that every shard actor is made of: recovery, turns, commits, snapshots, progress,
+careful mode.
 
-It knows no kind of shard.
+They know no kind of shard.
 """

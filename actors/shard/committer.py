@@ -1,9 +1,10 @@
 """Group commit: one frame in flight, the next decided meanwhile, nothing released before its frame
 is durable (P3).
 
-What a frame releases (answers, dead letters, headers) is given with it and done after the
-acknowledgement. State is ahead of the journal by at most the frame in flight and what its shard
-keeps for the next; if that is lost, so is the shard, and its successor replays what is durable.
+A frame is committed with its outputs (answers, dead letters, progress), which follow its
+acknowledgement. The state is ahead of the journal by at most the frame in flight and the events
+held for the next one. If these are lost, so is the shard, and its successor replays what is
+durable.
 """
 
 import asyncio
@@ -21,14 +22,16 @@ _log = structlog.get_logger()
 
 Output = Callable[[], Awaitable[None]]
 TURNS_TO_SOCKET = 2
-"""Turns of the loop from starting an append until its bytes are on the wire, with one to spare.
+"""Passes of the event loop from starting an append until its bytes are in the socket, with one to
+spare.
 
-Going on sooner means deciding the next frame, milliseconds, before this one has left (`fanout`).
+If the shard went on sooner, it would decide the next frame, which takes milliseconds, before this
+one has left (`fanout`).
 """
 
 
 class Committer:
-    """Commits one shard's frames in order."""
+    """The commits of one shard's frames, in order."""
 
     def __init__(self, writer: JournalWriter) -> None:
         self.writer = writer
@@ -37,9 +40,9 @@ class Committer:
         self.durable_sequence = 0
         self.durable_cursors: tuple[Cursor, ...] = ()
         self.append_ns = 0
-        """Time from handing frames over to hearing of their acknowledgements, in all."""
+        """Total time from handing frames over to their acknowledgements."""
         self.waited_ns = 0
-        """Time that a frame ready to go had to wait for the one before, in all."""
+        """Total time that frames ready to go waited for the one before."""
         self._in_flight: asyncio.Task[None] | None = None
 
     def live(self, cursors: tuple[Cursor, ...]) -> None:
@@ -50,12 +53,12 @@ class Committer:
 
     @property
     def is_idle(self) -> bool:
-        """Whether everything decided is durable."""
+        """True while no frame is in flight, nor any output of one."""
         return self._in_flight is None
 
     @property
     def is_settled(self) -> bool:
-        """Whether every frame made is durable; what it released may still be on its way out."""
+        """True once every frame made is durable. Its outputs may still be on their way."""
         return self.durable_number == self.writer.number
 
     async def commit(
@@ -65,8 +68,8 @@ class Committer:
         event_time_ns: int,
         outputs: Sequence[Output],
     ) -> None:
-        """Begin to send a frame once the one before is durable. Raises: ShardLostError of the one
-        before.
+        """Begin to send a frame once the one before is durable. Raises: ShardLostError, if the
+        one before met it.
         """
         frame = self.writer.encode(events, cursors, event_time_ns)
         began_ns = time.monotonic_ns()
@@ -77,8 +80,8 @@ class Committer:
         )
 
     async def leave(self) -> None:
-        """Wait until what is in flight has left this process, for whoever goes on without waiting
-        for it.
+        """Wait until the frame in flight has left this process. For a shard that goes on without
+        waiting for its acknowledgement.
         """
         for _ in range(TURNS_TO_SOCKET):
             await asyncio.sleep(0)
@@ -92,11 +95,11 @@ class Committer:
                 self._in_flight = None
 
     def in_flight(self) -> "asyncio.Task[None] | None":
-        """Name what is in flight, to wait for it among other things."""
+        """The task of the frame in flight, to be waited for beside other things."""
         return self._in_flight
 
     async def close(self) -> None:
-        """Give up what is in flight."""
+        """Stop waiting for the frame in flight."""
         if self._in_flight is not None:
             self._in_flight.cancel()
             await asyncio.gather(self._in_flight, return_exceptions=True)
@@ -117,5 +120,5 @@ class Committer:
         try:
             await output()
         except OperatingError as error:
-            # An answer or a header that does not arrive is asked for again.
+            # A lost answer is asked for again, and lost progress is followed by more.
             _log.warning("output_lost", shard=str(self.writer.key), error=str(error))

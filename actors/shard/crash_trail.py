@@ -1,4 +1,4 @@
-"""The crash trail: how many owners ended at one place of the inputs, read from the journal's
+"""The crash trail: the ends of former owners since the last progress, read from the journal's
 end.
 """
 
@@ -6,7 +6,7 @@ from contextlib import suppress
 from typing import Any
 
 from actors.ports import Journal
-from actors.shard.inputs import Input, input_of
+from actors.shard.input_names import Input, input_of
 from actors.shard.journal_backwards import frames_back
 from engine.journal.chain import ChainBrokenError
 from engine.journal.cursors import NO_HASH
@@ -15,12 +15,12 @@ from engine.journal.frame import FrameHeader, ShardKey, decode_frame
 
 
 class CrashTrail:
-    """What stands at a journal's end since its shard last got anywhere."""
+    """The fences and attempts at a journal's end, after the last frame that was progress."""
 
     def __init__(self) -> None:
         self.fences = 0
         self.fences_after = 0
-        """How many of them follow the last attempt."""
+        """The number of fences after the last attempt."""
         self.attempts: list[Input] = []
         self._begins: tuple[int, bytes] | None = None
 
@@ -40,12 +40,12 @@ class CrashTrail:
             self._begins = sequence, header.previous_hash
 
     async def read_back(self, journal: Journal, key: ShardKey) -> None:
-        """Read what stands before the first frame taken, if it may belong to the trail: a snapshot
-        may have been taken inside it.
+        """Read the frames before the first one taken, as far as they belong to the trail. A
+        snapshot may have been taken in the middle of it.
         """
         sequence, wanted = self._begins or (0, NO_HASH)
         before = list[tuple[FrameHeader, list[Any]]]()
-        # A journal may begin within the trail: then that is all of it.
+        # The journal may begin within the trail. Then there is no more of it.
         with suppress(ChainBrokenError):
             async for data in frames_back(journal, key, sequence=sequence - 1, hash=wanted):
                 header, events = decode_frame(data)
@@ -76,10 +76,10 @@ class CrashTrail:
 
     @property
     def suspect(self) -> Input | None:
-        """The input that the last owner who announced one had in hand when it ended."""
+        """The last input that an owner announced and did not survive."""
         return self.attempts[-1] if self.attempts else None
 
     @property
     def tries(self) -> int:
-        """How often owners ended with the suspect in hand."""
+        """The number of owners that ended with the suspect in hand."""
         return self.attempts.count(self.attempts[-1]) if self.attempts else 0

@@ -1,13 +1,15 @@
-"""Dead letters: what an operator hears of inputs that were refused or quarantined. The journal has
-the event; the letter is made of it, and made again by a new owner, under the same message id.
+"""Dead letters: messages to an operator about inputs that were refused or quarantined.
+
+The journal holds the event, and the letter is made from it. A new owner makes it again, under the
+same message id.
 """
 
 import msgspec
 import numpy as np
 
 from actors.ports import Streams
+from actors.retry import retry_until_done
 from actors.shard.committer import Output
-from actors.shard.retry import retry_until_done
 from engine.columns.state import hash_64
 from engine.journal.events.shard import InputQuarantined, InputsRefused
 from engine.journal.frame import ShardKey
@@ -18,8 +20,8 @@ TEXT_CHARS_MAX = 300
 
 
 class DeadLetter(msgspec.Struct, frozen=True):
-    """A dead letter on the wire: the input, a code for programs, a text for people, and how the
-    input begins.
+    """A dead letter's JSON: the input, a code for programs, a text for people, and the first
+    characters of the input.
     """
 
     subject: str
@@ -30,14 +32,14 @@ class DeadLetter(msgspec.Struct, frozen=True):
 
 
 def excerpt_of(data: bytes) -> str:
-    """Read how a message begins."""
+    """Return the first characters of a message."""
     return data[:EXCERPT_CHARS_MAX].decode("utf-8", "replace")
 
 
 def refused_input(
     sequence: int, subject: str, reason: str, text: str, data: bytes | str
 ) -> InputsRefused:
-    """Make the event of one refused input, with the first of its bytes as an excerpt."""
+    """Make the event that refuses one input, with the start of `data` as an excerpt."""
     excerpt = data if isinstance(data, str) else excerpt_of(data)
     return InputsRefused(
         np.array([sequence], np.int64),
@@ -50,7 +52,7 @@ def refused_input(
 def dead_letters(
     key: ShardKey, streams: Streams, event: InputsRefused | InputQuarantined
 ) -> list[Output]:
-    """Make the dead letters of a shard's inputs that were refused or quarantined."""
+    """Make the dead letters about the inputs that an event refuses or quarantines."""
     if isinstance(event, InputQuarantined):
         return [_posted(key, streams, event.sequence, event.subject, event.reason, event.excerpt)]
     return [
@@ -66,7 +68,7 @@ def _posted(
 ) -> Output:
     code, _, text = reason.partition(": ")
     data = msgspec.json.encode(DeadLetter(subject, sequence, code, text, excerpt))
-    # One message may have several, which differ in anything.
+    # One message may have several letters. They differ somewhere, so the hash tells them apart.
     message_id = f"{key}/{subject}/{sequence}/{hash_64(data.decode()):x}"
 
     async def publish() -> None:

@@ -1,24 +1,23 @@
-"""How large a frame is growing: told from its events before they are encoded, so that it is copy in
-time.
+"""The budget of a frame's bytes, estimated from its events before they are encoded.
 
-A frame beyond what the server takes as one message would be refused for ever, and its inputs read
-again for ever.
+The server would refuse a frame that is larger than one message, and every later owner would read
+the same inputs into the same frame.
 """
 
 from collections.abc import Callable
 from functools import cache
 from operator import attrgetter
-from typing import Any, NamedTuple, get_type_hints
+from typing import Any, NamedTuple
 
-from engine.columns.sections import Section, Texts, names_of
+from engine.columns.sections import Section, Texts, flat_fields
 
 COLUMN_BYTES = 16
 VALUE_BYTES = 4
-"""Most columns are narrower, few are wider."""
+"""Most columns are narrower, and few are wider."""
 
 
 class _Fields(NamedTuple):
-    """What a type of event costs at least, and how to name its columns and its lists of texts."""
+    """The least bytes of a type of event, and the getters of its columns and lists of texts."""
 
     bytes_min: int
     columns: Callable[[Any], tuple[Any, ...]]
@@ -27,11 +26,10 @@ class _Fields(NamedTuple):
 
 @cache
 def _fields(event_type: type[Section]) -> _Fields:
-    hints = get_type_hints(event_type)
-    names = names_of(event_type)
-    texts = [name for name in names if hints[name] == Texts]
-    columns = [name for name in names if hints[name] not in (int, str, Texts)]
-    size = 8 + 8 * len(names) + COLUMN_BYTES * (len(columns) + len(texts))
+    fields = flat_fields(event_type)
+    texts = [name for name, hint in fields if hint == Texts]
+    columns = [name for name, hint in fields if hint not in (int, str, Texts)]
+    size = 8 + 8 * len(fields) + COLUMN_BYTES * (len(columns) + len(texts))
     return _Fields(size, _getter(columns), _getter(texts))
 
 
@@ -51,9 +49,7 @@ def event_bytes(event: Section) -> int:
 
 
 class FrameBudget:
-    """The estimated bytes of what is added to a list of events, or of all of it, and whether that
-    is enough.
-    """
+    """The estimated bytes of the events added to a list, or of all its events, against a limit."""
 
     def __init__(self, events: list[Any], bytes_max: int, *, of_all: bool = False) -> None:
         self._events = events
@@ -62,12 +58,12 @@ class FrameBudget:
         self._bytes_max = bytes_max
 
     def begin(self) -> None:
-        """Count anew: the events were sent."""
+        """Count anew, after the events were sent."""
         self._counted, self._bytes = 0, 0
 
     @property
     def is_full(self) -> bool:
-        """Whether no more should be added. Cost: of the new events only."""
+        """True once no more events should be added. Cost: of the new events only."""
         for event in self._events[self._counted :]:
             self._bytes += event_bytes(event)
         self._counted = len(self._events)

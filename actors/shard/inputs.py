@@ -1,48 +1,72 @@
-"""Inputs by name: which message or command an owner was at when it ended."""
+"""The inputs of a shard: feeds of streams, requests on the bus, and the event that wakes its
+loop.
+"""
 
-from typing import NamedTuple
+import asyncio
+from collections.abc import Callable
 
-from actors.ports import StoredMessage
-from actors.shard.dead_letters import SUBJECT_CHARS_MAX
-from engine.columns.state import hash_64
-from engine.journal.cursors import Source
-from engine.journal.events.shard import InputAttempted
+from actors.ports import Feed, Ports, Request, Subscription
+from actors.retry import retry_until_done
+from engine.journal.chain import ChainBrokenError
+from engine.journal.frame import ShardKey
 
-
-class PoisonError(Exception):
-    """An input that crashes its shard cannot be left out: the shard stops until an operator starts
-    it again.
-    """
-
-
-class Input(NamedTuple):
-    """Which input, as in `InputAttempted`."""
-
-    source: int
-    shard: int
-    sequence: int
-    position: int
-    row: int
-    subject: str
+TICK_S = 0.1
+"""A turn follows at least so often, for what depends on the time alone."""
 
 
-def input_of(event: InputAttempted) -> Input:
-    """Name the input of an event."""
-    return Input(
-        event.source, event.shard, event.sequence, event.position, event.row, event.subject
-    )
+class ShardInputs:
+    """The inputs of one shard."""
 
+    def __init__(self, key: ShardKey, ports: Ports) -> None:
+        self.arrived = asyncio.Event()
+        """Set whenever a turn has something to do."""
+        self._key = key
+        self._ports = ports
+        self._subscriptions: list[Subscription] = []
 
-def message_input(source: Source, message: StoredMessage, position: int) -> Input:
-    """Name a stream's message, or a part of it."""
-    return Input(source, 0, message.sequence, position, 0, message.subject[:SUBJECT_CHARS_MAX])
+    async def subscribe(self, subject: str, receive: Callable[[Request], None]) -> None:
+        """Receive requests until the shard is closed."""
+        bus = self._ports.bus
+        self._subscriptions.append(
+            await retry_until_done(
+                f"subscription to {subject}", lambda: bus.subscribe(subject, receive)
+            )
+        )
 
+    async def open_feed(
+        self, stream: str, subject: str, *, after_sequence: int, seen_sequence: int
+    ) -> Feed:
+        """Read a stream from where the state stands; its actor closes the feed. Raises:
+        ChainBrokenError when the stream ends before `seen_sequence`, which was taken from it.
+        """
+        streams = self._ports.streams
+        last = await retry_until_done(f"end of {stream}", lambda: streams.last_sequence(stream))
+        if last < seen_sequence:
+            raise ChainBrokenError(
+                f"{self._key}: expected {stream} to reach sequence {seen_sequence}, "
+                f"which was taken from it, found its end at {last};"
+                " the stream lost its end"
+            )
+        return await retry_until_done(
+            f"feed of {subject} in {stream}",
+            lambda: streams.open_feed(
+                stream, subject, after_sequence=after_sequence, arrived=self.arrived
+            ),
+        )
 
-def command_input(name: str) -> Input:
-    """Name a command, which has no place in a stream."""
-    return Input(0, 0, 0, 0, 0, name[:SUBJECT_CHARS_MAX])
+    async def wait(self) -> None:
+        """Wait until something has arrived, or a tick has passed."""
+        await self.arrived.wait()
+        self.arrived.clear()
 
+    async def tick(self) -> None:
+        """Wake the loop every `TICK_S`, until cancelled."""
+        while True:
+            await asyncio.sleep(TICK_S)
+            self.arrived.set()
 
-def command_name(subject: str, data: bytes) -> str:
-    """Name a command by its bytes, before anything has read them: sent again, they are the same."""
-    return f"{subject[:150]} {hash_64(data.hex()) & (1 << 64) - 1:016x}"
+    async def close(self) -> None:
+        """End the subscriptions."""
+        await asyncio.gather(
+            *(subscription.close() for subscription in self._subscriptions), return_exceptions=True
+        )

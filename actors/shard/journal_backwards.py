@@ -1,7 +1,7 @@
-"""Reading a shard's journal newest frame first.
+"""Reads of a shard's journal, newest frame first.
 
-Which frames count is told by the hash that each carries of the one before it: a superseded owner's
-frame is in nobody's history.
+Each frame carries the hash of the one before it, and these hashes tell which frames count. A
+superseded owner's frame is in nobody's history.
 """
 
 import asyncio
@@ -26,8 +26,8 @@ async def frames_back(
     """Yield the frame of a hash, stored at a sequence, and every frame before it. Raises:
     ChainBrokenError.
 
-    Read in windows of the stream, which other shards share: the span of a window follows from the
-    bytes of the one before.
+    The journal is read in windows of the stream, which other shards share. The span of a window
+    depends on the bytes of the one before.
     """
     wanted, last, span = hash, sequence, SPAN_FIRST
     while wanted != NO_HASH:
@@ -52,8 +52,8 @@ async def frames_back(
 async def _window(
     journal: Journal, key: ShardKey, first: int, last: int
 ) -> tuple[int, deque[StoredMessage]]:
-    """Read the frames after one sequence up to another; of more than fit, the last. Returns: the
-    sequence that they are after, and they.
+    """Read the frames after one sequence up to another; if they are too many, the last of them.
+    Returns: the sequence after which they begin, and the frames.
     """
     found, size, after = deque[StoredMessage](), 0, first
     while after < last:
@@ -68,6 +68,6 @@ async def _window(
         while size > WINDOW_BYTES_MAX and len(found) > 1:
             first = found[0].sequence
             size -= len(found.popleft().data)
-        # The shard's neighbours in the process have a heart to beat.
+        # The process has a heartbeat to publish, and other shards have turns to take.
         await asyncio.sleep(0)
     return first, found

@@ -1,8 +1,8 @@
-"""Reading a shard's journal in order, window by window."""
+"""Reads of a shard's journal in order, window by window."""
 
 from actors.errors import TransientError
 from actors.ports import Journal, StoredMessage
-from actors.shard.retry import retry_until_done
+from actors.retry import retry_until_done
 from engine.journal.frame import ShardKey
 
 READ_BYTES_MAX = 16 << 20
@@ -11,8 +11,9 @@ READ_BYTES_MAX = 16 << 20
 async def read_after(
     journal: Journal, key: ShardKey, after_sequence: int, *, bytes_max: int = READ_BYTES_MAX
 ) -> list[StoredMessage]:
-    """Read the frames after a sequence: none only where the journal ends. Another copy than the
-    leader's may have answered, and lag: then the next is asked.
+    """Read the frames after a sequence: none only if the journal ends there.
+
+    A replica that lags may have answered. Then the journal is read again.
     """
 
     async def attempt() -> list[StoredMessage]:

@@ -1,9 +1,9 @@
-"""The owner's side of a shard's journal: fence, append one frame at a time, know when the shard is
-lost.
+"""The owner's side of a shard's journal: fence, append one frame at a time, notice when the shard
+is lost.
 
-Every doubtful outcome is settled by reading the subject's tail and comparing it with what was sent:
-stored, not stored, or another owner's. A lower-epoch frame at the tail is stepped over; a higher
-one means that the shard is lost (P5).
+An unknown outcome is settled by reading the subject's tail. It shows the frame that was sent, the
+frame before it, or another owner's. A frame of a lower epoch at the tail is stepped over. One of a
+higher epoch means that the shard is lost (P5).
 """
 
 import asyncio
@@ -12,10 +12,11 @@ from typing import Any, NamedTuple
 
 import structlog
 
+from actors.backoff import Backoff
 from actors.errors import OutcomeUnknownError, ShardLostError, StreamFullError, TransientError
 from actors.ports import Journal, StoredMessage
+from actors.retry import BACKOFF_S_MAX, BACKOFF_S_MIN, retry_until_done
 from actors.shard.journal_reading import read_after
-from actors.shard.retry import BACKOFF_S_MAX, BACKOFF_S_MIN, retry_until_done
 from engine.journal.cursors import NO_HASH, Cursor
 from engine.journal.events.shard import OwnerFenced
 from engine.journal.frame import FrameHeader, ShardKey, decode_header, encode_frame, frame_hash
@@ -23,7 +24,7 @@ from engine.journal.frame import FrameHeader, ShardKey, decode_header, encode_fr
 _log = structlog.get_logger()
 
 FENCE_WINDOW_MIN = 16
-"""How far back in the stream a takeover first looks for the frame before the tail."""
+"""The number of sequences that a takeover first looks back for the frame before the tail."""
 
 
 class Frame(NamedTuple):
@@ -37,8 +38,8 @@ class Frame(NamedTuple):
 class JournalWriter:
     """Appends frames of one shard under one epoch.
 
-    `encode` numbers a frame at once, so the next can be decided while one is on its way; `append`
-    must be awaited in the same order.
+    `encode` numbers a frame at once, so the next one can be decided while it is on its way.
+    `append` must be awaited in the same order.
     """
 
     def __init__(self, journal: Journal, key: ShardKey, incarnation: str) -> None:
@@ -65,13 +66,13 @@ class JournalWriter:
                 self.sequence = await self._journal.append(
                     self.key,
                     frame.data,
-                    # Two that fence at once make the same number: a cluster that looks at ids first
-                    # must tell them apart.
+                    # Two owners that fence at once make the same number. A server that checks
+                    # message ids first must be able to tell them apart.
                     message_id=f"{self._message_id(frame)}/{self._incarnation}",
                     expected_sequence=tail.sequence if tail else 0,
                 )
             except OutcomeUnknownError:
-                # Settled by reading the tail again; a fence that was stored after all is superseded
+                # Reading the tail again settles it. A fence that was stored after all is superseded
                 # by the next one.
                 now = await retry_until_done(
                     f"tail of {self.key}", lambda: self._journal.tail(self.key)
@@ -87,13 +88,13 @@ class JournalWriter:
             return
 
     async def _last_that_counts(self, tail: StoredMessage) -> StoredMessage:
-        """Find the frame to follow: a superseded owner's may have slipped in behind it, and the
-        chain does not go on from that.
+        """Find the frame that the fence follows. A superseded owner's frame may have slipped in
+        behind it, and the chain does not go on from that one.
         """
         window = FENCE_WINDOW_MIN
         while True:
             start = after = max(tail.sequence - 1 - window, 0)
-            # One is kept: a window may hold much of a journal.
+            # Only one frame is kept, since a window may hold much of a journal.
             last: StoredMessage | None = None
             while after < tail.sequence and (
                 frames := await read_after(self._journal, self.key, after)
@@ -139,7 +140,7 @@ class JournalWriter:
 
     async def append(self, frame: Frame) -> int:
         """Store a frame. Returns: its stream sequence, once durable. Raises: ShardLostError."""
-        pause_s = BACKOFF_S_MIN
+        backoff = Backoff(BACKOFF_S_MIN, BACKOFF_S_MAX)
         while True:
             try:
                 self.sequence = await self._journal.append(
@@ -163,8 +164,7 @@ class JournalWriter:
                 _log.error("stream_full", shard=str(self.key), error=str(error), alarm=True)
             except TransientError as error:
                 _log.warning("append_again", shard=str(self.key), error=str(error))
-            await asyncio.sleep(pause_s)
-            pause_s = min(pause_s * 2, BACKOFF_S_MAX)
+            await asyncio.sleep(backoff.next_s())
 
     async def _settle(self, frame: Frame) -> int | None:
         """Find out whether a frame was stored. Returns: its sequence, or None when it was not."""
@@ -188,7 +188,8 @@ class JournalWriter:
                 )
             if message.data == frame.data:
                 stored = message.sequence
-            # A superseded owner's frame slipped in: readers drop it, the next append expects it.
+            # A superseded owner's frame may be among them. Readers drop it, and the next append
+            # expects its sequence.
             self.sequence = message.sequence
         return stored
 

@@ -3,9 +3,10 @@ fence.
 
     STARTING -> FENCING -> REPLAYING -> LIVE -> LOST | FAILED | CRASHED | STOPPED
 
-The state after it is the state of every frame before the fence, bit for bit (P6). A damaged
-snapshot is passed over: there is an older one, and the journal holds everything. One that the
-journal does not bear out, or a broken chain, is fail-stop for the shard.
+The state after it is the state of every frame before the fence, bit for bit (P6). A snapshot that
+is damaged, or that a newer version wrote, is passed over: there is an older one, and the journal
+holds everything. One that the journal does not bear out, or a broken chain, is fail-stop for the
+shard.
 """
 
 import asyncio
@@ -18,10 +19,19 @@ import structlog
 
 from actors.errors import OperatingError
 from actors.ports import Journal, Snapshot, Snapshots, StoredMessage
+from actors.retry import retry_until_done
 from actors.shard.journal_reading import read_after
 from actors.shard.journal_writer import JournalWriter
-from actors.shard.retry import retry_until_done
-from engine.columns.state import State, decode_state, state_digest
+from engine.columns.codec import ColumnError
+from engine.columns.snapshot import (
+    STATE_LAYOUT,
+    NewerSnapshotError,
+    SnapshotSchema,
+    StoredState,
+    decode_snapshot,
+    newer_layout,
+)
+from engine.columns.state import State, state_digest
 from engine.columns.state_copy import StateCopy
 from engine.journal.chain import Chain, ChainBrokenError
 from engine.journal.frame import FrameHeader, ShardKey, decode_events
@@ -63,6 +73,11 @@ class Phase(Enum):
 class ShardState(Protocol):
     """A state that frames change."""
 
+    @property
+    def schema(self) -> SnapshotSchema:
+        """The columns and records of its snapshots."""
+        ...
+
     def apply(self, header: FrameHeader, events: list[Any]) -> None:
         """Change the state by one frame."""
         ...
@@ -72,15 +87,15 @@ class ShardState(Protocol):
         ...
 
     def columns(self) -> State:
-        """Name the state as columns."""
+        """Return the state as columns, for the hash."""
         ...
 
     def copy(self) -> StateCopy:
-        """Begin to encode the state as it is now."""
+        """Begin to encode the state as it is now, as a snapshot."""
         ...
 
-    def restore(self, state: State) -> None:
-        """Take a state back."""
+    def restore(self, stored: StoredState) -> None:
+        """Take a state back from a snapshot."""
         ...
 
 
@@ -103,7 +118,7 @@ async def recover(
     await writer.fence(now_ns)
     entered(Phase.REPLAYING)
     began_s = time.monotonic()
-    found = await _sound_snapshot(snapshots, writer.key)
+    found = await _sound_snapshot(snapshots, writer.key, state.schema)
     read_s = time.monotonic()
     chain = Chain(writer.key)
     tail = _Tail(journal, writer.key, 0 if found is None else found[0].sequence)
@@ -218,31 +233,37 @@ class _Tail:
         await asyncio.gather(self._reading, return_exceptions=True)
 
 
-async def _sound_snapshot(snapshots: Snapshots, key: ShardKey) -> tuple[Snapshot, State] | None:
-    """Read the newest snapshot that is what was stored. Returns: the snapshot without its bytes,
-    which are large, and its columns.
+async def _sound_snapshot(
+    snapshots: Snapshots, key: ShardKey, schema: SnapshotSchema
+) -> tuple[Snapshot, StoredState] | None:
+    """Read the newest snapshot that can be read. Returns: the snapshot without its bytes, which are
+    large, and its columns.
     """
-    damaged: set[tuple[int, int]] = set()
+    passed_over: set[tuple[int, int]] = set()
     while True:
         found = [
             snapshot
-            for snapshot in await _newest_snapshots(snapshots, key, len(damaged) + 1)
-            if (snapshot.epoch, snapshot.number) not in damaged
+            for snapshot in await _newest_snapshots(snapshots, key, len(passed_over) + 1)
+            if (snapshot.epoch, snapshot.number) not in passed_over
         ]
         if not found:
             return None
         newest = found[0]
-        # In a thread, here and below: it takes a second for a large state, and the heart must beat.
-        columns = await asyncio.to_thread(_decoded, newest)
-        if columns is not None:
-            return newest._replace(chunks=()), columns
-        damaged.add((newest.epoch, newest.number))
-        error = (
-            f"{key}: expected the snapshot at frame {newest.number} to have "
-            "the hash it was stored with, found another;"
-            " the one before it or the journal is taken instead: check the disk of the database"
+        try:
+            # In a thread, here and below: it takes a second for a large state, and the heart must
+            # beat.
+            stored = await asyncio.to_thread(_decoded, newest, schema)
+            return newest._replace(chunks=()), stored
+        except ColumnError as error:
+            kind, advice = "snapshot_damaged", f"{error}; check the disk of the database"
+        except NewerSnapshotError as error:
+            kind, advice = "snapshot_newer", str(error)
+        passed_over.add((newest.epoch, newest.number))
+        text = (
+            f"{key}, snapshot at frame {newest.number} is passed over, the one before it or the "
+            f"journal is taken instead: {advice}"
         )
-        _log.error("snapshot_damaged", shard=str(key), error=error, alarm=True)
+        _log.error(kind, shard=str(key), error=text, alarm=True)
 
 
 async def _newest_snapshots(snapshots: Snapshots, key: ShardKey, count: int) -> list[Snapshot]:
@@ -261,7 +282,7 @@ async def _newest_snapshots(snapshots: Snapshots, key: ShardKey, count: int) -> 
 
 async def _restore(
     snapshot: Snapshot,
-    columns: State,
+    stored: StoredState,
     journal: Journal,
     state: ShardState,
     chain: Chain,
@@ -280,14 +301,18 @@ async def _restore(
             f"{snapshot.sequence}, found none; the journal lost it: restore it"
         )
     chain.rejoin(messages[0].data, number=snapshot.number, hash=snapshot.hash)
-    await asyncio.to_thread(state.restore, columns)
+    await asyncio.to_thread(state.restore, stored)
 
 
-def _decoded(snapshot: Snapshot) -> State | None:
-    """Decode a snapshot's state; None when it does not have the hash it was stored with."""
+def _decoded(snapshot: Snapshot, schema: SnapshotSchema) -> StoredState:
+    """Decode a snapshot. Raises: NewerSnapshotError; ColumnError for one that does not have the
+    digest it was stored with.
+    """
+    if snapshot.layout > STATE_LAYOUT:
+        raise NewerSnapshotError(newer_layout(snapshot.layout))
     digest = state_digest()
     for chunk in snapshot.chunks:
         digest.update(chunk)
-    return (
-        decode_state(b"".join(snapshot.chunks)) if digest.digest() == snapshot.state_hash else None
-    )
+    if digest.digest() != snapshot.digest:
+        raise ColumnError("snapshot: expected the hash it was stored with, found another")
+    return decode_snapshot(b"".join(snapshot.chunks), schema)

@@ -1,6 +1,7 @@
-"""Snapshots of a shard's state, taken beside its work: the state at one frame, copied a little at a
-time, hashed and encoded away from the event loop, and handed to the `Snapshots` port, which stores
-it at its own pace.
+"""Snapshots of a shard's state, taken while the shard goes on.
+
+The state at one frame is copied in slices of a millisecond. It is joined and hashed in a thread and
+handed to the `Snapshots` port, which stores it at its own pace.
 """
 
 import asyncio
@@ -19,13 +20,14 @@ _log = structlog.get_logger()
 
 CHUNK_BYTES = 1 << 20
 SLICE_S = 0.001
-"""How long to copy at a stretch; longer is felt by the signals that arrive meanwhile (`recovery`).
+"""The length of a slice of copying. A longer one delays the signals that arrive meanwhile
+(`recovery`).
 """
 REST_S = 0.004
-"""How long to leave the loop to others after that."""
+"""The pause after a slice, for everything else on the loop."""
 RESTS = 2
-"""How many times longer than a snapshot took, saved or not, the next one waits at least: a large
-state is not copied all the time.
+"""The next snapshot waits at least this many times as long as the last one took, saved or not. So a
+large state is not copied all the time.
 """
 
 
@@ -41,7 +43,7 @@ class Snapshotter:
         seconds_every: float,
     ) -> None:
         self._snapshots = snapshots
-        self._cut = copy
+        self._copy = copy
         self._frames_every = frames_every
         self._seconds_every = seconds_every
         self._saving: asyncio.Task[None] | None = None
@@ -52,11 +54,11 @@ class Snapshotter:
         self.saved = 0
 
     def begin(self, number: int) -> None:
-        """Count from a frame: the state recovered from a snapshot of it needs none of its own."""
+        """Count from the frame whose snapshot the state was recovered from."""
         self._last_number = number
 
     def is_due(self, committer: Committer, now_s: float) -> bool:
-        """Say whether a snapshot should be taken as soon as nothing is in flight."""
+        """Return whether a snapshot should be taken as soon as nothing is in flight."""
         if self._saving is not None and self._saving.done():
             self._saving = None
         if self._saving is not None or now_s < self._rests_until_s:
@@ -67,7 +69,7 @@ class Snapshotter:
         )
 
     def take(self, committer: Committer, now_s: float) -> None:
-        """StateCopy the state as it is, all of it durable, and save it in the background."""
+        """Copy the state as it is, all of it durable, and save it in the background."""
         assert committer.is_idle
         self._last_number, self._last_s = committer.durable_number, now_s
         writer = committer.writer
@@ -81,7 +83,7 @@ class Snapshotter:
             (),
         )
         self._saving = asyncio.create_task(
-            self._save(self._cut(), place), name=f"snapshot {writer.key}"
+            self._save(self._copy(), place), name=f"snapshot {writer.key}"
         )
 
     async def _save(self, copy: StateCopy, place: Snapshot) -> None:
@@ -101,7 +103,8 @@ class Snapshotter:
             _log.warning("snapshot_not_saved", shard=str(place.key), error=str(error))
             return
         except Exception:  # noqa: BLE001
-            # Of ours, not of the database: the shard goes on, its journal holds everything.
+            # The fault is here, not in the database. The shard goes on: its journal holds
+            # everything.
             _log.exception("snapshot_failed", shard=str(place.key), alarm=True)
             return
         finally:
@@ -118,9 +121,7 @@ class Snapshotter:
         )
 
     async def _gathered(self, copy: StateCopy) -> AsyncIterator[list[bytes | memoryview]]:
-        """Take the pieces of a copy by the chunk, leaving the loop to others between slices of
-        time.
-        """
+        """Gather the pieces of a copy into chunks, with a pause after each slice of time."""
         gathered: list[bytes | memoryview] = []
         size, until_s = 0, time.monotonic() + SLICE_S
         for piece in copy.pieces():
@@ -149,7 +150,7 @@ class Snapshotter:
 
 
 def _parts(piece: bytes | AnyColumn) -> list[bytes | memoryview]:
-    """Split a piece that is more than a chunk: joining bytes keeps every thread waiting."""
+    """Split a piece that is larger than a chunk: every thread waits while bytes are joined."""
     if isinstance(piece, bytes):
         return [piece] if piece else []
     data = piece.data.cast("B") if piece.size else memoryview(b"")

@@ -1,6 +1,10 @@
-"""The turn gate: shards of one process take turns together, or a careful one alone."""
+"""The turn gate: the shards of one process take turns together, or a careful one alone.
+
+A careful shard's turn runs alone so that, if the process ends, no other shard can have caused it.
+"""
 
 import asyncio
+from collections.abc import Awaitable, Callable
 
 import structlog
 
@@ -10,9 +14,7 @@ NEIGHBOURS_S_MAX = 30.0
 
 
 class TurnGate:
-    """The shards of one process: any number take turns, or a careful one alone, so that what ends
-    the process is no other's doing.
-    """
+    """The gate of one process."""
 
     def __init__(self) -> None:
         self._changed = asyncio.Event()
@@ -29,6 +31,30 @@ class TurnGate:
         self._recovering -= 1
         self._changed.set()
 
+    async def take_turn(self, turn: Callable[[], Awaitable[None]]) -> None:
+        """Take a turn beside the others."""
+        await self.enter()
+        try:
+            await turn()
+        finally:
+            self.leave()
+
+    async def take_turn_alone(self, turn: Callable[[], Awaitable[None]]) -> None:
+        """Take a turn while no other shard does anything."""
+        await self.enter_alone()
+        try:
+            await turn()
+        finally:
+            self.leave_alone()
+        # The next turn must not begin before the shards that wait have had theirs.
+        await asyncio.sleep(0)
+
+    async def let_others_in(self) -> None:
+        """Let the others take their turns in the middle of a long turn alone."""
+        self.leave_alone()
+        await asyncio.sleep(0)
+        await self.enter_alone()
+
     async def enter(self) -> None:
         """Wait until no careful shard has an input in hand, and begin a turn."""
         while self._is_held:
@@ -42,8 +68,8 @@ class TurnGate:
             self._changed.set()
 
     async def enter_alone(self) -> None:
-        """Wait until no other shard does anything, and keep it so; but not for ever for one that
-        does not end its turn.
+        """Wait until no other shard does anything, and keep the others out. A shard that does not
+        end its turn is waited for 30 s.
         """
         while self._is_held:
             await self._wait()

@@ -21,7 +21,7 @@ import msgspec
 from benchmarks.baselines.plain_objects import MICROS, Subscription
 from benchmarks.baselines.servers import run_json
 from cluster.errors import ClusterError
-from cluster.placement.ray_cluster import ray_environment
+from cluster.placement.ray_start import ray_environment
 from cluster.processes.run_file import read_run
 
 

@@ -18,13 +18,18 @@ from engine.journal.events.creator import FillApplied
 from engine.journal.events.orders import ExecutionsApplied, OrdersPlaced, SignalDecided
 from engine.journal.frame import FrameHeader, decode_frame
 from engine.messages.blocks import ExecutionsReported, decode_block, is_block
-from engine.values.order_ids import CauseKind
+from engine.values.order_ids import CauseKind, OrderKey
 from gateways.brokers.ledger.ledger import FILE_NAME, walk_frames
 from gateways.brokers.ledger.records import MESSAGE_TAG, OrdersTaken, walk_records
 from gateways.nats.connection import NatsConnection
 
 CREATORS, FOLLOWERS = "JOURNAL_CREATOR", "JOURNAL_FOLLOWER"
 Signal = tuple[int, int]
+
+
+def _signal_of(key: OrderKey) -> Signal:
+    """Return the creator shard and number of the signal that orders follow from."""
+    return key.creator_shard, key.cause_number
 
 
 class LedgerFile:
@@ -156,10 +161,10 @@ class _Span:
                 decided |= self._take_decided(
                     time_ns, header, (event.creator_shard, event.signal), quantities
                 )
-            elif isinstance(event, OrdersPlaced) and event.cause_kind == CauseKind.SIGNAL:
-                signal = (event.cause_creator_shard, event.cause_number)
+            elif isinstance(event, OrdersPlaced) and event.key.cause_kind == CauseKind.SIGNAL:
+                signal = _signal_of(event.key)
                 decided |= self._take_decided(time_ns, header, signal, event.quantities)
-            elif isinstance(event, ExecutionsApplied) and event.cause_kind == CauseKind.SIGNAL:
+            elif isinstance(event, ExecutionsApplied) and event.key.cause_kind == CauseKind.SIGNAL:
                 self._take_applied(header, event)
         if decided:
             seen = SeenFrame(header.key.shard, size, tuple(sorted(decided)))
@@ -181,7 +186,7 @@ class _Span:
         return {fill}
 
     def _take_applied(self, header: FrameHeader, event: ExecutionsApplied) -> None:
-        fill = self._fill_of.get((event.creator_shard, event.cause_number))
+        fill = self._fill_of.get(_signal_of(event.key))
         if fill is None:
             return
         self.hops.executions[fill] += len(event.subscriptions)
@@ -190,8 +195,8 @@ class _Span:
         self._see_durable(fill, "updated", header)
 
     def take_orders(self, ledger_frame: int, taken: OrdersTaken) -> None:
-        fill = self._fill_of.get((taken.creator_shard, taken.cause_number))
-        if taken.cause_kind == CauseKind.SIGNAL and fill is not None:
+        fill = self._fill_of.get(_signal_of(taken.key))
+        if taken.key.cause_kind == CauseKind.SIGNAL and fill is not None:
             self.hops.see(fill, "sent", taken.event_time)
             self._taken.setdefault(ledger_frame, set()).add(fill)
 
@@ -210,8 +215,8 @@ class _Span:
             commit = commits.get((report.follower_shard, int(report.numbers[0])))
             if commit is not None:
                 accepted[commit] = min(time_ns, accepted.get(commit, time_ns))
-            fill = self._fill_of.get((report.creator_shard, report.cause_number))
-            if fill is not None and report.cause_kind == CauseKind.SIGNAL:
+            fill = self._fill_of.get(_signal_of(report.key))
+            if fill is not None and report.key.cause_kind == CauseKind.SIGNAL:
                 self.hops.see(fill, "executed", time_ns)
 
     def close_commits(self, accepted: dict[int, int]) -> None:

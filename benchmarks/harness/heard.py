@@ -1,10 +1,9 @@
-"""What the shards tell on core NATS, kept with the time at which it was heard.
+"""The progress that shards publish, kept with the time at which it was heard.
 
 A progress comes right after its frame's acknowledgement, so the first progress that names a frame
 bounds from above when that frame was durable.
 """
 
-import asyncio
 import time
 from typing import Any, NamedTuple
 
@@ -13,59 +12,32 @@ import numpy as np
 from numpy.typing import NDArray
 
 from actors.shard.progress import HostHeartbeat, ShardProgress
-from cluster.replay.barrier import ProgressBarrier
+from gateways.nats.heard import Heard, Shard
 
-Shard = tuple[str, int]
 Times = NDArray[np.int64]
 
 _decode_progress = msgspec.json.Decoder(ShardProgress).decode
-_decode_host = msgspec.json.Decoder(HostHeartbeat).decode
 
 
-class Heard(NamedTuple):
-    """A progress and when it was heard."""
+class TimedProgress(NamedTuple):
+    """The progress of a shard, and when it was heard."""
 
     time_ns: int
     progress: ShardProgress
 
 
 class ProgressLog:
-    """Keeps the progress of a run as they come, and passes them to a barrier."""
+    """Keeps all progress of a run as it comes: `record` is for the cluster's listener."""
 
-    def __init__(self, barrier: ProgressBarrier) -> None:
-        self._barrier = barrier
+    def __init__(self) -> None:
         self._kept: list[tuple[int, bytes]] = []
-        self.hosts: dict[str, HostHeartbeat] = {}
-        self._host_heard = asyncio.Event()
 
-    async def wait_hosts(self, count: int) -> None:
-        """Wait until so many hosts were heard: whose process is whose is known from then on."""
-        while len(self.hosts) < count:
-            self._host_heard.clear()
-            await self._host_heard.wait()
-
-    def hear(self, subject: str, reply: str, data: bytes, headers: dict[str, str] | None) -> None:
-        """Take one message of `heads.>`; runs in the connection's read loop."""
+    def record(self, data: bytes) -> None:
+        """Take one message of a shard; runs in the connection's read loop."""
         self._kept.append((time.time_ns(), data))
-        self._barrier.hear(subject, reply, data, headers)
-
-    def hear_host(
-        self, subject: str, reply: str, data: bytes, headers: dict[str, str] | None
-    ) -> None:
-        """Take one message of `hosts.>`."""
-        progress = _decode_host(data)
-        # A new incarnation takes its predecessor's place.
-        for name in [
-            name
-            for name, host in self.hosts.items()
-            if host.shards.keys() == progress.shards.keys() and host.kind == progress.kind
-        ]:
-            del self.hosts[name]
-        self.hosts[progress.incarnation] = progress
-        self._host_heard.set()
 
     def clear(self) -> None:
-        """Forget what was heard so far but for each shard's last progress."""
+        """Forget all but each shard's last progress."""
         last = {
             (progress.kind, progress.shard): (time_ns, data)
             for time_ns, data in self._kept
@@ -73,15 +45,27 @@ class ProgressLog:
         }
         self._kept[:] = last.values()
 
-    def heard(self) -> list[Heard]:
-        """List everything heard, in order."""
-        return [Heard(time_ns, _decode_progress(data)) for time_ns, data in self._kept]
+    def heard(self) -> list[TimedProgress]:
+        """Return everything heard, in order."""
+        return [TimedProgress(time_ns, _decode_progress(data)) for time_ns, data in self._kept]
+
+
+async def wait_hosts(heard: Heard, count: int) -> None:
+    """Wait until so many hosts were heard: whose process is whose is known from then on."""
+    while len(current_hosts(heard)) < count:
+        await heard.wait_news()
+
+
+def current_hosts(heard: Heard) -> dict[str, HostHeartbeat]:
+    """Return the hosts that run now by incarnation: a new one takes its predecessor's place."""
+    hosts = {(host.kind, tuple(host.shards)): host for host in heard.hosts.values()}
+    return {host.incarnation: host for host in hosts.values()}
 
 
 class Acknowledgements:
     """When each frame of each shard was known to be durable."""
 
-    def __init__(self, heard: list[Heard]) -> None:
+    def __init__(self, heard: list[TimedProgress]) -> None:
         columns: dict[Shard, list[tuple[int, int]]] = {}
         for time_ns, progress in heard:
             rows = columns.setdefault((progress.kind, progress.shard), [])

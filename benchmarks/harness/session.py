@@ -21,7 +21,13 @@ from actors.host.ray_actors import SPARE_AFTER_S
 from actors.shard.progress import HostHeartbeat
 from benchmarks.harness.fills import Plan, Published, publish, publish_on_schedule
 from benchmarks.harness.gathering import Gatherer
-from benchmarks.harness.heard import Acknowledgements, Heard, ProgressLog
+from benchmarks.harness.heard import (
+    Acknowledgements,
+    ProgressLog,
+    TimedProgress,
+    current_hosts,
+    wait_hosts,
+)
 from benchmarks.harness.hops import FillHops
 from benchmarks.harness.population import Group, load
 from benchmarks.harness.processes import Usage, expect_alive, needed, roles_of, spent, usage
@@ -34,6 +40,7 @@ from cluster.replay.barrier import ProgressBarrier
 from cluster.running.supervisor import Cluster, running_cluster
 from cluster.running.wiring import broker_directory
 from gateways.nats.connection import NatsConnection, NatsOptions, connect_nats
+from gateways.nats.heard import Heard
 
 BROKER = "paper"
 QUIET_S = 2.0
@@ -48,7 +55,7 @@ class Run(NamedTuple):
 
     published: list[Published]
     hops: FillHops
-    heard: list[Heard]
+    heard: list[TimedProgress]
     seconds: float
     processes: dict[str, dict[str, float]]
 
@@ -64,10 +71,14 @@ class Session:
         self.admin = admin
         self.broker = broker
         self.reporter = reporter
+        self.progress = ProgressLog()
+        self.heard = Heard(self.progress.record)
         self.barrier = ProgressBarrier(
-            creator_shards=config.creator_shards, follower_shards=config.follower_shards, gateways=1
+            self.heard,
+            creator_shards=config.creator_shards,
+            follower_shards=config.follower_shards,
+            gateways=1,
         )
-        self.progress = ProgressLog(self.barrier)
         self.gatherer = Gatherer(admin, broker_directory(cluster.data, BROKER))
         self._sequence = 0
         self._needed: list[ProcessRecord] = []
@@ -76,10 +87,9 @@ class Session:
 
     async def start(self) -> None:
         """Listen to progress and heartbeats, until every host was heard."""
-        await self.admin.subscribe("heads.>", self.progress.hear)
-        await self.admin.subscribe("hosts.>", self.progress.hear_host)
-        await self.progress.wait_hosts(len(self.cluster.keeper.slots))
-        self._needed = needed(self.cluster.data, self.progress.hosts)
+        await self.heard.listen(self.admin)
+        await wait_hosts(self.heard, len(self.cluster.keeper.hosts))
+        self._needed = needed(self.cluster.data, current_hosts(self.heard))
 
     async def load(self, groups: list[Group], *, seed: int) -> dict[str, Any]:
         """Load a population and wait until all is quiet. Returns: counts, seconds, rate."""
@@ -149,13 +159,13 @@ class Session:
 
     def usage(self) -> Usage:
         """Read what every process has used so far."""
-        return usage(roles_of(self.cluster.data, self.progress.hosts))
+        return usage(roles_of(self.cluster.data, current_hosts(self.heard)))
 
     def host_of(self, kind: str, shard: int) -> HostHeartbeat:
         """Return the host that runs a shard now."""
         return next(
             host
-            for host in self.progress.hosts.values()
+            for host in current_hosts(self.heard).values()
             if host.kind == kind and str(shard) in host.shards
         )
 

@@ -21,11 +21,14 @@ from typing import Any
 import numpy as np
 
 from engine.columns.state import state_hash
+from engine.creator.opening import open_creator
 from engine.creator.shard import CreatorShard
 from engine.follower.decide.commands import CommandBatch
 from engine.follower.decide.creators import learn
-from engine.follower.decide.executions import decide_batch, decide_reports, next_batch
+from engine.follower.decide.executions import decide_reports
 from engine.follower.decide.signals import decide_parts, parts_of
+from engine.follower.decide.whole_groups import decide_batch, next_batch
+from engine.follower.deciding import Deciding
 from engine.follower.shard import FollowerShard
 from engine.follower.sizing.batch import batched
 from engine.journal.cursors import NO_HASH
@@ -41,11 +44,10 @@ from engine.journal.frame import (
 )
 from engine.messages.answers import Answer
 from engine.messages.blocks import ExecutionsReported
-from engine.messages.commands import AccountCommand, Follow, OpenAccount
+from engine.messages.commands import AccountCommand, Follow, OpenAccount, OpenCreator
 from engine.messages.inputs import FillInput
 from engine.values.copy_policy import CopyPolicy
 from engine.values.instruments import InstrumentTerms
-from engine.values.order_ids import CauseKind
 from engine.values.order_status import ExecType
 from engine.values.units import MICROS, QUANTITY_ONE
 
@@ -61,20 +63,21 @@ class EngineCost:
     def __init__(self, creators: int, followers: int) -> None:
         self._creators = CreatorShard({}, InstrumentTerms(100, MICROS))
         self.shard = FollowerShard(0)
+        self._deciding = Deciding(self.shard.state, TERMS, NOW_NS)
         self._hash, self._number, self._executions = NO_HASH, 0, 0
         self._spent: dict[str, float] = {}
         self.orders = 0
         for creator in range(creators):
-            self._introduce(
-                self._creators.decide_open(
-                    f"c{creator}", "paper", 10**9 * MICROS, f"open-{creator}"
-                )
-            )
+            command = OpenCreator(f"open-{creator}", f"c{creator}", 10**9 * MICROS)
+            self._introduce(open_creator(self._creators, command, ("paper",)).event)
         self._introduce(self._creators.decide_list(["ACME"]))
         batch = CommandBatch(
-            self.shard.state, creator_shards=1, follower_shards=1, brokers=frozenset(["paper"])
+            Deciding(self.shard.state, TERMS, NOW_NS),
+            creator_shards=1,
+            follower_shards=1,
+            brokers=frozenset(["paper"]),
         )
-        decided = batch.decide(list(_commands(creators, followers)), TERMS, NOW_NS)
+        decided = batch.decide(list(_commands(creators, followers)))
         self._apply(event for event in decided if not isinstance(event, Answer))
 
     def _introduce(self, event: Any) -> None:
@@ -101,7 +104,7 @@ class EngineCost:
             ]
             events = []
             for batch in batched((part.book, part.book.count, part) for part in parts):
-                decided = decide_parts(self.shard.state, batch, TERMS, PART_ROWS, NOW_NS)
+                decided = decide_parts(self._deciding, batch, PART_ROWS)
                 self.shard.apply_events(decided)
                 events += decided
         with self._timed("framed"):
@@ -133,9 +136,7 @@ class EngineCost:
                 self.shard.apply_events(decided)
                 events += decided
             else:
-                events += self._apply(
-                    decide_reports(self.shard.state, "paper", batch[0], 1, TERMS, NOW_NS)
-                )
+                events += self._apply(decide_reports(self._deciding, "paper", batch[0], 1))
         return events
 
     @contextmanager
@@ -163,17 +164,13 @@ class EngineCost:
         return ExecutionsReported(
             0,
             "paper-0-",
-            CauseKind.SIGNAL,
-            0,
-            decided.signal,
-            decided.leg,
-            0,
+            decided.key,
             NOW_NS,
             np.arange(first, first + count),
             decided.subscriptions[rows],
             np.full(count, ExecType.TRADE, np.int64),
             quantities[rows],
-            np.full(count, decided.price, np.int64),
+            np.full(count, decided.terms.price, np.int64),
             np.zeros(count, np.int64),
         )
 

@@ -21,7 +21,7 @@ from benchmarks.baselines.comparison import Sizes, compare_with_baselines
 from benchmarks.harness.benchmark import Benchmark, default_config, result_hash
 from benchmarks.harness.charts import draw_bars, draw_lines, draw_stages, new_figure, save
 from benchmarks.harness.fills import Plan, alternating
-from benchmarks.harness.heard import Heard
+from benchmarks.harness.heard import TimedProgress
 from benchmarks.harness.histogram import medians
 from benchmarks.harness.hops import FillHops
 from benchmarks.harness.population import Group
@@ -152,7 +152,7 @@ def _rate(hops: FillHops, milliseconds: float) -> float:
     return float(np.median(hops.orders)) / milliseconds * 1e3
 
 
-def journal_waits_ms(heard: list[Heard], fills: int) -> dict[str, float]:
+def journal_waits_ms(heard: list[TimedProgress], fills: int) -> dict[str, float]:
     """Return the time that the slower follower shard waited for acknowledgements for one fill, as
     the shards count it.
 
@@ -161,10 +161,9 @@ def journal_waits_ms(heard: list[Heard], fills: int) -> dict[str, float]:
     """
     spent: dict[int, list[tuple[int, int]]] = {}
     for _, progress in heard:
-        if progress.kind == "follower" and "append_us" in progress.counts:
-            spent.setdefault(progress.shard, []).append(
-                (progress.counts["append_wait_us"], progress.counts["append_us"])
-            )
+        wait_us, append_us = progress.counts.append_wait_us, progress.counts.append_us
+        if progress.kind == "follower" and wait_us is not None and append_us is not None:
+            spent.setdefault(progress.shard, []).append((wait_us, append_us))
     most = [
         max(
             (

@@ -21,7 +21,7 @@ import numpy as np
 from benchmarks.harness.benchmark import Benchmark, default_config, result_hash
 from benchmarks.harness.charts import draw_bars, draw_lines, new_figure, save
 from benchmarks.harness.fills import alternating
-from benchmarks.harness.heard import Acknowledgements, Heard
+from benchmarks.harness.heard import Acknowledgements, TimedProgress
 from benchmarks.harness.histogram import medians, percentiles
 from benchmarks.harness.hops import NEVER, FillHops
 from benchmarks.harness.population import Group
@@ -143,7 +143,7 @@ def _kill_figures(run: Run, shard: int, killed_ns: int) -> dict[str, Any]:
     }
 
 
-def _live_again_ns(heard: list[Heard], shard: int, killed_ns: int) -> int | None:
+def _live_again_ns(heard: list[TimedProgress], shard: int, killed_ns: int) -> int | None:
     epoch = max(
         (
             progress.epoch

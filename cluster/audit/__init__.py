@@ -1,9 +1,9 @@
-"""The audit: every promise checked from both sides, journals and snapshots on one, the brokers' own
-ledgers on the other.
+"""The audit: every promise checked from both sides. Journals and snapshots are one side, the
+brokers' own ledgers the other.
 
-It shares the journal's format and replay with the engine and nothing else: amounts, dispositions
-and identities are worked out here again, over columns. `auditing.audit` is the whole of it,
-`command.run` the command line's.
+It shares the journal's format and replay with the engine, and nothing else. Amounts, dispositions
+and identities are worked out here again, over columns. `auditing.audit` is the whole audit;
+`command.run` is its command.
 """
 
 from cluster.audit.auditing import audit, audit_data

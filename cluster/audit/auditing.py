@@ -1,8 +1,9 @@
 """The whole audit, in the order in which it can be run against a cluster that goes on working.
 
-Creator journals come first, then follower journals (creators are read on where a follower is
-ahead), then gateways', then the brokers' ledgers: so whatever a journal has applied is in what is
-read after it. What a ledger holds beyond the frames read is counted as newer.
+Creator journals are read first, then follower journals, gateway journals and the brokers' ledgers.
+So everything that a journal has applied is in a source that is read before it or read on: where a
+follower is ahead, its creators' journals are read further. Orders in a ledger beyond the frames
+that were read count as newer.
 """
 
 import time
@@ -24,50 +25,50 @@ from cluster.audit.shards import (
     follower_side,
     read_gateway,
 )
-from cluster.history.gateways import GatewayTables
-from cluster.history.gather import Names
-from cluster.history.outcomes import OrderIndex, order_outcomes
-from cluster.history.spill import Spill
 from cluster.history.store import JournalStore, opened_store
 from engine.creator.shard import CreatorShard
+from engine.history.gateways import GatewayTables
+from engine.history.gather import Names
+from engine.history.outcomes import OrderIndex, order_outcomes
 from engine.journal.cursors import Source
 from engine.journal.frame import ShardKind
 from gateways.brokers.ledger.ledger_reader import LedgerReader
 from gateways.brokers.ledger.records import LedgerError
+from gateways.spill import Spill
 
 
 async def audit_data(data: Path, *, is_drained: bool = False) -> AuditReport:
-    """Audit the cluster of a data directory, running or stopped; what outgrows memory goes to its
-    disk.
+    """Audit the cluster of a data directory, running or stopped. Columns that outgrow memory go to
+    its disk.
 
-    Raises: as `journal_tables.opened_store`; ClusterError when that disk is full.
+    Raises: as `cluster.history.store.opened_store`; DiskFullError when that disk is full.
     """
     async with opened_store(data) as store:
-        return await audit(store, is_drained=is_drained, spill=Spill(data))
+        return await audit(store, is_drained=is_drained, storage=Spill(data))
 
 
 async def audit(
-    store: JournalStore, *, is_drained: bool = False, spill: Spill | None = None
+    store: JournalStore, *, is_drained: bool = False, storage: Spill | None = None
 ) -> AuditReport:
-    """Check every promise. `is_drained` claims that nothing is under way: then what is not there is
-    a fault, not on its way.
+    """Check every promise. `is_drained` claims that nothing is under way: anything missing is then
+    a fault rather than on its way.
 
-    `spill` says where columns are kept, and is closed.
+    `storage` keeps the columns and is closed at the end.
 
-    Raises: OperatingError when a server does not answer; ClusterError when the disk of what
-    outgrows memory is full.
+    Raises: OperatingError when a server does not answer; DiskFullError when columns outgrow memory
+    and the disk is full.
     """
-    spill = spill or Spill()
+    storage = storage or Spill()
     try:
-        return await _Audit(store, is_drained=is_drained, spill=spill).run()
+        return await _Audit(store, is_drained=is_drained, storage=storage).run()
     finally:
-        spill.close()
+        storage.close()
 
 
 class _Audit:
-    def __init__(self, store: JournalStore, *, is_drained: bool, spill: Spill) -> None:
+    def __init__(self, store: JournalStore, *, is_drained: bool, storage: Spill) -> None:
         self._store = store
-        self._spill = spill
+        self._storage = storage
         self._is_drained = is_drained
         self._checks = Checks()
         self._notes: list[str] = []
@@ -85,7 +86,7 @@ class _Audit:
             await self._read_creator(creator)
         for shard in store.of_kind(ShardKind.FOLLOWER):
             await self._audit_follower(
-                await follower_side(store, shard, creators, checks, self._spill)
+                await follower_side(store, shard, creators, checks, self._storage)
             )
         for creator in creators.values():
             self._finish_creator(creator)
@@ -131,7 +132,7 @@ class _Audit:
         follower.reading.finish()
         self._note(quarantine_note(follower.reading.key, tables.poison))
         orders, executions = tables.orders.take(), tables.executions.take()
-        index = OrderIndex(orders, self._spill)
+        index = OrderIndex(orders, self._storage)
         IntentsAudit(tables, orders, index, follower.fills, checks["P1"]).run(
             follower.signals.netted()
         )
@@ -200,10 +201,15 @@ class _Audit:
             )
         is_running = self._store.bus is not None
         PlacementAudit(
-            broker, self._views, self._names, self._checks["P3"], self._spill, is_running=is_running
+            broker,
+            self._views,
+            self._names,
+            self._checks["P3"],
+            self._storage,
+            is_running=is_running,
         ).run(ledger)
         ExecutionsAudit(
-            broker, self._views, self._checks["P8"], self._spill, is_drained=self._is_drained
+            broker, self._views, self._checks["P8"], self._storage, is_drained=self._is_drained
         ).run(ledger)
         CorrectionsAudit(broker, self._views, self._checks["P8"], is_drained=self._is_drained).run(
             ledger

@@ -1,4 +1,4 @@
-"""`lockstep audit`: one line a promise, or JSON; exit code 1 when one does not hold."""
+"""`lockstep audit`: one line per promise, or JSON; exit code 1 when a promise does not hold."""
 
 import logging
 import sys
@@ -16,7 +16,7 @@ def run(data: Path, *, as_json: bool) -> int:
     """Audit a data directory, its cluster running or stopped. Returns: the exit code. Raises:
     UsageError, ClusterError, OperatingError.
     """
-    # What is printed is the result; servers that come and go for reading are no news.
+    # Only the result is printed: servers that are started and stopped for reading are no news.
     structlog.configure(
         wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING),
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),

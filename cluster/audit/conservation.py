@@ -1,10 +1,14 @@
 """P7: cash, reservations, positions and open quantities, worked out again from the journal's events
 and compared to the last unit.
 
-cash = initial cash - buys (rounded up) + sells (rounded down) - fees; position = signed sum of
-executions; open = signed remainders of open orders; reserved = what open entries may still cost: a
-buy's remainder at its limit, a short's at its price, rounded up, and the fee on it.
+    cash      = initial cash - buys (rounded up) + sells (rounded down) - fees
+    position  = signed sum of executions
+    open      = signed remainders of open orders
+    reserved  = the most that open entries may still cost: the remainder of a buy at its limit, of a
+                short at its price, rounded up, and the fee on it
 """
+
+from collections.abc import Callable
 
 import numpy as np
 
@@ -12,13 +16,13 @@ from cluster.audit.creator_cash import check_creator_cash
 from cluster.audit.intents import order_name
 from cluster.audit.report import Check
 from cluster.audit.signals import ranks_in
-from cluster.history.creators import CreatorTables
-from cluster.history.exact import fees_ceil, notionals
-from cluster.history.followers import FollowerTables
-from cluster.history.gather import Ints
-from cluster.history.orders import Orders
-from cluster.history.outcomes import Outcomes
 from engine.follower.state import FollowerState
+from engine.history.creators import CreatorTables
+from engine.history.exact import fees_ceil, notionals
+from engine.history.followers import FollowerTables
+from engine.history.orders import Orders
+from engine.history.outcomes import Outcomes
+from engine.history.storage import Ints, filled_column, rows_where, slices
 from engine.values.units import format_micros, format_quantity
 
 
@@ -29,19 +33,19 @@ class ConservationAudit:
         self, tables: FollowerTables, orders: Orders, outcomes: Outcomes, check: Check
     ) -> None:
         self._tables = tables
-        self._spill = tables.spill
+        self._storage = tables.storage
         self._orders = orders
         self._outcomes = outcomes
         self._check = check
 
     def run(self, state: FollowerState) -> None:
-        """Compare with a state at the same frame. Raises: OverflowError when an amount does not fit
-        64 bits.
+        """Compare the journal with a state at the same frame. Raises: OverflowError when an amount
+        does not fit 64 bits.
         """
         table, check = self._tables.subscriptions, self._check
         subscriptions = self._orders.subscriptions
-        beyond = self._spill.where(
-            len(subscriptions), lambda here: subscriptions[here] >= table.count
+        beyond = rows_where(
+            self._storage, len(subscriptions), lambda here: subscriptions[here] >= table.count
         )
         if len(beyond):
             check.fail(
@@ -66,14 +70,15 @@ class ConservationAudit:
                 book.subscriptions["cash"],
                 book.subscriptions["reserved"],
             )
-        self._compare("cash", cash, found_cash)
-        self._compare("reserved", reserved, found_reserved)
+        everybody = range(len(cash))
+        self._compare("cash", cash, found_cash, everybody, format_micros)
+        self._compare("reserved", reserved, found_reserved, everybody, format_micros)
         self._compare_totals(found_cash)
         self._compare_positions(state)
 
     def _cash(self) -> Ints:
         cash, outcomes = np.array(self._tables.subscriptions["cash"], np.int64), self._outcomes
-        for here in self._spill.slices(self._orders.rows_count):
+        for here in slices(self._storage, self._orders.rows_count):
             changes = outcomes.cash[here] - outcomes.fees[here]
             np.add.at(cash, self._orders.subscriptions[here], changes)
         return cash
@@ -82,7 +87,7 @@ class ConservationAudit:
         orders, outcomes = self._orders, self._outcomes
         reserved = np.zeros(self._tables.subscriptions.count, np.int64)
         prices = np.where(orders.sides > 0, orders.limit_prices, orders.prices)
-        for here in self._spill.slices(orders.rows_count):
+        for here in slices(self._storage, orders.rows_count):
             is_open = np.flatnonzero(outcomes.leaves[here] > 0)
             is_open = is_open[orders.is_exits[orders.sections[here][is_open]] == 0]
             sections, leaves = orders.sections[here][is_open], outcomes.leaves[here][is_open]
@@ -91,13 +96,21 @@ class ConservationAudit:
             np.add.at(reserved, orders.subscriptions[here][is_open], value)
         return reserved
 
-    def _compare(self, what: str, expected: Ints, found: Ints) -> None:
+    def _compare(
+        self,
+        what: str,
+        expected: Ints,
+        found: Ints,
+        numbers: Ints | range,
+        shown: Callable[[int], str],
+    ) -> None:
+        """Compare a column of the subscriptions called `numbers`."""
         wrong = np.flatnonzero(expected != found)
         if len(wrong):
             first = int(wrong[0])
             self._check.fail(
-                f"{self._name(first)}: expected {what} {format_micros(int(expected[first]))},"
-                f" found {format_micros(int(found[first]))}",
+                f"{self._name(int(numbers[first]))}: expected {what} "
+                f"{shown(int(expected[first]))}, found {shown(int(found[first]))}",
                 len(wrong),
             )
 
@@ -116,7 +129,7 @@ class ConservationAudit:
         self._check.count("cash_micros", expected)
 
     def _total(self, column: Ints) -> int:
-        return sum(total(column[here]) for here in self._spill.slices(len(column)))
+        return sum(total(column[here]) for here in slices(self._storage, len(column)))
 
     def _compare_positions(self, state: FollowerState) -> None:
         """Compare position and open quantity of every row in every instrument of every book."""
@@ -125,8 +138,8 @@ class ConservationAudit:
         ranks = ranks_in(pairs)
         offsets, size = self._slots(state)
         section_slots = self._section_slots(offsets)
-        lost = self._spill.where(
-            orders.rows_count, lambda here: section_slots[orders.sections[here]] < 0
+        lost = rows_where(
+            self._storage, orders.rows_count, lambda here: section_slots[orders.sections[here]] < 0
         )
         if len(lost):
             self._check.fail(
@@ -136,7 +149,7 @@ class ConservationAudit:
             )
             return
         held, open_ = np.zeros(size, np.int64), np.zeros(size, np.int64)
-        for here in self._spill.slices(orders.rows_count):
+        for here in slices(self._storage, orders.rows_count):
             sections = orders.sections[here]
             at = section_slots[sections] + ranks[orders.subscriptions[here]]
             sides = orders.sides[sections]
@@ -148,16 +161,15 @@ class ConservationAudit:
                 here = slice(start, start + book.count)
                 numbers = book.subscriptions["subscription"].astype(np.int64)
                 symbol = self._tables.symbols[book.creator_shard, slot.instrument]
-                self._compare_slot(
-                    f"position in {symbol}", held[here], slot.position[: book.count], numbers
-                )
-                self._compare_slot(
-                    f"open orders in {symbol}", open_[here], slot.open[: book.count], numbers
-                )
+                for what, expected, found in (
+                    ("position", held[here], slot.position[: book.count]),
+                    ("open orders", open_[here], slot.open[: book.count]),
+                ):
+                    self._compare(f"{what} in {symbol}", expected, found, numbers, format_quantity)
         self._check.count("positions", size)
 
     def _section_slots(self, offsets: dict[tuple[int, int, int], int]) -> Ints:
-        """Name where each section's position begins, -1 where there is none."""
+        """Return the place where each section's position begins, -1 where there is none."""
         orders = self._orders
 
         def values(here: slice) -> list[int]:
@@ -165,7 +177,7 @@ class ConservationAudit:
             keys = zip(*(column[here].tolist() for column in columns), strict=True)
             return [offsets.get(key, -1) for key in keys]
 
-        return self._spill.filled(len(orders.creators), np.int64, values)
+        return filled_column(self._storage, len(orders.creators), np.int64, values)
 
     @staticmethod
     def _slots(state: FollowerState) -> tuple[dict[tuple[int, int, int], int], int]:
@@ -176,17 +188,6 @@ class ConservationAudit:
                 size += book.count
         return offsets, size
 
-    def _compare_slot(self, what: str, expected: Ints, found: Ints, numbers: Ints) -> None:
-        wrong = np.flatnonzero(expected != found)
-        if len(wrong):
-            first = int(wrong[0])
-            self._check.fail(
-                f"{self._name(int(numbers[first]))}: expected {what} "
-                f"{format_quantity(int(expected[first]))},"
-                f" found {format_quantity(int(found[first]))}",
-                len(wrong),
-            )
-
     def _name(self, subscription: int) -> str:
         account = self._tables.account_of(subscription)
         return (
@@ -195,14 +196,14 @@ class ConservationAudit:
 
 
 def total(column: Ints) -> int:
-    """Sum a column in integers of any size."""
+    """Return the sum of a column, as an integer of any size."""
     high, low = np.divmod(column, 1 << 31)
     return (int(high.sum()) << 31) + int(low.sum())
 
 
 def check_creators(tables: CreatorTables, check: Check, order: Check) -> None:
-    """Check a creator shard's portfolios: positions continue from fill to fill, cash is what fills
-    left of it; signals count up by one.
+    """Check a creator shard's portfolios: positions go on from fill to fill, cash follows from the
+    fills, and signals count up by one.
     """
     fills = tables.fills()
     order.count("fills", fills.rows_count)

@@ -1,20 +1,20 @@
-"""P8 of trade cancels and corrections: each reverses, once, a trade that counted, and is what the
-broker's ledger says.
+"""P8 for trade cancels and corrections: each reverses a trade that counted, does so once, and
+agrees with the broker's ledger.
 """
 
 from cluster.audit.followers_at_brokers import BrokerView
 from cluster.audit.report import Check
-from cluster.history.corrected_outcomes import stories
-from cluster.history.corrections import Correction
-from cluster.history.outcomes import Outcomes, rows_of_corrections
 from engine.follower.order_history import exec_id_of
+from engine.history.corrected_outcomes import stories
+from engine.history.corrections import Correction
+from engine.history.outcomes import Outcomes, rows_of_corrections
 from engine.messages.blocks import CorrectionsReported
-from engine.values.order_ids import cause_high, format_order_id
+from engine.values.order_ids import format_order_id
 from gateways.brokers.ledger.ledger_reader import LedgerReader
 
 
 def check_corrected(view: BrokerView, outcomes: Outcomes, check: Check) -> None:
-    """Check the journal's own side: every correction fits the executions before it, and its id is
+    """Check the journal's own side: every correction fits the executions before it and has an id of
     its own.
     """
     corrections = view.tables.corrections
@@ -33,7 +33,7 @@ def check_corrected(view: BrokerView, outcomes: Outcomes, check: Check) -> None:
         seen.add(name)
     placed = [(row, each) for row, each in zip(rows, corrections, strict=True) if row >= 0]
     told = stories(
-        outcomes.order_rows, view.orders.quantities, view.executions, placed, view.tables.spill
+        outcomes.order_rows, view.orders.quantities, view.executions, placed, view.tables.storage
     )
     for row, story in told.items():
         for fault in story.faults:
@@ -41,7 +41,7 @@ def check_corrected(view: BrokerView, outcomes: Outcomes, check: Check) -> None:
 
 
 class CorrectionsAudit:
-    """All corrections of one broker's ledger, compared with what the journals applied."""
+    """All corrections of one broker's ledger, compared with those that the journals applied."""
 
     def __init__(
         self, broker: str, views: dict[int, BrokerView], check: Check, *, is_drained: bool
@@ -58,7 +58,7 @@ class CorrectionsAudit:
         }
 
     def run(self, ledger: LedgerReader) -> None:
-        """Compare. Raises: LedgerError."""
+        """Compare ledger and journals. Raises: LedgerError."""
         confirmed = ledger.confirmed()
         for section in ledger.corrections():
             for row, number in enumerate(section.numbers.tolist()):
@@ -83,8 +83,8 @@ class CorrectionsAudit:
     def _compare(
         self, section: CorrectionsReported, row: int, found: Correction, shard: int, name: str
     ) -> None:
-        high = cause_high(shard, section.cause_kind, section.creator_shard, section.cause_number)
-        low = int(section.subscriptions[row]) << 32 | section.leg << 20 | section.attempt
+        high = section.key.high(shard)
+        low = section.key.low(int(section.subscriptions[row]))
         columns = (section.exec_types, section.quantities, section.prices, section.fees)
         says = (
             *(int(column[row]) for column in columns),

@@ -1,13 +1,13 @@
-"""P7 of creators: cash is what fills left, cancelled and corrected ones counted as they are now; a
-correction means one that stands.
+"""P7 for creators: cash follows from the fills, with cancelled and corrected ones as they stand
+now. Every correction refers to a fill that stands.
 """
 
 import numpy as np
 
 from cluster.audit.report import Check
-from cluster.history.creators import CreatorTables, Fills
-from cluster.history.exact import notionals
-from cluster.history.gather import Ints
+from engine.history.creators import CreatorTables, Fills
+from engine.history.exact import notionals
+from engine.history.storage import Ints
 from engine.journal.events.creator import FillCorrected
 from engine.values.order_status import ExecType
 from engine.values.units import format_micros
@@ -17,7 +17,7 @@ Said = tuple[int, int, int, int]
 
 
 def check_creator_cash(tables: CreatorTables, check: Check) -> None:
-    """Compare every creator's cash with what its fills say."""
+    """Compare every creator's cash with its fills."""
     fills = tables.fills()
     cash = np.array(tables.initial_cash, np.int64)
     is_plain = np.ones(fills.rows_count, np.bool_)
@@ -41,8 +41,8 @@ def _changes(sides: Ints, quantities: Ints, prices: Ints) -> Ints:
 
 
 def _corrected(tables: CreatorTables, fills: Fills, check: Check) -> list[tuple[int, int]]:
-    """Say what each correction moves in its creator's cash, told from the fill it means, not from
-    what it says itself.
+    """Return each correction's creator and change of cash. The change is worked out from the fill
+    that it refers to, not from the correction's own figures.
     """
     if not fills.corrections:
         return []

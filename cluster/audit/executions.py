@@ -1,5 +1,5 @@
-"""P8: every execution counts once: what the journal applied is what the broker did, id for id, and
-what is missing is on its way.
+"""P8: every execution counts once. The journal applied what the broker executed, id for id, and an
+execution that is missing is on its way.
 """
 
 import numpy as np
@@ -10,11 +10,10 @@ from cluster.audit.intents import order_name
 from cluster.audit.placement import BATCH_ROWS, distinct, ledger_ids
 from cluster.audit.quarantined import are_quarantined
 from cluster.audit.report import Check
-from cluster.history.gateways import Revocations
-from cluster.history.gather import Ints
-from cluster.history.outcomes import ENDED, Outcomes
-from cluster.history.sorting import repeated
-from cluster.history.spill import Spill
+from engine.history.gateways import Revocations
+from engine.history.outcomes import ENDED, Outcomes
+from engine.history.sorting import repeated
+from engine.history.storage import ColumnStorage, Ints, rows_where
 from engine.values.order_ids import format_order_id
 from engine.values.order_status import ExecType
 from gateways.brokers.ledger.ledger_reader import Executions as LedgerExecutions
@@ -25,28 +24,28 @@ _NONE = ExecutionGroup(np.zeros(0, np.int64), np.zeros(0, np.int64))
 
 
 def check_applied(view: BrokerView, outcomes: Outcomes, check: Check) -> None:
-    """Check the journal's own side: known orders, no order beyond its quantity, no execution id
-    twice.
+    """Check the journal's own side: orders are known, none is filled beyond its quantity, and no
+    execution id stands twice.
     """
-    executions, orders, spill = view.executions, view.orders, view.tables.spill
+    executions, orders, storage = view.executions, view.orders, view.tables.storage
     check.count("applied", executions.rows_count)
     check.count("parked", len(view.tables.quarantined))
-    lost = spill.where(executions.rows_count, lambda here: outcomes.order_rows[here] < 0)
+    lost = rows_where(storage, executions.rows_count, lambda here: outcomes.order_rows[here] < 0)
     if len(lost):
         check.fail(
             f"{_applied_name(view, int(lost[0]))}: expected its order in the journal, found none",
             len(lost),
         )
     for group in view.groups.values():
-        again = repeated(group.numbers, group.rows, spill)
+        again = repeated(group.numbers, group.rows, storage)
         if len(again):
             check.fail(
                 f"{_applied_name(view, int(again.min()))}: expected "
                 "it applied once, found it again",
                 len(again),
             )
-    over = spill.where(
-        orders.rows_count, lambda here: outcomes.filled[here] > orders.quantities[here]
+    over = rows_where(
+        storage, orders.rows_count, lambda here: outcomes.filled[here] > orders.quantities[here]
     )
     if len(over):
         check.fail(
@@ -63,7 +62,7 @@ class ExecutionsAudit:
         broker: str,
         views: dict[int, BrokerView],
         check: Check,
-        spill: Spill,
+        storage: ColumnStorage,
         *,
         is_drained: bool,
     ) -> None:
@@ -71,7 +70,7 @@ class ExecutionsAudit:
         self._views = views
         self._check = check
         self._is_drained = is_drained
-        self._spill = spill
+        self._storage = storage
         self._confirmed: dict[int, int] = {}
 
     def run(self, ledger: LedgerReader) -> None:
@@ -84,7 +83,7 @@ class ExecutionsAudit:
                     rows = np.flatnonzero(of_shard & (batch.prefix_of == number))
                     if len(rows):
                         self._compare(batch, shard, prefix, rows)
-            self._spill.release()
+            self._storage.release()
 
     def _compare(self, batch: LedgerExecutions, shard: int, prefix: str, rows: Ints) -> None:
         self._check.count("at_brokers", len(rows))
@@ -117,8 +116,8 @@ class ExecutionsAudit:
     def _end_what_is_closed(
         self, batch: LedgerExecutions, view: BrokerView, prefix: str, rows: Ints
     ) -> NDArray[np.bool_]:
-        """Say which executions only end orders that their last correction left closed here,
-        whatever the broker said (DECISIONS.md, 13).
+        """Return which executions only end orders that their last correction left closed here,
+        whatever the broker said (DECISIONS.md, 17).
         """
         found = np.isin(batch.exec_types[rows], list(ENDED))
         corrected: dict[tuple[int, int], list[tuple[int, int]]] = {}
@@ -137,8 +136,8 @@ class ExecutionsAudit:
     def _check_missing(
         self, batch: LedgerExecutions, view: BrokerView, group: ExecutionGroup, rows: Ints
     ) -> None:
-        """Tell what is still on its way from what is lost: a shard takes the numbers of a prefix in
-        order.
+        """Count executions that are still on their way, and report lost ones. A shard takes the
+        numbers of a prefix in order.
         """
         if not len(rows):
             return
@@ -189,8 +188,8 @@ def _differences(
 def check_revoked(
     broker: str, revocations: Revocations, view: BrokerView, check: Check, *, is_drained: bool
 ) -> None:
-    """Compare a gateway's own reports with its journal: each revoked order ended once, as it
-    says.
+    """Compare a gateway's own reports with its journal: each revoked order ended once, as the
+    journal has it.
     """
     shard = view.tables.shard
     group = view.groups.get((broker, f"{broker}-withdrawn-{shard}-"), _NONE)
@@ -228,8 +227,8 @@ def check_revoked(
 
 
 def check_unknown(view: BrokerView, ledgers: frozenset[str], check: Check) -> None:
-    """Check that every applied execution was met in a ledger or a gateway's journal, or is an
-    operator's word on a quarantined order; brokers without a ledger here cannot be asked.
+    """Check that every applied execution was met in a ledger or in a gateway's journal, or is an
+    operator's report on an unresolved order. Brokers without a ledger here cannot be checked.
     """
     executions = view.executions
     has_ledger = np.array([broker in ledgers for broker in executions.brokers], np.bool_)
@@ -242,7 +241,7 @@ def check_unknown(view: BrokerView, ledgers: frozenset[str], check: Check) -> No
         unknown: NDArray[np.bool_] = ~view.is_met[here] & of_ledger
         return unknown
 
-    unknown = view.tables.spill.where(executions.rows_count, are_unknown)
+    unknown = rows_where(view.tables.storage, executions.rows_count, are_unknown)
     if unchecked:
         check.count("unchecked", unchecked)
     said = _end_unresolved_orders(view, unknown)
@@ -258,8 +257,8 @@ def check_unknown(view: BrokerView, ledgers: frozenset[str], check: Check) -> No
 
 
 def _end_unresolved_orders(view: BrokerView, rows: Ints) -> NDArray[np.bool_]:
-    """Say which executions end orders of which nobody but an operator could say that the broker
-    does not have them (P9).
+    """Return which executions end unresolved orders, of which only an operator could say that the
+    broker does not have them (P9).
     """
     orders = view.index.find(*view.executions.ids(rows))
     ends: NDArray[np.bool_] = (orders >= 0) & np.isin(view.executions.exec_types[rows], list(ENDED))

@@ -2,13 +2,13 @@
 
 import numpy as np
 
-from cluster.history.creators import CreatorTables, Fills
-from cluster.history.gather import Ints
+from engine.history.creators import CreatorTables, Fills
+from engine.history.storage import Ints
 
 
 class FillIndex:
-    """Fills as the follower side looks them up. Signals of a creator shard ascend, so no sorting is
-    needed.
+    """Fills as the follower side finds them. The signals of a creator shard ascend, so nothing is
+    sorted.
     """
 
     def __init__(self, tables: CreatorTables) -> None:
@@ -34,7 +34,7 @@ class FillIndex:
         return rows
 
     def legs_of(self, creator: int) -> tuple[Ints, Ints]:
-        """Name the frames and the positions (signal << 1 | leg) of all of a creator's signals, in
+        """Return the frames and the positions (signal << 1 | leg) of all signals of a creator, in
         order.
         """
         first, last = np.searchsorted(self._creators, [creator, creator + 1])

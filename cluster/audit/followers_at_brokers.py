@@ -1,5 +1,5 @@
-"""One follower shard as the ledgers are compared with it: its orders by id, its executions by
-execution id, and what was met there.
+"""One follower shard, prepared for the comparison with ledgers: its orders by id, its executions by
+execution id, and marks for those that were met in a ledger.
 """
 
 from itertools import pairwise
@@ -9,13 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cluster.audit.quarantined import QuarantinedIds
-from cluster.history.executions import Executions
-from cluster.history.followers import FollowerTables
-from cluster.history.gather import Ints, Names
-from cluster.history.orders import Orders
-from cluster.history.outcomes import OrderIndex
-from cluster.history.sorting import positions, sorted_order, taken
-from cluster.history.spill import IN_MEMORY, Spill
+from engine.history.executions import Executions
+from engine.history.followers import FollowerTables
+from engine.history.gather import Names
+from engine.history.orders import Orders
+from engine.history.outcomes import OrderIndex
+from engine.history.sorting import positions, sorted_order, taken
+from engine.history.storage import IN_MEMORY, ColumnStorage, Ints, filled_column, rows_where
 
 
 class ExecutionGroup(NamedTuple):
@@ -36,7 +36,7 @@ class ExecutionGroup(NamedTuple):
 
 
 class BrokerView:
-    """What the brokers' ledgers must say of one follower shard. `taken` counts how often a ledger
+    """One follower shard as the brokers' ledgers must have it. `taken` counts how often a ledger
     holds each order.
     """
 
@@ -58,12 +58,15 @@ class BrokerView:
         self.has_unread = has_unread
         self.quarantined = quarantined
         self.last_number = tables.last_number
-        marks = tables.spill.columns(orders.rows_count, np.uint16, np.bool_, np.bool_)
+        marks = tables.storage.columns(orders.rows_count, np.uint16, np.bool_, np.bool_)
         self.taken, self.is_revoked, self.is_unresolved = marks
-        (self.is_met,) = tables.spill.columns(executions.rows_count, np.bool_)
-        self.groups = grouped(executions, tables.spill)
-        self.section_symbols = tables.spill.filled(
-            len(orders.instruments), np.int64, lambda here: self._symbols_of(here, names)
+        (self.is_met,) = tables.storage.columns(executions.rows_count, np.bool_)
+        self.groups = grouped(executions, tables.storage)
+        self.section_symbols = filled_column(
+            tables.storage,
+            len(orders.instruments),
+            np.int64,
+            lambda here: self._symbols_of(here, names),
         )
         brokers = {
             broker: number for number, broker in enumerate(sorted(set(tables.account_brokers)))
@@ -75,11 +78,11 @@ class BrokerView:
         self._broker_of_account = of_account
 
     def brokers_of(self, subscriptions: Ints) -> Ints:
-        """Number the brokers of subscriptions' accounts."""
+        """Return the numbers of the brokers of the subscriptions' accounts."""
         return self._broker_of_account[self.tables.subscriptions["account"][subscriptions]]
 
     def _symbols_of(self, here: slice, names: Names) -> list[int]:
-        """Number the symbols of some sections."""
+        """Return the numbers of the symbols of some sections."""
         orders, symbols = self.orders, self.tables.symbols
         keys = zip(
             orders.creator_shards[here].tolist(), orders.instruments[here].tolist(), strict=True
@@ -87,7 +90,7 @@ class BrokerView:
         return [names.number(symbols.get(key, "?")) for key in keys]
 
     def are_at(self, broker: str, here: slice) -> NDArray[np.bool_]:
-        """Say which of some orders are one broker's."""
+        """Return which of some orders are for one broker."""
         number = self.brokers.get(broker)
         if number is None or len(self.brokers) == 1:
             return np.full(len(self.orders.subscriptions[here]), number is not None)
@@ -98,27 +101,27 @@ class BrokerView:
 
 
 def grouped(
-    executions: Executions, spill: Spill = IN_MEMORY
+    executions: Executions, storage: ColumnStorage = IN_MEMORY
 ) -> dict[tuple[str, str], ExecutionGroup]:
     """Sort executions by broker, prefix and number."""
     if not executions.rows_count:
         return {}
-    order = sorted_order(executions.numbers, spill)
+    order = sorted_order(executions.numbers, storage)
     groups = executions.broker_of << 32 | executions.prefix_of
     if int(groups.min()) == int(groups.max()):
         bounds = [0, len(order)]
     else:
-        of_row = spill.filled(
-            len(order), np.int64, lambda here: groups[executions.sections[order[here]]]
+        of_row = filled_column(
+            storage, len(order), np.int64, lambda here: groups[executions.sections[order[here]]]
         )
         # Sorted by number first, then by group without changing the order of equals: by group and
         # number.
-        by_group = sorted_order(of_row, spill)
-        order, ordered = taken(order, by_group, spill), taken(of_row, by_group, spill)
+        by_group = sorted_order(of_row, storage)
+        order, ordered = taken(order, by_group, storage), taken(of_row, by_group, storage)
         before, after = ordered[:-1], ordered[1:]
-        changes = spill.where(len(after), lambda here: after[here] != before[here]) + 1
+        changes = rows_where(storage, len(after), lambda here: after[here] != before[here]) + 1
         bounds = [0, *changes.tolist(), len(order)]
-    numbers = taken(executions.numbers, order, spill)
+    numbers = taken(executions.numbers, order, storage)
     found = {}
     for start, stop in pairwise(bounds):
         group, rows = int(groups[executions.sections[order[start]]]), order[start:stop]

@@ -1,4 +1,6 @@
-"""P1: order ids stand once, every order has the cause it names, and attempts follow each other."""
+"""P1: every order id stands once, every order has the cause that its id names, and attempts follow
+each other.
+"""
 
 from collections.abc import Callable
 
@@ -7,17 +9,17 @@ from numpy.typing import NDArray
 
 from cluster.audit.fill_index import FillIndex
 from cluster.audit.report import Check
-from cluster.history.followers import FollowerTables
-from cluster.history.gather import Ints, U64s
-from cluster.history.orders import Orders
-from cluster.history.outcomes import OrderIndex
+from engine.history.followers import FollowerTables
+from engine.history.orders import Orders
+from engine.history.outcomes import OrderIndex
+from engine.history.storage import Ints, U64s, rows_where
 from engine.values.order_ids import CauseKind, format_order_id
 
 _NUMBER_MASK = np.uint64((1 << 36) - 1)
 
 
 def order_name(orders: Orders, row: int) -> str:
-    """Name an order by its id and its frame."""
+    """Return an order's id and frame, in words."""
     section = int(orders.sections[row])
     high, tail = int(orders.cause_highs[section]), int(orders.tails[section])
     low = int(orders.subscriptions[row]) << 32 | tail
@@ -45,7 +47,7 @@ class IntentsAudit:
         self._check = check
 
     def run(self, netted: tuple[U64s, U64s]) -> None:
-        """Check every order; `netted` are the ids that attempt 0 of netted signals would have
+        """Check every order. `netted` are the ids that attempt 0 of netted signals would have
         had.
         """
         orders, check = self._orders, self._check
@@ -62,7 +64,7 @@ class IntentsAudit:
         self._check_attempts(netted)
 
     def _where(self, is_wanted: Callable[[slice], NDArray[np.bool_]]) -> Ints:
-        return self._tables.spill.where(self._orders.rows_count, is_wanted)
+        return rows_where(self._tables.storage, self._orders.rows_count, is_wanted)
 
     def _fail(self, rows: Ints, what: str) -> None:
         if len(rows):
@@ -91,14 +93,14 @@ class IntentsAudit:
             )
 
     def _kinds(self) -> tuple[Ints, Ints, Ints]:
-        """Take the causes apart, one a section: kind, creator shard, number."""
+        """Return kind, creator shard and number of the causes, one per section."""
         highs = self._orders.cause_highs
         kinds = (highs >> np.uint64(48) & np.uint64(3)).astype(np.int64)
         creator_shards = (highs >> np.uint64(36) & np.uint64(0xFFF)).astype(np.int64)
         return kinds, creator_shards, (highs & _NUMBER_MASK).astype(np.int64)
 
     def _check_signals(self) -> None:
-        """Check that orders of signals follow from a leg of a fill of their own creator and
+        """Check that every order of a signal follows from a leg of a fill of its own creator and
         instrument.
         """
         orders = self._orders
@@ -119,7 +121,7 @@ class IntentsAudit:
         self._fail(lacking, "expected the fill that caused it, found none")
 
     def _check_commands(self) -> None:
-        """Check that orders of commands belong to subscriptions that these commands ended."""
+        """Check that every order of a command belongs to a subscription that this command ended."""
         orders, causes = self._orders, self._tables.subscriptions["ending_cause"]
         kinds, _, numbers = self._kinds()
         is_command = kinds == CauseKind.COMMAND
@@ -138,8 +140,8 @@ class IntentsAudit:
             )
 
     def _check_attempts(self, netted: tuple[U64s, U64s]) -> None:
-        """Check that each attempt follows the one before it; the first after a cancel may follow
-        from the netted signal or command.
+        """Check that each attempt follows the one before it. The first after a cancel may also
+        follow from the netted signal or command.
         """
         orders = self._orders
         kinds, _, _ = self._kinds()
@@ -171,7 +173,7 @@ class IntentsAudit:
 
 
 def _are_in(highs: U64s, lows: U64s, among: tuple[U64s, U64s]) -> NDArray[np.bool_]:
-    """Say which ids are among others."""
+    """Return which ids are among others."""
     count = len(highs)
     pairs = np.stack((np.concatenate((highs, among[0])), np.concatenate((lows, among[1]))), axis=1)
     _, numbers = np.unique(pairs, axis=0, return_inverse=True)

@@ -1,10 +1,10 @@
-"""Naming the first signal that a subscription did not answer once: a second, slow look at one
-shard's journal, only after a fault.
+"""The first signal that a subscription did not answer exactly once. Finding it takes a second, slow
+reading of one shard's journal, only after a fault.
 """
 
+from actors.history_reader import FrameReader
 from actors.ports import Journal
 from cluster.audit.shards import FollowerSide
-from cluster.history.reader import FrameReader
 from engine.journal.chain import ChainBrokenError
 from engine.journal.events.orders import SignalDecided
 from engine.journal.frame import FrameError, ShardKey, ShardKind
@@ -12,8 +12,8 @@ from engine.values.dispositions import Disposition
 
 
 async def name_missing(journal: Journal, follower: FollowerSide, subscription: int) -> str:
-    """Name the first signal with no or several dispositions for a subscription; empty when none is
-    found.
+    """Return a sentence about the first signal with no or several dispositions for a subscription;
+    empty when none is found.
     """
     answered = await _answered(journal, follower.shard, subscription)
     table = follower.tables.subscriptions
@@ -45,7 +45,7 @@ async def name_missing(journal: Journal, follower: FollowerSide, subscription: i
 
 
 async def _answered(journal: Journal, shard: int, subscription: int) -> list[int]:
-    """List the positions (signal << 1 | leg) that a subscription has dispositions of."""
+    """Return the positions (signal << 1 | leg) of a subscription's dispositions."""
     positions = []
     try:
         async for frame in FrameReader(journal, ShardKey(ShardKind.FOLLOWER, shard)).frames():

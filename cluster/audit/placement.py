@@ -1,5 +1,5 @@
-"""P3: what the brokers took is what frames say, row for row; what frames say is at the broker,
-revoked, or still on its way.
+"""P3: every order that a broker took is an order of a frame, row for row. Every order of a frame is
+at its broker, revoked, unresolved or still on its way.
 """
 
 import numpy as np
@@ -8,20 +8,22 @@ from numpy.typing import NDArray
 from cluster.audit.followers_at_brokers import BrokerView
 from cluster.audit.intents import order_name
 from cluster.audit.report import Check
-from cluster.history.gateways import Revocations, Unresolved
-from cluster.history.gather import Ints, Names, U64s
-from cluster.history.spill import Spill
+from engine.history.gateways import Revocations, Unresolved
+from engine.history.gather import Names
+from engine.history.storage import ColumnStorage, Ints, U64s, rows_where
 from engine.values.order_ids import format_order_id
 from gateways.brokers.ledger.ledger_reader import Executions as LedgerExecutions
 from gateways.brokers.ledger.ledger_reader import LedgerReader
 from gateways.brokers.ledger.ledger_reader import Orders as LedgerOrders
 
 BATCH_ROWS = 1 << 17
-"""Rows of a ledger compared at once: some twenty columns of this stay in the processor's cache."""
+"""Rows of a ledger compared together: about twenty columns of this length stay in the processor's
+cache.
+"""
 
 
 def ledger_ids(batch: LedgerOrders | LedgerExecutions, rows: Ints) -> tuple[U64s, U64s]:
-    """Pack the order ids of some rows of a ledger's batch."""
+    """Return both halves of the order ids of some rows of a ledger's batch."""
     highs = batch.follower_shards[rows] << 50 | batch.cause_kinds[rows] << 48
     highs |= batch.creator_shards[rows] << 36 | batch.cause_numbers[rows]
     lows = batch.subscriptions[rows] << 32 | batch.legs[rows] << 20 | batch.attempts[rows]
@@ -29,7 +31,7 @@ def ledger_ids(batch: LedgerOrders | LedgerExecutions, rows: Ints) -> tuple[U64s
 
 
 def distinct(shards: Ints) -> list[int]:
-    """Name the shards in a column, in order."""
+    """Return the shards in a column, in order."""
     return np.flatnonzero(np.bincount(shards)).tolist() if len(shards) else []
 
 
@@ -42,12 +44,12 @@ class PlacementAudit:
         views: dict[int, BrokerView],
         names: Names,
         check: Check,
-        spill: Spill,
+        storage: ColumnStorage,
         *,
         is_running: bool,
     ) -> None:
         self._broker = broker
-        self._spill = spill
+        self._storage = storage
         self._views = views
         self._names = names
         self._check = check
@@ -60,7 +62,7 @@ class PlacementAudit:
         for batch in ledger.orders(BATCH_ROWS):
             for shard in distinct(batch.follower_shards):
                 self._compare(batch, shard, np.flatnonzero(batch.follower_shards == shard))
-            self._spill.release()
+            self._storage.release()
 
     def _compare_accounts(self, shard: int, first: int, ids: list[str]) -> None:
         view = self._views.get(shard)
@@ -145,7 +147,7 @@ class PlacementAudit:
 def mark_revoked(
     broker: str, revocations: Revocations, views: dict[int, BrokerView], check: Check
 ) -> None:
-    """Note which orders their gateway withdrew; none of them may be at the broker."""
+    """Mark the orders that their gateway revoked. None of them may be at the broker."""
     shards = revocations.follower_shards[revocations.sections]
     for shard in np.unique(shards).tolist():
         rows = np.flatnonzero(shards == shard)
@@ -176,8 +178,8 @@ def mark_revoked(
 def mark_unresolved(
     broker: str, unresolved: Unresolved, views: dict[int, BrokerView], check: Check
 ) -> None:
-    """Note which orders may be at their broker or nowhere (P9); none of them may have been revoked
-    too.
+    """Mark unresolved orders, which may be at their broker or nowhere (P9). None of them may have
+    been revoked too.
     """
     if not len(unresolved.highs):
         return
@@ -209,9 +211,10 @@ def mark_unresolved(
 def count_unsent(
     broker: str, view: BrokerView, answered: int, check: Check, *, is_drained: bool
 ) -> None:
-    """Count the orders that are neither at their broker nor revoked nor unresolved. There is none
-    in a drained cluster, nor in a frame up to the stream sequence where its gateway says that
-    everything is out of its hands.
+    """Count the orders that are neither at their broker nor revoked nor unresolved.
+
+    A drained cluster may have none. Nor may frames up to the stream sequence `answered`, for which
+    the gateway has nothing left to send.
     """
     orders = view.orders
 
@@ -219,7 +222,7 @@ def count_unsent(
         unsent: NDArray[np.bool_] = view.are_at(broker, here) & (view.taken[here] == 0)
         return unsent & ~view.is_revoked[here] & ~view.is_unresolved[here]
 
-    unsent = view.tables.spill.where(orders.rows_count, are_unsent)
+    unsent = rows_where(view.tables.storage, orders.rows_count, are_unsent)
     check.count("not_yet_sent", len(unsent))
     lost = unsent if is_drained else unsent[orders.sequences[orders.sections[unsent]] <= answered]
     if len(lost):

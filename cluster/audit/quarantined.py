@@ -1,13 +1,13 @@
-"""What shards have quarantined: said as notes, for it is no fault, and looked up where a broker's
-ledger holds what was never applied.
+"""Quarantined inputs. They are no fault, so the audit only notes them. It looks them up where a
+broker's ledger holds executions that were never applied.
 """
 
 import numpy as np
 from numpy.typing import NDArray
 
-from cluster.history.gather import Ints
 from cluster.history.store import StoredExecutions
 from engine.columns.sections import SectionError
+from engine.history.storage import Ints
 from engine.journal.cursors import Source
 from engine.journal.events.shard import InputQuarantined
 from engine.journal.frame import ShardKey
@@ -18,7 +18,7 @@ QuarantinedIds = dict[tuple[str, str], set[int]]
 
 
 def quarantine_note(key: ShardKey, quarantined: list[InputQuarantined]) -> str:
-    """Say what a shard has quarantined; nothing when it has not."""
+    """Return a note about a shard's quarantined inputs, empty when there are none."""
     if not quarantined:
         return ""
     first = quarantined[0]
@@ -34,7 +34,7 @@ def quarantine_note(key: ShardKey, quarantined: list[InputQuarantined]) -> str:
 async def quarantined_executions(
     stored: StoredExecutions, quarantined: list[InputQuarantined]
 ) -> QuarantinedIds:
-    """Read the quarantined messages of executions again, as far as they can be read. Raises:
+    """Read quarantined messages with executions again, as far as they can be read. Raises:
     OperatingError.
     """
     found: QuarantinedIds = {}
@@ -56,5 +56,5 @@ async def quarantined_executions(
 def are_quarantined(
     ids: QuarantinedIds, broker: str, prefix: str, numbers: Ints
 ) -> NDArray[np.bool_]:
-    """Say which executions stand in a quarantined message."""
+    """Return which executions stand in a quarantined message."""
     return np.isin(numbers, np.array(sorted(ids.get((broker, prefix), ())), np.int64))

@@ -1,8 +1,8 @@
 """P5 and P6: chains that hold, and states that come out the same however they are reached.
 
-A shard's whole journal is replayed; where a snapshot was taken the replayed state must hash as it
-did, and a state restored from it must reach the same end. On a running cluster the live state is
-asked for its hash at the very frame that was read.
+A shard's whole journal is replayed. Where a snapshot was taken, the replayed state must make the
+same snapshot, and a state restored from it must reach the same end. On a running cluster the live
+state is asked for its hash at the very frame that was read.
 """
 
 from collections.abc import Callable
@@ -13,9 +13,17 @@ from actors.errors import OperatingError
 from actors.ports import Bus, Snapshot, Snapshots
 from actors.shard.recovery import ShardState
 from cluster.audit.report import Checks
-from cluster.history.reader import JournalFrame
 from engine.columns.codec import ColumnError
-from engine.columns.state import decode_state, state_hash
+from engine.columns.snapshot import (
+    STATE_LAYOUT,
+    NewerSnapshotError,
+    StoredState,
+    decode_snapshot,
+    newer_layout,
+)
+from engine.columns.state import state_digest, state_hash
+from engine.columns.state_copy import copy_digest
+from engine.history.frames import JournalFrame
 from engine.journal.frame import ShardKey
 
 INSPECT_S_MAX = 2.0
@@ -83,20 +91,29 @@ class Replay:
             )
             return
         try:
-            columns = decode_state(b"".join(snapshot.chunks))
+            stored = _decoded(snapshot, self.state)
         except (ColumnError, ValueError) as error:
             self._check.fail(f"{where}: cannot be read: {error}")
             return
-        if state_hash(columns) != snapshot.state_hash:
+        if _digest_of(snapshot) != snapshot.digest:
             self._check.fail(
                 f"{where}: expected the hash it was stored with, found its bytes changed"
             )
             return
-        if state_hash(self.state.columns()) != snapshot.state_hash:
+        restored = self._make()
+        restored.restore(stored)
+        if not self._is_replayed(snapshot, stored, restored):
             self._check.fail(f"{where}: expected the replayed state, found another")
         if self._restored is None:
-            self._restored, self._restored_from = self._make(), snapshot.number
-            self._restored.restore(columns)
+            self._restored, self._restored_from = restored, snapshot.number
+
+    def _is_replayed(self, snapshot: Snapshot, stored: StoredState, restored: ShardState) -> bool:
+        """Return whether a snapshot is of the replayed state: of all that is in it, or, where an
+        older version wrote it, of all that is hashed.
+        """
+        if self.state.schema.is_of(stored):
+            return copy_digest(self.state.copy()) == snapshot.digest
+        return state_hash(restored.columns()) == self.digest()
 
     def digest(self) -> bytes:
         """Hash the replayed state, empty when it could not be replayed."""
@@ -118,6 +135,20 @@ class Replay:
                 " found another"
             )
         self._check.count("states")
+
+
+def _decoded(snapshot: Snapshot, state: ShardState) -> StoredState:
+    """Decode a snapshot. Raises: ColumnError, NewerSnapshotError."""
+    if snapshot.layout > STATE_LAYOUT:
+        raise NewerSnapshotError(newer_layout(snapshot.layout))
+    return decode_snapshot(b"".join(snapshot.chunks), state.schema)
+
+
+def _digest_of(snapshot: Snapshot) -> bytes:
+    digest = state_digest()
+    for chunk in snapshot.chunks:
+        digest.update(chunk)
+    return digest.digest()
 
 
 async def newest_snapshots(snapshots: Snapshots | None, key: ShardKey) -> list[Snapshot]:

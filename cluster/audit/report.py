@@ -1,4 +1,6 @@
-"""What an audit found: one check a promise, with its counts and the first offender in words."""
+"""The findings of an audit: one check per promise, with its counts and the first offender in
+words.
+"""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -19,8 +21,8 @@ _TITLES = {
 
 @dataclass(slots=True)
 class Check:
-    """One promise. `counts` say what was looked at, `faults` what was wrong, `offender` names the
-    first.
+    """The check of one promise. `counts` are the things looked at, `faults` is the number of
+    faults, `offender` describes the first.
     """
 
     promise: str
@@ -30,26 +32,26 @@ class Check:
 
     @property
     def title(self) -> str:
-        """What the promise is about."""
+        """The subject of the promise."""
         return _TITLES[self.promise]
 
     @property
     def passed(self) -> bool:
-        """Whether nothing was wrong."""
+        """True if there is no fault."""
         return self.faults == 0
 
     def count(self, name: str, by: int = 1) -> None:
-        """Count what was looked at; a name shows in the output once it was counted, zero or not."""
+        """Count things that were looked at. A name is shown once it was counted, even with zero."""
         self.counts[name] = self.counts.get(name, 0) + int(by)
 
     def fail(self, offender: str, faults: int = 1) -> None:
-        """Note faults; only the first is described."""
+        """Add faults. Only the first is described."""
         self.faults += int(faults)
         if not self.offender:
             self.offender = offender
 
     def line(self) -> str:
-        """Show the check on one line, the offender on a second."""
+        """Return the check as one line, and the offender as a second."""
         counts = ", ".join(
             f"{count:,} {name.replace('_', ' ')}" for name, count in self.counts.items()
         )
@@ -72,7 +74,9 @@ class Checks:
 
 @dataclass(frozen=True, slots=True)
 class AuditReport:
-    """Everything an audit found. `notes` say what it could not look at, which is no fault."""
+    """All findings of an audit. `notes` tell of things that it could not check, which is no
+    fault.
+    """
 
     checks: tuple[Check, ...]
     notes: tuple[str, ...] = ()
@@ -80,19 +84,19 @@ class AuditReport:
 
     @property
     def passed(self) -> bool:
-        """Whether every check passed."""
+        """True if every check passed."""
         return all(check.passed for check in self.checks)
 
     @property
     def orders(self) -> int:
-        """How many orders were audited."""
+        """The number of orders audited."""
         return self["P1"].counts.get("orders", 0)
 
     def __getitem__(self, promise: str) -> Check:
         return next(check for check in self.checks if check.promise == promise)
 
     def lines(self) -> Iterable[str]:
-        """Show everything, for people."""
+        """Yield the report in lines, for people."""
         yield from (check.line() for check in self.checks)
         yield from (f"note: {note}" for note in self.notes)
         failed = [check.promise for check in self.checks if not check.passed]
@@ -104,7 +108,7 @@ class AuditReport:
         )
 
     def json(self) -> bytes:
-        """Show everything, for programs."""
+        """Return the report as JSON, for programs."""
         checks = [
             {
                 "promise": check.promise,

@@ -1,24 +1,25 @@
-"""Reading one shard for the audit: to its journal's end, and on to the frame at which its live
+"""Reading one shard for the audit: to the end of its journal, and on to a frame at which its live
 owner can be compared.
 """
 
 import asyncio
 from collections.abc import Awaitable, Callable
 
+from actors.history_reader import FrameReader
 from actors.ports import Bus
 from cluster.audit.fill_index import FillIndex
 from cluster.audit.replaying import Replay, inspect, newest_snapshots
 from cluster.audit.report import Checks
 from cluster.audit.signals import SignalsAudit
-from cluster.history.creators import CreatorTables
-from cluster.history.followers import FollowerTables
-from cluster.history.gateways import GatewayTables
-from cluster.history.reader import FrameReader, JournalFrame
-from cluster.history.spill import Spill
 from cluster.history.store import JournalStore
 from engine.creator.shard import CreatorShard
 from engine.follower.shard import FollowerShard
 from engine.follower.state import FollowerState
+from engine.history.creators import CreatorTables
+from engine.history.followers import FollowerTables
+from engine.history.frames import JournalFrame
+from engine.history.gateways import GatewayTables
+from engine.history.storage import ColumnStorage
 from engine.journal.chain import ChainBrokenError
 from engine.journal.cursors import HASH_BYTES, Cursor, Source
 from engine.journal.frame import FrameError, ShardKey, ShardKind
@@ -31,8 +32,8 @@ BATCH_CURSORS = 1 << 14
 
 
 class ShardReading:
-    """One shard's journal on its way through the checks. `replay` is None for shards whose state is
-    not in their own journal.
+    """One shard's journal on its way through the checks. `replay` is None for shards whose state
+    does not follow from their own journal.
     """
 
     def __init__(
@@ -55,7 +56,7 @@ class ShardReading:
         self._checks = checks
 
     async def read_on(self, paged: Callable[[], Awaitable[None]] | None = None) -> None:
-        """Read to the journal's end; `paged` is awaited now and then. A broken chain ends the
+        """Read to the journal's end, and await `paged` after each page. A broken chain ends the
         reading and is a fault.
         """
         try:
@@ -78,7 +79,7 @@ class ShardReading:
         self.hashes += frame.hash
 
     def hash_of(self, number: int) -> bytes:
-        """Name the hash of a frame that was read, empty for others."""
+        """Return the hash of a frame that was read, empty for others."""
         return (
             bytes(self.hashes[(number - 1) * HASH_BYTES : number * HASH_BYTES])
             if number > 0
@@ -87,7 +88,7 @@ class ShardReading:
 
     async def meet_live(self, bus: Bus, paged: Callable[[], Awaitable[None]] | None = None) -> str:
         """Read on until the live shard stands at the frame read last, and compare the states.
-        Returns: why it could not be, or nothing.
+        Returns: empty, or the reason why they could not be compared.
         """
         for _ in range(SETTLE_TRIES_MAX):
             await self.read_on(paged)
@@ -113,7 +114,7 @@ class ShardReading:
             )
 
     def finish(self) -> None:
-        """Count what was read, and compare the ends of the replays."""
+        """Count the frames, and compare the final states of the replays."""
         check = self._checks["P5"]
         check.count("shards")
         check.count("frames", self.frames)
@@ -123,7 +124,7 @@ class ShardReading:
 
 
 class CreatorSide:
-    """One creator shard: read before the followers, and again whenever these are ahead."""
+    """One creator shard. It is read before the followers, and again whenever one is ahead of it."""
 
     def __init__(self, shard: int, reading: ShardReading, tables: CreatorTables) -> None:
         self.shard = shard
@@ -137,7 +138,7 @@ class CreatorSide:
         self._index()
 
     async def meet_live(self, bus: Bus) -> str:
-        """Read to where the live shard stands, and compare. Returns: a note, or nothing."""
+        """Read up to the live shard's frame, and compare. Returns: a note, or empty."""
         note = await self.reading.meet_live(bus)
         self._index()
         return note
@@ -148,7 +149,7 @@ class CreatorSide:
 
 
 async def creator_side(store: JournalStore, shard: int, checks: Checks) -> CreatorSide:
-    """Make a creator shard's side, nothing read yet."""
+    """Return a creator shard's side, with nothing read yet."""
     key, tables = ShardKey(ShardKind.CREATOR, shard), CreatorTables(shard)
     snapshots = await newest_snapshots(store.snapshots, key)
     replay = Replay(key, lambda: CreatorShard({}, InstrumentTerms(1, 0)), snapshots, checks)
@@ -159,7 +160,7 @@ async def creator_side(store: JournalStore, shard: int, checks: Checks) -> Creat
 
 
 class FollowerSide:
-    """One follower shard: dispositions are checked batch by batch while it is read."""
+    """One follower shard. Its dispositions are checked batch by batch while it is read."""
 
     def __init__(
         self,
@@ -167,11 +168,11 @@ class FollowerSide:
         replay: Replay,
         creators: dict[int, CreatorSide],
         checks: Checks,
-        spill: Spill,
+        storage: ColumnStorage,
     ) -> None:
         self.shard = replay.key.shard
         self.reading = ShardReading(store, replay.key, self.take, replay, checks)
-        self.tables = FollowerTables(self.shard, replays=False, spill=spill)
+        self.tables = FollowerTables(self.shard, replays=False, storage=storage)
         self.fills: dict[int, FillIndex] = {}
         self.signals = SignalsAudit(self.tables, self.fills, checks)
         self._creators = creators
@@ -179,15 +180,15 @@ class FollowerSide:
         self._seen: dict[Cursor, int] = {}
 
     def take(self, frame: JournalFrame) -> None:
-        """Take a frame, and note which creator frames it says it has seen."""
+        """Take a frame, and note the creator frames that its cursors name."""
         self.tables.take(frame)
         for cursor in frame.header.cursors:
             if cursor.source is Source.CREATOR_JOURNAL:
                 self._seen.setdefault(cursor, frame.header.number)
 
     async def read(self, bus: Bus | None) -> str:
-        """Read to the journal's end, and to the live shard where there is one. Returns: a note, or
-        nothing.
+        """Read to the journal's end, and up to the live shard's frame if there is one. Returns: a
+        note, or empty.
         """
         note = ""
         if bus is None:
@@ -234,17 +235,21 @@ class FollowerSide:
 
 
 async def follower_side(
-    store: JournalStore, shard: int, creators: dict[int, CreatorSide], checks: Checks, spill: Spill
+    store: JournalStore,
+    shard: int,
+    creators: dict[int, CreatorSide],
+    checks: Checks,
+    storage: ColumnStorage,
 ) -> FollowerSide:
-    """Make a follower shard's side, nothing read yet."""
+    """Return a follower shard's side, with nothing read yet."""
     key = ShardKey(ShardKind.FOLLOWER, shard)
     snapshots = await newest_snapshots(store.snapshots, key)
     replay = Replay(key, lambda: FollowerShard(shard), snapshots, checks)
-    return FollowerSide(store, replay, creators, checks, spill)
+    return FollowerSide(store, replay, creators, checks, storage)
 
 
 async def read_gateway(store: JournalStore, shard: int, checks: Checks) -> GatewayTables:
-    """Read a gateway's journal to its end. Its state is made from other journals too, so it is not
+    """Read a gateway's journal to its end. Its state follows from other journals too, so it is not
     replayed here.
     """
     tables = GatewayTables(shard)

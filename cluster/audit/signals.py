@@ -1,9 +1,8 @@
-"""P2 and P4: each subscription answered each of its creator's signals once, in order, none too
-many, none left out.
+"""P2 and P4: each subscription answered each of its creator's signals once and in order.
 
-A book's rows are a creator's subscriptions in order of creation, so a part is a run of rows, and
-disjoint runs cannot answer twice. What must be there is counted from the fills and from when each
-subscription counts: active = the signal's frame lies in [from, until).
+A book's rows are a creator's subscriptions in order of creation. So a part is a range of rows, and
+disjoint ranges cannot answer twice. The expected answers follow from the fills and from the time in
+which each subscription counts: it is active if the signal's frame lies in [from, until).
 """
 
 import numpy as np
@@ -11,18 +10,16 @@ from numpy.typing import NDArray
 
 from cluster.audit.fill_index import FillIndex
 from cluster.audit.report import Checks
-from cluster.history.dispositions import Dispositions
-from cluster.history.followers import FollowerTables
-from cluster.history.gather import Ints, U64s
+from engine.history.dispositions import Dispositions
+from engine.history.followers import FollowerTables
+from engine.history.storage import Ints, U64s
 from engine.journal.cursors import NO_ROW
 from engine.values.dispositions import Disposition
 from engine.values.order_ids import CauseKind, cause_high
 
 
 class SignalsAudit:
-    """One follower shard's dispositions, batch by batch; `netted` are the order ids that a cancel
-    was to make room for.
-    """
+    """One follower shard's dispositions, batch by batch."""
 
     def __init__(self, tables: FollowerTables, fills: dict[int, FillIndex], checks: Checks) -> None:
         self._tables = tables
@@ -35,7 +32,7 @@ class SignalsAudit:
         self._outcomes = np.zeros(256, np.int64)
 
     def take(self, batch: Dispositions) -> None:
-        """Check a batch of whole parts. Raises: nothing; faults are counted."""
+        """Check a batch of whole parts. Faults are counted; nothing is raised."""
         if not len(batch.counts):
             return
         self._grow()
@@ -61,7 +58,7 @@ class SignalsAudit:
         )
 
     def _check_signals(self, batch: Dispositions) -> Ints:
-        """Check that every part answers a leg of a fill. Returns: the creator-shard frame of each
+        """Check that every part answers a leg of a fill. Returns: the creator shard's frame of each
         part's fill, -1 for none.
         """
         frames = np.full(len(batch.counts), -1, np.int64)
@@ -114,8 +111,8 @@ class SignalsAudit:
         self._counts += np.bincount(subscriptions[active], minlength=len(self._counts))
 
     def _check_order(self, batch: Dispositions) -> None:
-        """Check that each book's parts follow each other: by signal and leg, and inside one leg by
-        rows.
+        """Check that the parts of each book follow each other: by signal and leg, and by rows
+        inside one leg.
         """
         books = batch.creator_shards << 32 | batch.creators
         positions = batch.signals << 1 | batch.legs
@@ -161,15 +158,15 @@ class SignalsAudit:
             self._netted.append((highs, lows.view(np.uint64)))
 
     def netted(self) -> tuple[U64s, U64s]:
-        """Name the ids that attempt 0 of netted signals would have had."""
+        """Return the order ids that attempt 0 of netted signals would have had."""
         if not self._netted:
             return np.zeros(0, np.uint64), np.zeros(0, np.uint64)
         highs, lows = zip(*self._netted, strict=True)
         return np.concatenate(highs), np.concatenate(lows)
 
     def finish(self) -> int | None:
-        """Compare what was answered with what had to be. Returns: the first subscription that it is
-        not so for.
+        """Compare the answers with the expected ones. Returns: the first subscription for which
+        they differ.
         """
         self._grow()
         expected, pending = self._expected()
@@ -194,8 +191,8 @@ class SignalsAudit:
         return first
 
     def _expected(self) -> tuple[Ints, int]:
-        """Count each subscription's signals up to the shard's cursor. Returns: these, and how many
-        more are still to be decided.
+        """Count each subscription's signals up to the shard's cursor. Returns: the counts, and the
+        number of answers still to come.
         """
         tables = self._tables
         pairs, expected, pending = tables.pairs(), np.zeros(tables.subscriptions.count, np.int64), 0
@@ -224,8 +221,8 @@ class SignalsAudit:
     def _reached(
         self, creator_shard: int, frames: Ints, positions: Ints
     ) -> tuple[int, int | None, int]:
-        """Say how many of a creator's legs are wholly decided, and up to which row the next one is,
-        if it is in part.
+        """Return the number of a creator's legs that are wholly decided; and for a leg that is
+        decided in part, its position and first undecided row.
         """
         cursor = self._tables.creator_cursor(creator_shard)
         if cursor is None:
@@ -256,7 +253,7 @@ class SignalsAudit:
 
 
 def ranks_in(pairs: Ints) -> Ints:
-    """Say which row of its creator's book each subscription is at."""
+    """Return each subscription's row in its creator's book."""
     order = np.argsort(pairs, kind="stable")
     ordered = pairs[order]
     is_first = np.ones(len(pairs), np.bool_)

@@ -1,8 +1,8 @@
-"""The command line: options, exit codes and how failures are told; each command's work is in the
-module it calls.
+"""The command line: options, exit codes and messages of failures. The work of each command is in
+the module that it calls.
 
 Exit codes: 0 done, 1 failed, 2 the request or the configuration is wrong. A failure is one line on
-stderr (a refused configuration one line per field); only a defect of this program shows a
+stderr; a refused configuration is one line per field. Only a defect of this program shows a
 traceback.
 """
 
@@ -146,7 +146,8 @@ def show_config(
     ] = False,
 ) -> None:
     """Check a configuration and print the whole of it, secrets masked."""
-    from cluster.config.file import load, render, render_options
+    from cluster.config.file import load
+    from cluster.config.printing import render, render_options
 
     typer.echo(render_options() if options else render(load(config)), nl=False)
 

@@ -1,5 +1,5 @@
-"""Stopping a cluster from outside: its supervisor first, which stops the rest; then whatever a dead
-supervisor left.
+"""`lockstep down`: first stop the supervisor, which stops the rest; then stop what a dead
+supervisor left behind.
 """
 
 import contextlib
@@ -20,7 +20,7 @@ LOCK_STEP_S = 0.05
 
 
 def run(data: Path) -> int:
-    """Stop the cluster of a data directory, running or starting; one that is not there is no
+    """Stop the cluster of a data directory, running or starting. If there is none, that is no
     failure. Returns: the exit code.
 
     Raises: UsageError when there is no such directory; TimeoutError when a process survives
@@ -46,7 +46,7 @@ def run(data: Path) -> int:
                 "find out who has the file open, and end that process"
             )
         else:
-            # Whoever took it has not written its name yet.
+            # The process that took the lock has not written its name yet.
             time.sleep(LOCK_STEP_S)
     try:
         stopped = clear_leftovers(data, stop_s_max=LEFTOVER_STOP_S_MAX)

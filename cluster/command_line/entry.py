@@ -1,6 +1,8 @@
-"""Where the command begins. Until a command has something to stop (`cluster.running.stopping`),
-Ctrl-C ends the process at once: Python would raise wherever it is, mostly in the midst of an
-import, where it is a traceback or is lost.
+"""The entry point of the command.
+
+Until a command has something to stop (`cluster.running.stopping`), Ctrl-C ends the process at once.
+Python would raise KeyboardInterrupt instead, mostly in the midst of an import, where it prints a
+traceback or is lost.
 """
 
 import signal

@@ -1,7 +1,7 @@
 """Commands that other packages bring along, found by their entry point in the group
 `lockstep.commands`.
 
-The command line so knows no package above it: the benchmark harness registers `bench` by itself.
+So the command line knows no package above it. The benchmark harness registers `bench` itself.
 """
 
 from collections.abc import Callable

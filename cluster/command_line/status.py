@@ -14,26 +14,28 @@ A shard's state is its phase (starting, fencing, replaying, live, lost, failed, 
 or silent when nothing was heard of it. An actor's is that of its shard furthest from live. `lag`
 says how far a shard is behind each input: `ingress` and `executions` in messages, `creator` in
 frames of the creator journals, `orders` in orders not answered by the broker yet. Among the
-`counts` are `inputs_parked`, and `suspended_creators`, whose entries are not copied.
+`counts` are `inputs_quarantined`, and `suspended_creators`, whose entries are not copied.
 """
 
 import asyncio
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
+from actors.counters import Counters
 from actors.errors import OperatingError
 from actors.ports import EXECUTIONS, INGRESS
-from actors.shard.progress import HostHeartbeat, ShardProgress
+from actors.shard.progress import ShardProgress
 from cluster.config.credentials import ADMIN, Credentials, read_credentials
 from cluster.errors import ClusterError
+from cluster.placement.kinds import KIND_NAMES
 from cluster.processes.run_file import SERVER_ROLE, DirectoryLock, ProcessRecord, Run, read_run
 from cluster.running.data_directory import check_is_directory, read_identity
 from engine.journal.cursors import Source
 from gateways.nats.connection import JetStreamError, NatsConnection, NatsOptions, connect_nats
+from gateways.nats.heard import Heard
 from gateways.nats.stream_usage import StreamUsage, read_stream_usages
 
 LISTEN_S = 0.5
@@ -42,7 +44,6 @@ CONNECT_S_MAX = 2.0
 RAY_NAMES = {"driver": "ray-driver", "gcs_server": "ray-gcs", "raylet": "ray-raylet"}
 ADDRESSES = {"ray-gcs": "ray"}
 """Servers whose address stands under another name in run.json."""
-KINDS = ("creator", "follower", "gateway")
 STATES = (
     "failed",
     "crashed",
@@ -55,44 +56,6 @@ STATES = (
     "live",
 )
 """From the worst to the best."""
-
-_decode_shard = msgspec.json.Decoder(ShardProgress).decode
-_decode_host = msgspec.json.Decoder(HostHeartbeat).decode
-
-
-class Heard:
-    """What was heard of shards and hosts, and when (monotonic seconds). A superseded owner's
-    progress are ignored.
-    """
-
-    def __init__(self) -> None:
-        self.shards: dict[tuple[str, int], ShardProgress] = {}
-        self.hosts: dict[str, HostHeartbeat] = {}
-        self.heard_s: dict[tuple[str, int] | str, float] = {}
-
-    async def listen(self, connection: NatsConnection) -> None:
-        """Hear everything from now on. Raises: OperatingError."""
-        await connection.subscribe("heads.>", self.hear_shard)
-        await connection.subscribe("hosts.*", self.hear_host)
-
-    def hear_shard(
-        self, subject: str, reply: str, data: bytes, headers: dict[str, str] | None
-    ) -> None:
-        """Take a message of `heads.>`."""
-        progress = _decode_shard(data)
-        key = (progress.kind, progress.shard)
-        known = self.shards.get(key)
-        if known is None or progress.epoch >= known.epoch:
-            self.shards[key] = progress
-            self.heard_s[key] = time.monotonic()
-
-    def hear_host(
-        self, subject: str, reply: str, data: bytes, headers: dict[str, str] | None
-    ) -> None:
-        """Take a message of `hosts.*`."""
-        progress = _decode_host(data)
-        self.hosts[progress.incarnation] = progress
-        self.heard_s[progress.incarnation] = time.monotonic()
 
 
 class Server(msgspec.Struct, frozen=True, kw_only=True):
@@ -113,7 +76,7 @@ class Shard(msgspec.Struct, frozen=True, kw_only=True):
     frame: int | None
     state: str
     lag: dict[str, int]
-    counts: dict[str, int]
+    counts: Counters
 
 
 class Actor(msgspec.Struct, frozen=True, kw_only=True):
@@ -295,12 +258,15 @@ def actors_of(heard: Heard, last: dict[str, int], expected: list[tuple[str, int]
             )
         )
     for kind, shard in sorted(missing):
-        silent = Shard(shard=shard, epoch=None, frame=None, state="silent", lag={}, counts={})
+        silent = Shard(
+            shard=shard, epoch=None, frame=None, state="silent", lag={}, counts=Counters()
+        )
         actors.append(
             Actor(kind=kind, incarnation=None, pid=None, state="silent", error="", shards=[silent])
         )
     return sorted(
-        actors, key=lambda actor: (KINDS.index(actor.kind), [shard.shard for shard in actor.shards])
+        actors,
+        key=lambda actor: (KIND_NAMES.index(actor.kind), [shard.shard for shard in actor.shards]),
     )
 
 
@@ -311,7 +277,7 @@ def _worst(states: list[str]) -> str:
 def _shard(key: tuple[str, int], phase: str, heard: Heard, last: dict[str, int]) -> Shard:
     progress = heard.shards.get(key)
     if progress is None:
-        return Shard(shard=key[1], epoch=None, frame=None, state=phase, lag={}, counts={})
+        return Shard(shard=key[1], epoch=None, frame=None, state=phase, lag={}, counts=Counters())
     return Shard(
         shard=key[1],
         epoch=progress.epoch,
@@ -324,7 +290,7 @@ def _shard(key: tuple[str, int], phase: str, heard: Heard, last: dict[str, int])
 
 def _lag(progress: ShardProgress, heard: Heard, last: dict[str, int]) -> dict[str, int]:
     if progress.kind == "gateway":
-        return {"orders": progress.counts.get("queued_orders", 0)}
+        return {"orders": progress.counts.queued_orders or 0}
     sequences = {(cursor.source, cursor.shard): cursor for cursor in progress.cursors}
 
     def behind(source: Source, subject: str) -> int:

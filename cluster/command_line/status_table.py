@@ -111,8 +111,11 @@ def error_of(actor: Actor) -> str:
 
 def set_aside_of(shard: Shard) -> str:
     """Return what a shard has set aside for an operator; empty when there is nothing."""
-    names = ("inputs_parked", "suspended_creators")
-    counted = [(shard.counts.get(name, 0), name.replace("_", " ")) for name in names]
+    counts = shard.counts
+    counted = (
+        (counts.inputs_quarantined, "inputs quarantined"),
+        (counts.suspended_creators, "suspended creators"),
+    )
     return ", ".join(f"{count} {name}" for count, name in counted if count)
 
 

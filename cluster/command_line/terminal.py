@@ -174,9 +174,10 @@ class Terminal:
 
     def _write_file(self, line: bytes) -> None:
         # The directory is there once the command holds it; before, there is nothing to tell of it.
-        if self._file is None and not self._is_closed and self._log_path.parent.is_dir():
+        if self._file is None and not self._is_closed:
             try:
-                self._file = self._log_path.open("ab", buffering=0)
+                if self._log_path.parent.is_dir():
+                    self._file = self._log_path.open("ab", buffering=0)
             except OSError:
                 return
         if self._file is not None:

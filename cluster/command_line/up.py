@@ -30,12 +30,18 @@ def run(data: Path, config: Config, log_format: LogFormat | None = None) -> int:
     def tell(event: str, text: str, **known: str) -> None:
         """Log an event, and print it where a program reads what this command says."""
         _log.info(event, **known)
+        say(text)
+
+    def say(text: str) -> None:
         if not (terminal.is_text and sys.stdout.isatty()):
             print(f"lockstep: {text}", flush=True)
 
     async def keep() -> int:
         nonlocal was_up
-        tell("cluster_starting", f"starting in {data}", data=str(data))
+        # Not logged in JSON: a directory that is refused is one line on stderr and no more.
+        if terminal.is_text:
+            _log.info("cluster_starting", data=str(data))
+        say(f"starting in {data}")
         async with AsyncExitStack() as stack:
             with terminal.step("starting, hosts live", watch=hosts_live):
                 cluster = await stack.enter_async_context(running_cluster(data, config))

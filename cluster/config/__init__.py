@@ -1,1 +1,1 @@
-"""Configuration: options, the file they are read from, credentials."""
+"""Configuration: options, the file they are read from, how it is printed, credentials."""

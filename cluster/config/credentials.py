@@ -1,9 +1,10 @@
-"""Who may connect to the embedded servers, and what a NATS user may do.
+"""Logins of the embedded servers, and the permissions of each NATS user.
 
-DIR/credentials.json (mode 0600) is made once per data directory and tells other programs where the
-servers are and how to log in. NATS refuses a client without credentials. A broker's user may
-publish that broker's fills, marks and executions, take that broker's orders and answer them, and
-read its own inbox; nothing else.
+DIR/credentials.json (mode 0600) is made once per data directory. It tells other programs where the
+servers are and how to log in. NATS refuses a client without credentials.
+
+A broker's user may publish that broker's fills, marks and executions. It may take that broker's
+orders and answer them, and read its own inbox. It may do nothing else.
 """
 
 import json
@@ -39,7 +40,7 @@ ADMIN_PUBLISH = (
 
 
 class User(msgspec.Struct, frozen=True, kw_only=True):
-    """One NATS login. The client must use this inbox prefix: no other inbox is readable for it."""
+    """One NATS login. The client must use this inbox prefix: it can read no other inbox."""
 
     user: str
     password: str
@@ -50,8 +51,8 @@ class User(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Credentials(msgspec.Struct, frozen=True, kw_only=True):
-    """What DIR/credentials.json holds. Users by role: `engine`, `admin`, `broker_<name>`; URLs are
-    empty until the servers run.
+    """The content of DIR/credentials.json. Users are by role: `engine`, `admin`, `broker_<name>`.
+    URLs are empty until the servers run.
     """
 
     users: dict[str, User]
@@ -65,18 +66,18 @@ class Credentials(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def broker_role(broker: str) -> str:
-    """Name the NATS user of a broker's gateway program."""
+    """Return the role of a broker program's NATS user."""
     return f"broker_{broker}"
 
 
 def credentials_path(data: Path) -> Path:
-    """Tell where a data directory's credentials are."""
+    """Return the path of a data directory's credentials."""
     return data / "credentials.json"
 
 
 def ensure_credentials(data: Path, brokers: Iterable[str]) -> Credentials:
-    """Read the credentials, adding what is missing. Raises: ClusterError when the file is not what
-    it should be.
+    """Read the credentials and add users that are missing. Raises: ClusterError when the file is
+    unreadable.
     """
     path = credentials_path(data)
     found = (
@@ -85,7 +86,7 @@ def ensure_credentials(data: Path, brokers: Iterable[str]) -> Credentials:
         else Credentials(users={}, postgres_password=_secret(), ray_token=_secret())
     )
     roles = (ENGINE, ADMIN, *(broker_role(broker) for broker in brokers))
-    # A server elsewhere may have needed no login; the embedded one does.
+    # The directory may have used an external server without a login; the embedded one needs one.
     missing = {
         role: _new_user(role)
         for role in roles
@@ -147,8 +148,8 @@ def _rendered(role: str, user: User) -> dict[str, Any]:
 
 
 def _new_user(role: str) -> User:
-    # The engine reads any inbox; a prefix of its own keeps its answers out of the others' patterns
-    # all the same.
+    # The engine may read any inbox. Its own prefix still keeps its answers out of the patterns of
+    # other users.
     return User(user=role, password=_secret(), inbox_prefix=f"_INBOX_{role}")
 
 

@@ -22,7 +22,7 @@ MICROS = 1_000_000
 
 
 class DurabilityProfile(StrEnum):
-    """What an acknowledgement means. Loss windows are stated in the operator's guide."""
+    """The meaning of an acknowledgement. The operator's guide states what each profile may lose."""
 
     SINGLE = "single"
     DEV = "dev"
@@ -36,7 +36,7 @@ class DurabilityProfile(StrEnum):
 
     @property
     def sync_always(self) -> bool:
-        """Whether the server must put a message on disk before it acknowledges it."""
+        """True if the server must put a message on disk before it acknowledges it."""
         return self in (DurabilityProfile.SINGLE, DurabilityProfile.STRICT)
 
 
@@ -69,7 +69,7 @@ class ClusterOptions(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class DurabilityOptions(msgspec.Struct, frozen=True, kw_only=True):
-    """What must have happened before anything counts as stored."""
+    """When data counts as stored."""
 
     profile: Annotated[
         DurabilityProfile,
@@ -125,8 +125,8 @@ class PostgresOptions(msgspec.Struct, frozen=True, kw_only=True):
     shared_buffers_mib: Annotated[
         int, Meta(ge=16, le=65536, description="Buffer cache of the embedded server, MiB.")
     ] = 32
-    """Snapshots are written once and read at a recovery: what is kept in memory longer only waits
-    to be written.
+    """Small, because snapshots are written once and read at a recovery only: a larger cache only
+    delays writing them.
     """
 
 
@@ -144,7 +144,7 @@ class RayOptions(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class EngineOptions(msgspec.Struct, frozen=True, kw_only=True):
-    """How fills are taken and copied."""
+    """Taking and copying fills."""
 
     part_rows: Annotated[
         int,
@@ -178,8 +178,8 @@ class EngineOptions(msgspec.Struct, frozen=True, kw_only=True):
         Meta(
             ge=0,
             le=1000,
-            description="How long after a frame executions may wait to share "
-            "the next signal's, ms; 0: not at all.",
+            description="Longest wait of executions after a frame, to share "
+            "the next signal's, ms; 0: no wait.",
         ),
     ] = 10
     poison_crashes: Annotated[
@@ -188,7 +188,7 @@ class EngineOptions(msgspec.Struct, frozen=True, kw_only=True):
             ge=2,
             le=100,
             description="Crashes of a shard at one input without progress, "
-            "after which the next parks that input.",
+            "after which the next owner quarantines that input.",
         ),
     ] = 3
     clock: Annotated[
@@ -201,7 +201,7 @@ class EngineOptions(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class SnapshotOptions(msgspec.Struct, frozen=True, kw_only=True):
-    """When a shard's state is stored in Postgres; whichever comes first."""
+    """When the state of a shard is stored in Postgres: whichever limit is reached first."""
 
     frames_every: Annotated[
         PositiveInt, Meta(description="Frames between two snapshots of a shard.")
@@ -306,7 +306,7 @@ class BrokerOptions(msgspec.Struct, frozen=True, kw_only=True):
         Meta(
             description="What the broker does with an order id it has: refused (never "
             "placed twice); looked_up (it says which it has); "
-            "unchecked (neither: orders without an answer are parked). "
+            "unchecked (neither: orders without an answer stay unresolved). "
             "Change it only while no order is under way."
         ),
     ] = OrderIds.REFUSED
@@ -321,7 +321,7 @@ class BrokerOptions(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class InstrumentLimits(msgspec.Struct, frozen=True, kw_only=True):
-    """How one instrument is traded where it differs from the default."""
+    """Limits of one instrument that differ from the default."""
 
     lot: Annotated[
         str | None, Meta(description="Smallest quantity step of this instrument, decimal text.")
@@ -336,7 +336,7 @@ class InstrumentLimits(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class InstrumentOptions(msgspec.Struct, frozen=True, kw_only=True):
-    """How instruments are traded; decimals are text so that they are read exactly."""
+    """Limits of all instruments. Decimals are text, so that they are read exactly."""
 
     lot: Annotated[str, Meta(description="Smallest quantity step, decimal text.")] = "0.000001"
     min_notional: Annotated[
@@ -349,8 +349,8 @@ class InstrumentOptions(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Config(msgspec.Struct, frozen=True, kw_only=True):
-    """A whole configuration. Build one with `cluster.config.file.load`, which also checks what
-    fields say of each other.
+    """A whole configuration. `cluster.config.file.load` makes one and also refuses fields that
+    contradict each other.
     """
 
     cluster: ClusterOptions = ClusterOptions()

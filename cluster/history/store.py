@@ -1,8 +1,8 @@
-"""Where the journals of a data directory are: on the servers of a running cluster, or on servers
+"""The journals of a data directory: on the servers of a running cluster, or on servers that are
 started here for as long as reading takes.
 
-A stopped directory is held like a supervisor holds it, so nobody starts a cluster on it meanwhile,
-and nothing is read under one's feet.
+A stopped directory is locked as a supervisor locks it. So nobody starts a cluster on it while it is
+read.
 """
 
 import base64
@@ -41,11 +41,11 @@ _BIG = 1 << 50
 
 
 class JournalStore(NamedTuple):
-    """Everything that can be read of a cluster. `bus` is None where no cluster runs; `snapshots`
-    None where there are none to read.
+    """Everything that can be read of a cluster. `bus` is None if no cluster runs, `snapshots` is
+    None if there are none to read.
 
-    `ledgers` are the directories of paper brokers' ledgers by broker. `brokers` are in the order of
-    their gateway shards.
+    `ledgers` are the directories of the paper brokers' ledgers, by broker. `brokers` are in the
+    order of their gateway shards.
     """
 
     journal: Journal
@@ -57,19 +57,19 @@ class JournalStore(NamedTuple):
     executions: "StoredExecutions"
 
     def of_kind(self, kind: ShardKind) -> list[int]:
-        """Name the shards of a kind that have a journal."""
+        """Return the shards of a kind that have a journal."""
         return sorted(key.shard for key in self.shards if key.kind is kind)
 
 
 class StoredExecutions(Protocol):
-    """What an audit asks of the executions' stream."""
+    """The executions' stream, as an audit reads it."""
 
     async def last_sequence(self, shard: int) -> int:
-        """Say where the last message for a follower shard stands; 0 when there is none."""
+        """Return the sequence of the last message for a follower shard, 0 if there is none."""
         ...
 
     async def message(self, sequence: int) -> bytes:
-        """Read one message, empty when there is none."""
+        """Return one message, empty if there is none."""
         ...
 
 
@@ -81,7 +81,9 @@ class NatsExecutions:
         self._brokers = brokers
 
     async def last_sequence(self, shard: int) -> int:
-        """Say where the last message for a follower shard stands. Raises: OperatingError."""
+        """Return the sequence of the last message for a follower shard, 0 if there is none. Raises:
+        OperatingError.
+        """
         last = 0
         for broker in self._brokers:
             body = {"last_by_subj": f"executions.{broker}.{shard}"}
@@ -91,7 +93,7 @@ class NatsExecutions:
         return last
 
     async def message(self, sequence: int) -> bytes:
-        """Read one message. Raises: OperatingError."""
+        """Return one message, empty if there is none. Raises: OperatingError."""
         answer = await self._connection.api(f"STREAM.MSG.GET.{EXECUTIONS}", {"seq": sequence})
         if isinstance(answer, JetStreamError):
             return b""
@@ -119,8 +121,8 @@ class _StreamInfo(msgspec.Struct):
 async def opened_store(data: Path) -> AsyncIterator[JournalStore]:
     """Open the journals of a data directory, whether its cluster runs or not.
 
-    Raises: UsageError when it never held a cluster, or is being started or stopped; ServerError;
-    OperatingError.
+    Raises: UsageError when it never held a cluster, or one is being started or stopped there;
+    ServerError; OperatingError.
     """
     check_is_directory(data)
     if read_identity(data) is None:
@@ -160,11 +162,11 @@ async def opened_store(data: Path) -> AsyncIterator[JournalStore]:
 
 
 def stored_config(data: Path) -> Config:
-    """Make the configuration under which a stopped directory's own servers can be started for
+    """Return the configuration with which a stopped directory's own servers can be started for
     reading.
 
-    A server that was not embedded is reached at the address of the last run; its login comes from
-    the environment, as ever.
+    A server that was not embedded is reached at the address of the last run. Its login comes from
+    the environment, as usual.
     """
     identity = read_identity(data)
     assert identity is not None
@@ -177,7 +179,7 @@ def stored_config(data: Path) -> Config:
         cluster=ClusterOptions(
             follower_shards=identity.follower_shards, creator_shards=identity.creator_shards
         ),
-        # Streams reserve their largest size, which this does not know; reading needs no limit.
+        # Streams reserve their largest size. It is not known here, and reading needs no limit.
         nats=NatsOptions(
             url=None if has_nats else credentials.nats_url or None, stream_bytes_max=_BIG
         ),
@@ -187,7 +189,7 @@ def stored_config(data: Path) -> Config:
 
 
 async def stored_shards(connection: NatsConnection) -> tuple[ShardKey, ...]:
-    """Name every shard that has a journal, by the subjects of the journals' streams. Raises:
+    """Return every shard that has a journal, by the subjects of the journals' streams. Raises:
     OperatingError.
     """
     shards = []
@@ -220,8 +222,8 @@ async def _connected(url: str, user: User) -> NatsConnection:
 
 
 def _brokers(data: Path) -> tuple[str, ...]:
-    """Name the brokers in the order of their gateways' shards; a directory that does not tell it
-    yet has them sorted.
+    """Return the brokers in the order of their gateway shards, or sorted if the directory does not
+    say it yet.
     """
     identity = read_identity(data)
     if identity is not None and identity.brokers:

@@ -1,14 +1,14 @@
-"""All journals of a cluster read into tables at once: for those small enough to be held, such as a
-replay's results.
+"""All journals of a cluster, read into tables at once: for journals small enough to be held, such
+as the results of a replay.
 """
 
 from typing import NamedTuple
 
-from cluster.history.creators import CreatorTables
-from cluster.history.followers import FollowerTables
-from cluster.history.gateways import GatewayTables
-from cluster.history.reader import FrameReader
+from actors.history_reader import FrameReader
 from cluster.history.store import JournalStore
+from engine.history.creators import CreatorTables
+from engine.history.followers import FollowerTables
+from engine.history.gateways import GatewayTables
 from engine.journal.frame import ShardKey, ShardKind
 
 
@@ -21,8 +21,8 @@ class Journals(NamedTuple):
 
 
 async def read_journals(store: JournalStore) -> Journals:
-    """Read every journal to its end, as it is when reached. Raises: ChainBrokenError, FrameError,
-    OperatingError.
+    """Read every journal up to its end at the moment it is reached. Raises: ChainBrokenError,
+    FrameError, OperatingError.
     """
     creators = {shard: CreatorTables(shard) for shard in store.of_kind(ShardKind.CREATOR)}
     followers = {shard: FollowerTables(shard) for shard in store.of_kind(ShardKind.FOLLOWER)}

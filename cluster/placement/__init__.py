@@ -1,1 +1,3 @@
-"""Placement: which host runs which shards, on which Ray."""
+"""Placement: the plan of hosts and their shards, the keeper that carries it out, and Ray, which
+runs the hosts. Nothing here knows a server or the directory that a cluster runs in.
+"""

@@ -1,10 +1,10 @@
-"""Keeping hosts alive: one slot for each host that should run, each holding one incarnation at a
-time.
+"""Keeping hosts alive: every host of the placement plan runs, as one incarnation at a time.
 
-    (empty) -> STARTING -> RUNNING -> (ended, or silent for too long) -> STARTING under a new name
+    (none) --> STARTING --> RUNNING --ended, or silent for too long--> STARTING under a new name
 
-A silent host is replaced without waiting for its end: it may be stopped and go on later, and then
-the journal refuses it. While NATS itself is away nobody is judged by silence.
+A silent host is replaced without waiting for its end. Its process may only be stopped and go on
+later; then the journal refuses what it writes. While NATS itself is away, no host is judged by its
+silence.
 """
 
 import asyncio
@@ -17,22 +17,24 @@ from typing import Protocol
 
 import structlog
 
+from actors.backoff import Backoff
 from actors.host.host import HostSpec
 from actors.shard.progress import HostHeartbeat, ShardProgress
 from actors.shard.recovery import Phase
 from cluster.config.options import SupervisionOptions
+from cluster.placement.plan import HostSlot, PlacementPlan, with_dedicated
 
 _log = structlog.get_logger()
 
 CHECK_S = 0.1
 RECOVERY_PATIENCE = 5
-"""How many times longer a host may be silent while it recovers."""
+"""A host may be silent this many times longer while it recovers."""
 AWAY_S = 1.0
 """The longest pause between two checks after which silence still means anything."""
 
 
 def failure_of(error: str, pid: int) -> str:
-    """Say why a shard of a host failed and what to do."""
+    """Return a sentence that says why a shard of a host failed and what an operator can do."""
     return (
         f"{error}; it stays stopped while the others go on: mend that, then end "
         f"process {pid}, and its shards are started again"
@@ -40,29 +42,28 @@ def failure_of(error: str, pid: int) -> str:
 
 
 class HostHandle(Protocol):
-    """A host whose start was asked for. Nothing here waits for Ray but `started` and `ended`, which
-    both may be given up.
+    """A host whose start was asked for. Only `started` and `ended` wait for Ray, and the caller may
+    give up both.
     """
 
     async def started(self) -> None:
-        """Wait until it is placed, or over."""
+        """Wait until a process has the host, or the host is over."""
 
     async def ended(self) -> str:
         """Wait until it has ended. Returns: why."""
 
     def ask_to_stop(self) -> None:
-        """Ask it to end."""
+        """Ask the host to end."""
 
     def kill(self) -> None:
-        """Have it ended."""
+        """End the host's process."""
 
 
 @dataclass(slots=True)
-class Slot:
-    """One host that should run: which shards, and what is known of its present incarnation."""
+class KeptHost:
+    """A host of the plan, and what is known of its present incarnation."""
 
-    kind: str
-    shards: tuple[int, ...]
+    slot: HostSlot
     incarnation: str = ""
     handle: HostHandle | None = None
     started_s: float = 0.0
@@ -74,14 +75,14 @@ class Slot:
 
     @property
     def is_live(self) -> bool:
-        """Whether every shard of the present incarnation said that it is live."""
-        return len(self.phases) == len(self.shards) and all(
+        """True once every shard of the present incarnation has said that it is live."""
+        return len(self.phases) == len(self.slot.shards) and all(
             phase == "live" for phase in self.phases.values()
         )
 
 
 class HostKeeper:
-    """Starts, watches and replaces the hosts of a cluster."""
+    """Starts, watches and replaces the hosts of a placement plan."""
 
     def __init__(
         self,
@@ -102,167 +103,177 @@ class HostKeeper:
         self._changed = asyncio.Event()
         self._is_suspended = False
         self._never_heard = ""
-        self.slots: list[Slot] = []
+        self.plan = PlacementPlan()
+        self.hosts: list[KeptHost] = []
 
-    def add(self, kind: str, shards: tuple[int, ...]) -> None:
-        """Have a host run from now on."""
-        slot = Slot(kind, shards)
-        self.slots.append(slot)
-        if not self._is_suspended:
-            self._begin(slot)
+    def place(self, plan: PlacementPlan) -> None:
+        """Run every host of a plan from now on. The plan must have the hosts of the plan before,
+        unchanged: nothing moves their shards yet.
+        """
+        known = len(self.plan.slots)
+        assert plan.slots[:known] == self.plan.slots, "a host that runs keeps its shards"
+        self.plan = plan
+        for slot in plan.slots[known:]:
+            host = KeptHost(slot)
+            self.hosts.append(host)
+            if not self._is_suspended:
+                self._begin(host)
 
-    def _begin(self, slot: Slot) -> None:
-        self._tasks.append(
-            asyncio.create_task(self._keep(slot), name=f"keep {slot.kind} {slot.shards}")
-        )
+    def _begin(self, host: KeptHost) -> None:
+        self._tasks.append(asyncio.create_task(self._keep(host), name=f"keep {host.slot.name}"))
 
     # What is heard.
 
     def hear_host(self, progress: HostHeartbeat) -> None:
         """Take a host's heartbeat."""
-        for slot in self.slots:
-            if slot.incarnation == progress.incarnation:
-                slot.heard_s, slot.pid = time.monotonic(), progress.pid
-                if progress.error != slot.error and Phase.FAILED.value in progress.shards.values():
+        for host in self.hosts:
+            if host.incarnation == progress.incarnation:
+                host.heard_s, host.pid = time.monotonic(), progress.pid
+                if progress.error != host.error and Phase.FAILED.value in progress.shards.values():
                     _log.error(
                         "shard_failed",
                         incarnation=progress.incarnation,
                         error=failure_of(progress.error, progress.pid),
                         alarm=True,
                     )
-                slot.error = progress.error
-                if slot.phases != progress.shards:
-                    was_live, slot.phases = slot.is_live, dict(progress.shards)
-                    if slot.is_live and not was_live:
-                        self._tell_live(slot)
+                host.error = progress.error
+                if host.phases != progress.shards:
+                    was_live, host.phases = host.is_live, dict(progress.shards)
+                    if host.is_live and not was_live:
+                        self._tell_live(host)
                     self._changed.set()
 
-    def _tell_live(self, slot: Slot) -> None:
-        shards = ", ".join(map(str, slot.shards))
-        live = sum(each.is_live for each in self.slots)
+    def _tell_live(self, host: KeptHost) -> None:
+        shards = ", ".join(map(str, host.slot.shards))
+        live = sum(each.is_live for each in self.hosts)
         _log.info(
-            "host_live", kind=slot.kind, shards=shards, pid=slot.pid, live=live, of=len(self.slots)
+            "host_live",
+            kind=host.slot.kind,
+            shards=shards,
+            pid=host.pid,
+            live=live,
+            of=len(self.hosts),
         )
 
     def hear_shard(self, progress: ShardProgress) -> None:
-        """Learn from a follower shard which accounts have shards of their own."""
-        known = {shard for slot in self.slots if slot.kind == "follower" for shard in slot.shards}
-        for shard in progress.dedicated:
-            if shard not in known:
-                self.add("follower", (shard,))
+        """Learn from a shard's progress which accounts have shards of their own, and place
+        those.
+        """
+        if progress.dedicated:
+            self.place(with_dedicated(self.plan, progress.kind, progress.dedicated))
 
     async def wait_live(self) -> None:
         """Wait until every shard of every host is live."""
-        while not all(slot.is_live for slot in self.slots):
+        while not all(host.is_live for host in self.hosts):
             self._changed.clear()
             await self._changed.wait()
 
     @property
     def pids(self) -> set[int]:
-        """The process ids of the hosts that were heard."""
-        return {slot.pid for slot in self.slots if slot.pid}
+        """The process ids of the hosts that have been heard."""
+        return {host.pid for host in self.hosts if host.pid}
 
     def stalled(self) -> str:
-        """Name a host that was started and never heard of, which is its starter's fault rather than
-        its own; empty when there is none.
+        """Return the name of a host that was started and never heard, empty when there is none. The
+        fault is then its starter's rather than its own.
         """
         return self._never_heard
 
     # Keeping.
 
     async def suspend(self) -> None:
-        """Start nothing until `resume`, and forget the present hosts: their starter is broken and
-        they are being ended.
+        """Start nothing until `resume`, and forget the present incarnations: their starter is
+        broken and ends them.
         """
         self._is_suspended = True
         tasks, self._tasks = self._tasks, []
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        for slot in self.slots:
-            slot.incarnation, slot.handle, slot.pid, slot.phases = "", None, 0, {}
+        for host in self.hosts:
+            host.incarnation, host.handle, host.pid, host.phases = "", None, 0, {}
 
     def resume(self) -> None:
-        """Fill every slot again, under new incarnations."""
+        """Start every host again, as a new incarnation."""
         self._is_suspended = False
         self._never_heard = ""
-        for slot in self.slots:
-            slot.restarts += 1
-            self._begin(slot)
+        for host in self.hosts:
+            host.restarts += 1
+            self._begin(host)
 
-    async def _keep(self, slot: Slot) -> None:
-        pause_s = self._options.restart_ms_min / 1000
+    async def _keep(self, host: KeptHost) -> None:
+        options = self._options
+        backoff = Backoff(options.restart_ms_min / 1000, options.restart_ms_max / 1000)
         while True:
             began_s = time.monotonic()
             try:
-                reason = await self._run_once(slot)
+                reason = await self._run_once(host)
             except Exception as error:  # noqa: BLE001
-                # Whatever Ray says, the slot stays to be filled.
+                # Whatever Ray says, the host must run.
                 reason = f"{type(error).__name__}: {error}"
-            _log.warning("host_ended", incarnation=slot.incarnation, pid=slot.pid, reason=reason)
-            slot.restarts += 1
-            slot.phases = {}
+            _log.warning("host_ended", incarnation=host.incarnation, pid=host.pid, reason=reason)
+            host.restarts += 1
+            host.phases = {}
             if self._never_heard:
-                # Its starter is broken and about to be ended; `resume` fills the slot again.
+                # Its starter is broken and about to be ended; `resume` starts the host again.
                 return
             if time.monotonic() - began_s > 10.0:
-                pause_s = self._options.restart_ms_min / 1000
-            await asyncio.sleep(pause_s)
-            pause_s = min(2 * pause_s, self._options.restart_ms_max / 1000)
+                backoff.reset()
+            await asyncio.sleep(backoff.next_s())
 
-    async def _run_once(self, slot: Slot) -> str:
-        """Run one incarnation. Returns: why it is over."""
-        slot.incarnation = f"{slot.kind}-{slot.shards[0]}-{self._token}-{next(self._numbers)}"
-        slot.pid, slot.error = 0, ""
-        slot.started_s = slot.heard_s = time.monotonic()
-        spec = self._spec(slot.kind, slot.shards, slot.incarnation)
-        slot.handle = handle = self._start(spec)
+    async def _run_once(self, host: KeptHost) -> str:
+        """Run one incarnation. Returns: the reason of its end."""
+        host.incarnation = f"{host.slot.name}-{self._token}-{next(self._numbers)}"
+        host.pid, host.error = 0, ""
+        host.started_s = host.heard_s = time.monotonic()
+        spec = self._spec(host.slot.kind, host.slot.shards, host.incarnation)
+        host.handle = handle = self._start(spec)
         try:
             async with asyncio.timeout(self._options.start_s_max):
                 await handle.started()
         except TimeoutError:
-            self._never_heard = slot.incarnation
+            self._never_heard = host.incarnation
             raise
-        ended = asyncio.create_task(handle.ended(), name=f"end of {slot.incarnation}")
+        ended = asyncio.create_task(handle.ended(), name=f"end of {host.incarnation}")
         try:
             while not ended.done():
                 await asyncio.wait([ended], timeout=CHECK_S)
-                if not ended.done() and self._is_silent(slot):
-                    if not slot.pid:
-                        self._never_heard = slot.incarnation
+                if not ended.done() and self._is_silent(host):
+                    if not host.pid:
+                        self._never_heard = host.incarnation
                     handle.kill()
-                    return f"no heartbeat for {time.monotonic() - slot.heard_s:.1f} s"
+                    return f"no heartbeat for {time.monotonic() - host.heard_s:.1f} s"
             return ended.result()
         finally:
             ended.cancel()
 
-    def _is_silent(self, slot: Slot) -> bool:
+    def _is_silent(self, host: KeptHost) -> bool:
         now_s = time.monotonic()
-        # Whoever was stopped or starved itself has heard nobody meanwhile.
+        # A supervisor that was stopped or starved itself has heard nobody meanwhile.
         was_away = now_s - self._checked_s > AWAY_S
         self._checked_s = now_s
         if was_away or not self._is_connected():
             self._connected_s = now_s
             return False
-        # A host that has not been heard yet is still being started; a new connection to NATS gives
-        # everyone time to speak again.
+        # A host that has not been heard yet is still being started. A new connection to NATS gives
+        # every host time to speak again.
         missing_s = self._options.heartbeat_missing_ms_max / 1000
-        if not slot.pid:
+        if not host.pid:
             missing_s = float(self._options.start_s_max)
-        elif not slot.is_live:
-            # Beginning anew would cost more than waiting: its process is there, it only gets few
-            # turns.
+        elif not host.is_live:
+            # Its process is there and only gets few turns: beginning anew would cost more than
+            # waiting.
             missing_s *= RECOVERY_PATIENCE
-        return now_s - max(slot.heard_s, self._connected_s) > missing_s
+        return now_s - max(host.heard_s, self._connected_s) > missing_s
 
     async def stop(self) -> None:
-        """Ask every host to end, wait for them, kill what is left."""
+        """Ask every host to end, wait for them, and kill those that are left."""
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        handles = [slot.handle for slot in self.slots if slot.handle is not None]
-        # One that was never heard has nothing to finish.
-        heard = [slot.handle for slot in self.slots if slot.handle is not None and slot.pid]
+        handles = [host.handle for host in self.hosts if host.handle is not None]
+        # A host that was never heard has nothing to finish.
+        heard = [host.handle for host in self.hosts if host.handle is not None and host.pid]
         for handle in heard:
             handle.ask_to_stop()
         endings = [asyncio.ensure_future(handle.ended()) for handle in heard]

@@ -1,9 +1,9 @@
-"""Ray's driver: the one process of a cluster that speaks to Ray, `python -m
-cluster.placement.ray_driver`, told what to do on its standard input.
+"""Ray's driver, `python -m cluster.placement.ray_driver`: the one process of a cluster that calls
+Ray. The supervisor sends it requests on its standard input.
 
-A call into Ray cannot be given up: with a broken Ray it waits for a minute and then Ray ends the
-caller. So the supervisor makes none. It can end this process, and all of Ray with it, at any
-moment, whatever is under way; and when the supervisor dies, this process does.
+A call into Ray cannot be given up. With a broken Ray it waits for a minute, and then Ray ends the
+caller. So the supervisor makes no such call. It can end this process at any moment, and all of Ray
+with it. When the supervisor dies, this process ends too.
 """
 
 import asyncio
@@ -31,19 +31,19 @@ from cluster.placement.ray_messages import (
 )
 
 LOGICAL_CPUS = 16
-"""Actors ask for no CPU; Ray's own bookkeeping wants some number that is not the machine's."""
+"""Actors ask for no CPU. Ray's bookkeeping still needs a number, which is not the machine's."""
 SYSTEM_CONFIG = {"worker_niceness": 0, "task_events_report_interval_ms": 0, "event_stats": False}
 READ_BYTES = 1 << 16
 
 
 def main() -> None:
-    """Take the socket away from standard input, which children inherit, and serve it."""
+    """Move the socket away from standard input, which children inherit, and serve it."""
     channel = socket.socket(fileno=os.dup(0))
     nothing = os.open(os.devnull, os.O_RDONLY)
     os.dup2(nothing, 0)
     os.close(nothing)
-    # Ray ends a process whose raylet is gone, as it sees it: the one named here. Ending this one is
-    # the supervisor's business.
+    # Ray ends a process once the raylet named here is gone. Naming this process prevents that: only
+    # the supervisor may end it.
     os.environ["RAY_RAYLET_PID"] = str(os.getpid())
     asyncio.run(_serve(channel))
 
@@ -60,12 +60,12 @@ async def _serve(channel: socket.socket) -> None:
                 await driver.leave()
                 return
             await driver.take(request)
-    # The supervisor is gone, and Ray is not asked.
+    # The supervisor is gone, so this ends at once, without a call into Ray.
     os._exit(1)
 
 
 class _Driver:
-    """Does what it is told, one request after the other."""
+    """Carries out requests, one after the other."""
 
     def __init__(self, channel: socket.socket) -> None:
         self._channel = channel
@@ -121,13 +121,13 @@ class _Driver:
         await asyncio.to_thread(ray.shutdown)
 
     def _report(self, report: Report) -> None:
-        # A few dozen bytes, which the socket's buffer holds; the supervisor reads them at once.
+        # The socket's buffer holds these few dozen bytes, and the supervisor reads them at once.
         self._channel.send(framed(report))
 
 
 def _join(request: Join) -> str:
     with warnings.catch_warnings():
-        # Ray warns about its own coming defaults on import; nothing here depends on them.
+        # On import Ray warns of coming changes to its defaults, on which nothing here depends.
         warnings.simplefilter("ignore")
         import ray
 

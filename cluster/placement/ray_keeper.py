@@ -1,9 +1,10 @@
-"""Keeping the local Ray running, and every host that it runs written down.
+"""Keeping the local Ray running, and every process of it written down.
 
-Ray restarts nothing of its own: without its raylet no host can be started any more, and without its
-global store all of it ends within a minute, its driver included. So when one of these is gone, or a
-host that was started is never heard of, the whole of Ray is ended and started anew, and all hosts
-come back under new incarnations: starting is always recovery.
+Ray restarts none of its own processes. Without its raylet it can start no host. Without its global
+store all of Ray ends within a minute, its driver included.
+
+So the keeper ends the whole of Ray and starts it anew when one of these is gone, or when a host was
+started and never heard. All hosts come back as new incarnations: starting is always recovery.
 """
 
 import asyncio
@@ -11,6 +12,7 @@ from collections.abc import Awaitable, Callable
 
 import structlog
 
+from actors.backoff import Backoff
 from actors.host.host import HostSpec
 from cluster.config.options import SupervisionOptions
 from cluster.errors import ServerError
@@ -48,16 +50,16 @@ class RayKeeper:
             self._ray = None
 
     def start_host(self, spec: HostSpec, connections: ConnectionOptions) -> RayHost:
-        """Have the present Ray start a host."""
+        """Ask the present Ray for the start of a host."""
         assert self._ray is not None, "hosts are suspended while Ray is started anew"
         return self._ray.start_host(spec, connections)
 
     def watch(self, hosts: HostKeeper) -> None:
-        """Keep Ray running for some hosts from now on."""
+        """Keep Ray running for these hosts from now on."""
         self._watching = asyncio.create_task(self._watch(hosts), name="keep ray")
 
     async def stop_watching(self) -> None:
-        """Let Ray be; a new start that is under way is broken off."""
+        """Keep Ray no longer. A new start that is under way is broken off."""
         if self._watching is not None:
             self._watching.cancel()
             await asyncio.gather(self._watching, return_exceptions=True)
@@ -68,7 +70,7 @@ class RayKeeper:
             try:
                 await self._check(hosts)
             except Exception as error:  # noqa: BLE001
-                # A full disk, say: whatever it is, Ray stays to be kept.
+                # Whatever it is, a full disk perhaps, Ray must be kept.
                 _log.error("ray_check_failed", error=f"{type(error).__name__}: {error}", alarm=True)
 
     async def _check(self, hosts: HostKeeper) -> None:
@@ -77,7 +79,7 @@ class RayKeeper:
             _log.error("ray_broken", lacking=broken, alarm=True)
             await self._renew(hosts)
         elif self._ray is not None and (pids := hosts.pids) != self._recorded:
-            # A worker that outlives supervisor and raylet is known by its id alone.
+            # A worker that outlives the supervisor and the raylet can be found by its id alone.
             await self._ray.record_processes()
             self._recorded = pids
 
@@ -85,16 +87,16 @@ class RayKeeper:
         await hosts.suspend()
         if self._ray is not None:
             try:
-                # It is broken: what it has under way is not waited for.
+                # It is broken, so there is nothing to wait for.
                 await self._ray.stop(stop_s_max=0)
             except TimeoutError as error:
                 _log.error("ray_not_ended", error=str(error), alarm=True)
             self._ray = None
         self.restarts_count += 1
-        pause_s = self._options.restart_ms_min / 1000
+        options = self._options
+        backoff = Backoff(options.restart_ms_min / 1000, options.restart_ms_max / 1000)
         while True:
-            await asyncio.sleep(pause_s)
-            pause_s = min(2 * pause_s, self._options.restart_ms_max / 1000)
+            await asyncio.sleep(backoff.next_s())
             try:
                 self._ray = await self._start()
             except (ServerError, OSError) as error:

@@ -1,8 +1,8 @@
-"""What the supervisor and Ray's driver say to each other over one socket: MessagePack, each message
-behind its length.
+"""Messages between the supervisor and Ray's driver, over one socket: MessagePack, each message
+after its length.
 
-supervisor -> driver     Join, then StartHost, StopHost, KillHost; Leave at the end
-driver -> supervisor     Joined; HostStarted, then HostEnded, for each StartHost
+    supervisor -> driver     Join, then StartHost, StopHost, KillHost; Leave at the end
+    driver -> supervisor     Joined; HostStarted, then HostEnded, for each StartHost
 """
 
 from collections.abc import Iterator
@@ -16,7 +16,7 @@ LENGTH_BYTES = 4
 
 
 class Join(msgspec.Struct, frozen=True, tag="join"):
-    """Join the Ray at an address, or start one on loopback under a directory when there is none."""
+    """Join the Ray at an address, or start one on loopback if there is none."""
 
     namespace: str
     address: str | None
@@ -25,7 +25,7 @@ class Join(msgspec.Struct, frozen=True, tag="join"):
 
 
 class StartHost(msgspec.Struct, frozen=True, tag="start"):
-    """Start a host that connects to the outside by these options."""
+    """Start a host, which connects to the outside with these options."""
 
     spec: HostSpec
     connections: ConnectionOptions
@@ -48,7 +48,7 @@ class Leave(msgspec.Struct, frozen=True, tag="leave"):
 
 
 class Joined(msgspec.Struct, frozen=True, tag="joined"):
-    """Ray is there, at this address."""
+    """Ray runs, at this address."""
 
     address: str
 
@@ -60,7 +60,7 @@ class HostStarted(msgspec.Struct, frozen=True, tag="started"):
 
 
 class HostEnded(msgspec.Struct, frozen=True, tag="ended"):
-    """A host is over, or was never started, and why."""
+    """A host is over, or was never started, for this reason."""
 
     incarnation: str
     reason: str

@@ -1,7 +1,8 @@
-"""Cancelling a start: what must be finished all the same, and what must not be overheard.
+"""Cancelling a start: work that must be finished all the same, and cancellations that must not get
+lost.
 
-`asyncio.wait_for` may take a cancellation for its own and return (before Python 3.12), so nothing
-here uses it, and where a library might, `checkpoint` follows.
+Before Python 3.12 `asyncio.wait_for` may swallow a cancellation and return. So nothing here uses
+it. Where a library may use it, a call of `checkpoint` follows.
 """
 
 import asyncio
@@ -16,8 +17,8 @@ T = TypeVar("T")
 
 
 async def to_the_end(work: Coroutine[Any, Any, T]) -> T:
-    """Do all of a piece of work, however often the caller is cancelled meanwhile; a cancellation is
-    raised when it is done.
+    """Finish a piece of work, however often the caller is cancelled meanwhile. A cancellation is
+    raised afterwards.
     """
     task = asyncio.ensure_future(work)
     cancelled: asyncio.CancelledError | None = None
@@ -34,7 +35,7 @@ async def to_the_end(work: Coroutine[Any, Any, T]) -> T:
 
 
 def checkpoint() -> None:
-    """Raise a cancellation of this task that somebody below has swallowed."""
+    """Raise a cancellation of this task that a callee has swallowed."""
     task = asyncio.current_task()
     if task is not None and task.cancelling():
         raise asyncio.CancelledError

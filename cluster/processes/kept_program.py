@@ -1,10 +1,12 @@
 """Child programs that are kept running.
 
-    STOPPED --start--> STARTING --ready--> RUNNING --exit, or silence--> STARTING (after a pause that doubles) --stop--> STOPPED
+    STOPPED --start--> STARTING --ready--> RUNNING --stop--> STOPPED
+                          ^                   |
+                          +---(pause, doubling)---exit, or silence
 
-A program writes to its own log file. Its preparation runs before every start: starting is always
-recovery. A start or a stop that is cancelled ends what it started first, however often it is
-cancelled.
+A program writes to its own log file. Its preparation runs before every start, because starting is
+always recovery. A start or a stop that is cancelled first ends the process that it started, however
+often it is cancelled.
 """
 
 import asyncio
@@ -19,6 +21,7 @@ from typing import NamedTuple
 import psutil
 import structlog
 
+from actors.backoff import Backoff
 from cluster.config.options import SupervisionOptions
 from cluster.errors import ServerError
 from cluster.processes.cancellation import checkpoint, to_the_end
@@ -36,7 +39,7 @@ STEADY_S = 10.0
 
 
 class ProgramState(StrEnum):
-    """Where a program is in its life."""
+    """State of a program's life."""
 
     STOPPED = "stopped"
     STARTING = "starting"
@@ -44,8 +47,8 @@ class ProgramState(StrEnum):
 
 
 class Program(NamedTuple):
-    """What to run. `prepare` runs before each start; `ready` tells whether it serves; it may raise
-    OSError while it does not, and ServerError when it cannot.
+    """A program to run. `prepare` runs before each start. `ready` returns whether the program
+    serves; it may raise OSError while it does not, and ServerError when it cannot.
     """
 
     name: str
@@ -56,7 +59,7 @@ class Program(NamedTuple):
     environment: Mapping[str, str] = {}
     stop_signal: signal.Signals = signal.SIGTERM
     timer_slack_ns: int | None = None
-    """How much later than asked its timers may go off; None: as the system has it."""
+    """The delay that its timers may have; None for the system's default."""
 
 
 class ChildProgram:
@@ -157,7 +160,8 @@ class ChildProgram:
         )
 
     async def _keep(self) -> None:
-        pause_s = self._options.restart_ms_min / 1000
+        options = self._options
+        backoff = Backoff(options.restart_ms_min / 1000, options.restart_ms_max / 1000)
         while True:
             process = self._process
             assert process is not None
@@ -168,9 +172,8 @@ class ChildProgram:
             self.restarts_count += 1
             log.warning("program_ended", name=self.program.name, pid=process.pid, status=status)
             if time.monotonic() - began > STEADY_S:
-                pause_s = self._options.restart_ms_min / 1000
-            await asyncio.sleep(pause_s)
-            pause_s = min(2 * pause_s, self._options.restart_ms_max / 1000)
+                backoff.reset()
+            await asyncio.sleep(backoff.next_s())
             try:
                 await self._launch()
             except (ServerError, OSError) as error:
@@ -178,8 +181,8 @@ class ChildProgram:
                 await self._end()
 
     async def _until_over(self, process: Child) -> int:
-        """Wait until the program ends; one that is stopped, or answers nothing, for too long is
-        ended. Returns: its status.
+        """Wait until the program ends. End one that is halted or does not answer for too long.
+        Returns: its status.
         """
         ended = asyncio.ensure_future(process.wait())
         answered_s = time.monotonic()
@@ -217,7 +220,7 @@ class ChildProgram:
             checkpoint()
 
     async def _end(self) -> None:
-        """End the current incarnation and whatever it started."""
+        """End the current incarnation and every process that it started."""
         if self._process is not None:
             await self._process.end(self.program.stop_signal, stop_s_max=self._options.stop_s_max)
 

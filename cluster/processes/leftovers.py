@@ -1,9 +1,13 @@
-"""Stopping what a run started, and nothing else.
+"""Stopping the processes of a run, and no others.
 
-A process belongs to a run when run.json names its id and start mark, when it descends from such a
-process, when its environment carries the run's token, or when it has wiped its environment (Ray's
-agents and workers write their title over it) and is in the session of a process that run.json
-names. The supervisor that asks is never among them.
+A process belongs to a run in any of these cases:
+- run.json names its id and start mark;
+- it descends from such a process;
+- its environment carries the run's token;
+- it has no environment any more, and is in the session of a process that run.json names. Ray's
+  agents and workers write their title over their environment.
+
+The supervisor that asks is never among them.
 """
 
 import contextlib
@@ -50,9 +54,7 @@ def processes_of(run: Run) -> list[psutil.Process]:
 
 
 def family_of(leader: int) -> list[psutil.Process]:
-    """Find the processes that descend from a running session leader or are in its session, itself
-    included.
-    """
+    """Find a running session leader, its descendants and the processes of its session."""
     found: dict[int, psutil.Process] = {}
     _add_family(leader, found)
     for process in psutil.process_iter():
@@ -62,10 +64,10 @@ def family_of(leader: int) -> list[psutil.Process]:
 
 
 def end_family(leader: int, family: Iterable[psutil.Process]) -> None:
-    """Kill a family, found before its leader ended, and what it started since; call before the
-    leader is reaped.
+    """Kill a family that was found before its leader ended, and all that it started since. Call it
+    before the leader is reaped.
 
-    Raises: TimeoutError when one survives.
+    Raises: TimeoutError when a process survives.
     """
     found = [*family, *family_of(leader)]
     while left := [process for process in found if _runs(process)]:
@@ -74,11 +76,11 @@ def end_family(leader: int, family: Iterable[psutil.Process]) -> None:
 
 
 def stop_run(run: Run, *, stop_s_max: float) -> int:
-    """Stop a dead supervisor's processes. Returns: how many were found running. Raises:
+    """Stop the processes of a dead supervisor. Returns: the number found running. Raises:
     TimeoutError when one survives SIGKILL.
 
-    Ray's go at once, for they keep nothing; then the servers are asked to stop, each ending its own
-    children.
+    Ray's processes are killed at once, because they keep nothing. Then the servers are asked to
+    stop; each ends its own children.
     """
     processes = processes_of(run)
     servers: dict[int, psutil.Process] = {}
@@ -90,7 +92,7 @@ def stop_run(run: Run, *, stop_s_max: float) -> int:
     leaders = {record.pid for record in run.processes} & servers.keys()
     stop_processes([servers[pid] for pid in leaders], stop_s_max=stop_s_max)
     stop_processes(servers.values(), stop_s_max=0)
-    # One that was stopped may have started another meanwhile.
+    # A process that was being stopped may have started another.
     while late := processes_of(run):
         stop_processes(late, stop_s_max=0)
     for path in run.scratch:
@@ -99,8 +101,8 @@ def stop_run(run: Run, *, stop_s_max: float) -> int:
 
 
 def stop_processes(processes: Iterable[psutil.Process], *, stop_s_max: float) -> None:
-    """End processes: SIGTERM where time is given, SIGKILL for what is left. Raises: TimeoutError
-    when one survives that.
+    """End processes: by SIGTERM if there is time, then the remaining ones by SIGKILL. Raises:
+    TimeoutError when one survives.
     """
     left = list(processes)
     if stop_s_max > 0:
@@ -117,10 +119,9 @@ def stop_processes(processes: Iterable[psutil.Process], *, stop_s_max: float) ->
 
 
 def _left_after(processes: list[psutil.Process], wait_s: float) -> list[psutil.Process]:
-    """Wait for processes to end. Returns: those that have not; one that ended but whose parent has
-    not taken notice has.
+    """Wait for processes to end. Returns: those that have not. A zombie counts as ended.
 
-    Nobody's status is taken away: a child of this process stays its starter's to reap.
+    No process is reaped here: a child of this process stays its starter's to reap.
     """
     left, give_up_s = (
         [process for process in processes if _runs(process)],
@@ -137,10 +138,10 @@ def _runs(process: psutil.Process) -> bool:
 
 
 def clear_leftovers(data: Path, *, stop_s_max: float) -> int:
-    """Stop what a killed supervisor left behind and forget its run; call with the directory's lock
-    held.
+    """Stop the processes that a killed supervisor left behind, and forget its run. The caller holds
+    the directory's lock.
 
-    Returns: how many processes were stopped.
+    Returns: the number of processes that were stopped.
     """
     run = read_run(data)
     if run is None:
@@ -151,8 +152,8 @@ def clear_leftovers(data: Path, *, stop_s_max: float) -> int:
 
 
 def record_family(run_file: RunFile, *, role: str, name: str, leader: int) -> list[ProcessRecord]:
-    """Write down, under one role, a session leader by its name and whatever it started, by what
-    each is called.
+    """Write down a session leader and all that it started, under one role. The leader gets the
+    given name, the others that of their program.
     """
     family = {process.pid: process for process in family_of(leader) if process.pid != leader}
     named = [(name, leader)]
@@ -170,7 +171,7 @@ def _is_marked(process: psutil.Process, token: str, sessions: set[int]) -> bool:
         return False
     if environment:
         return bool(environment.get(RUN_TOKEN_VARIABLE) == token)
-    # The system's own threads have no environment either, and no session.
+    # Kernel threads have no environment either, and no session.
     return _session(process.pid) in sessions
 
 

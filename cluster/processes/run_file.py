@@ -1,9 +1,9 @@
-"""What a running cluster consists of, written down so that nothing it started outlives it unseen.
+"""The record of a run: every process that a cluster started, so that none outlives it unseen.
 
-DIR/lock is held by the one supervisor of a data directory. DIR/run.json names every process by id
-and start mark: an id alone may have been given to a stranger since. The run's token, in the
-environment of everything started, finds processes that were started by others for this run (Ray's
-workers) after the file was last written.
+The one supervisor of a data directory holds DIR/lock. DIR/run.json names every process by id and
+start mark, because the id alone may since belong to a stranger. Every process of the run has the
+run's token in its environment. The token finds processes that others started for this run, such as
+Ray's workers, after the file was last written.
 """
 
 import fcntl
@@ -26,8 +26,8 @@ SERVER_ROLE = "server"
 
 
 class ProcessRecord(msgspec.Struct, frozen=True, kw_only=True):
-    """One process. `started` is its start mark: with the id it names a process for good. `restarts`
-    counts its forerunners in this run.
+    """One process. `started` is its start mark, which names it for good together with the id.
+    `restarts` counts its predecessors in this run.
     """
 
     role: str
@@ -37,13 +37,13 @@ class ProcessRecord(msgspec.Struct, frozen=True, kw_only=True):
     restarts: int = 0
 
     def is_alive(self) -> bool:
-        """Say whether this very process still runs; a zombie does not."""
+        """Return whether this very process still runs; a zombie does not."""
         return self.started == start_mark(self.pid)
 
 
 class Run(msgspec.Struct, frozen=True, kw_only=True):
-    """A run as stored in run.json. Ports and addresses by server; `scratch` are paths outside DIR
-    to remove afterwards.
+    """A run as stored in run.json. `addresses` are by server. `scratch` are paths outside DIR that
+    are removed afterwards.
     """
 
     token: str
@@ -54,11 +54,11 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def start_mark(pid: int) -> str | None:
-    """Read what tells a process from an earlier or later one of the same id; None when there is
-    none, or only a zombie.
+    """Return a mark that differs between a process and earlier or later ones of the same id; None
+    when there is no process, or only a zombie.
 
-    On Linux: boot id and start tick, which no change of the clock moves. Elsewhere: the creation
-    time.
+    On Linux it is the boot id and the start tick, which no change of the clock moves. Elsewhere it
+    is the creation time.
     """
     try:
         stat = Path(f"/proc/{pid}/stat").read_text()
@@ -75,7 +75,7 @@ def start_mark(pid: int) -> str | None:
 
 
 def record_of(pid: int, *, role: str, name: str) -> ProcessRecord | None:
-    """Name a running process, None when it is gone."""
+    """Return the record of a running process, None when it is gone."""
     started = start_mark(pid)
     return (
         None if started is None else ProcessRecord(role=role, name=name, pid=pid, started=started)
@@ -99,8 +99,8 @@ def read_run(data: Path) -> Run | None:
 
 
 class DirectoryLock:
-    """The right to supervise one data directory; the operating system frees it when the holder
-    dies. The file names the holder.
+    """The right to supervise one data directory. The file names the holder, and the operating
+    system frees the lock when the holder dies.
     """
 
     def __init__(self, data: Path) -> None:
@@ -108,7 +108,7 @@ class DirectoryLock:
         self._file: IO[bytes] | None = None
 
     def acquire(self) -> None:
-        """Take the lock. Raises: InUseError when somebody alive holds it; UsageError when it cannot
+        """Take the lock. Raises: InUseError when a live process holds it; UsageError when it cannot
         be written.
         """
         try:
@@ -136,7 +136,9 @@ class DirectoryLock:
         file.flush()
 
     def holder(self) -> ProcessRecord | None:
-        """Read who holds the lock, or held it last; None when that has ended or nobody is named."""
+        """Return the process that holds the lock or held it last; None when it has ended, or the
+        file names none.
+        """
         try:
             found = msgspec.json.decode(self._path.read_bytes(), type=ProcessRecord)
         except (OSError, msgspec.DecodeError):
@@ -151,17 +153,17 @@ class DirectoryLock:
 
 
 class RunFile:
-    """The supervisor's hand on DIR/run.json: every change is on disk before the call returns.
-    Usable from several threads; who changes the run by what it read of it holds `lock` from before
-    reading.
+    """The supervisor's writer of DIR/run.json: every change is on disk before the call returns.
+
+    Several threads may use it. A caller that changes the run depending on what it read holds `lock`
+    from before reading.
     """
 
     def __init__(self, data: Path) -> None:
         supervisor = record_of(os.getpid(), role="supervisor", name="supervisor")
         assert supervisor is not None
         self._path = data / "run.json"
-        # Ray's processes are looked for on another thread, while programs are started again on this
-        # one.
+        # Another thread looks for Ray's processes, while this one starts programs again.
         self.lock = threading.RLock()
         self._is_over = False
         self.run = Run(token=secrets.token_hex(16), supervisor=supervisor)
@@ -169,18 +171,18 @@ class RunFile:
 
     @property
     def environment(self) -> dict[str, str]:
-        """The variables that mark everything started for this run."""
+        """The variables that mark every process of this run."""
         return {RUN_TOKEN_VARIABLE: self.run.token}
 
     def record(self, role: str, name: str, pid: int) -> None:
-        """Write a process down, in place of what held this role and name before."""
+        """Write a process down, in place of the one that had this role and name before."""
         self.replace_role(role, [(name, pid)], keep_others=True)
 
     def replace_role(
         self, role: str, named_pids: Iterable[tuple[str, int]], *, keep_others: bool = False
     ) -> None:
-        """Write down the processes of a role; those of it not named are dropped unless
-        `keep_others` or still alive.
+        """Write down the processes of a role. Others of that role are dropped, unless `keep_others`
+        is given or they are alive.
         """
         with self.lock:
             found = [record_of(pid, role=role, name=name) for name, pid in named_pids]
@@ -216,7 +218,7 @@ class RunFile:
             )
 
     def new_scratch(self) -> Path:
-        """Make a directory outside DIR that goes when the run ends; it is written down first."""
+        """Make a directory outside DIR that is removed with the run. It is written down first."""
         with self.lock:
             path = Path(tempfile.gettempdir()) / f"lockstep-{secrets.token_hex(6)}"
             self._write(msgspec.structs.replace(self.run, scratch=(*self.run.scratch, str(path))))
@@ -224,8 +226,8 @@ class RunFile:
             return path
 
     def remove(self) -> None:
-        """Forget the run: everything of it has been stopped. Nothing is written down for it any
-        more.
+        """Forget the run, all of whose processes have been stopped. Nothing may be written down for
+        it afterwards.
         """
         with self.lock:
             self._is_over = True

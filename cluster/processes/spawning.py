@@ -1,11 +1,13 @@
 """Starting child processes so that none is ever unknown.
 
-    forked: it waits at a gate --written down in run.json--> let through: it becomes the program --ended, group killed, reaped-->
+    forked, waits at a gate --written down in run.json--> becomes the program --ended--> reaped
 
 Starting is one synchronous step, so no cancellation finds a process without its handle. The program
-itself begins only after its id is on disk: a supervisor killed in between leaves a shell that reads
-the end of its input and goes. Every program leads a session of its own, so Ctrl-C reaches the
-supervisor alone, and its process group is killed before its id can be given away.
+begins only after its id is on disk. If the supervisor is killed in between, a shell is left that
+reads the end of its input and ends.
+
+Every program leads a session of its own, so that Ctrl-C reaches the supervisor alone. Its process
+group is killed before it is reaped, while its id still belongs to it.
 """
 
 import asyncio
@@ -26,7 +28,7 @@ POLL_S = 0.02
 
 
 class Child:
-    """A started program. Until somebody has waited for it, its number is nobody else's, even when
+    """A started program. Its process id stays its own until somebody has waited for it, even after
     it has ended.
     """
 
@@ -36,26 +38,26 @@ class Child:
 
     @property
     def pid(self) -> int:
-        """Its process id, and that of its group and session."""
+        """The id of the process, its group and its session."""
         return self._process.pid
 
     @property
     def returncode(self) -> int | None:
-        """The status it ended with, negative for a signal; None while it runs or nobody has waited
-        for it.
+        """The status that it ended with, negative for a signal; None while it runs, or until
+        somebody has waited for it.
         """
         return self._process.returncode
 
     def take_channel(self) -> socket.socket:
-        """Take this end of the socket that is the program's standard input; whoever takes it closes
-        it.
-        """
+        """Take this end of the socket that is the program's standard input. The taker closes it."""
         channel, self._channel = self._channel, None
         assert channel is not None, "the channel is taken once"
         return channel
 
     def send_signal(self, number: signal.Signals) -> None:
-        """Send a signal to the program alone, and let it go on so that it takes notice."""
+        """Send a signal to the program alone, and continue it if it is halted, so that it takes the
+        signal.
+        """
         if self._process.returncode is None:
             os.kill(self.pid, number)
             os.kill(self.pid, signal.SIGCONT)
@@ -67,7 +69,7 @@ class Child:
                 os.killpg(self.pid, signal.SIGKILL)
 
     async def wait(self) -> int:
-        """Wait until the program has ended; what is left of its group is killed. Returns: its
+        """Wait until the program has ended, then kill the rest of its group. Returns: its
         status.
         """
         if self._process.returncode is None:
@@ -75,12 +77,12 @@ class Child:
             self.kill()
         if self._channel is not None:
             self._channel.close()
-        # It has ended, so this waits for nothing.
+        # The program has ended, so this does not wait.
         return self._process.wait()
 
     async def end(self, number: signal.Signals, *, stop_s_max: float) -> None:
-        """End the program and all it started: by a signal where time is given, then by SIGKILL.
-        Raises: TimeoutError when one survives.
+        """End the program and all that it started: by a signal if there is time, then by SIGKILL.
+        Raises: TimeoutError when a process survives.
         """
         if self._process.returncode is not None:
             return
@@ -106,8 +108,8 @@ def spawn(
     environment: Mapping[str, str] | None = None,
     timer_slack_ns: int | None = None,
 ) -> Child:
-    """Start a program: written down in run.json before it begins, marked by the run's token, its
-    output appended to a log file.
+    """Start a program, marked by the run's token. It is written down in run.json before it begins,
+    and its output is appended to a log file.
     """
     with log_path.open("ab") as output:
         ours, its = socket.socketpair()
@@ -124,7 +126,7 @@ def spawn(
         run_file.record(role, name, process.pid)
         ours.sendall(b"go\n")
     except BaseException:
-        # Not let through, it goes by itself.
+        # The gate stays closed, so the process ends by itself.
         ours.close()
         process.wait()
         raise
@@ -136,7 +138,7 @@ async def _until_ended(pid: int) -> None:
     try:
         descriptor = os.pidfd_open(pid)
     except OSError:
-        # A kernel without them.
+        # The kernel has no pidfds.
         while not _has_ended(pid):  # noqa: ASYNC110
             await asyncio.sleep(POLL_S)
         return

@@ -1,5 +1,5 @@
-"""Timer slack: how much later than asked Linux may wake a thread. Children inherit it; systemd
-calls it TimerSlackNSec.
+"""Timer slack: the delay with which Linux may wake a thread. Children inherit it. systemd calls it
+TimerSlackNSec.
 """
 
 import ctypes
@@ -9,18 +9,18 @@ from contextlib import contextmanager
 
 _PR_SET_TIMERSLACK = 29
 _DEFAULT = 0
-"""What this process was started with itself."""
+"""The slack that this process was started with."""
 
 
 @contextmanager
 def inherited_timer_slack(slack_ns: int | None) -> Iterator[None]:
-    """Give the processes started meanwhile this slack; None, or another system than Linux, leaves
-    it as it is. Not across an `await`.
+    """Give this slack to processes started in a `with` block, which must not contain an `await`.
+    None changes nothing, nor does a system other than Linux.
     """
     if slack_ns is None or sys.platform != "linux":
         yield
         return
-    # It is this thread's own, and nothing that it waits for lies in between.
+    # The slack belongs to this thread, which waits for nothing in between.
     control = ctypes.CDLL(None).prctl
     control(_PR_SET_TIMERSLACK, ctypes.c_ulong(slack_ns))
     try:

@@ -29,7 +29,7 @@ def run(
     inputs = read_inputs(
         creators=creators, followers=followers, fills=fills, prices=prices, instruments=instruments
     )
-    # What starts a cluster is loaded only for input that can be replayed.
+    # The modules that start a cluster are loaded only for input that can be replayed.
     from cluster.replay.command import replay
 
     return replay(inputs, out, config, log_format)

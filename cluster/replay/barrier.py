@@ -1,43 +1,42 @@
-"""The barrier of a replay: when everything published is applied and journaled in every shard and no
-order is open.
+"""The barrier of a replay: it waits until all that was published is applied and journaled in every
+shard, and no order is open.
 
-It listens to the progress of all shards, which come after each frame and every 200 ms, and wakes up
-with each. What must hold, once the ingress stream is published up to a sequence:
+It listens to the progress of all shards, which comes after each frame and every 200 ms, and checks
+again with each. Once the ingress stream is published up to a sequence, these must hold:
 
-    creator shard    settled, its ingress cursor has reached the sequence; its frame number is what its readers must reach
-    follower shard   settled, its cursor into every creator journal is there, no signal is decided in part only, no order
-                     is open, nothing is left to follow up
-    gateway          (drained only) nothing queued, nothing unanswered
+    creator shard    settled; its ingress cursor has reached the sequence
+    follower shard   settled; its cursor into every creator journal has reached that journal's last
+                     frame; no signal is decided in part; no order is open; no follow-up waits
+    gateway          (drained only) nothing is queued or unanswered
 
-A progress of a lower epoch than one heard before is a superseded owner's and is ignored.
+Progress of a lower epoch than one heard before comes from a superseded owner and is ignored.
 """
 
 import asyncio
 import time
 from collections.abc import Callable, Iterator
 
-import msgspec
-
 from actors.shard.progress import CursorProgress, ShardProgress
 from cluster.replay.errors import ReplayError
 from engine.journal.cursors import NO_ROW, Source
+from gateways.nats.heard import Heard
 
 BARRIER_S_MAX = 120.0
-"""Longest wait for one barrier; the replacement of a killed part takes seconds of it."""
+"""Longest wait for one barrier. Replacing a killed part takes seconds of it."""
 STUCK_S_MAX = 5.0
-"""How long follow-ups that wait for a later event time may be all that is left; nothing will move
-that time.
+"""Longest time in which only follow-ups are left that wait for a later event time, which nothing
+will move.
 """
 
 _CREATOR, _FOLLOWER, _GATEWAY = "creator", "follower", "gateway"
-_decode_progress = msgspec.json.Decoder(ShardProgress).decode
 
 
 class ProgressBarrier:
-    """The newest progress of every shard, and the wait until they say that all is done."""
+    """The wait until every shard says that all is done."""
 
     def __init__(
         self,
+        heard: Heard,
         *,
         creator_shards: int,
         follower_shards: int,
@@ -48,17 +47,7 @@ class ProgressBarrier:
         self._follower_shards = follower_shards
         self._gateways = gateways
         self._stuck_s_max = stuck_s_max
-        self._progress: dict[tuple[str, int], ShardProgress] = {}
-        self._changed = asyncio.Event()
-
-    def hear(self, subject: str, reply: str, data: bytes, headers: dict[str, str] | None) -> None:
-        """Take one message of `heads.>`; runs in the connection's read loop."""
-        progress = _decode_progress(data)
-        key = (progress.kind, progress.shard)
-        known = self._progress.get(key)
-        if known is None or progress.epoch >= known.epoch:
-            self._progress[key] = progress
-            self._changed.set()
+        self.heard = heard
 
     async def wait_applied(self, sequence: int) -> None:
         """Wait until the ingress stream up to a sequence is applied everywhere and no order is
@@ -96,19 +85,18 @@ class ProgressBarrier:
                     f"replay: waited {BARRIER_S_MAX:.0f} s in vain: "
                     f"{lacking}; see the logs of the data directory"
                 )
-            self._changed.clear()
             try:
                 async with asyncio.timeout(1.0):
-                    await self._changed.wait()
+                    await self.heard.wait_news()
             except TimeoutError:
                 # Silence is judged by the deadlines above.
                 continue
 
     def _not_applied(self, sequence: int) -> str:
-        """Say what is missing; empty when nothing is."""
+        """Return a sentence about what is missing, empty when nothing is."""
         needed: dict[int, int] = {}
         for shard in range(self._creator_shards):
-            progress = self._progress.get((_CREATOR, shard))
+            progress = self.heard.shards.get((_CREATOR, shard))
             if lacking := _unsettled(progress, _CREATOR, shard):
                 return lacking
             assert progress is not None
@@ -127,7 +115,7 @@ class ProgressBarrier:
         return stuck
 
     def _not_followed(self, shard: int, needed: dict[int, int]) -> str:
-        progress = self._progress.get((_FOLLOWER, shard))
+        progress = self.heard.shards.get((_FOLLOWER, shard))
         if lacking := _unsettled(progress, _FOLLOWER, shard):
             return lacking
         assert progress is not None
@@ -139,31 +127,30 @@ class ProgressBarrier:
                     f"expected follower shard {shard} at frame {number} of "
                     f"creator shard {creator_shard}, found {found}"
                 )
-        if orders := progress.counts.get("open_orders", 0):
+        if orders := progress.counts.open_orders:
             return f"expected no open order in follower shard {shard}, found {orders}"
-        if follow_ups := progress.counts.get("follow_ups", 0):
+        if follow_ups := progress.counts.follow_ups:
             return f"{_STUCK} in follower shard {shard}, found {follow_ups} waiting"
         return ""
 
     def _followers(self) -> Iterator[int]:
-        """Name the follower shards: the hashed ones, and those of dedicated accounts as their home
-        shards tell of them.
+        """Yield the follower shards: the hashed ones, and those of dedicated accounts, which the
+        progress of their home shards names.
         """
         for shard in range(self._follower_shards):
             yield shard
-            progress = self._progress.get((_FOLLOWER, shard))
+            progress = self.heard.shards.get((_FOLLOWER, shard))
             if progress is not None:
                 yield from progress.dedicated
 
     def _not_sent(self) -> str:
         for shard in range(self._gateways):
-            progress = self._progress.get((_GATEWAY, shard))
+            progress = self.heard.shards.get((_GATEWAY, shard))
             if lacking := _unsettled(progress, _GATEWAY, shard):
                 return lacking
             assert progress is not None
-            if waiting := progress.counts.get("queued_orders", 0) + progress.counts.get(
-                "outstanding_messages", 0
-            ):
+            counts = progress.counts
+            if waiting := (counts.queued_orders or 0) + (counts.outstanding_messages or 0):
                 return f"expected gateway {shard} to hold nothing, found {waiting} orders or blocks"
         return ""
 

@@ -1,9 +1,9 @@
-"""broker.csv, and how fast the broker got its orders: the paper broker's own ledger, past
-everything that the cluster says of itself.
+"""broker.csv, and the time until the broker had its orders: both from the paper broker's own
+ledger, independent of what the cluster says of itself.
 
 Order of rows: by follower shard, then as the broker numbered the shard's executions. Only trades
-are executions; an order that ended without one is told by orders.csv. Trades count net: one
-cancelled or corrected is left out, a correction is a trade under its own id.
+are written; orders.csv has orders that ended without one. Trades count net: a cancelled or
+corrected trade is left out, and a correction is a trade under its own id.
 """
 
 from pathlib import Path
@@ -11,9 +11,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from cluster.history.outcomes import CauseIndex
 from cluster.replay.outcome import Outcome
 from cluster.replay.texts import Ints, U64s, csv_fields, order_id_texts, scaled_texts
+from engine.history.outcomes import CauseIndex
 from engine.messages.blocks import CorrectionsReported
 from engine.values.order_status import ExecType
 from gateways.brokers.ledger.ledger_reader import Executions, LedgerReader, Orders
@@ -24,8 +24,8 @@ _SUBSCRIPTION_BITS = np.uint64(32)
 
 
 class BrokerTotals(NamedTuple):
-    """What the ledger holds. `latencies_ns` has one row a fill that led to orders, in the order of
-    fills: from the moment before the fill was published to the moment the broker took its last
+    """Totals of the ledger. `latencies_ns` has one row per fill that led to orders, in the order of
+    fills. It is the time from just before the fill was published until the broker took its last
     order, both by this machine's clock.
     """
 
@@ -72,8 +72,8 @@ def write_broker(path: Path, outcome: Outcome) -> BrokerTotals:
 
 
 def net_of(executions: Executions, corrections: list[CorrectionsReported]) -> Executions:
-    """Leave out the executions that were cancelled or corrected, and put corrections in as trades
-    with ids of their own.
+    """Return the executions without those that were cancelled or corrected, and with corrections as
+    trades under their own ids.
     """
     if not corrections:
         return executions
@@ -98,11 +98,7 @@ def net_of(executions: Executions, corrections: list[CorrectionsReported]) -> Ex
                 added.append(
                     (
                         section.follower_shard,
-                        section.cause_kind,
-                        section.creator_shard,
-                        section.cause_number,
-                        section.leg,
-                        section.attempt,
+                        *section.key,
                         subscription,
                         number,
                         ExecType.TRADE,
@@ -125,7 +121,7 @@ def net_of(executions: Executions, corrections: list[CorrectionsReported]) -> Ex
 
 
 def _highs(table: Orders | Executions) -> U64s:
-    """Name the upper halves of the order ids."""
+    """Return the upper halves of the order ids."""
     high = (
         table.follower_shards << 50
         | table.cause_kinds << 48
@@ -136,7 +132,7 @@ def _highs(table: Orders | Executions) -> U64s:
 
 
 def _tails(table: Orders | Executions) -> U64s:
-    """Name leg and attempt as they stand in the lower halves of the order ids."""
+    """Return leg and attempt as the lower halves of the order ids hold them."""
     tails: U64s = (table.legs << 20 | table.attempts).view(np.uint64)
     return tails
 
@@ -181,7 +177,7 @@ def _index(batches: list[Orders]) -> _Taken:
 
 
 def _accounts(reader: LedgerReader) -> dict[int, list[str]]:
-    """Name the accounts of each follower shard as they were registered with the broker."""
+    """Return the accounts of each follower shard, as they were registered with the broker."""
     found: dict[int, list[str]] = {}
     for accounts in reader.accounts():
         known = found.setdefault(accounts.follower_shard, [])

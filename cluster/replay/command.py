@@ -12,7 +12,7 @@ from cluster.audit import AuditReport, audit_data
 from cluster.command_line.log_format import LogFormat
 from cluster.command_line.terminal import Terminal, hosts_live
 from cluster.config.options import Config
-from cluster.history import opened_store
+from cluster.history.store import opened_store
 from cluster.replay.broker_csv import BrokerTotals, write_broker
 from cluster.replay.decisions_csv import write_dispositions, write_orders
 from cluster.replay.holdings_csv import write_positions, write_subscriptions

@@ -1,8 +1,8 @@
 """Reading one CSV file strictly: a known header, exact numbers, and errors that name file, line,
 field, expected and found.
 
-A file is read whole and judged whole: up to `ERRORS_SHOWN_MAX` errors are told at once. Byte order
-mark, CRLF and blank lines are fine; a column that is not known is refused, because a misspelt limit
+A file is read and checked as a whole: up to `ERRORS_SHOWN_MAX` errors are reported at once. A byte
+order mark, CRLF and blank lines are allowed. An unknown column is refused, because a misspelt limit
 must not pass for no limit.
 """
 
@@ -26,7 +26,7 @@ _FALSE = frozenset({"false", "no", "0"})
 
 
 class InputError(UsageError):
-    """The input files cannot be replayed; one line for each error found. Nothing was started."""
+    """The input files cannot be replayed; one line per error. Nothing was started."""
 
 
 class FieldError(ValueError):
@@ -77,7 +77,7 @@ class Row:
         return self._number(text, field, read) if text else absent
 
     def time(self, field: str, suffix: str = "") -> int:
-        """Read a time; `suffix` completes what the file leaves out. Units: ns since the epoch."""
+        """Read a time; `suffix` completes the file's text. Units: ns since the epoch."""
         text = self.required(field)
         try:
             return _time_ns(text + suffix, field)
@@ -102,7 +102,7 @@ class Row:
         return text
 
     def flag(self, field: str) -> bool | None:
-        """Read true or false; None when it is not said."""
+        """Read true or false; None when the value is missing."""
         text = self.text(field).lower()
         if text and text not in _TRUE | _FALSE:
             raise FieldError(f"{field}: expected true or false, found {shown(text)}")
@@ -121,7 +121,7 @@ class CsvTable:
         self._errors: list[str] = []
 
     def rows(self) -> Iterator[Row]:
-        """Yield the rows; what is wrong with the file as a whole ends it. Raises: InputError."""
+        """Yield the rows. An error of the whole file ends it. Raises: InputError."""
         reader = csv.reader(io.StringIO(self._text(), newline=""), strict=True)
         header: list[str] | None = None
         try:
@@ -144,14 +144,14 @@ class CsvTable:
             self.refuse(1, f"header: expected {','.join(self._required)}, found an empty file")
 
     def refuse(self, line: int, text: str) -> None:
-        """Note an error; too many end the reading. Raises: InputError."""
+        """Note an error. Raises: InputError when there are too many."""
         self._errors.append(f"{self.path}:{line}: {text}")
         if len(self._errors) >= ERRORS_SHOWN_MAX:
             self._errors.append(f"{self.path}: these are the first {ERRORS_SHOWN_MAX} errors")
             self.check()
 
     def check(self) -> None:
-        """Raise what was noted. Raises: InputError."""
+        """Refuse the file if an error was noted. Raises: InputError."""
         if self._errors:
             raise InputError("\n".join(self._errors))
 
@@ -193,5 +193,5 @@ _time_ns = functools.lru_cache(maxsize=1024)(time_ns)
 
 
 def shown(text: str) -> str:
-    """Quote a text for an error, cut short."""
+    """Return a text quoted for an error message, shortened."""
     return repr(text if len(text) <= 60 else text[:57] + "...")

@@ -1,8 +1,9 @@
-"""orders.csv and dispositions.csv: what was decided for every follower, and what became of it.
+"""orders.csv and dispositions.csv: every decision for every follower, and the outcome of each
+order.
 
-Order of rows: by fill in the order it was published, leg, attempt, follower shard, then as the
-shard's journal decided them, which is by subscription. Orders of no fill come last. Times are the
-event time of the deciding frame; a market order has no limit price.
+Order of rows: by fill in the order of publishing, leg, attempt and follower shard; then as the
+shard's journal decided them, which is by subscription. Orders without a fill come last. Times are
+the event time of the deciding frame. A market order has no limit price.
 """
 
 import itertools
@@ -12,9 +13,11 @@ from typing import Any
 
 import numpy as np
 
-from cluster.history import FollowerTables, OrderIndex, Orders, Outcomes, order_outcomes
 from cluster.replay.outcome import Outcome
 from cluster.replay.texts import Ints, csv_field, order_id_texts, scaled_texts
+from engine.history.followers import FollowerTables
+from engine.history.orders import Orders
+from engine.history.outcomes import OrderIndex, Outcomes, order_outcomes
 from engine.values.dispositions import Disposition
 from engine.values.order_ids import CauseKind, cause_high
 from engine.values.order_status import OrdStatus
@@ -60,7 +63,7 @@ def _write(path: Path, header: str, sections: list[tuple[_Place, Callable[[], st
 def _order_sections(
     outcome: Outcome, shard: int, tables: FollowerTables
 ) -> Iterator[tuple[_Place, Callable[[], str]]]:
-    """Yield each section's place and how to write it."""
+    """Yield each section's place and the function that writes it."""
     orders = tables.orders.table()
     if not len(orders.subscriptions):
         return
@@ -130,8 +133,8 @@ def _order_lines(
 
 
 def _price_texts(prices: Ints) -> list[str]:
-    """Show average prices; none where nothing was filled. A section's orders mostly have one
-    price.
+    """Return average prices as text, empty where nothing was filled. The orders of a section mostly
+    share one price.
     """
     texts = {price: format_micros(price) if price else "" for price in np.unique(prices).tolist()}
     return [texts[price] for price in prices.tolist()]
@@ -168,7 +171,7 @@ def _disposition_sections(
 
 
 def _slices(sections: "np.ndarray[Any, np.dtype[np.uint32]]") -> Iterator[tuple[int, int, int]]:
-    """Find the rows of each section: number, first row, the row after the last."""
+    """Return the rows of each section: number, first row, row after the last."""
     if not len(sections):
         return
     starts = np.concatenate(([0], np.flatnonzero(np.diff(sections)) + 1, [len(sections)])).tolist()

@@ -1,9 +1,9 @@
-"""positions.csv and subscriptions.csv: what every subscription holds at the end, at the final
+"""positions.csv and subscriptions.csv: the holdings of every subscription at the end, at the final
 marks.
 
-Order of rows: as in followers.csv, positions then by symbol. A position is written when it or its
-target is not zero. Its average price is what it cost to build over its size, rounded down to the
-micro; equity is cash and each position at its final mark, rounded down.
+Order of rows: as in followers.csv, positions then by symbol. A position is written if it or its
+target is not zero. Its average price is the cost of building it, divided by its size, rounded down
+to the micro. Equity is cash plus each position at its final mark, rounded down.
 """
 
 from collections.abc import Iterator
@@ -12,11 +12,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from cluster.history import FollowerTables
 from cluster.replay.outcome import Outcome
 from cluster.replay.texts import Ints, csv_field, scaled_texts
 from engine.follower.book import Book
 from engine.follower.sizing.valuation import equity_of
+from engine.history.followers import FollowerTables
 from engine.values.units import QUANTITY_ONE, format_micros, format_quantity
 
 POSITIONS_HEADER = "account_id,creator_id,symbol,quantity,target,average_price"
@@ -103,7 +103,7 @@ def _books(outcome: Outcome) -> Iterator[_Rows]:
 
 
 def _marks(outcome: Outcome, creator_shard: int) -> dict[int, int]:
-    """Name the final marks of a creator shard's instruments."""
+    """Return the final marks of a creator shard's instruments."""
     return dict(
         enumerate(
             outcome.journals.creators[creator_shard].state.columns()["instrument.mark"].tolist()

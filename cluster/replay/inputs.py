@@ -1,8 +1,8 @@
 """The five input files of a replay as typed rows, checked as a whole before anything is started.
 
-Units: as in `engine.values.units`. What one file says of another is checked here too: a follower's
-creator and a fill's creator must be known. A fill id that a creator uses twice is taken: the engine
-applies such a fill once, and the summary tells.
+Units: as in `engine.values.units`. References between files are checked too: the creator of a
+follower or of a fill must be known. A fill id that a creator uses twice is accepted: the engine
+applies such a fill once, and the summary counts it.
 """
 
 from collections.abc import Callable, Iterator
@@ -72,7 +72,7 @@ class PriceRow(NamedTuple):
 
 
 class InstrumentRow(NamedTuple):
-    """How a symbol trades, as checked decimal text; None is the default."""
+    """Lot and minimum notional of a symbol, as checked decimal text; None is the default."""
 
     line: int
     symbol: str
@@ -114,7 +114,7 @@ def read_inputs(
     prices: Path | None = None,
     instruments: Path | None = None,
 ) -> Inputs:
-    """Read and check all files. Raises: InputError with every error found, up to a limit a file."""
+    """Read and check all files. Raises: InputError with every error, up to a limit per file."""
     errors: list[str] = []
 
     def tried(read: Callable[[], list[T]]) -> list[T]:
@@ -146,7 +146,7 @@ def _read(
     key: Callable[[T], tuple[object, ...]] | None,
     what: str,
 ) -> list[T]:
-    """Parse every row; equal keys are refused, naming the line of the first."""
+    """Parse every row. A key that comes again is refused with the line of the first."""
     found: list[T] = []
     lines: dict[tuple[object, ...], int] = {}
     for row, parsed in _parsed(table, parse):

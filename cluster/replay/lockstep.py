@@ -1,33 +1,30 @@
-"""Publishing in lockstep: before each fill goes out, everything earlier is applied and journaled in
-every shard and no order is open.
+"""Publishing in lockstep: a fill is published only once everything earlier is applied and journaled
+in every shard, and no order is open.
 
     prices, one array -> the fill's own mark -> barrier -> fill -> barrier -> next
 
-Each message is acknowledged by JetStream before the next is sent, and sent again under its message
-id while the outcome is unknown.
+JetStream acknowledges each message before the next is sent. While the outcome is unknown, the
+message is sent again under its message id.
 """
 
-import asyncio
 import time
 from collections.abc import Callable
 from typing import NamedTuple
 
-from actors.errors import OutcomeUnknownError, TransientError
 from actors.ports import Streams
+from cluster.replay.asking import ask_within
 from cluster.replay.barrier import ProgressBarrier
-from cluster.replay.errors import ReplayError
 from cluster.replay.inputs import FillRow, Inputs
 from cluster.replay.schedule import fill_mark_message, fill_message, mark_messages, steps
 
 PUBLISH_S_MAX = 120.0
 """How long a message is sent again; the duplicate window of the ingress stream is as long."""
 PAUSE_S_MIN = 0.02
-PAUSE_S_MAX = 1.0
 
 
 class PublishedFill(NamedTuple):
-    """A fill that the ingress stream holds: `sequence` there, and the wall time just before it was
-    first sent.
+    """A fill in the ingress stream: its sequence there, and the wall time just before it was first
+    sent.
     """
 
     row: FillRow
@@ -37,7 +34,7 @@ class PublishedFill(NamedTuple):
 
 
 class Published(NamedTuple):
-    """What was published; `last_sequence` is the ingress stream's."""
+    """The published fills. `last_sequence` is the last sequence of the ingress stream."""
 
     fills: list[PublishedFill]
     marks_count: int
@@ -45,7 +42,7 @@ class Published(NamedTuple):
 
 
 class Publisher:
-    """The replay's own broker gateway: publishes fills and marks of one broker."""
+    """The replay's own broker program: it publishes the fills and marks of one broker."""
 
     def __init__(self, streams: Streams, broker: str) -> None:
         self._streams = streams
@@ -61,33 +58,22 @@ class Publisher:
         )
 
     async def fill(self, row: FillRow) -> int:
-        """Publish a fill. Returns: its sequence in the ingress stream; one that is known there
-        keeps its own.
-        """
+        """Publish a fill. Returns: its sequence in the ingress stream, also if it was there before."""
         subject = f"fills.{self._broker}.{row.creator_id}"
         return await self._publish(
             subject, fill_message(row), f"{self._broker}/{row.creator_id}/{row.fill_id}"
         )
 
     async def _publish(self, subject: str, data: bytes, message_id: str) -> int:
-        pause_s = PAUSE_S_MIN
-        failure = ""
-        try:
-            async with asyncio.timeout(PUBLISH_S_MAX):
-                while True:
-                    try:
-                        sequence = await self._streams.publish(subject, data, message_id=message_id)
-                        self.last_sequence = max(self.last_sequence, sequence)
-                        return sequence
-                    except (OutcomeUnknownError, TransientError) as error:
-                        failure = str(error)
-                    await asyncio.sleep(pause_s)
-                    pause_s = min(2 * pause_s, PAUSE_S_MAX)
-        except TimeoutError:
-            raise ReplayError(
-                f"{subject}: expected JetStream's acknowledgement within "
-                f"{PUBLISH_S_MAX:.0f} s, found: {failure}"
-            ) from None
+        sequence = await ask_within(
+            PUBLISH_S_MAX,
+            subject,
+            lambda: self._streams.publish(subject, data, message_id=message_id),
+            expected="JetStream's acknowledgement",
+            pause_s_min=PAUSE_S_MIN,
+        )
+        self.last_sequence = max(self.last_sequence, sequence)
+        return sequence
 
 
 async def publish_all(

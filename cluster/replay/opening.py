@@ -1,8 +1,8 @@
-"""Opening what a replay needs: creators one by one, accounts and subscriptions in bulk, each
-repeated under its id until answered.
+"""Opening the parties of a replay: creators one by one, accounts and subscriptions in bulk. Each
+command is repeated under its id until it is answered.
 
-Dedicated accounts come last, in a request of their own: their answers wait until their actors run.
-A refusal ends the replay and names the row.
+Dedicated accounts come last, in requests of their own, because their answers wait until their
+actors run. A refusal ends the replay and names the row.
 """
 
 import asyncio
@@ -11,20 +11,20 @@ from typing import Any, NamedTuple, TypeVar
 
 import msgspec
 
-from actors.errors import OutcomeUnknownError, TransientError
+from actors.errors import TransientError
+from cluster.replay.asking import ask_within
 from cluster.replay.errors import ReplayError
 from cluster.replay.inputs import CreatorRow, FollowerRow, Inputs
 from engine.values.units import MICROS, format_micros
 
 BATCH_COMMANDS = 4_000
-"""Commands in one message: frames of about 200 KB in each shard."""
+"""Commands in one message, which make frames of about 200 KB in each shard."""
 CREATORS_AT_ONCE = 64
 ANSWER_S_MAX = 30.0
 """How long one request waits for its answer before it is repeated."""
 OPENING_S_MAX = 300.0
 """How long a request is repeated before the replay gives up."""
 PAUSE_S_MIN = 0.05
-PAUSE_S_MAX = 1.0
 T = TypeVar("T")
 
 Request = Callable[[str, bytes], Awaitable[bytes]]
@@ -80,7 +80,7 @@ async def open_all(
 def account_commands(
     rows: Sequence[FollowerRow], *, broker: str, is_dedicated: bool
 ) -> Iterator[Command]:
-    """Write the commands of some followers: each account is opened once, just before its first
+    """Yield the commands of some followers. Each account is opened once, just before its first
     subscription.
     """
     opened: set[str] = set()
@@ -132,11 +132,13 @@ async def _open_creator(
     }
     data = msgspec.json.encode(body)
 
-    async def ask() -> _Answer | None:
+    async def ask() -> _Answer:
         answer = _decode_answer(await request(subject, data))
-        return None if answer.reason == "busy" else answer
+        if answer.reason == "busy":
+            raise _inbox_full()
+        return answer
 
-    answer = await _until_answered(subject, ask, opening_s_max)
+    answer = await _ask_within(opening_s_max, subject, ask)
     if not answer.ok:
         raise ReplayError(
             f"creators.csv:{row.line}: creator {row.creator_id} was "
@@ -145,12 +147,12 @@ async def _open_creator(
 
 
 async def _send_bulk(request: Request, commands: Sequence[Command], opening_s_max: float) -> None:
-    """Send commands until each is answered; those that found an inbox full go again, in their
+    """Send commands until each is answered. Those that found an inbox full are sent again, in their
     order.
     """
     left = list(commands)
 
-    async def ask() -> list[_Answer] | None:
+    async def ask() -> None:
         nonlocal left
         data = await request(
             "commands.bulk", msgspec.json.encode([command.body for command in left])
@@ -158,7 +160,7 @@ async def _send_bulk(request: Request, commands: Sequence[Command], opening_s_ma
         if data.lstrip()[:1] != b"[":
             whole = _decode_answer(data)
             if whole.reason == "busy":
-                return None
+                raise _inbox_full()
             raise ReplayError(f"commands.bulk was refused: {whole.reason}: {whole.error}")
         answers = _decode_answers(data)
         busy = [
@@ -170,36 +172,21 @@ async def _send_bulk(request: Request, commands: Sequence[Command], opening_s_ma
             if not answer.ok and answer.reason != "busy":
                 raise ReplayError(_refused(command, answer))
         left = busy
-        return None if busy else answers
+        if busy:
+            raise _inbox_full()
 
-    await _until_answered("commands.bulk", ask, opening_s_max)
+    await _ask_within(opening_s_max, "commands.bulk", ask)
+
+
+async def _ask_within(seconds_max: float, what: str, ask: Callable[[], Awaitable[T]]) -> T:
+    return await ask_within(seconds_max, what, ask, expected="an answer", pause_s_min=PAUSE_S_MIN)
+
+
+def _inbox_full() -> TransientError:
+    return TransientError("the inbox is full")
 
 
 def _refused(command: Command, answer: _Answer) -> str:
     body = command.body
     what = f"{body['type']} of account {body['account_id']}"
     return f"followers.csv:{command.line}: {what} was refused: {answer.reason}: {answer.error}"
-
-
-async def _until_answered(
-    what: str, ask: Callable[[], Awaitable[T | None]], opening_s_max: float
-) -> T:
-    """Repeat a request until it is answered. Raises: ReplayError when it never is."""
-    pause_s = PAUSE_S_MIN
-    failure = "no answer"
-    try:
-        async with asyncio.timeout(opening_s_max):
-            while True:
-                try:
-                    answer = await ask()
-                    if answer is not None:
-                        return answer
-                    failure = "the inbox is full"
-                except (OutcomeUnknownError, TransientError) as error:
-                    failure = str(error)
-                await asyncio.sleep(pause_s)
-                pause_s = min(2 * pause_s, PAUSE_S_MAX)
-    except TimeoutError:
-        raise ReplayError(
-            f"{what}: expected an answer within {opening_s_max:g} s, found: {failure}"
-        ) from None

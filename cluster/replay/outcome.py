@@ -1,16 +1,16 @@
-"""What a replay led to, as tables: the journals read back, the broker's ledger, and which fill each
-signal is of.
+"""The outcome of a replay, as tables: the journals, the broker's ledger, and the fill of each
+signal.
 
-Everything here comes from the journals and the ledger, nothing from what the replay remembers of
-itself but which rows it published when.
+Everything here comes from the journals and the ledger. Of its own memory the replay only adds which
+rows it published, and when.
 """
 
 from pathlib import Path
 from typing import NamedTuple
 
-from cluster.history import Journals, read_journals
-from cluster.history.reader import FrameReader
+from actors.history_reader import FrameReader
 from cluster.history.store import JournalStore
+from cluster.history.whole import Journals, read_journals
 from cluster.replay.inputs import Inputs
 from cluster.replay.lockstep import Published, PublishedFill
 from cluster.replay.session import BROKER
@@ -20,7 +20,7 @@ from engine.values.order_ids import CauseKind
 
 
 class Refusal(NamedTuple):
-    """A fill that was not applied, and why."""
+    """A fill that was not applied, and the reason."""
 
     fill: PublishedFill
     reason: str
@@ -40,8 +40,8 @@ class Outcome(NamedTuple):
     ledger: Path
 
     def fill_of(self, high: int) -> int:
-        """Name the fill that caused an order, as its place in `published`; -1 when no fill did.
-        `high` is the order id's upper half.
+        """Return the fill that caused an order, as its place in `published`; -1 when no fill did.
+        `high` is the upper half of the order id.
         """
         if high >> 48 & 3 != CauseKind.SIGNAL:
             return -1
@@ -62,8 +62,8 @@ async def read_outcome(store: JournalStore, inputs: Inputs, published: Published
 
 
 def _signals(journals: Journals, published: Published) -> dict[tuple[int, int], int]:
-    """Find each signal's fill: an execution id counts once for its creator, so the first with it is
-    the one applied.
+    """Find each signal's fill. An execution id counts once for its creator, so the first fill with
+    it was applied.
     """
     places: dict[tuple[str, str], int] = {}
     for place, fill in enumerate(published.fills):

@@ -1,8 +1,8 @@
-"""The order of a replay: fills by time, and before each the marks that came since the last.
+"""The order of a replay: fills by time, and before each fill the marks since the fill before.
 
-Fills and prices are ordered by time; at equal times prices come before fills, each in the order of
-its file. Each fill's own price goes out as a mark of its symbol just before the fill, at the fill's
-time. Marks after the last fill make a last step without a fill.
+Fills and prices are ordered by time. At equal times prices come before fills, each in the order of
+its file. Each fill's own price is published as a mark of its symbol just before the fill, at the
+fill's time. Marks after the last fill make a last step without a fill.
 """
 
 from collections.abc import Iterator, Sequence
@@ -15,12 +15,12 @@ from engine.values.units import format_micros, format_quantity, format_time
 
 MARKS_BYTES_MAX = 1 << 20
 MARKS_COUNT_MAX = 50_000
-"""Larger arrays of marks are split; the wire takes at most 100,000 in one message."""
+"""Larger arrays of marks are split: one message may hold 100,000."""
 
 
 class Step(NamedTuple):
-    """What goes out before a barrier: `prices` as one array, then the fill with its own mark before
-    it.
+    """The messages before a barrier: `prices` as one array, then the fill's own mark and the
+    fill.
     """
 
     prices: list[PriceRow]

@@ -21,6 +21,7 @@ from cluster.replay.lockstep import Published, Publisher, publish_all
 from cluster.replay.opening import open_all
 from cluster.running.supervisor import Cluster
 from gateways.nats.connection import NatsConnection, NatsOptions, connect_nats
+from gateways.nats.heard import Heard
 from gateways.nats.streams import NatsStreams
 
 BROKER = "paper"
@@ -85,7 +86,9 @@ def prepare(out: Path) -> Path:
 async def connected(cluster: Cluster) -> AsyncIterator[Session]:
     """Connect to a running cluster as its operator and as its broker."""
     config = cluster.config
+    heard = Heard()
     barrier = ProgressBarrier(
+        heard,
         creator_shards=config.cluster.creator_shards,
         follower_shards=config.cluster.follower_shards,
         gateways=len(config.brokers),
@@ -97,7 +100,7 @@ async def connected(cluster: Cluster) -> AsyncIterator[Session]:
             stack.push_async_callback(connection.close)
             connections.append(connection)
         admin, broker = connections
-        await admin.subscribe("heads.>", barrier.hear)
+        await heard.listen(admin)
         yield Session(admin, broker, barrier)
 
 

@@ -1,4 +1,4 @@
-"""The short table that a replay ends with."""
+"""The short table that a replay prints at its end."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -7,16 +7,16 @@ from typing import NamedTuple
 import numpy as np
 
 from cluster.audit.report import AuditReport
-from cluster.history.gather import Ints
 from cluster.replay.broker_csv import BrokerTotals
 from cluster.replay.outcome import Outcome
+from engine.history.storage import Ints
 from engine.values.dispositions import Disposition
 
 _NS_PER_MS = 1_000_000
 
 
 class Counts(NamedTuple):
-    """What a replay counts beyond what its inputs say. `skipped` is by reason, largest first."""
+    """Counts of a replay's results. `skipped` is by reason, largest first."""
 
     signals: int
     ordered: int
@@ -55,7 +55,7 @@ def counts_of(outcome: Outcome) -> Counts:
 def lines_of(
     outcome: Outcome, counts: Counts, broker: BrokerTotals, report: AuditReport
 ) -> Iterator[tuple[str, str]]:
-    """Name and show each row of the table."""
+    """Return the name and text of each row of the table."""
     inputs, published = outcome.inputs, outcome.published
     accounts = {row.account_id for row in inputs.followers}
     dedicated = len(inputs.dedicated_accounts)
@@ -96,7 +96,7 @@ def _fills(outcome: Outcome, counts: Counts) -> str:
 
 
 def _audit(report: AuditReport) -> list[str]:
-    """Show the audit's last line; all of them when it failed."""
+    """Return the audit's last line, or all lines when it failed."""
     lines = "\n".join(report.lines()).splitlines()
     return (
         [lines[-1].removeprefix("audit ")]

@@ -1,6 +1,6 @@
 """Columns as text: exact decimals, order ids and CSV fields of many rows at once.
 
-Cost: 0.3 to 0.6 us a value, so that a million rows of a result are written in seconds.
+Cost: 0.3 to 0.6 us per value, so that a million rows of a result are written in seconds.
 """
 
 import csv
@@ -21,7 +21,7 @@ _FORMATS = {6: "%d.%06d", 8: "%d.%08d"}
 
 
 def scaled_texts(column: Ints, digits: int) -> list[str]:
-    """Show integers of 10**-digits units as exact decimals without exponent, as
+    """Return integers of 10**-digits units as exact decimals without exponent, as
     `engine.values.units.format_scaled` does.
     """
     one = 10**digits
@@ -34,7 +34,9 @@ def scaled_texts(column: Ints, digits: int) -> list[str]:
 
 
 def order_id_texts(highs: U64s, lows: U64s) -> list[str]:
-    """Show order ids as 26 base32 characters, as `engine.values.order_ids.format_order_id` does."""
+    """Return order ids as 26 base32 characters, as `engine.values.order_ids.format_order_id`
+    does.
+    """
     characters = np.empty((len(highs), _ORDER_ID_CHARACTERS), np.uint8)
     five, bits = np.uint64(31), np.uint64
     for place in range(_ORDER_ID_CHARACTERS):
@@ -51,12 +53,12 @@ def order_id_texts(highs: U64s, lows: U64s) -> list[str]:
 
 
 def csv_field(text: str) -> str:
-    """Write one text as a CSV field, quoted only where it must be."""
+    """Return one text as a CSV field, quoted only where it must be."""
     target = io.StringIO()
     csv.writer(target, lineterminator="").writerow([text])
     return target.getvalue()
 
 
 def csv_fields(texts: Sequence[str]) -> list[str]:
-    """Write texts as CSV fields."""
+    """Return texts as CSV fields."""
     return [csv_field(text) for text in texts]

@@ -29,26 +29,26 @@ OWN_NAMES = frozenset(
 
 
 class Identity(msgspec.Struct, frozen=True, kw_only=True):
-    """What DIR/cluster.json holds: changing any of it would send accounts to other shards than
-    their journals'.
+    """The content of DIR/cluster.json. Changing any of it would send accounts to other shards than
+    those that have their journals.
     """
 
     format_version: int
     follower_shards: int
     creator_shards: int
     brokers: tuple[str, ...] = ()
-    """In the order of their gateways' shards: a new one comes last."""
+    """In the order of their gateway shards. A new broker comes last."""
 
 
 @contextmanager
 def opened(data: Path, config: Config) -> Iterator[RunFile]:
-    """Hold a data directory for the length of a run: made or checked, locked, and cleared of a
-    killed run's processes.
+    """Hold a data directory for the length of a run: made or checked, locked, and cleared of the
+    processes of a killed run.
 
-    Leaving it removes run.json; what was started for the run and still runs then, after an error,
-    is stopped.
-    Raises: UsageError when it is in use, was made with other shard counts, misses a broker, is
-    somebody else's, or cannot be written.
+    At the end run.json is removed. Processes of the run that still run then, after an error, are
+    stopped.
+    Raises: UsageError when the directory is in use, was made with other shard counts, lacks a
+    broker, belongs to somebody else, or cannot be written.
     """
     try:
         _refuse_closed(data)
@@ -71,7 +71,7 @@ def opened(data: Path, config: Config) -> Iterator[RunFile]:
         try:
             yield run_file
         finally:
-            # A start or a stop that failed half way may have left what nobody holds any more.
+            # A start or a stop that failed half way may have left processes that nobody holds.
             stop_run(run_file.run, stop_s_max=config.supervision.stop_s_max)
             run_file.remove()
     finally:
@@ -79,7 +79,7 @@ def opened(data: Path, config: Config) -> Iterator[RunFile]:
 
 
 def check_is_directory(data: Path) -> None:
-    """Refuse what no cluster can have been started in. Raises: UsageError."""
+    """Refuse a path in which no cluster can have been started. Raises: UsageError."""
     try:
         if data.is_dir():
             list(data.iterdir())
@@ -93,7 +93,7 @@ def check_is_directory(data: Path) -> None:
 
 
 def _refuse_foreign(data: Path) -> None:
-    """Leave a directory alone that holds other files and never held a cluster. Raises: UsageError;
+    """Refuse a directory that holds other files and never held a cluster. Raises: UsageError;
     OSError.
     """
     if not data.exists() or read_identity(data) is not None:
@@ -123,7 +123,9 @@ def _refuse_closed(data: Path) -> None:
 
 
 def _wanted(data: Path, config: Config) -> Identity:
-    """Say what the configuration fixes, compared with what is stored. Raises: UsageError."""
+    """Return the identity that the configuration asks for. Raises: UsageError when the stored one
+    contradicts it.
+    """
     found = read_identity(data)
     known = found.brokers if found is not None else ()
     wanted = Identity(
@@ -152,7 +154,7 @@ def _wanted(data: Path, config: Config) -> Identity:
 
 
 def in_shard_order(data: Path, config: Config) -> Config:
-    """Bring a configuration's brokers into the order of their gateways' shards in an opened
+    """Return a configuration with its brokers in the order of their gateway shards in an opened
     directory.
     """
     identity = read_identity(data)

@@ -1,5 +1,6 @@
-"""Stopping a command that runs a cluster: the first Ctrl-C, SIGTERM (`lockstep down`) or hang-up
-cancels it, which ends all that it started; any more change nothing, up to the end of the process.
+"""Stopping a command that runs a cluster. The first Ctrl-C, SIGTERM (`lockstep down`) or hang-up
+cancels the command, which ends all that it started. Further signals change nothing, up to the end
+of the process.
 """
 
 import asyncio
@@ -17,27 +18,27 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 def run_until_stopped(work: Coroutine[Any, Any, T], *, stopped: Callable[[], T]) -> T:
-    """Run a command to its end, or until it is told to stop. Returns: what it returns, or what
-    `stopped` does once it is stopped.
+    """Run a command to its end, or until it is told to stop. Returns: the command's result, or
+    that of `stopped` once it was stopped.
     """
     stop = _Stop()
-    # Not the loop's own handlers, which go with the loop: a second signal that comes just then
-    # would end the process by itself.
+    # The loop's own handlers would go with the loop, and a second signal at that moment would end
+    # the process.
     before = {number: signal.getsignal(number) for number in SIGNALS}
     for number in SIGNALS:
-        # Whoever is to outlive its terminal was started with the hang-up ignored.
+        # A process that shall outlive its terminal was started with the hang-up ignored.
         if number is not signal.SIGHUP or before[number] is not signal.SIG_IGN:
             signal.signal(number, stop.take)
     try:
         return uvloop.run(_run(work, stop, stopped))
     finally:
         for number, handler in before.items():
-            # An interpreter that closes gives handlers back, but not what is ignored.
+            # A closing interpreter resets handlers, but an ignored signal stays ignored.
             signal.signal(number, signal.SIG_IGN if stop.is_told else handler)
 
 
 class _Stop:
-    """Whether the command was told to stop, and the task that is cancelled then."""
+    """The order to stop, if it came, and the task that is cancelled then."""
 
     def __init__(self) -> None:
         self.is_told = False
@@ -45,7 +46,7 @@ class _Stop:
         self._task: asyncio.Future[Any] | None = None
 
     def take(self, number: int, frame: object) -> None:
-        """Take a signal, between any two steps of this process."""
+        """Take a signal. It may come between any two steps of this process."""
         say("stopping already; it ends when everything has ended" if self.is_told else "stopping")
         if not self.is_told and self._loop is not None and self._task is not None:
             self._loop.call_soon_threadsafe(self._task.cancel)
@@ -68,6 +69,6 @@ async def _run(work: Coroutine[Any, Any, T], stop: _Stop, stopped: Callable[[], 
 
 
 def say(text: str) -> None:
-    """Tell the operator, who may be gone."""
+    """Print a line for the operator, who may be gone."""
     with contextlib.suppress(OSError, RuntimeError):
         print(f"lockstep: {text}", file=sys.stderr, flush=True)

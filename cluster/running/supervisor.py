@@ -1,14 +1,15 @@
 """A running cluster: servers, Ray, brokers and hosts, started in order, kept running, stopped in
-reverse.
+reverse order.
 
-    servers (NATS, Postgres) -> streams -> Ray -> paper brokers -> hosts (creator, follower, gateway)
+    servers (NATS, Postgres) -> streams -> Ray -> paper brokers -> hosts of the placement plan
 
-The supervisor owns processes, never shards: which host's decisions count is settled in the journal.
+The supervisor owns processes, never shards: the journal settles which host's decisions count.
 """
 
 import sys
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 from pathlib import Path
 
 import msgspec
@@ -16,14 +17,17 @@ import structlog
 
 from actors.host.host import HostSpec
 from actors.ports import Request
+from actors.retry import retry_until_done
 from actors.shard.progress import HostHeartbeat, ShardProgress
-from actors.shard.retry import retry_until_done
 from cluster.config.credentials import Credentials
 from cluster.config.file import Secrets, read_secrets
 from cluster.config.options import Config
 from cluster.placement.hosts import HostKeeper
-from cluster.placement.ray_cluster import RayHost, start_ray
+from cluster.placement.kinds import PLACED_KINDS
+from cluster.placement.plan import planned
+from cluster.placement.ray_cluster import RayHost
 from cluster.placement.ray_keeper import RayKeeper
+from cluster.placement.ray_start import start_ray
 from cluster.processes.cancellation import checkpoint, to_the_end
 from cluster.processes.kept_program import ChildProgram, Program
 from cluster.processes.run_file import RunFile
@@ -35,7 +39,6 @@ from cluster.running.wiring import (
     nats_options,
     paper_broker_config,
     shard_settings,
-    split_shards,
     stream_settings,
 )
 from cluster.servers.servers import Servers, start_servers
@@ -71,8 +74,8 @@ async def running_cluster(data: Path, config: Config) -> AsyncIterator[Cluster]:
     """Start a cluster on a data directory, wait until every shard is live, and stop everything at
     the end.
 
-    Raises: UsageError, ServerError. Nothing of it runs when it fails or is cancelled, however far
-    it had come and however often it is.
+    Raises: UsageError, ServerError. When it fails or is cancelled, nothing of it runs, however far
+    the start had come.
     """
     secrets = read_secrets()
     with opened(data, config) as run_file:
@@ -86,7 +89,7 @@ async def running_cluster(data: Path, config: Config) -> AsyncIterator[Cluster]:
 async def _started(
     data: Path, config: Config, secrets: Secrets, run_file: RunFile, stack: AsyncExitStack
 ) -> Cluster:
-    """Start everything; the stack says at each moment how to stop what runs by then."""
+    """Start everything. At each moment the stack knows how to stop what runs by then."""
     servers = await start_servers(data, config, secrets, run_file)
     stack.push_async_callback(servers.stop)
     connection = await connect_nats(nats_options(servers, "supervisor"))
@@ -109,7 +112,7 @@ async def _started(
     stack.push_async_callback(keeper.stop)
     await _listen(NatsBus(connection), keeper)
     checkpoint()
-    _add_hosts(config, keeper)
+    keeper.place(planned(config))
     ray.watch(keeper)
     stack.push_async_callback(ray.stop_watching)
     await keeper.wait_live()
@@ -128,7 +131,7 @@ def _broker(
     path.write_bytes(paper_broker_config(data, config, servers, name))
 
     async def ready() -> bool:
-        # It waits for NATS itself, and its gateway waits for it.
+        # The broker waits for NATS itself, and its gateway waits for the broker.
         return True
 
     program = Program(
@@ -154,15 +157,6 @@ def _keeper(
     return HostKeeper(start, spec, config.supervision, is_connected=lambda: connection.is_connected)
 
 
-def _add_hosts(config: Config, keeper: HostKeeper) -> None:
-    for shards in split_shards(config.cluster.creator_shards, config.cluster.creator_hosts):
-        keeper.add("creator", shards)
-    for shards in split_shards(config.cluster.follower_shards, config.cluster.follower_hosts):
-        keeper.add("follower", shards)
-    for number in range(len(config.brokers)):
-        keeper.add("gateway", (number,))
-
-
 async def _listen(bus: NatsBus, keeper: HostKeeper) -> None:
     def hear_host(request: Request) -> None:
         keeper.hear_host(msgspec.json.decode(request.data, type=HostHeartbeat))
@@ -171,4 +165,7 @@ async def _listen(bus: NatsBus, keeper: HostKeeper) -> None:
         keeper.hear_shard(msgspec.json.decode(request.data, type=ShardProgress))
 
     await retry_until_done("heartbeats", lambda: bus.subscribe("hosts.*", hear_host))
-    await retry_until_done("heads", lambda: bus.subscribe("heads.follower.*", hear_shard))
+    for placed in PLACED_KINDS:
+        if placed.has_dedicated:
+            subject = f"heads.{placed.name}.*"
+            await retry_until_done("heads", partial(bus.subscribe, subject, hear_shard))

@@ -1,17 +1,18 @@
-"""From the cluster's configuration to the options of its parts: streams, shards, connections,
+"""Wiring: the configuration turned into the options of each part: streams, shards, connections,
 brokers.
 """
 
-import math
 from pathlib import Path
 
 import msgspec
 
-from actors.ports import DEADLETTER, EXECUTIONS, INGRESS
+from actors.ports import DEADLETTER, EXECUTIONS, INGRESS, journal_stream
 from actors.settings import ShardSettings
 from cluster.config.credentials import broker_role
 from cluster.config.options import Config
+from cluster.placement.kinds import PLACED_KINDS
 from cluster.servers.servers import Servers
+from engine.journal.frame import ShardKey
 from engine.values.copy_policy import CopyPolicy
 from engine.values.instruments import InstrumentTerms
 from engine.values.units import NS_PER_S, money_micros, quantity_e8
@@ -24,15 +25,16 @@ from gateways.postgres.snapshots import PostgresOptions
 STREAMS = {
     INGRESS: ("fills.>", "marks.>"),
     EXECUTIONS: ("executions.>",),
-    "JOURNAL_CREATOR": ("journal.creator.*",),
-    "JOURNAL_FOLLOWER": ("journal.follower.*",),
-    "JOURNAL_GATEWAY": ("journal.gateway.*",),
+    **{
+        journal_stream(ShardKey(placed.kind, 0)): (f"journal.{placed.name}.*",)
+        for placed in PLACED_KINDS
+    },
     DEADLETTER: ("deadletter.>",),
 }
 
 
 def stream_settings(config: Config) -> list[StreamSettings]:
-    """Say what every stream must be."""
+    """Return the settings of every stream."""
     return [
         StreamSettings(
             name=name,
@@ -45,7 +47,7 @@ def stream_settings(config: Config) -> list[StreamSettings]:
 
 
 def shard_settings(config: Config) -> ShardSettings:
-    """Say what every shard shares."""
+    """Return the settings that all shards share."""
     engine, instruments = config.engine, config.instruments
     default = InstrumentTerms(quantity_e8(instruments.lot), money_micros(instruments.min_notional))
     return ShardSettings(
@@ -61,12 +63,12 @@ def shard_settings(config: Config) -> ShardSettings:
         uses_event_clock=engine.clock == "event",
         part_rows=engine.part_rows,
         frame_bytes_max=engine.frame_bytes_max,
-        # A replay sends the next fill once nothing moves: no signal comes to wait for.
+        # A replay sends the next fill only once nothing moves, so waiting for a signal is in vain.
         reports_wait_s=0 if engine.clock == "event" else engine.reports_wait_ms / 1000,
         poison_crashes=engine.poison_crashes,
         snapshot_frames_every=config.snapshot.frames_every,
         snapshot_seconds_every=config.snapshot.seconds_every,
-        terms=CopyPolicy(
+        policy=CopyPolicy(
             entry_window_ns=engine.entry_window_s * NS_PER_S,
             slippage_cap=engine.slippage_cap_micros,
             fee_rate=max((broker.fee_rate_micros for broker in config.brokers.values()), default=0),
@@ -88,12 +90,12 @@ def shard_settings(config: Config) -> ShardSettings:
 
 
 def broker_names(config: Config) -> tuple[str, ...]:
-    """Name the brokers in the order of their gateway shards."""
+    """Return the brokers' names in the order of their gateway shards."""
     return tuple(config.brokers)
 
 
 def nats_options(servers: Servers, name: str) -> NatsOptions:
-    """Say how the engine's own processes log in."""
+    """Return the NATS login of the engine's own processes."""
     return NatsOptions(
         url=servers.nats_url,
         user=servers.engine.user,
@@ -104,7 +106,7 @@ def nats_options(servers: Servers, name: str) -> NatsOptions:
 
 
 def connection_options(config: Config, servers: Servers, name: str) -> ConnectionOptions:
-    """Say where a host finds the outside."""
+    """Return the options with which a host connects to the outside."""
     return ConnectionOptions(
         nats=nats_options(servers, name),
         postgres=PostgresOptions(dsn=servers.postgres_url),
@@ -113,7 +115,7 @@ def connection_options(config: Config, servers: Servers, name: str) -> Connectio
 
 
 def paper_broker_config(data: Path, config: Config, servers: Servers, name: str) -> bytes:
-    """Write a paper broker's configuration file."""
+    """Return the content of a paper broker's configuration file."""
     options, user = config.brokers[name], servers.credentials.users[broker_role(name)]
     return msgspec.json.encode(
         PaperBrokerConfig(
@@ -137,12 +139,5 @@ def paper_broker_config(data: Path, config: Config, servers: Servers, name: str)
 
 
 def broker_directory(data: Path, name: str) -> Path:
-    """Name the directory of a paper broker's ledger."""
+    """Return the directory of a paper broker's ledger."""
     return data / "broker" / name
-
-
-def split_shards(count: int, hosts: int) -> list[tuple[int, ...]]:
-    """Spread shards over hosts, neighbours together."""
-    hosts = min(count, hosts)
-    size = math.ceil(count / hosts)
-    return [tuple(range(first, min(first + size, count))) for first in range(0, count, size)]

@@ -1,3 +1,3 @@
-"""Servers the cluster brings along: each runs from its package's binary on loopback, with a data
-directory and credentials of its own.
+"""Servers that the cluster brings along. Each runs from the binary in its package, on loopback,
+with a data directory and credentials of its own.
 """

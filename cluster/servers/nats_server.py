@@ -1,7 +1,7 @@
-"""The embedded NATS server: its configuration file, and how to tell that it serves.
+"""The embedded NATS server: its configuration file, its start, and the probe that it serves.
 
-It listens on loopback only, stores streams under DIR/nats and, in the `single` profile, puts every
-message on disk before it acknowledges it, so that a stored frame survives a crash of the machine.
+It listens on loopback only and stores streams under DIR/nats. In the `single` profile it puts every
+message on disk before it acknowledges it. A stored frame then survives a crash of the machine.
 """
 
 import asyncio
@@ -20,13 +20,13 @@ from cluster.servers.ports import choose_port
 STREAMS_COUNT_MAX = 8
 MEMORY_STORE_BYTES = 64 << 20
 TIMER_SLACK_NS = 300_000
-"""While a sync blocks, Go looks every 20 us whether there is other work for its thread: a fifth of
-the server's CPU (`latency`).
+"""While a sync blocks, Go checks every 20 us for other work. Without this slack that takes a fifth
+of the server's CPU (`latency`).
 """
 
 
 def nats_binary() -> Path:
-    """Find nats-server where its package installed it. Raises: ServerError when it is not there."""
+    """Return the nats-server that its package installed. Raises: ServerError when there is none."""
     binary = Path(sysconfig.get_path("scripts")) / "nats-server"
     if not binary.exists():
         raise ServerError(
@@ -41,8 +41,8 @@ async def start_nats(
 ) -> ChildProgram:
     """Start NATS for a data directory and keep it running on one port. Raises: ServerError.
 
-    Its URL is in `run_file.run.addresses["nats"]`; the port of the directory's last run is taken
-    again if it is free.
+    Its URL is in `run_file.run.addresses["nats"]`. It gets the port of the directory's last run if
+    that is free.
     """
     directory = data / "nats"
     directory.mkdir(mode=0o700, exist_ok=True)
@@ -64,7 +64,7 @@ async def start_nats(
 
 
 def nats_configuration(directory: Path, port: int, config: Config, credentials: Credentials) -> str:
-    """Write the server's configuration file for a store directory, as text."""
+    """Return the text of the server's configuration file."""
     sync = "always" if config.durability.profile.sync_always else "2m"
     return f"""\
 server_name: {json.dumps(config.cluster.name)}
@@ -90,7 +90,7 @@ authorization {{
 
 
 async def _answers(port: int) -> bool:
-    """Say whether the server greets; it does so only after its streams are recovered."""
+    """Return whether the server greets, which it does only after recovering its streams."""
     loop = asyncio.get_running_loop()
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
         probe.setblocking(False)

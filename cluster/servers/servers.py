@@ -1,5 +1,5 @@
-"""NATS and Postgres together: started here, or somebody else's by URL; either way one answer to
-where they are and how to log in.
+"""NATS and Postgres together, started here or reached by URL. Either way `Servers` says where they
+are and how to log in.
 """
 
 import asyncio
@@ -30,7 +30,7 @@ from cluster.servers.postgres_server import (
 
 
 class Servers(NamedTuple):
-    """The servers of a run. `programs` are those started here; `engine` is the cluster's own NATS
+    """The servers of a run. `programs` are those started here. `engine` is the cluster's own NATS
     login.
     """
 
@@ -41,15 +41,15 @@ class Servers(NamedTuple):
     programs: tuple[ChildProgram, ...]
 
     async def stop(self) -> None:
-        """Stop what was started here."""
+        """Stop the programs that were started here."""
         await asyncio.gather(*(program.stop() for program in self.programs))
 
 
 async def start_servers(data: Path, config: Config, secrets: Secrets, run_file: RunFile) -> Servers:
-    """Start what the configuration does not name a URL for, and store addresses and logins in
+    """Start the servers for which the configuration has no URL, and store addresses and logins in
     DIR/credentials.json.
 
-    Raises: ServerError. Nothing of it runs when it fails or is cancelled.
+    Raises: ServerError. When it fails or is cancelled, no server that it started runs.
     """
     credentials = ensure_credentials(data, config.brokers)
     starts: list[Coroutine[Any, Any, ChildProgram]] = []
@@ -80,7 +80,7 @@ async def start_servers(data: Path, config: Config, secrets: Secrets, run_file: 
 async def _all_started(
     starts: Sequence[Coroutine[Any, Any, ChildProgram]],
 ) -> tuple[ChildProgram, ...]:
-    """Start programs side by side; when one fails, or this is cancelled, stop those that run by
+    """Start programs side by side. If one fails, or this is cancelled, stop those that run by
     then.
     """
     tasks = [asyncio.create_task(start) for start in starts]

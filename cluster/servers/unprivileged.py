@@ -1,10 +1,10 @@
 """Run a program as a user that is not root: `python unprivileged.py USER READ_ALL PROGRAM
-ARGUMENTS...` (this file runs by itself).
+ARGUMENTS...`. This file runs by itself.
 
 Postgres refuses to run as root. The process becomes USER and then the program, under the same
-process id. With READ_ALL = 1 it keeps one right of root's, to pass through and read directories,
-because the data directory or the environment may lie below one that only root may enter; nothing in
-the file system has to be opened up for it. Linux only.
+process id. With READ_ALL = 1 it keeps one right of root's: to pass through and read directories.
+The data directory or the environment may lie below a directory that only root may enter. So nothing
+in the file system has to be opened to others. Linux only.
 """
 
 import ctypes
@@ -37,8 +37,8 @@ def main(arguments: list[str]) -> None:
 
 
 def _keep_one_of(libc: ctypes.CDLL, capabilities: tuple[int, ...]) -> None:
-    """Keep the first right that this root has (containers withhold some), and no other, across
-    exec.
+    """Keep the first of these rights that this root has, and no other, across exec. Containers
+    withhold some.
     """
     for capability in capabilities:
         header = (ctypes.c_uint32 * 2)(CAPABILITY_VERSION_3, 0)

@@ -20,9 +20,9 @@ from engine.journal.events.subscriptions import (
 )
 from engine.journal.frame import ShardKey, ShardKind
 from engine.messages.blocks import AccountsRegistered, CancelsSubmitted, OrdersSubmitted
-from engine.values.order_ids import CauseKind, OrderKey, key_of_cause
 
-_SIGNAL = int(CauseKind.SIGNAL)
+ACCOUNT_COLUMNS = {"broker": np.uint8}
+SUBSCRIPTION_COLUMNS = {"account": np.uint32}
 
 
 class FollowerView:
@@ -33,12 +33,12 @@ class FollowerView:
         self.chain = Chain(ShardKey(ShardKind.FOLLOWER, shard))
         self.symbols: dict[tuple[int, int], str] = {}
         self.brokers: list[str] = []
-        self.accounts = Table({"broker": np.uint8})
-        self.subscriptions = Table({"account": np.uint32})
+        self.accounts = Table(ACCOUNT_COLUMNS)
+        self.subscriptions = Table(SUBSCRIPTION_COLUMNS)
 
     def learn(self, event: Any) -> None:
-        """Take over what an event introduces. A frame may be read again: what is known already
-        changes nothing.
+        """Learn what an event introduces. A frame may be read again: what is known already changes
+        nothing.
         """
         match event:
             case AccountsOpened():
@@ -68,18 +68,16 @@ class FollowerView:
     def outgoing(
         self, broker: str, sequence: int, frame: int, event: Any
     ) -> Iterator[OutboundSection]:
-        """Make what an event means for one broker."""
+        """Yield what an event means for one broker."""
         match event:
             case SignalDecided():
-                key = OrderKey(_SIGNAL, event.creator_shard, event.signal, event.leg, 0)
                 subscriptions, units = _placed(event.subscriptions, event.units)
                 yield from self._orders(
-                    broker, sequence, frame, event, key, subscriptions, units * event.unit
+                    broker, sequence, frame, event, subscriptions, units * event.unit
                 )
             case OrdersPlaced():
-                key = key_of_cause(event)
                 placed = _placed(event.subscriptions, event.quantities)
-                yield from self._orders(broker, sequence, frame, event, key, *placed)
+                yield from self._orders(broker, sequence, frame, event, *placed)
             case CancelsRequested():
                 mine = self._is_of(broker, event.subscriptions)
                 if mine.any():
@@ -116,7 +114,6 @@ class FollowerView:
         sequence: int,
         frame: int,
         event: SignalDecided | OrdersPlaced,
-        key: OrderKey,
         subscriptions: NDArray[np.int64],
         quantities: NDArray[np.int64],
     ) -> Iterator[OutboundSection]:
@@ -125,25 +122,22 @@ class FollowerView:
             subscriptions, quantities = subscriptions[mine], quantities[mine]
         if not len(subscriptions):
             return
+        key, terms = event.key, event.terms
         section = OrdersSubmitted(
             follower_shard=self.shard,
             frame=frame,
-            cause_kind=key.cause_kind,
-            creator_shard=key.creator_shard,
-            cause_number=key.cause_number,
-            leg=key.leg,
-            attempt=key.attempt,
+            key=key,
             symbol=self.symbols[event.creator_shard, event.instrument],
-            side=event.side,
-            price=event.price,
-            limit_price=event.limit_price,
-            expire_time=event.expire_time,
+            side=terms.side,
+            price=terms.price,
+            limit_price=terms.limit_price,
+            expire_time=terms.expire_time,
             subscriptions=subscriptions,
             accounts=self.subscriptions["account"][subscriptions].astype(np.int64),
             quantities=quantities,
         )
         creator = (event.creator_shard, event.creator)
-        yield OutboundSection(sequence, self.shard, section, key, creator, bool(event.is_exit))
+        yield OutboundSection(sequence, self.shard, section, key, creator, bool(terms.is_exit))
 
 
 def _placed(

@@ -1,7 +1,7 @@
-"""What a broker's gateway sends: one block's worth for each decision of a follower shard.
+"""Outbound sections: what a broker's gateway sends, one for each decision of a follower shard.
 
-`engine.broker_gateway.shard` makes these from follower frames, `engine.broker_gateway.queue` says
-when each may go.
+`engine.broker_gateway.follower_view` makes them from follower frames, and
+`engine.broker_gateway.queue` decides when each may go.
 """
 
 from collections.abc import Iterator
@@ -19,43 +19,41 @@ _SECTION_BYTES = 192
 _ORDER_BYTES = 12
 _CANCEL_BYTES = 24
 _ACCOUNT_BYTES = 32
-"""About what they take in a message: most columns are narrow, most ids short."""
+"""Estimates of the bytes in a message: most columns are narrow, most ids short."""
 
 
 @dataclass(slots=True, eq=False)
 class OutboundSection:
-    """One block's worth for the broker, from one follower frame.
+    """One section for the broker, from one follower frame, and its place in the queue.
 
-    `section` is what to send. For orders, `key` and `creator` say which decision they follow from.
-    What follows after `is_exit` is the dispatch queue's.
+    `body` is what to send. For orders, `key` and `creator` name the decision that they follow
+    from. The fields after `is_exit` are the dispatch queue's.
     """
 
     sequence: int
     follower_shard: int
-    section: AccountsRegistered | OrdersSubmitted | CancelsSubmitted
+    body: AccountsRegistered | OrdersSubmitted | CancelsSubmitted
     key: OrderKey | None = None
     creator: tuple[int, int] = (0, 0)
     is_exit: bool = False
     ordinal: int = 0
     waits_count: int = 0
-    """How many earlier blocks must be out of the gateway's hands before it may go."""
+    """The number of earlier sections that must be out of the gateway's hands before it may go."""
     followers: "list[OutboundSection] | None" = None
-    """Later blocks that wait for it."""
+    """Later sections that wait for it."""
     parts_count: int = 1
-    """How many parts of it are in the gateway's hands: itself, and those that were split off it."""
+    """The number of its parts in the gateway's hands: itself, and those split off it."""
     is_held: bool = False
-    """Whether it left before, and is not to go again."""
+    """True for a section that left before, and is not to go again."""
     whole: "OutboundSection | None" = None
-    """What it was split off."""
+    """The section that it was split off."""
     sending: int = -1
-    """Its number among the sendings that the gateway's journal names
-    (`engine.broker_gateway.submissions`).
-    """
+    """The number of its submission (`engine.broker_gateway.submissions`), -1 while it has none."""
 
     @property
     def count(self) -> int:
-        """How many orders, cancels or accounts it holds."""
-        section = self.section
+        """The number of orders, cancels or accounts in it."""
+        section = self.body
         return (
             len(section.ids)
             if isinstance(section, AccountsRegistered)
@@ -64,20 +62,20 @@ class OutboundSection:
 
     @property
     def bytes_count(self) -> int:
-        """About how many bytes it takes in a message."""
-        if isinstance(self.section, OrdersSubmitted):
-            return _SECTION_BYTES + _ORDER_BYTES * len(self.section.subscriptions)
-        each = _CANCEL_BYTES if isinstance(self.section, CancelsSubmitted) else _ACCOUNT_BYTES
+        """An estimate of its bytes in a message."""
+        if isinstance(self.body, OrdersSubmitted):
+            return _SECTION_BYTES + _ORDER_BYTES * len(self.body.subscriptions)
+        each = _CANCEL_BYTES if isinstance(self.body, CancelsSubmitted) else _ACCOUNT_BYTES
         return _SECTION_BYTES + each * self.count
 
     @property
     def orders(self) -> OrdersSubmitted:
-        """The section of a block of orders."""
-        assert isinstance(self.section, OrdersSubmitted)
-        return self.section
+        """The orders, where it is a section of orders."""
+        assert isinstance(self.body, OrdersSubmitted)
+        return self.body
 
     def of_rows(self, rows: NDArray[np.bool_] | slice) -> "OutboundSection":
-        """Make the block of some of its orders."""
+        """Return an outbound section of some of its orders."""
         names = ("subscriptions", "accounts", "quantities")
         section = msgspec.structs.replace(
             self.orders, **{name: getattr(self.orders, name)[rows] for name in names}
@@ -87,15 +85,15 @@ class OutboundSection:
         )
 
 
-def orders_count(blocks: list[OutboundSection]) -> int:
-    """Count the orders in some blocks."""
-    return sum(block.count for block in blocks if isinstance(block.section, OrdersSubmitted))
+def orders_count(sections: list[OutboundSection]) -> int:
+    """Count the orders in some sections."""
+    return sum(
+        outbound.count for outbound in sections if isinstance(outbound.body, OrdersSubmitted)
+    )
 
 
 def cancelled_orders(cancels: CancelsSubmitted) -> Iterator[tuple[OrderKey, Ascending]]:
-    """Name what cancels are for: each decision once, with the subscriptions whose orders are
-    meant.
-    """
+    """Yield the orders that cancels are for: each key once, with its subscriptions."""
     columns: tuple[Column, ...] = (
         cancels.cause_kinds,
         cancels.creator_shards,

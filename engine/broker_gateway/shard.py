@@ -16,12 +16,14 @@ import numpy as np
 
 from engine.broker_gateway.follower_view import FollowerView
 from engine.broker_gateway.outbound import OutboundSection
+from engine.broker_gateway.snapshot_schema import GATEWAY_SCHEMA
 from engine.broker_gateway.submissions import Submissions
 from engine.columns.sections import encode_sections, walk_sections
+from engine.columns.snapshot import StoredState
 from engine.columns.state import State
 from engine.columns.state_copy import StateCopy, whole_copy
 from engine.journal.chain import Chain
-from engine.journal.cursors import NO_HASH, Cursor, Source, cursors_column, cursors_from
+from engine.journal.cursors import NO_HASH, Cursor, Source, cursors_column, restored_cursors
 from engine.journal.events import EVENT_TYPES
 from engine.journal.events.gateway import (
     BlocksAnswered,
@@ -32,9 +34,7 @@ from engine.journal.events.gateway import (
 )
 from engine.journal.events.shard import InputAttempted, OwnerFenced
 from engine.journal.frame import FrameHeader
-from engine.values.order_ids import CauseKind, key_of
 
-_SIGNAL = int(CauseKind.SIGNAL)
 MARK_FRAMES = 1024
 MARKS_MAX = 64
 """Beyond it every other one is forgotten: an owner that reads on from further back only reads more.
@@ -57,6 +57,8 @@ class GatewayShard:
     read again. So the state is one that reads on from a mark before the first of them, while what
     was learned since is kept.
     """
+
+    schema = GATEWAY_SCHEMA
 
     def __init__(self) -> None:
         self.cursors: dict[tuple[Source, int], Cursor] = {}
@@ -129,7 +131,7 @@ class GatewayShard:
         after a restart, they must not be sent.
         """
         for event in self._gone.get(outgoing.sequence, ()):
-            if outgoing.key == key_of(event) and outgoing.follower_shard == event.follower_shard:
+            if outgoing.key == event.key and outgoing.follower_shard == event.follower_shard:
                 outgoing = outgoing.of_rows(
                     ~np.isin(outgoing.orders.subscriptions, event.subscriptions)
                 )
@@ -145,9 +147,9 @@ class GatewayShard:
                 self.unresolved_count += len(event.subscriptions)
                 self._gone.setdefault(event.sequence, []).append(event)
             case SubmissionStarted():
-                self.sendings.apply_began(event)
+                self.sendings.apply_started(event)
             case SubmissionSettled():
-                self.sendings.apply_ended(event)
+                self.sendings.apply_settled(event)
             case OwnerFenced() | InputAttempted() | BlocksAnswered():
                 pass
             case _:
@@ -186,29 +188,32 @@ class GatewayShard:
 
     def copy(self) -> StateCopy:
         """Copy the state as it is now, to be encoded for a snapshot."""
-        return whole_copy(self.columns())
+        return whole_copy(self.schema, self.columns())
 
-    def restore(self, state: State) -> None:
-        """Take a state back."""
-        gone = state.get("gone")
+    def restore(self, stored: StoredState) -> None:
+        """Take a state back from a snapshot."""
+        gone = stored.columns.get("gone")
         for event in (
             walk_sections(memoryview(gone.tobytes()), EVENT_TYPES) if gone is not None else ()
         ):
             self._gone.setdefault(event.sequence, []).append(event)
-        known, revoked, *later = msgspec.msgpack.decode(state["known"].tobytes())
-        self.revoked = dict(revoked)
-        if later:
-            next_number, rows, self.unresolved_count = later[0]
-            self.sendings.restore(next_number, rows)
-        self.cursors = cursors_from(state["cursors"])
-        self.read_sequence = int(state["read_sequence"][0])
-        for shard, number, digest, epoch, brokers, symbols in known:
+        known = msgspec.msgpack.decode(stored.column("known").tobytes())
+        ((views, revoked, submissions),) = stored.rows("known", [known])
+        self.revoked = {row[0]: row[1] for row in stored.rows("known.revoked", revoked)}
+        ((next_number, rows, self.unresolved_count),) = stored.rows(
+            "known.submissions", [submissions]
+        )
+        self.sendings.restore(next_number, stored.rows("known.submissions.rows", rows))
+        self.cursors = restored_cursors(stored)
+        self.read_sequence = int(stored.column("read_sequence")[0])
+        for shard, number, digest, epoch, brokers, symbols in stored.rows("known.views", views):
             view = self.view(shard)
             view.chain = Chain(view.chain.key, number=number, hash=digest, epoch=epoch)
             view.brokers = list(brokers)
             view.symbols = {
-                (creator_shard, instrument): text for creator_shard, instrument, text in symbols
+                (creator_shard, instrument): text
+                for creator_shard, instrument, text in stored.rows("known.views.symbols", symbols)
             }
-            view.accounts.restore(f"{shard}.account", state)
-            view.subscriptions.restore(f"{shard}.subscription", state)
+            view.accounts.restore(f"{shard}.account", stored.columns)
+            view.subscriptions.restore(f"{shard}.subscription", stored.columns)
         self._marks = [self._mark_here()]

@@ -1,25 +1,33 @@
-"""Which orders left for a broker and were not answered: what a gateway's journal must know of a
-broker that takes an order id again.
+"""Submissions: orders that left for a broker and were not answered. The gateway's journal records
+them for a broker that takes an order id again.
 
-Before a block leaves, `SubmissionStarted` names it; `SubmissionSettled` follows once it is known
-what became of it. Both are remembered until the ORDERS cursor passes their frame, for a new owner
-reads it again: what ended is done with, what did not may or may not be at the broker (P9).
+Before a section leaves, `SubmissionStarted` names it. `SubmissionSettled` follows once it is known
+what became of it. Both are kept until the ORDERS cursor passes their frame, for a new owner reads
+that frame again. A settled submission is done with; the orders of another may or may not be at the
+broker (P9).
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
 from engine.broker_gateway.outbound import OutboundSection
 from engine.columns.sections import Column
+from engine.columns.snapshot import Records, required
 from engine.journal.events.gateway import SubmissionSettled, SubmissionStarted
 from engine.values.order_ids import OrderKey
 
+SUBMISSION_RECORDS: Records = {
+    "known.submissions.rows": required(
+        "number", "sequence", "follower_shard", *OrderKey._fields, "first", "last", "is_ended"
+    )
+}
+
 
 class Submission(NamedTuple):
-    """Orders of one block that left: those of a decision, from one subscription to another, as far
-    as they were not revoked before.
+    """Orders of one section that left: those of a decision, from one subscription to another, except
+    those revoked before.
     """
 
     sequence: int
@@ -30,40 +38,42 @@ class Submission(NamedTuple):
 
 
 class Submissions:
-    """The sendings of frames that the cursor has not passed, by number."""
+    """The submissions of frames that the cursor has not passed, by number."""
 
     def __init__(self) -> None:
         self.next_number = 0
         self._kept: dict[int, Submission] = {}
-        self._ended: set[int] = set()
+        self._settled: set[int] = set()
         self._of_decision: dict[tuple[int, int, OrderKey], list[int]] = {}
 
     def __len__(self) -> int:
         return len(self._kept)
 
-    def begin(self, blocks: Iterable[OutboundSection]) -> SubmissionStarted | None:
-        """Number the blocks of orders that have no number. Returns: the event that says so, None
-        when there is nothing to say.
+    def begin(self, sections: Iterable[OutboundSection]) -> SubmissionStarted | None:
+        """Number the sections of orders that have no number. Returns: the event that records it, or
+        None when there are no such sections.
         """
-        new = [block for block in blocks if block.key is not None and block.sending < 0]
+        new = [
+            outbound for outbound in sections if outbound.key is not None and outbound.sending < 0
+        ]
         if not new:
             return None
-        for number, block in enumerate(new, self.next_number):
-            block.sending = number
+        for number, outbound in enumerate(new, self.next_number):
+            outbound.sending = number
         rows = [
             (
-                block.sequence,
-                block.follower_shard,
-                *(block.key or ()),
-                int(block.orders.subscriptions[0]),
-                int(block.orders.subscriptions[-1]),
+                outbound.sequence,
+                outbound.follower_shard,
+                *(outbound.key or ()),
+                int(outbound.orders.subscriptions[0]),
+                int(outbound.orders.subscriptions[-1]),
             )
-            for block in new
+            for outbound in new
         ]
         return SubmissionStarted(self.next_number, *np.array(rows, np.int64).T.copy())
 
-    def apply_began(self, event: SubmissionStarted) -> None:
-        """Take over what began."""
+    def apply_started(self, event: SubmissionStarted) -> None:
+        """Add submissions that started."""
         columns = (
             event.sequences,
             event.follower_shards,
@@ -79,59 +89,62 @@ class Submissions:
             self._add(number, Submission(row[0], row[1], OrderKey(*row[2:7]), row[7], row[8]))
         self.next_number = event.first_number + len(event.sequences)
 
-    def apply_ended(self, event: SubmissionSettled) -> None:
-        """Take over what ended."""
-        self._ended.update(number for number in event.numbers.tolist() if number in self._kept)
+    def apply_settled(self, event: SubmissionSettled) -> None:
+        """Mark submissions as settled."""
+        self._settled.update(number for number in event.numbers.tolist() if number in self._kept)
 
     def forget_passed(self, answered_sequence: int) -> None:
-        """Forget the sendings of frames whose orders are all out of the gateway's hands."""
+        """Forget the submissions of frames whose orders are all out of the gateway's hands."""
         for number in [
             number for number, each in self._kept.items() if each.sequence <= answered_sequence
         ]:
             decision = self._kept.pop(number)[:3]
-            self._ended.discard(number)
+            self._settled.discard(number)
             self._of_decision.pop(decision, None)
 
     def split(
-        self, block: OutboundSection, made_for: Column
+        self, outbound: OutboundSection, made_for: Column
     ) -> tuple[list[OutboundSection], OutboundSection]:
-        """Take what had left out of a block read again, which was made for some subscriptions.
-        Returns: what may be at the broker, one block a sending; the rest.
+        """Take the orders that had left out of a section that is read again; `made_for` are its
+        subscriptions when it was made. Returns: what may be at the broker, one section a
+        submission; the rest.
 
-        A decision may make several blocks in a frame, with subscriptions between each other's: the
-        first one tells which block had left.
+        A decision may make several sections in a frame, with subscriptions between each other's. A
+        submission is of the section that has its first subscription.
         """
-        assert block.key is not None
-        doubtful = []
-        for number in self._of_decision.get((block.sequence, block.follower_shard, block.key), ()):
-            sending = self._kept[number]
-            subscriptions = block.orders.subscriptions
-            if not (made_for == sending.first).any():
+        assert outbound.key is not None
+        unresolved = []
+        for number in self._of_decision.get(
+            (outbound.sequence, outbound.follower_shard, outbound.key), ()
+        ):
+            submission = self._kept[number]
+            subscriptions = outbound.orders.subscriptions
+            if not (made_for == submission.first).any():
                 continue
-            rows = (subscriptions >= sending.first) & (subscriptions <= sending.last)
-            if rows.any() and number not in self._ended:
-                part = block.of_rows(rows)
+            rows = (subscriptions >= submission.first) & (subscriptions <= submission.last)
+            if rows.any() and number not in self._settled:
+                part = outbound.of_rows(rows)
                 part.sending = number
-                doubtful.append(part)
-            block = block.of_rows(~rows)
-        return doubtful, block
+                unresolved.append(part)
+            outbound = outbound.of_rows(~rows)
+        return unresolved, outbound
 
     def rows(self) -> list[tuple[int, ...]]:
-        """Show everything as integers."""
+        """Return everything as rows of integers."""
         kept = sorted(self._kept.items())
         return [
-            (number, *each[:2], *each.key, *each[3:], int(number in self._ended))
+            (number, *each[:2], *each.key, *each[3:], int(number in self._settled))
             for number, each in kept
         ]
 
-    def restore(self, next_number: int, rows: Iterable[tuple[int, ...]]) -> None:
+    def restore(self, next_number: int, rows: Iterable[Sequence[int]]) -> None:
         """Take a state back."""
-        for number, sequence, shard, *key, first, last, is_ended in rows:
+        for number, sequence, shard, *key, first, last, is_settled in rows:
             self._add(number, Submission(sequence, shard, OrderKey(*key), first, last))
-            if is_ended:
-                self._ended.add(number)
+            if is_settled:
+                self._settled.add(number)
         self.next_number = next_number
 
-    def _add(self, number: int, sending: Submission) -> None:
-        self._kept[number] = sending
-        self._of_decision.setdefault(sending[:3], []).append(number)
+    def _add(self, number: int, submission: Submission) -> None:
+        self._kept[number] = submission
+        self._of_decision.setdefault(submission[:3], []).append(number)

@@ -22,7 +22,7 @@ def mul_div(a: Int64s, b: Operand, c: Operand) -> Int64s:
     """Compute floor(a * b / c) for each row.
 
     Shapes: `a` a column, `b` and `c` columns of its length or numbers. The caller knows that
-    results are below 2**62 (`mul_div_within` checks). Cost: 8 passes, about 6 ns a row.
+    results are below 2**62 (`mul_div_within` checks). Cost: 8 passes, about 6 ns per row.
     """
     estimate = a.astype(np.float64)
     estimate *= b
@@ -33,8 +33,10 @@ def mul_div(a: Int64s, b: Operand, c: Operand) -> Int64s:
 def mul_div_within(
     a: Int64s, b: Operand, c: Operand, limit: int
 ) -> tuple[Int64s, NDArray[np.bool_] | None]:
-    """Compute floor(a * b / c), and which rows are beyond +-limit (None: none is); those rows come
-    out as 0. `limit` is at most 2**61.
+    """Compute floor(a * b / c) for each row. `limit` is at most 2**61.
+
+    Returns: the quotients, 0 where one is beyond +-limit, and which rows these are, None where none
+    is.
     """
     estimate = a.astype(np.float64)
     estimate *= b
@@ -51,7 +53,7 @@ def mul_div_within(
 
 
 def _is_near(estimate: NDArray[np.float64], limit: int) -> bool:
-    """Say whether any row may be beyond +-limit."""
+    """Return whether any row may be beyond +-limit."""
     if not len(estimate):
         return False
     edge = limit * _NEARLY
@@ -101,7 +103,7 @@ def mul_mul_div(
 
 
 def _is_small(whole: Int64s, ratio: Int64s, limit: int) -> bool:
-    """Say whether whole * ratio fits 64 bits, a remainder's share added, and its millionth is
+    """Return whether whole * ratio fits 64 bits, a remainder's share added, and its millionth is
     within the limit.
     """
     return max(most(whole), -least(whole)) * most(ratio) < min(1 << 61, limit * MICROS // 2)
@@ -117,8 +119,8 @@ def _shrink_exactly(
     c: Operand,
     limit: int,
 ) -> None:
-    """Bring rows whose a * b / c is beyond the limit back where a small ratio does, one exact
-    division each: a freak, not a hot path.
+    """Bring rows back whose a * b / c is beyond the limit, but not with a small ratio. Such rows
+    are freaks: each costs one exact division.
     """
     a, c = np.broadcast_to(a, b.shape), np.broadcast_to(c, b.shape)
     estimate = b[rows].astype(np.float64) * a[rows] / c[rows] * ratio[rows] / MICROS

@@ -70,7 +70,7 @@ def encode_column(values: NDArray[np.integer], *, ascending: bool = False) -> by
     """Encode a column of at most 64-bit integers; `ascending` allows differences for columns that
     never fall.
 
-    Shapes: one dimension. Unsigned 64-bit values keep their bits. Cost: about 3 ns a value.
+    Shapes: one dimension. Unsigned 64-bit values keep their bits. Cost: about 3 ns per value.
     """
     count = len(values)
     if count == 0:
@@ -139,8 +139,8 @@ def decode_column(
 
 
 def encode_integers(values: Sequence[int]) -> bytes:
-    """Encode a column from a list, which there must be something in; one value throughout, as most
-    lists are, costs next to nothing.
+    """Encode a column from a list of at least one value. Most lists are one value throughout, which
+    costs next to nothing.
     """
     count = len(values)
     if values.count(values[0]) == count:

@@ -1,5 +1,5 @@
-"""An index of ids: numbers them in order of arrival and finds them again, at about 12 bytes an id
-beside its text.
+"""An index of ids: it numbers them in order of arrival and finds them again. Cost: about 12 bytes
+per id beside its text.
 
 New ids wait in a dict and are merged into sorted columns of hashes when it is full. The hashes are
 no part of the state: they are made again from the texts, many at once. Equal hashes are told apart
@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.columns.state import AnyColumn, State
-from engine.columns.table import Table
+from engine.columns.table import Table, names_with
 from engine.values.ids import fnv1a_each
 
 _RECENT_MAX = 1 << 14
@@ -30,9 +30,14 @@ def hash_id(data: bytes) -> int:
 def hash_ids(
     text: AnyColumn, starts: NDArray[np.int64], ends: NDArray[np.int64]
 ) -> NDArray[np.uint32]:
-    """Hash the ids at some places of a text, as `hash_id` does. Cost: about 0.1 us an id."""
+    """Hash the ids at some places of a text, as `hash_id` does. Cost: about 0.1 us per id."""
     values = fnv1a_each(text, starts, ends, np.uint64(_FNV_BASIS), np.uint64(_FNV_PRIME))
     return ((values >> np.uint64(32)) ^ values).astype(np.uint32)
+
+
+def id_columns(prefix: str) -> list[str]:
+    """Return the names that an index's columns have in a state."""
+    return names_with(prefix, ("text", "end"))
 
 
 class IdIndex:
@@ -85,11 +90,11 @@ class IdIndex:
         return hashes[order], (order + first).astype(np.uint32)
 
     def text(self, number: int) -> str:
-        """Name the id of a number."""
+        """The id of a number."""
         return self.texts(number, number + 1)[0]
 
     def texts(self, first: int, last: int) -> list[str]:
-        """Name the ids numbered from `first` up to, not including, `last`."""
+        """The ids numbered from `first` up to, not including, `last`."""
         ends = self._ends["end"][first:last].tolist()
         if not ends:
             return []
@@ -116,11 +121,11 @@ class IdIndex:
         return None
 
     def state(self, prefix: str) -> State:
-        """Name the ids as part of a state."""
+        """Return the ids as part of a state."""
         return {f"{prefix}.text": self._text["text"], **self._ends.state(prefix)}
 
     def restore(self, prefix: str, state: State) -> None:
-        """Take ids back from a state and index them."""
+        """Take ids back from a snapshot's columns and index them."""
         self._text.restore(prefix, state)
         self._ends.restore(prefix, state)
         self._hashes, self._numbers = self._hashed(0, len(self))

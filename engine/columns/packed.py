@@ -6,6 +6,7 @@ dozen fields. A packed body is a count (u32), then for each field, in order of d
 values of all sections:
 
     int                 a column of the sections' values
+    group               a column of the sections' values for each of its integers
     text                a column of lengths and the joined UTF-8
     texts               a column of the sections' counts, then all texts as one text column
     column, ascending   a column of the sections' counts, a byte for the form, then
@@ -100,6 +101,24 @@ def read_ints(data: memoryview, offset: int, count: int) -> tuple[list[int], int
     """Read one integer a section."""
     values, offset = decode_integers(data, offset, count_max=count)
     return _checked(values, count), offset
+
+
+def write_groups(values: list[tuple[int, ...]]) -> bytes:
+    """Write one group of integers a section."""
+    return b"".join(map(encode_integers, zip(*values, strict=True)))
+
+
+def group_reader(group: type[Any]) -> Read:
+    """Return a function that reads one group of integers a section."""
+
+    def read(data: memoryview, offset: int, count: int) -> tuple[list[Any], int]:
+        columns = []
+        for _ in group._fields:
+            column, offset = read_ints(data, offset, count)
+            columns.append(column)
+        return list(map(group, *columns)), offset
+
+    return read
 
 
 def read_text(data: memoryview, offset: int, count: int) -> tuple[list[str], int]:

@@ -1,10 +1,14 @@
-"""Sections: how a struct of scalars and columns becomes bytes, and a directory of them that readers
-can walk.
+"""Sections: structs of scalars and columns as bytes, and directories of them that readers walk.
 
 A section is a frozen struct with a `TAG`; its fields are written in order of declaration: `int` as
 8 bytes (i64), `str` as a length and UTF-8, `Column` and `Ascending` with the column codec, `Texts`
-as a text column. Fields are only ever appended, with a default: a body that ends early takes the
-defaults, a longer body is from newer code and its rest is skipped. Tags are never reused.
+as a text column. A field may be a group, a NamedTuple of integers such as `OrderKey`: its integers
+are written in line, as if each were a field of the section.
+
+Fields are only ever appended, with a default. A body that ends early takes the defaults; the rest
+of a longer body is from newer code and is skipped. The last integers and groups are left out where
+they hold their defaults, so an appended one changes no bytes until it has a value. Tags are never
+reused.
 """
 
 import struct
@@ -66,8 +70,8 @@ class SectionError(ValueError):
 
 
 class Section(msgspec.Struct, frozen=True, eq=False, gc=False):
-    """What sections are made of: structs, for one is made at every hop of a signal, and this costs
-    a tenth of what a dataclass does.
+    """The base of all sections. A struct, for one is made at every hop of a signal, and a struct
+    costs a tenth of a dataclass.
     """
 
     TAG: ClassVar[int]
@@ -77,8 +81,31 @@ S = TypeVar("S", bound=Section)
 
 
 def names_of(section_type: type[Section]) -> tuple[str, ...]:
-    """Name a section's fields in order of declaration."""
+    """Return the names of a section's fields, in order of declaration."""
     return section_type.__struct_fields__
+
+
+def group_of(hint: Any) -> type[Any] | None:
+    """Return the NamedTuple of integers that a field's type is, or None for any other type."""
+    if not (isinstance(hint, type) and issubclass(hint, tuple)):
+        return None
+    assert set(get_type_hints(hint).values()) == {int}, f"{hint.__name__}: expected only integers"
+    return hint
+
+
+def flat_fields(section_type: type[Section]) -> list[tuple[str, Any]]:
+    """List the name and type of each field as it is written: `key.leg` for an integer of the group
+    `key`.
+    """
+    hints = get_type_hints(section_type, include_extras=True)
+    found: list[tuple[str, Any]] = []
+    for name in names_of(section_type):
+        group = group_of(hints[name])
+        if group is None:
+            found.append((name, hints[name]))
+        else:
+            found += [(f"{name}.{each}", int) for each in group._fields]
+    return found
 
 
 def _read_int(data: memoryview, offset: int) -> tuple[int, int]:
@@ -131,18 +158,25 @@ def _layout(section_type: type[Section]) -> tuple[_Step, ...]:
     hints = get_type_hints(section_type, include_extras=True)
     steps: list[_Step] = []
     run: list[str] = []
+    defaulted = dict(_defaults(section_type))
     for name in names_of(section_type):
         hint = hints[name]
-        if hint is int:
+        if hint is int and name not in defaulted:
             run.append(name)
             continue
         if run:
             steps.append(_integers(run))
             run = []
+        if hint is int:
+            # A step of its own, for it may be left out.
+            steps.append(_integers([name]))
+            continue
         if get_origin(hint) is Annotated and "ascending" in get_args(hint):
             steps.append(_single(name, _write_ascending, decode_column))
         elif hint is str:
             steps.append(_single(name, _write_text, _read_text))
+        elif (group := group_of(hint)) is not None:
+            steps.append(_group(name, group))
         elif hint == list[str]:
             steps.append(_single(name, encode_texts, decode_texts))
         else:
@@ -165,6 +199,8 @@ def _packed_layout(
             found.append((name, encode_texts, packed.read_text))
         elif hint == list[str]:
             found.append((name, packed.write_texts, packed.read_texts))
+        elif (group := group_of(hint)) is not None:
+            found.append((name, packed.write_groups, packed.group_reader(group)))
         else:
             rises = get_origin(hint) is Annotated and "ascending" in get_args(hint)
             write = packed.write_rising if rises else packed.write_columns
@@ -176,15 +212,50 @@ def _single(name: str, write: _Writer, read: _Reader) -> _Step:
     return _Step((name,), attrgetter(name), None, write, read)
 
 
+def _group(name: str, group: type[Any]) -> _Step:
+    integers = struct.Struct(f"<{len(group._fields)}q")
+    unpack, size, make = integers.unpack_from, integers.size, tuple.__new__
+
+    def read(data: memoryview, offset: int) -> tuple[Any, int]:
+        return make(group, unpack(data, offset)), offset + size
+
+    return _single(name, lambda values: integers.pack(*values), read)
+
+
 def _integers(names: list[str]) -> _Step:
     get = attrgetter(*names) if len(names) > 1 else lambda section: (getattr(section, names[0]),)
     return _Step(tuple(names), get, struct.Struct(f"<{len(names)}q"), _I64.pack, _read_int)
 
 
+@cache
+def _defaults(section_type: type[Section]) -> tuple[tuple[str, Any], ...]:
+    """Return the last integers and groups that have a default, the last one first."""
+    found = []
+    pairs = zip(
+        reversed(names_of(section_type)), reversed(section_type.__struct_defaults__), strict=False
+    )
+    for name, default in pairs:
+        if not isinstance(default, int | tuple):
+            break
+        found.append((name, default))
+    return tuple(found)
+
+
+def _left_out_count(section: Section) -> int:
+    """Count the last integers and groups that hold their default."""
+    defaults = _defaults(type(section))
+    for count, (name, default) in enumerate(defaults):
+        if getattr(section, name) != default:
+            return count
+    return len(defaults)
+
+
 def encode_section(section: Section) -> bytes:
     """Encode one section's body."""
     parts = []
-    for _, get, integers, write, _ in _layout(type(section)):
+    steps = _layout(type(section))
+    left_out = _left_out_count(section)
+    for _, get, integers, write, _ in steps[:-left_out] if left_out else steps:
         parts.append(write(get(section)) if integers is None else integers.pack(*get(section)))
     return b"".join(parts)
 
@@ -226,7 +297,9 @@ def encode_sections(sections: Iterable[Section], *, flags: int = REQUIRED) -> by
             continue
         layout = _packed_layout(section_type)
         for start in range(0, len(run), packed.SECTIONS_MAX):
-            body = packed.encode_packed(run[start : start + packed.SECTIONS_MAX], layout)
+            some = run[start : start + packed.SECTIONS_MAX]
+            left_out = min(map(_left_out_count, some)) if _defaults(section_type) else 0
+            body = packed.encode_packed(some, layout[:-left_out] if left_out else layout)
             _add_body(entries, bodies, run[0].TAG, flags | PACKED, body)
     return b"".join((_COUNT.pack(len(bodies)), *entries, *bodies))
 
@@ -296,7 +369,7 @@ def _directory(data: memoryview) -> tuple[int, list[tuple[int, int, int]]]:
 
 
 class Body(NamedTuple):
-    """What a directory lists: one section, or where `is_packed` many of its type."""
+    """An entry of a directory: one section, or where `is_packed` many of its type."""
 
     tag: int
     is_packed: bool
@@ -304,7 +377,7 @@ class Body(NamedTuple):
 
 
 def section_bodies(data: memoryview) -> list[Body]:
-    """Name the bodies in order, nothing decoded. Raises: SectionError."""
+    """Return the bodies in order, nothing decoded. Raises: SectionError."""
     start, entries = _directory(data)
     bodies = []
     for tag, flags, length in entries:

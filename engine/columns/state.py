@@ -1,4 +1,9 @@
-"""States as named columns: encoded, hashed, decoded."""
+"""States as named columns: encoded, hashed, decoded.
+
+A state's hash is over the columns that the shard's `columns()` returns, in order of their names.
+Inspection, audit and benchmarks compare it (P6), so it must not depend on how a snapshot is
+written: that is `engine.columns.snapshot`.
+"""
 
 import re
 from collections.abc import Iterator
@@ -12,22 +17,12 @@ from numpy.typing import NDArray
 from engine.columns.codec import ColumnError
 
 AnyColumn = NDArray[np.integer]
-
-
 State = dict[str, AnyColumn]
-"""A state as named columns: what is hashed, snapshotted and restored."""
-
+"""A state as named columns."""
 
 _COLUMN_HEADER = re.compile(rb"([a-z0-9_.]+):([<|][iu][1248]):([0-9]{1,12})")
-
-
+_COLUMN_HEADER_BYTES_MAX = 256
 _INT64 = Struct("<q")
-
-
-STATE_LAYOUT = 3
-"""Which columns states have and how they are encoded and hashed. A snapshot of another layout is no
-state: the journal is replayed instead.
-"""
 
 
 def hash_64(text: str) -> int:
@@ -37,9 +32,7 @@ def hash_64(text: str) -> int:
 
 
 def column_header(name: str, dtype: "np.dtype[Any]", count: int) -> bytes:
-    """Say what comes before a column's values where a state is encoded: its name, type and
-    length.
-    """
+    """Encode what stands before a column's values: its name, type and length."""
     return f"{name}:{dtype.str}:{count}\n".encode()
 
 
@@ -59,24 +52,24 @@ def state_hash(state: State) -> bytes:
 
 
 def state_digest() -> blake2b:
-    """Begin hashing an encoded state bit by bit."""
+    """Begin a hash to which the encoding is given in parts."""
     return blake2b(digest_size=32)
 
 
 def encode_state(state: State) -> bytes:
-    """Encode a state for a snapshot: every column's name, type and raw values, in order of name."""
+    """Encode a state: every column's name, type and raw values, in order of name."""
     return b"".join(_encoded(state))
 
 
 def decode_state(data: bytes | memoryview) -> State:
-    """Decode a state. Raises: ColumnError when a header is none or the bytes end inside a
+    """Decode columns. Raises: ColumnError when a header is none or the bytes end inside a
     column.
     """
     view, offset, state = memoryview(data), 0, State()
     while offset < len(view):
-        end = bytes(view[offset : offset + 256]).find(b"\n")
+        end = bytes(view[offset : offset + _COLUMN_HEADER_BYTES_MAX]).find(b"\n")
         if end < 0:
-            raise ColumnError(f"state: expected a column head at {offset}")
+            raise ColumnError(f"state: expected a column's header at {offset}")
         header = _COLUMN_HEADER.fullmatch(view[offset : offset + end])
         if header is None:
             raise ColumnError(

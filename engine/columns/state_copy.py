@@ -1,10 +1,9 @@
-"""A copy: a shard's state as it is at one frame, encoded piece by piece while the shard goes on
-(P6).
+"""A copy: a shard's state at one frame, encoded as a snapshot piece by piece while the shard goes
+on (P6).
 
-Columns that only grow at their end are views, which stay what they are; everything small is copied
-at once. Books are copied one by one, in order; one that is about to change before its turn is
-copied then (`keep`). So nobody waits for the whole state, and what is encoded is what
-`encode_state` makes of the state at the moment of the copy.
+Columns that only grow at their end are views, which stay as they are. Everything small is copied at
+once. Books are copied one by one, in order; one that is about to change before its turn is copied
+first (`keep`). So nobody waits for the whole state.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -13,7 +12,8 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.columns.state import AnyColumn, State, column_header
+from engine.columns.snapshot import SnapshotSchema
+from engine.columns.state import AnyColumn, State, column_header, state_digest
 
 
 class Part(Protocol):
@@ -37,11 +37,13 @@ class StateCopy:
 
     def __init__(
         self,
+        schema: SnapshotSchema,
         columns: State,
-        books: Sequence[Part],
+        books: Sequence[Part] = (),
         ended: Callable[["StateCopy"], None] = lambda copy: None,
     ) -> None:
         self.columns = columns
+        self._schema = schema
         self._books = list(books)
         self._ended = ended
         self._kept: dict[int, list[NDArray[np.int64]]] = {}
@@ -49,7 +51,7 @@ class StateCopy:
         self._rest: Iterator[NDArray[np.int64]] = iter(())
 
     def keep(self, book: Part) -> None:
-        """Copy what is left to copy of a book that is about to change."""
+        """Copy the part of a book that is still to be copied, for it is about to change."""
         index = book.index
         if index > self._current:
             if index < len(self._books) and index not in self._kept:
@@ -58,13 +60,14 @@ class StateCopy:
             self._rest = iter(list(self._rest))
 
     def pieces(self) -> Iterator[bytes | AnyColumn]:
-        """Encode the state, once. No piece is copied before it is asked for, and none is held here
-        after.
+        """Encode the snapshot, once. No piece is copied before it is asked for, and none is held
+        here after.
         """
         groups = {
             f"{PREFIX}{first:010d}": range(first, min(first + BOOKS_IN_A_COLUMN, len(self._books)))
             for first in range(0, len(self._books), BOOKS_IN_A_COLUMN)
         }
+        yield from self._schema.pieces()
         for name in sorted([*self.columns, *groups]):
             if name in groups:
                 yield from self._group(name, groups[name])
@@ -75,7 +78,7 @@ class StateCopy:
         self.close()
 
     def close(self) -> None:
-        """Let the state go on unwatched; what was not asked for is not copied any more."""
+        """Let the state go on unwatched. The rest is not copied any more."""
         self._ended(self)
 
     def _group(self, name: str, indices: range) -> Iterator[bytes | AnyColumn]:
@@ -85,8 +88,7 @@ class StateCopy:
             self._current = index
             kept = self._kept.pop(index, None)
             self._rest = self._books[index].pieces() if kept is None else iter(kept)
-            # Asked for one by one, for `keep` may put copies in the place of what is not yet
-            # copied.
+            # Asked for one by one, for `keep` may put copies in the place of those not yet made.
             while (piece := next(self._rest, None)) is not None:
                 yield piece
 
@@ -95,11 +97,22 @@ class StateCopy:
         return self._books[index].words if kept is None else sum(map(len, kept))
 
 
-def whole_copy(state: State) -> StateCopy:
-    """Copy a small state at once. What the state made for this is its own; what is still a view of
-    live columns is copied.
-    """
-    return StateCopy(
-        {name: column if column.flags.owndata else column.copy() for name, column in state.items()},
-        [],
-    )
+def whole_copy(schema: SnapshotSchema, state: State) -> StateCopy:
+    """Copy a small state at once: columns that are still views of live ones."""
+    columns = {
+        name: column if column.flags.owndata else column.copy() for name, column in state.items()
+    }
+    return StateCopy(schema, columns)
+
+
+def encode_copy(copy: StateCopy) -> bytes:
+    """Encode a copy whole: a snapshot."""
+    return b"".join(bytes(piece) for piece in copy.pieces())
+
+
+def copy_digest(copy: StateCopy) -> bytes:
+    """Hash a copy's encoding: the digest that is stored beside a snapshot."""
+    digest = state_digest()
+    for piece in copy.pieces():
+        digest.update(piece if isinstance(piece, bytes) else np.ascontiguousarray(piece).data)
+    return digest.digest()

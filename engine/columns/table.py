@@ -1,22 +1,22 @@
-"""Tables: columns of equal length that grow at the end and never move a row; and states, which are
-named columns.
+"""Tables: named columns of equal length that grow at the end and never move a row.
 
-A table grows by a quarter, so rows waste little however many they are. A view of rows stays what it
+A table grows by a quarter, so rows waste little however many they are. A view of rows stays as it
 is while rows are added after them.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
+from engine.columns.codec import ColumnError
 from engine.columns.state import AnyColumn, State
 
 _GROWTH_MIN = 8
 
 
 def capacity_for(count: int, capacity: int) -> int:
-    """Say how many rows to make room for when `count` are needed and `capacity` are there."""
+    """Return how many rows to make room for when `count` are needed and `capacity` are there."""
     if count <= capacity:
         return capacity
     return max(count, capacity + capacity // 4, capacity + _GROWTH_MIN)
@@ -30,10 +30,8 @@ def grown(column: AnyColumn, capacity: int) -> AnyColumn:
 
 
 def as_slice(rows: NDArray[np.int64]) -> slice | NDArray[np.int64]:
-    """Name rows as a slice where they follow one another: what is read and written through it is
-    not gathered row by row.
-
-    The rows ascend and are distinct: the first and the last tell.
+    """Return rows as a slice where they follow one another: values are then read and written
+    without being gathered row by row. The rows ascend and are distinct.
     """
     count = len(rows)
     if count > 1:
@@ -43,12 +41,22 @@ def as_slice(rows: NDArray[np.int64]) -> slice | NDArray[np.int64]:
     return rows
 
 
+def names_with(prefix: str, names: Iterable[str]) -> list[str]:
+    """Return the names that a table's columns have in a state."""
+    return [f"{prefix}.{name}" for name in names]
+
+
 class Table:
-    """Named columns; `table[name]` is a view of the rows in use."""
+    """Named columns; `table[name]` is a view of the rows in use. A column that a snapshot does not
+    have takes its default, which is zero unless declared.
+    """
 
-    __slots__ = ("_columns", "count")
+    __slots__ = ("_columns", "_defaults", "count")
 
-    def __init__(self, columns: Mapping[str, DTypeLike]) -> None:
+    def __init__(
+        self, columns: Mapping[str, DTypeLike], defaults: Mapping[str, int] | None = None
+    ) -> None:
+        self._defaults = defaults or {}
         self._columns: dict[str, AnyColumn] = {
             name: np.zeros(0, dtype) for name, dtype in columns.items()
         }
@@ -74,22 +82,35 @@ class Table:
 
     @property
     def capacity(self) -> int:
-        """How many rows there is room for."""
+        """The number of rows that there is room for."""
         return len(next(iter(self._columns.values())))
 
     def state(self, prefix: str) -> State:
-        """Name the rows in use as part of a state."""
+        """Return the rows in use as part of a state."""
         return {f"{prefix}.{name}": column[: self.count] for name, column in self._columns.items()}
 
     def restore(self, prefix: str, state: State) -> None:
-        """Take rows back from a state."""
+        """Take rows back from a snapshot's columns. Raises: ColumnError when these are not equally
+        long.
+        """
+        found = {name: state.get(f"{prefix}.{name}") for name in self._columns}
+        counts = {len(column) for column in found.values() if column is not None}
+        if len(counts) > 1:
+            raise ColumnError(
+                f"snapshot: expected columns of one length in {prefix}, found {sorted(counts)}"
+            )
+        self.count = counts.pop() if counts else 0
         self._columns = {
-            name: np.array(state[f"{prefix}.{name}"], column.dtype)
+            name: self._restored(name, found[name], column.dtype)
             for name, column in self._columns.items()
         }
-        self.count = len(next(iter(self._columns.values())))
+
+    def _restored(self, name: str, found: AnyColumn | None, dtype: DTypeLike) -> AnyColumn:
+        if found is None:
+            return np.full(self.count, self._defaults.get(name, 0), dtype)
+        return np.array(found, dtype)
 
     @property
     def nbytes(self) -> int:
-        """Bytes held, room to grow included."""
+        """The bytes held, room to grow included."""
         return sum(column.nbytes for column in self._columns.values())

@@ -1,10 +1,9 @@
-"""Which fills a creator shard has seen over its horizon, and what each moved: days of packed
-columns, about 50 bytes and the id a fill.
+"""The fills that a creator shard has seen over its horizon, each with what it moved. Cost: about 50
+bytes per fill, and its id.
 
-A fill counts once by its creator and exec id (a creator has one broker); its quantity, price, side
+A fill counts once by its creator and exec id (a creator has one broker). Its quantity, price, side
 and instrument are kept for a trade cancel or correct that may come. Days are forgotten whole. The
-latest fills wait in a dict and are packed many at a time: what the columns hold does not depend on
-when.
+latest fills wait in a dict and are packed many at a time; the columns do not depend on when.
 """
 
 from enum import IntEnum
@@ -18,7 +17,7 @@ from engine.columns.table import Table
 
 BUCKET_NS = 24 * 3600 * 10**9
 RECENT_MAX = 1024
-_COLUMNS = {
+FILL_COLUMNS = {
     "instrument": np.uint32,
     "side": np.int8,
     "standing": np.uint8,
@@ -31,7 +30,7 @@ _NO_DAY = 1 << 62
 
 
 class Standing(IntEnum):
-    """What a fill seen is: a trade that counts, one cancelled or corrected since, or a cancel."""
+    """The standing of a fill: a trade that counts, one cancelled or corrected since, or a cancel."""
 
     COUNTS = 0
     CANCELED = 1
@@ -54,7 +53,7 @@ class SeenFill(NamedTuple):
 class _Day:
     def __init__(self) -> None:
         self.ids = IdIndex()
-        self.fills = Table(_COLUMNS)
+        self.fills = Table(FILL_COLUMNS)
 
 
 class SeenFills:
@@ -74,7 +73,7 @@ class SeenFills:
             row = day.ids.find(name)
             if row is not None:
                 instrument, side, standing, quantity, price = (
-                    int(day.fills[column][row]) for column in _COLUMNS
+                    int(day.fills[column][row]) for column in FILL_COLUMNS
                 )
                 return SeenFill(number, row, instrument, side, Standing(standing), quantity, price)
         return None
@@ -106,7 +105,7 @@ class SeenFills:
             of_day = self._days.setdefault(number, _Day())
             of_day.ids.add(names)
             rows = np.array([self._recent[name][1:] for name in names], np.int64)
-            of_day.fills.append({name: rows[:, at] for at, name in enumerate(_COLUMNS)})
+            of_day.fills.append({name: rows[:, at] for at, name in enumerate(FILL_COLUMNS)})
         self._recent = {}
 
     def replace(self, fill: SeenFill, standing: Standing) -> None:
@@ -124,7 +123,7 @@ class SeenFills:
         self._first_day = min(self._days, default=_NO_DAY)
 
     def state(self) -> State:
-        """Name everything as columns."""
+        """Return everything as columns."""
         self._pack()
         state: State = {"seen.day": np.array(sorted(self._days), np.int64)}
         for number, day in self._days.items():
@@ -132,8 +131,9 @@ class SeenFills:
         return state
 
     def restore(self, state: State) -> None:
-        """Take everything back."""
-        for number in state["seen.day"].tolist():
+        """Take everything back from a snapshot's columns."""
+        days = state.get("seen.day")
+        for number in () if days is None else days.tolist():
             day = self._days[number] = _Day()
             day.ids.restore(f"seen.{number}", state)
             day.fills.restore(f"seen.{number}", state)

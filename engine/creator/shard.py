@@ -1,34 +1,37 @@
-"""A creator shard: the creators' portfolios, and what a fill, a mark or a command does to them.
+"""A creator shard: its creators and instruments, and the decisions about fills, marks and commands.
 
 Deciders (`decide_*`) read the state and return events or a `Refused`; `apply` changes the state and
 is the same live and on replay (P6). Fills are applied in the order of the ingress stream and number
-the signals, so each creator's signals are in its fill order (P4). A fill counts once by (broker,
-creator, exec id) over `FILL_HORIZON_NS`; an older one is refused for its age.
+the signals, so each creator's signals are in its fill order (P4).
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
-from engine.columns.arithmetic import value_floor
 from engine.columns.codec import decode_texts, encode_texts
 from engine.columns.id_index import IdIndex
-from engine.columns.state import State, hash_64
+from engine.columns.snapshot import StoredState, integers_column
+from engine.columns.state import State
 from engine.columns.state_copy import StateCopy, whole_copy
 from engine.columns.table import Table
-from engine.creator.fill_corrections import (
-    cash_change,
+from engine.creator.account import Creator
+from engine.creator.fill_corrections import decide_fill_correction, note_fill
+from engine.creator.fills import (
+    FILL_AHEAD_NS_MAX,
+    FILL_HORIZON_NS,
+    FillTarget,
     cash_of,
-    compensating,
-    corrected,
-    find_meant,
-    note_fill,
+    check_age,
+    check_sender,
+    decide_fill,
+    refuse_ahead,
 )
 from engine.creator.seen_fills import SeenFills
+from engine.creator.snapshot_schema import CREATOR_SCHEMA, INSTRUMENT_COLUMNS
 from engine.creator.suspensions import Suspensions
-from engine.journal.cursors import Cursor, Source, cursors_column, cursors_from
+from engine.journal.cursors import Cursor, Source, cursors_column, restored_cursors
 from engine.journal.events.creator import (
     CreatorResumed,
     CreatorsOpened,
@@ -43,29 +46,14 @@ from engine.journal.frame import FrameHeader
 from engine.journal.quarantine import Quarantine
 from engine.messages.inputs import FillInput, MarkInput
 from engine.values.instruments import InstrumentTerms
-from engine.values.order_ids import LEG_MAX
 from engine.values.order_status import ExecType
 from engine.values.refusals import Refused
-from engine.values.units import MONEY_MAX, NS_PER_S, QUANTITY_MAX, format_quantity, format_time
-
-FILL_HORIZON_NS = 7 * 24 * 3600 * NS_PER_S
-FILL_AHEAD_NS_MAX = 5 * NS_PER_S
-
-
-@dataclass(slots=True)
-class Creator:
-    """One creator account: `positions` by instrument, every one it ever traded, flat ones too."""
-
-    number: int
-    creator_id: str
-    broker: str
-    cash: int
-    command: int
-    positions: dict[int, int] = field(default_factory=dict)
 
 
 class CreatorShard:
     """The creators of one shard and the instruments that they and the marks have named."""
+
+    schema = CREATOR_SCHEMA
 
     def __init__(
         self, terms_of: "dict[str, InstrumentTerms]", default_terms: InstrumentTerms
@@ -76,38 +64,17 @@ class CreatorShard:
         self.creators: list[Creator] = []
         self._ids: dict[str, int] = {}
         self._symbols = IdIndex()
-        self._instruments = Table(
-            {"lot": np.int64, "min_notional": np.int64, "mark": np.int64, "mark_time": np.int64}
-        )
+        self._instruments = Table(INSTRUMENT_COLUMNS)
         self._seen = SeenFills()
         self.next_signal = 1
         self.suspensions = Suspensions()
         self.quarantine = Quarantine()
 
-    # Deciding.
+    def number_of(self, creator_id: str) -> int | None:
+        """Return the number of an open creator."""
+        return self._ids.get(creator_id)
 
-    def decide_open(
-        self, creator_id: str, broker: str, cash: int, command_id: str
-    ) -> CreatorsOpened | Refused | int:
-        """Open a creator. Returns: the number of the creator when this command has opened it
-        before.
-        """
-        command = hash_64(command_id)
-        number = self._ids.get(creator_id)
-        if number is not None:
-            if self.creators[number].command == command:
-                return number
-            return Refused(
-                "creator_exists",
-                f"creator {creator_id}: expected an id not yet open, "
-                "found it open by another command",
-            )
-        if not 0 <= cash <= MONEY_MAX:
-            return Refused("out_of_range", "cash: expected zero or more, found a negative amount")
-        first = np.array([len(self.creators)], np.int64)
-        return CreatorsOpened(
-            first, [creator_id], [broker], np.array([cash], np.int64), np.array([command], np.int64)
-        )
+    # Deciding.
 
     def decide_suspend(
         self, creator_id: str, broker: str, sequence: int, position: int
@@ -119,24 +86,6 @@ class CreatorShard:
         if number is None or self.creators[number].broker != broker:
             return None
         return CreatorSuspended(number, sequence, position)
-
-    def decide_resume(
-        self, creator_id: str, command_id: str, *, is_replay: bool
-    ) -> CreatorResumed | Refused | int:
-        """Settle a creator's quarantined fills. Returns: how many they were when this command has
-        settled them before.
-        """
-        number, command = self._ids.get(creator_id), hash_64(command_id)
-        if number is None:
-            return Refused(
-                "unknown_creator", f"creator_id: expected an open creator, found {creator_id!r}"
-            )
-        settled = self.suspensions.settled_by(number, command)
-        if settled is not None:
-            return settled
-        return self.suspensions.decide_resume(
-            number, self.next_signal, is_replay=is_replay, command=command
-        )
 
     def decide_list(self, symbols: list[str]) -> InstrumentsListed | None:
         """Introduce the symbols that have no number yet."""
@@ -162,9 +111,7 @@ class CreatorShard:
         """
         latest = max((mark.time for mark in marks), default=0)
         if latest > event_time_ns + FILL_AHEAD_NS_MAX:
-            return Refused(
-                "time_ahead", _time_text("time", latest, "at most 5 s ahead of", event_time_ns)
-            )
+            return refuse_ahead("time", latest, event_time_ns)
         newest: dict[int, tuple[int, int]] = {}
         times = self._instruments["mark_time"]
         for symbol, price, time in marks:
@@ -182,108 +129,26 @@ class CreatorShard:
         )
 
     def decide_fill(self, fill: FillInput, event_time_ns: int) -> FillApplied | Refused | None:
-        """Apply one fill to its creator and number the signal. Returns: None for a fill that was
-        applied before.
+        """Decide one fill, or the correction of one. Returns: None for a fill that was applied
+        before.
         """
         number = self._ids.get(fill.creator_id)
-        if number is None:
-            return Refused(
-                "unknown_creator",
-                f"creator_id: expected an open creator, found {fill.creator_id!r}",
-            )
-        creator = self.creators[number]
-        if creator.broker != fill.broker:
-            return Refused(
-                "wrong_broker",
-                f"creator {fill.creator_id}: expected fills of broker "
-                f"{creator.broker}, found {fill.broker}",
-            )
-        if self._seen.find(number, fill.exec_id) is not None:
+        creator = None if number is None else self.creators[number]
+        refused = check_sender(fill, creator)
+        if refused is not None:
+            return refused
+        assert creator is not None
+        if self._seen.find(creator.number, fill.exec_id) is not None:
             return None
-        if fill.transact_time > event_time_ns + FILL_AHEAD_NS_MAX:
-            return Refused(
-                "time_ahead",
-                _time_text(
-                    "transact_time", fill.transact_time, "at most 5 s ahead of", event_time_ns
-                ),
-            )
-        if fill.transact_time < event_time_ns - FILL_HORIZON_NS:
-            return Refused(
-                "too_old",
-                _time_text(
-                    "transact_time", fill.transact_time, "at most 7 days before", event_time_ns
-                ),
-            )
+        refused = check_age(fill, event_time_ns)
+        if refused is not None:
+            return refused
         instrument = self._symbols.find(fill.symbol)
         assert instrument is not None, "fills are decided after their symbols are listed"
+        target = FillTarget(creator, instrument, self._instruments["mark"], self.next_signal)
         if fill.exec_type != ExecType.TRADE:
-            return self._correct_fill(creator, instrument, fill)
-        return self._fill_event(
-            creator, instrument, fill, cash_of(fill.side, fill.quantity, fill.price)
-        )
-
-    def _correct_fill(
-        self, creator: Creator, instrument: int, fill: FillInput
-    ) -> FillCorrected | Refused:
-        found = find_meant(self._seen, creator.number, fill, instrument)
-        if isinstance(found, Refused):
-            return found
-        moved, cash = (
-            compensating(fill, found, int(self._instruments["mark"][instrument])),
-            cash_change(fill, found),
-        )
-        event = self._fill_event(creator, instrument, moved, cash)
-        return event if isinstance(event, Refused) else corrected(event, fill, found, cash)
-
-    def _fill_event(
-        self, creator: Creator, instrument: int, fill: FillInput, cash_change: int
-    ) -> FillApplied | Refused:
-        before = creator.positions.get(instrument, 0)
-        after = before + fill.side * fill.quantity
-        if fill.position_after is not None and fill.position_after != after:
-            return Refused(
-                "position_mismatch",
-                f"position_after: expected {format_quantity(after)}, found "
-                f"{format_quantity(fill.position_after)};"
-                " an earlier fill of this creator is missing or was applied by another name",
-            )
-        traded = sorted({*creator.positions, instrument})
-        known = self._instruments["mark"]
-        marks = [fill.price if key == instrument else int(known[key]) for key in traded]
-        held = [creator.positions.get(key, 0) for key in traded]
-        equity = creator.cash + sum(map(value_floor, held, marks))
-        cash = creator.cash + cash_change
-        if len(traded) > LEG_MAX + 1:
-            return Refused(
-                "out_of_range",
-                f"creator {creator.creator_id}: expected at most {LEG_MAX + 1} "
-                "instruments ever traded, found one more",
-            )
-        if abs(after) > QUANTITY_MAX or abs(equity) > MONEY_MAX or abs(cash) > MONEY_MAX:
-            return Refused(
-                "out_of_range",
-                f"creator {creator.creator_id}: expected position, cash "
-                "and equity in range after the fill",
-            )
-        return FillApplied(
-            signal=self.next_signal,
-            creator=creator.number,
-            instrument=instrument,
-            side=fill.side,
-            quantity=fill.quantity,
-            price=fill.price,
-            transact_time=fill.transact_time,
-            order_quantity=fill.order_quantity,
-            equity=equity,
-            position_before=before,
-            position_after=after,
-            sequence=fill.sequence,
-            broker=fill.broker,
-            exec_id=fill.exec_id,
-            order_id=fill.order_id,
-            mark_instruments=np.array(traded, np.int64),
-            mark_prices=np.array(marks, np.int64),
-        )
+            return decide_fill_correction(fill, target, self._seen)
+        return decide_fill(fill, target, cash_of(fill.side, fill.quantity, fill.price))
 
     # Applying.
 
@@ -367,7 +232,7 @@ class CreatorShard:
         return self._symbols.text(number)
 
     def columns(self) -> State:
-        """Name everything as columns, for the hash and the snapshot."""
+        """Return everything as columns, for the hash and the snapshot."""
         positions = [
             (c.number, key, held)
             for c in self.creators
@@ -380,7 +245,7 @@ class CreatorShard:
             "creator.broker": _texts([c.broker for c in self.creators]),
             "creator.cash": np.array([c.cash for c in self.creators], np.int64),
             "creator.command": np.array([c.command for c in self.creators], np.int64),
-            "position": np.array(positions, np.int64).reshape(-1),
+            "position": integers_column(positions),
             **self._seen.state(),
             "next_signal": np.array([self.next_signal], np.int64),
             "cursors": cursors_column(self.cursors),
@@ -390,33 +255,29 @@ class CreatorShard:
 
     def copy(self) -> StateCopy:
         """Copy the state as it is now, to be encoded for a snapshot."""
-        return whole_copy(self.columns())
+        return whole_copy(self.schema, self.columns())
 
-    def restore(self, state: State) -> None:
-        """Take a state back."""
-        self._symbols.restore("symbol", state)
-        self._instruments.restore("instrument", state)
-        ids, brokers = _untexts(state["creator.id"]), _untexts(state["creator.broker"])
+    def restore(self, stored: StoredState) -> None:
+        """Take a state back from a snapshot."""
+        columns = stored.columns
+        self._symbols.restore("symbol", columns)
+        self._instruments.restore("instrument", columns)
         rows = zip(
-            ids,
-            brokers,
-            state["creator.cash"].tolist(),
-            state["creator.command"].tolist(),
+            _untexts(stored.column("creator.id")),
+            _untexts(stored.column("creator.broker")),
+            stored.column("creator.cash").tolist(),
+            stored.column("creator.command").tolist(),
             strict=True,
         )
         self.creators = [Creator(number, *row) for number, row in enumerate(rows)]
         self._ids = {creator.creator_id: creator.number for creator in self.creators}
-        for number, key, held in state["position"].reshape(-1, 3).tolist():
+        for number, key, held in stored.integers("position"):
             self.creators[number].positions[key] = held
-        self._seen.restore(state)
-        self.next_signal = int(state["next_signal"][0])
-        self.cursors = cursors_from(state["cursors"])
-        self.suspensions.restore(state)
-        self.quarantine = Quarantine.restored(state)
-
-
-def _time_text(what: str, time_ns: int, expected: str, event_time_ns: int) -> str:
-    return f"{what}: expected {expected} {format_time(event_time_ns)}, found {format_time(time_ns)}"
+        self._seen.restore(columns)
+        self.next_signal = int(stored.column("next_signal")[0])
+        self.cursors = restored_cursors(stored)
+        self.suspensions.restore(stored)
+        self.quarantine = Quarantine.restored(columns)
 
 
 def _texts(texts: list[str]) -> np.ndarray[Any, np.dtype[np.uint8]]:

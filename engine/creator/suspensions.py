@@ -9,14 +9,20 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from engine.columns.snapshot import Records, StoredState, integers_column, required
 from engine.columns.state import State
 from engine.journal.events.creator import CreatorResumed, CreatorSuspended
+
+SUSPENSION_RECORDS: Records = {
+    "suspension.parked": required("creator", "sequence", "position"),
+    "suspension.resumed": required("creator", "command", "count"),
+}
 
 
 @dataclass(slots=True)
 class Suspension:
-    """A creator's quarantined fills, by message and position, and what each command that resumed it
-    has settled.
+    """A creator's quarantined fills, by message and position, and how many fills each command that
+    resumed it has settled.
     """
 
     quarantined: list[tuple[int, int]] = field(default_factory=list)
@@ -31,17 +37,17 @@ class Suspensions:
 
     @property
     def count(self) -> int:
-        """How many creators are suspended now."""
+        """The number of creators that are suspended now."""
         return sum(bool(suspension.quarantined) for suspension in self._of.values())
 
     def quarantined(self, creator: int) -> list[tuple[int, int]]:
-        """Name a creator's quarantined fills in order of the ingress stream, none while it is not
+        """A creator's quarantined fills in order of the ingress stream, none while it is not
         suspended.
         """
         return sorted(self._of[creator].quarantined) if creator in self._of else []
 
     def settled_by(self, creator: int, command: int) -> int | None:
-        """Say how many quarantined fills a command has settled; None when it has not been done."""
+        """Return how many quarantined fills a command has settled, None when it was not done."""
         return self._of[creator].resumed.get(command) if creator in self._of else None
 
     def decide_resume(
@@ -63,7 +69,7 @@ class Suspensions:
             suspension.resumed[event.command] = len(event.sequences)
 
     def state(self) -> State:
-        """Name everything as columns, none while there is nothing."""
+        """Return everything as columns, none while there is nothing."""
         if not self._of:
             return {}
         quarantined = [
@@ -75,15 +81,13 @@ class Suspensions:
             for item in sorted(self._of[number].resumed.items())
         ]
         return {
-            "suspension.parked": np.array(quarantined, np.int64).reshape(-1),
-            "suspension.resumed": np.array(resumed, np.int64).reshape(-1),
+            "suspension.parked": integers_column(quarantined),
+            "suspension.resumed": integers_column(resumed),
         }
 
-    def restore(self, state: State) -> None:
-        """Take everything back."""
-        if "suspension.parked" not in state:
-            return
-        for number, sequence, position in state["suspension.parked"].reshape(-1, 3).tolist():
+    def restore(self, stored: StoredState) -> None:
+        """Take everything back from a snapshot."""
+        for number, sequence, position in stored.integers("suspension.parked"):
             self._of.setdefault(number, Suspension()).quarantined.append((sequence, position))
-        for number, command, count in state["suspension.resumed"].reshape(-1, 3).tolist():
+        for number, command, count in stored.integers("suspension.resumed"):
             self._of.setdefault(number, Suspension()).resumed[command] = count

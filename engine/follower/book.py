@@ -4,9 +4,12 @@ never move.
 All rows of a book answer the same signals, so a signal is a pass over contiguous columns. Positions
 stand per instrument in a `Slot`: target t, position p, open orders' signed remainder o, and cost,
 which is what the position cost to build (negative: a short's proceeds).
+
+A book also knows its creator's marks and positions, from the signals that its rows have answered.
+It learns nothing from a signal that found no active row.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from enum import IntEnum
 from typing import Any, NamedTuple
 
@@ -15,10 +18,18 @@ from numpy.typing import NDArray
 
 from engine.columns.arithmetic import Int64s
 from engine.columns.reductions import all_of, any_of, least, most
-from engine.columns.state import AnyColumn, State
-from engine.follower.follow_ups import FollowUp, FollowUps
-from engine.follower.subscription_table import HEADER_WORDS, NewRows, SubscriptionTable, words_of
-from engine.values.order_ids import OrderKey
+from engine.columns.snapshot import Picks
+from engine.columns.state import AnyColumn
+from engine.follower.follow_ups import FollowUps
+from engine.follower.subscription_table import (
+    HEADER_WORDS,
+    TABLE_FIELDS,
+    NewRows,
+    SubscriptionTable,
+    TablePicks,
+    words_of,
+)
+from engine.values.units import POSITION_UNKNOWN
 
 
 class Status(IntEnum):
@@ -32,9 +43,15 @@ class Status(IntEnum):
     ENDED = 3
 
 
-_FIELDS = 4
-_HEADER_WORDS = 3
-_SLOT_HEADER_WORDS = 4
+VALUE_FIELDS = ("target", "position", "open", "cost")
+"""The rows of a slot's values."""
+SLOT_FIELDS = ("instrument", "lot", "min_notional", "mark", "creator_position")
+"""The words of a slot before its values."""
+SLOT_HASHED_COUNT = 4
+"""So many of them are in the state's hash."""
+_OWN_FIELDS = ("creator_shard", "creator", "slots_count")
+BOOK_FIELDS = (*_OWN_FIELDS, *TABLE_FIELDS)
+"""The words that a book begins with."""
 _JOINED_ROWS_MAX = 1 << 12
 """Up to so many rows, a book is copied in one piece."""
 
@@ -43,10 +60,33 @@ Mask = NDArray[np.bool_]
 Rows = slice | NDArray[np.int64]
 
 
+class BookPicks(NamedTuple):
+    """The way from the fields of books in a snapshot to those of today."""
+
+    book: Picks
+    slot: Picks
+    values: Picks
+    table: TablePicks
+
+    @classmethod
+    def of(cls, picks: Mapping[str, Picks]) -> "BookPicks":
+        """Find the books' records among those of a snapshot."""
+        return cls(picks["book"], picks["book.slot"], picks["book.values"], TablePicks.of(picks))
+
+
 class Slot:
     """One instrument in a book."""
 
-    __slots__ = ("follow_ups", "index", "instrument", "lot", "mark", "min_notional", "values")
+    __slots__ = (
+        "creator_position",
+        "follow_ups",
+        "index",
+        "instrument",
+        "lot",
+        "mark",
+        "min_notional",
+        "values",
+    )
 
     def __init__(
         self, index: int, instrument: int, lot: int, min_notional: int, values: NDArray[np.int64]
@@ -56,37 +96,42 @@ class Slot:
         self.lot = lot
         self.min_notional = min_notional
         self.mark = 0
+        """The creator's mark at the last signal that the book answered. Units: micros."""
+        self.creator_position = POSITION_UNKNOWN
+        """The creator's position after the last signal of this instrument that the book answered.
+        Units: 1e-8, signed.
+        """
         self.values = values
         self.follow_ups = FollowUps()
 
     @property
     def target(self) -> Int64s:
-        """What each row should hold. Units: 1e-8, signed."""
+        """The quantity that each row should hold. Units: 1e-8, signed."""
         target: Int64s = self.values[0]
         return target
 
     @property
     def position(self) -> Int64s:
-        """What each row holds. Units: 1e-8, signed."""
+        """The quantity that each row holds. Units: 1e-8, signed."""
         position: Int64s = self.values[1]
         return position
 
     @property
     def open(self) -> Int64s:
-        """What is left of each row's open orders. Units: 1e-8, signed."""
+        """The rest of each row's open orders. Units: 1e-8, signed."""
         open_: Int64s = self.values[2]
         return open_
 
     @property
     def cost(self) -> Int64s:
-        """What each row's position cost to build. Units: micros, negative for shorts."""
+        """The cost at which each row's position was built. Units: micros, negative for shorts."""
         cost: Int64s = self.values[3]
         return cost
 
 
 class BookSummary(NamedTuple):
-    """What all rows of a book have in common, so that most decisions need not ask each row. `mode`
-    is -1 where rows differ.
+    """Facts about all rows of a book, so that most decisions need not ask each row. `mode` is -1
+    where rows differ.
     """
 
     is_active: bool
@@ -139,9 +184,7 @@ class Book:
 
     @property
     def summary(self) -> BookSummary:
-        """Say what the rows have in common. Cost: found once until a row comes or changes its
-        status.
-        """
+        """The facts about all rows. Cost: found once until a row comes or changes its status."""
         if self._summary is None:
             self._summary = _summary_of(self.subscriptions)
         return self._summary
@@ -153,7 +196,7 @@ class Book:
 
     @property
     def count(self) -> int:
-        """How many rows there are."""
+        """The number of rows."""
         return self.subscriptions.count
 
     def append(self, rows: NewRows, which: slice) -> slice:
@@ -163,29 +206,49 @@ class Book:
         capacity = self.subscriptions.capacity
         for slot in self.slots:
             if slot.values.shape[1] < capacity:
-                values = np.zeros((_FIELDS, capacity), np.int64)
+                values = np.zeros((len(VALUE_FIELDS), capacity), np.int64)
                 values[:, : slot.values.shape[1]] = slot.values
                 slot.values = values
         return where
 
     def slot(self, instrument: int, lot: int, min_notional: int) -> Slot:
-        """Name the slot of an instrument; the first use makes it."""
+        """The slot of an instrument, made on first use."""
         slot = self.slot_of.get(instrument)
         if slot is None:
-            values = np.zeros((_FIELDS, self.subscriptions.capacity), np.int64)
+            values = np.zeros((len(VALUE_FIELDS), self.subscriptions.capacity), np.int64)
             slot = Slot(len(self.slots), instrument, lot, min_notional, values)
             self.slots.append(slot)
             self.slot_of[instrument] = slot
         return slot
 
+    # The creator, as far as signals told.
+
     @property
     def marks(self) -> dict[int, int]:
-        """Name the marks of the last signal."""
+        """The creator's marks at the last signal, by instrument."""
         return {slot.instrument: slot.mark for slot in self.slots}
 
-    def pieces(self) -> Iterator[NDArray[np.int64]]:
-        """Copy everything but follow-ups as 64-bit words; a large book in pieces, of which none is
-        copied before it is asked for.
+    @property
+    def creator_positions(self) -> dict[int, int]:
+        """The creator's positions by instrument, as far as they are known. Units: 1e-8, signed."""
+        return {
+            slot.instrument: slot.creator_position
+            for slot in self.slots
+            if slot.creator_position != POSITION_UNKNOWN
+        }
+
+    def learn_marks(self, instruments: Sequence[int], prices: Sequence[int]) -> None:
+        """Take over a signal's marks of the instruments that have a slot."""
+        slots = self.slot_of
+        for instrument, price in zip(instruments, prices, strict=True):
+            if instrument in slots:
+                slots[instrument].mark = price
+
+    # The book as 64-bit words, for the state.
+
+    def pieces(self, *, hashed_only: bool = False) -> Iterator[NDArray[np.int64]]:
+        """Copy everything but follow-ups as words; a large book in pieces, of which none is copied
+        before it is asked for. `hashed_only` leaves out what is in no hash.
 
         Cost: 12 us for a book of 50 rows and 5 slots.
         """
@@ -193,6 +256,8 @@ class Book:
         header = [self.creator_shard, self.creator, len(self.slots), *self.subscriptions.header()]
         for slot in self.slots:
             header += (slot.instrument, slot.lot, slot.min_notional, slot.mark)
+            if not hashed_only:
+                header.append(slot.creator_position)
         parts = self._parts()
         if count <= _JOINED_ROWS_MAX:
             yield _joined(header, parts)
@@ -203,8 +268,8 @@ class Book:
 
     @property
     def words(self) -> int:
-        """How many words the pieces come to."""
-        headers = _HEADER_WORDS + HEADER_WORDS + _SLOT_HEADER_WORDS * len(self.slots)
+        """The number of words in all pieces."""
+        headers = len(_OWN_FIELDS) + HEADER_WORDS + len(SLOT_FIELDS) * len(self.slots)
         return headers + sum(words_of(part.nbytes) for part in self._parts())
 
     def _parts(self) -> list[AnyColumn]:
@@ -212,35 +277,35 @@ class Book:
         return [*self.subscriptions.parts(), *(slot.values[:, :count] for slot in self.slots)]
 
     @classmethod
-    def restored(cls, index: int, words: NDArray[np.int64], at: int) -> tuple["Book", int]:
-        """Take a book back from words, as views of them. Returns: the book, and where its words
-        end.
+    def restored(
+        cls, index: int, words: NDArray[np.int64], at: int, picks: BookPicks
+    ) -> tuple["Book", int]:
+        """Take a book back from words, as views of them where they were written as they are today.
+        Returns: the book, and where its words end.
         """
-        creator_shard, creator, slots = words[at : at + _HEADER_WORDS].tolist()
-        at += _HEADER_WORDS
-        header, at = words[at : at + HEADER_WORDS].tolist(), at + HEADER_WORDS
-        slot_heads, at = (
-            words[at : at + _SLOT_HEADER_WORDS * slots].tolist(),
-            at + _SLOT_HEADER_WORDS * slots,
-        )
-        table, at = SubscriptionTable.restored(header, words, at)
+        own, at = _list(words, at, picks.book.written_count)
+        creator_shard, creator, slots_count, count, varied = picks.book.row(own)
+        shared, at = _list(words, at, picks.table.shared_count)
+        width = picks.slot.written_count
+        headers, at = _list(words, at, width * slots_count)
+        table, at = SubscriptionTable.restored([count, varied, *shared], words, at, picks.table)
         book = cls(index, creator_shard, creator, table)
-        size = _FIELDS * book.count
-        for number in range(slots):
-            instrument, lot, min_notional, mark = slot_heads[number * _SLOT_HEADER_WORDS :][
-                :_SLOT_HEADER_WORDS
-            ]
-            values = words[at : at + size].reshape(_FIELDS, book.count)
+        rows = picks.values.written_count
+        for number in range(slots_count):
+            header = picks.slot.row(headers[number * width : (number + 1) * width])
+            instrument, lot, min_notional, mark, creator_position = header
+            written = words[at : at + rows * count].reshape(rows, count)
+            values: NDArray[np.int64] = picks.values.matrix(written).astype(np.int64, copy=False)
             slot = Slot(number, instrument, lot, min_notional, values)
-            slot.mark = mark
-            at += size
+            slot.mark, slot.creator_position = mark, creator_position
+            at += rows * count
             book.slots.append(slot)
             book.slot_of[instrument] = slot
         return book, at
 
     @property
     def nbytes(self) -> int:
-        """Bytes held by columns."""
+        """The bytes held by columns."""
         return self.subscriptions.nbytes + sum(slot.values.nbytes for slot in self.slots)
 
 
@@ -249,31 +314,9 @@ def joined(columns: Sequence[NDArray[Any]]) -> NDArray[Any]:
     return columns[0] if len(columns) == 1 else np.concatenate(columns, axis=-1)
 
 
-def follow_ups_state(slots: list[tuple[Book, Slot]]) -> State:
-    """Name the follow-ups of some slots, in order of book and slot, as columns."""
-    ups = [(book, slot, up) for book, slot in slots for up in slot.follow_ups]
-    ups.sort(key=lambda item: (item[0].index, item[1].index, item[2].key, item[2].due))
-    headers = [
-        (b.index, s.index, *up.key, up.price, up.transact_time, up.due, len(up.rows))
-        for b, s, up in ups
-    ]
-    rows = [up.rows for _, _, up in ups]
-    return {
-        "follow_up.head": np.array(headers, np.int64).reshape(-1),
-        "follow_up.rows": np.concatenate(rows) if rows else np.zeros(0, np.int64),
-    }
-
-
-def restore_follow_ups(books: list[Book], state: State) -> None:
-    """Take follow-ups back from a state."""
-    start = 0
-    for book, slot, kind, shard, number, leg, attempt, price, time, due, count in (
-        state["follow_up.head"].reshape(-1, 11).tolist()
-    ):
-        rows = np.array(state["follow_up.rows"][start : start + count], np.int64)
-        key = OrderKey(kind, shard, number, leg, attempt)
-        books[book].slots[slot].follow_ups.add(FollowUp(key, price, time, due, rows))
-        start += count
+def _list(words: NDArray[np.int64], at: int, count: int) -> tuple[list[int], int]:
+    """Take some words. Returns: them, and where they end."""
+    return words[at : at + count].tolist(), at + count
 
 
 def _joined(header: list[int], parts: list[AnyColumn]) -> NDArray[np.int64]:

@@ -1,8 +1,8 @@
 """Follow-ups: causes that are not done for some rows of one instrument, found by row.
 
-A row has at most one: a newer one replaces it. It waits for cancels to be answered (`due` 0), or
-for an exit's next attempt at `due` ns. A column names each row's group, so that what one report
-asks costs the rows it names, however many groups wait.
+A row has at most one follow-up: a newer one replaces it. It waits for cancels to be answered (`due`
+0), or for an exit's next attempt at `due` ns. A column holds the number of each row's group, so a
+look-up costs the rows of the report, however many groups wait.
 """
 
 from collections.abc import Iterator
@@ -19,8 +19,8 @@ _NONE: NDArray[np.int64] = np.zeros(0, np.int64)
 
 
 class FollowUp(NamedTuple):
-    """One cause's rows. `price` and `transact_time` are the signal's that decided last; `rows` are
-    those that it began with.
+    """The rows of one cause. `price` and `transact_time` are those of the signal that decided last;
+    `rows` are those at the start.
     """
 
     key: OrderKey
@@ -31,14 +31,14 @@ class FollowUp(NamedTuple):
 
 
 class FollowUps:
-    """All of one instrument in a book. `groups` are numbered from 1 in order of arrival."""
+    """All follow-ups of one instrument in a book, in groups numbered from 1 in order of arrival."""
 
     __slots__ = ("_due", "_groups", "_last", "_left", "_of_row", "_waiting_count", "count")
 
     def __init__(self) -> None:
         self._of_row: NDArray[np.int64] = _NONE
-        """Each row's group: positive where it waits for cancels, negative where for a time, 0 for
-        none.
+        """The number of each row's group: positive where it waits for cancels, negative where it
+        waits for a time, 0 for none.
         """
         self._groups: dict[int, FollowUp] = {}
         self._left: dict[int, int] = {}
@@ -51,12 +51,12 @@ class FollowUps:
         return self.count > 0
 
     def __iter__(self) -> Iterator[FollowUp]:
-        """Name the groups in order of arrival, each with the rows that are left of it."""
+        """Yield the groups in order of arrival, each with the rows that are left of it."""
         for number, group in self._groups.items():
             yield group._replace(rows=self._left_of(number, group))
 
     def add(self, group: FollowUp) -> None:
-        """Queue a cause for rows; what was queued for them before is forgotten."""
+        """Queue a follow-up of some rows. It replaces what was queued for them."""
         rows = group.rows
         self.drop(rows)
         self._last += 1
@@ -78,7 +78,7 @@ class FollowUps:
             self._of_row = larger
 
     def drop(self, rows: _Rows) -> None:
-        """Forget what was queued for some rows."""
+        """Drop what is queued for some rows."""
         if not self.count:
             return
         rows = rows[rows < len(self._of_row)]
@@ -97,17 +97,17 @@ class FollowUps:
                 del self._left[abs(number)], self._groups[abs(number)]
 
     def are_queued(self, rows: _Rows) -> NDArray[np.bool_]:
-        """Say for which rows a cause is not done."""
+        """Return which rows have a follow-up."""
         queued: NDArray[np.bool_] = self._numbers(rows) != 0
         return queued
 
     def are_waiting(self, rows: _Rows) -> NDArray[np.bool_]:
-        """Say which rows have a cause waiting for cancels."""
+        """Return which rows have a follow-up that waits for cancels."""
         waiting: NDArray[np.bool_] = self._numbers(rows) > 0
         return waiting
 
     def waiting(self, first: int, last: int) -> NDArray[np.bool_] | None:
-        """Say which rows of a range have a cause waiting for cancels; None when none has."""
+        """Return which rows of a range have a follow-up that waits for cancels, None for none."""
         if not self._waiting_count:
             return None
         mask = np.zeros(last - first, np.bool_)
@@ -116,8 +116,8 @@ class FollowUps:
         return mask if known.any() else None
 
     def waiting_for(self, rows: _Rows) -> list[tuple[FollowUp, _Rows]]:
-        """Name the groups in which some rows wait for cancels, in order of arrival, each with those
-        rows, ascending.
+        """Return the groups in which some rows wait for cancels, in order of arrival, each with
+        those rows, ascending.
         """
         if not self._waiting_count:
             return []
@@ -127,10 +127,10 @@ class FollowUps:
         return [(self._groups[number], rows[numbers == number]) for number in waiting]
 
     def due(self, now: int) -> Iterator[FollowUp]:
-        """Name what has fallen due, in order of time, each with the rows that are left of it.
+        """Yield the groups that are due, in order of time, each with the rows that are left of it.
 
-        Nothing is taken away: what is done about it does that. Cost: of those that are due, and
-        those done without waiting for it.
+        Nothing is removed here: the events decided about them do that. Cost: the groups that are
+        due, and those that ended before their time.
         """
         fallen: list[tuple[int, int]] = []
         while self._due and self._due[0][0] <= now:

@@ -1,10 +1,7 @@
-"""Open orders as blocks of columns, and what executions do to them and to the positions behind
-them.
+"""The open orders of a follower shard, in groups of one key each.
 
-A block holds the orders that one part of one book placed for one cause, leg and attempt. Look-ups
-go by that key and the row; a block goes when its last order ends, so hot state knows open orders
-only (P8). Cash moves by the execution's notional, a buy's rounded up and a sell's down, and by the
-broker's fee (P7).
+A look-up goes by key and row. A group is dropped when its last order ends, so hot state holds open
+orders only (P8).
 """
 
 from collections.abc import Sequence
@@ -14,226 +11,240 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.columns.reductions import any_of, is_same
+from engine.columns.snapshot import Records, StoredState, integers_column, required
 from engine.columns.state import State
 from engine.follower.book import Book, Slot, joined
-from engine.follower.order_group import OrderGroup, gathered, go_together, place
+from engine.follower.order_group import OrderGroup, can_merge, count_as_open, merged
 from engine.journal.events.orders import ExecutionsApplied
 from engine.values.order_ids import OrderKey
+from engine.values.order_terms import OrderTerms
+
+ORDER_RECORDS: Records = {
+    "order.head": required(
+        *("book", "slot", *OrderKey._fields, "side", "is_exit", "price", "limit_price"),
+        *("expire_time", "fee_rate", "transact_time", "rows_count"),
+    ),
+    "order.columns": required("row", "quantity", "filled", "is_open", "is_cancelling"),
+    "order.attempts": required("group", "row", "attempt"),
+    "order.unnumbered": required("key", "executions"),
+}
 
 
 class OpenOrders:
     """All open orders of a shard, by key."""
 
     def __init__(self) -> None:
-        self._blocks: dict[OrderKey, list[OrderGroup]] = {}
+        self._groups: dict[OrderKey, list[OrderGroup]] = {}
         self._of_slot: dict[Slot, dict[int, OrderGroup]] = {}
         self._open_of: dict[OrderKey, int] = {}
         self._count = 0
         self._unnumbered: dict[OrderKey, set[tuple[int, str]]] = {}
 
-    def add_gathered(self, block: OrderGroup) -> None:
-        """Enter a block's orders, batched with the last blocks of their key where those are small
-        too.
+    def add_merged(self, group: OrderGroup) -> None:
+        """Add new orders, merged with the last groups of their key while those are small.
 
-        Orders that one report each leads to would else make as many blocks, and every look-up would
-        pass them all. A block at least as large as the new one is left alone, so that each order is
-        moved a few times only.
+        Reports that come one by one would otherwise make one group each, and every look-up would
+        pass all of them. A group larger than twice the new one is left alone, so each order is
+        moved only a few times.
         """
-        place(block)
-        while (last := self.blocks(block.key)[-1:]) and go_together(last[0], block):
-            del self._of_slot[block.slot][id(last[0])]
-            self._blocks[block.key].pop()
-            block = gathered(last[0], block)
-        self.enter(block)
+        count_as_open(group)
+        while (last := self.of_key(group.key)[-1:]) and can_merge(last[0], group):
+            del self._of_slot[group.slot][id(last[0])]
+            self._groups[group.key].pop()
+            group = merged(last[0], group)
+        self.add(group)
 
-    def enter(self, block: OrderGroup) -> None:
-        """Enter a block whose orders are counted, or closed: those are to be opened one by one."""
-        self._blocks.setdefault(block.key, []).append(block)
-        self._of_slot.setdefault(block.slot, {})[id(block)] = block
-        self._recount(block.key)
+    def add(self, group: OrderGroup) -> None:
+        """Add a group whose orders are counted as open already, or are closed and to be opened one
+        by one.
+        """
+        self._groups.setdefault(group.key, []).append(group)
+        self._of_slot.setdefault(group.slot, {})[id(group)] = group
+        self._recount(group.key)
 
     def _recount(self, key: OrderKey) -> None:
-        now = sum(int(np.count_nonzero(block.is_open)) for block in self._blocks.get(key, ()))
+        now = sum(int(np.count_nonzero(group.is_open)) for group in self._groups.get(key, ()))
         self._count += now - self._open_of.pop(key, 0)
         if now:
             self._open_of[key] = now
 
-    def blocks(self, key: OrderKey) -> list[OrderGroup]:
-        """Name the blocks of a key."""
-        return self._blocks.get(key, [])
+    def of_key(self, key: OrderKey) -> list[OrderGroup]:
+        """Return the groups of a key."""
+        return self._groups.get(key, [])
 
     def note_attempt(self, slot: Slot, key: OrderKey, rows: NDArray[np.int64]) -> None:
-        """Have open orders of the same cause know of a later attempt."""
-        for block in self._of_slot.get(slot, {}).values():
-            if block.key[:4] == key[:4] and block.key.attempt < key.attempt:
-                block.last_attempts |= dict.fromkeys(block.open_rows(rows), key.attempt)
+        """Note a later attempt on the open orders of the same cause."""
+        for group in self._of_slot.get(slot, {}).values():
+            if group.key[:4] == key[:4] and group.key.attempt < key.attempt:
+                group.last_attempts |= dict.fromkeys(group.open_rows(rows), key.attempt)
 
     def drop_closed(self, key: OrderKey) -> None:
-        """Forget the blocks of a key that have no open order."""
+        """Drop the groups of a key that have no open order."""
         left = []
-        for block in self._blocks.get(key, []):
-            if any_of(block.is_open):
-                left.append(block)
+        for group in self._groups.get(key, []):
+            if any_of(group.is_open):
+                left.append(group)
             else:
-                del self._of_slot[block.slot][id(block)]
+                del self._of_slot[group.slot][id(group)]
         if left:
-            self._blocks[key] = left
+            self._groups[key] = left
         else:
-            self._blocks.pop(key, None)
+            self._groups.pop(key, None)
             self._unnumbered.pop(key, None)
         self._recount(key)
 
-    def note_unnumbered(self, key: OrderKey, event: ExecutionsApplied) -> None:
-        """Keep the ids of executions without a number for as long as a block of their key is
-        open.
-        """
+    def note_unnumbered(self, event: ExecutionsApplied) -> None:
+        """Keep the ids of executions without a number while a group of their key is open."""
         if event.numbers[0] < 0:
-            self._unnumbered.setdefault(key, set()).update(
+            self._unnumbered.setdefault(event.key, set()).update(
                 (number, event.prefix) for number in event.subscriptions.tolist()
             )
 
     def note_known(self, key: OrderKey, subscription: int, exec_id: str) -> None:
-        """Keep the id of an execution that an order had before it was worked again."""
+        """Keep the id of an execution that an order had before it was reopened."""
         self._unnumbered.setdefault(key, set()).add((subscription, exec_id))
 
     def has_unnumbered(self, key: OrderKey, subscription: int, exec_id: str) -> bool:
-        """Say whether an execution without a number was applied to a still open block."""
+        """Return whether an execution without a number was applied to a group still open."""
         return (subscription, exec_id) in self._unnumbered.get(key, ())
 
     def of_slot(self, slot: Slot, side: int) -> list[OrderGroup]:
-        """Name the blocks of one instrument of a book on one side."""
-        return [block for block in self._of_slot.get(slot, {}).values() if block.side == side]
+        """Return the groups of one instrument of a book on one side."""
+        return [group for group in self._of_slot.get(slot, {}).values() if group.terms.side == side]
 
     def entries_of(self, slot: Slot) -> list[OrderGroup]:
-        """Name the blocks of one instrument of a book that open or add."""
-        return [block for block in self._of_slot.get(slot, {}).values() if not block.is_exit]
+        """Return the groups of one instrument of a book that open or add."""
+        return [group for group in self._of_slot.get(slot, {}).values() if not group.terms.is_exit]
 
-    def holding(self, key: OrderKey, subscriptions: NDArray[np.int64]) -> OrderGroup | None:
-        """Find the block of a key whose orders are those of just these subscriptions, row by
-        row.
-        """
-        for block in self._blocks.get(key, ()):
-            if len(block.rows) == len(subscriptions) and is_same(
-                block.subscriptions, subscriptions
+    def open_quantity(self, key: OrderKey, book: Book, row: int) -> int:
+        """Return how much of one order is open; 0 when the order is not open."""
+        one = np.array([row], np.int64)
+        for group in self.of_key(key):
+            if group.book is book:
+                at, there = group.find(one)
+                if there[0] and group.is_open[at[0]]:
+                    return int(group.quantity[at[0]] - group.filled[at[0]])
+        return 0
+
+    def find_exact(self, key: OrderKey, subscriptions: NDArray[np.int64]) -> OrderGroup | None:
+        """Return the group of a key that has just these subscriptions, row by row."""
+        for group in self._groups.get(key, ()):
+            if len(group.rows) == len(subscriptions) and is_same(
+                group.subscriptions, subscriptions
             ):
-                return block
+                return group
         return None
 
-    def holding_all(
+    def find_all_exact(
         self, keys: Sequence[OrderKey], subscriptions: Sequence[NDArray[np.int64]]
     ) -> list[OrderGroup] | None:
-        """Find for each key the block whose orders are those of just its subscriptions, row by row;
-        None when one has none such, or two are of one book.
+        """Return for each key the group that has just its subscriptions, row by row. Returns None
+        when one key has no such group, or two groups are of one book.
         """
         if len(keys) == 1:
-            block = self.holding(keys[0], subscriptions[0])
-            return None if block is None else [block]
+            group = self.find_exact(keys[0], subscriptions[0])
+            return None if group is None else [group]
         found = []
         for key, column in zip(keys, subscriptions, strict=True):
-            blocks = self._blocks.get(key, ())
-            if len(blocks) != 1 or len(blocks[0].rows) != len(column):
+            groups = self._groups.get(key, ())
+            if len(groups) != 1 or len(groups[0].rows) != len(column):
                 return None
-            found.append(blocks[0])
-        if len({block.book.index for block in found}) < len(found):
+            found.append(groups[0])
+        if len({group.book.index for group in found}) < len(found):
             return None
         are_theirs = is_same(
-            joined([block.subscriptions for block in found]), joined(subscriptions)
+            joined([group.subscriptions for group in found]), joined(subscriptions)
         )
         return found if are_theirs else None
 
     @property
     def count(self) -> int:
-        """How many orders are open."""
+        """The number of open orders."""
         return self._count
 
     def state(self) -> State:
-        """Name the open orders as columns."""
-        blocks = [block for key in sorted(self._blocks) for block in self._blocks[key]]
-        headers = [
-            (
-                b.book.index,
-                b.slot.index,
-                *b.key,
-                b.side,
-                b.is_exit,
-                b.price,
-                b.limit_price,
-                b.expire_time,
-                b.fee_rate,
-                b.transact_time,
-                len(b.rows),
-            )
-            for b in blocks
+        """Return the open orders as columns."""
+        groups = [group for key in sorted(self._groups) for group in self._groups[key]]
+        columns = [np.concatenate(_columns_of(group)) for group in groups]
+        attempts = [
+            (number, *last)
+            for number, group in enumerate(groups)
+            for last in sorted(group.last_attempts.items())
         ]
-        joined = [
-            np.concatenate(
-                (
-                    b.rows,
-                    b.quantity,
-                    b.filled,
-                    b.is_open.astype(np.int64),
-                    b.is_cancelling.astype(np.int64),
-                )
-            )
-            for b in blocks
-        ]
+        unnumbered = [(key, sorted(self._unnumbered[key])) for key in sorted(self._unnumbered)]
         return {
-            "order.head": np.array(headers, np.int64).reshape(-1),
-            "order.columns": np.concatenate(joined) if joined else np.zeros(0, np.int64),
-            "order.attempts": np.array(
-                [
-                    (n, *last)
-                    for n, b in enumerate(blocks)
-                    for last in sorted(b.last_attempts.items())
-                ],
-                np.int64,
-            ).reshape(-1),
-            "order.unnumbered": np.frombuffer(
-                msgspec.msgpack.encode(
-                    [(key, sorted(self._unnumbered[key])) for key in sorted(self._unnumbered)]
-                ),
-                np.uint8,
-            ),
+            "order.head": integers_column(list(map(_header_of, groups))),
+            "order.columns": np.concatenate(columns) if columns else np.zeros(0, np.int64),
+            "order.attempts": integers_column(attempts),
+            "order.unnumbered": np.frombuffer(msgspec.msgpack.encode(unnumbered), np.uint8),
         }
 
-    def restore(self, state: State, books: list[Book]) -> None:
-        """Take the open orders back; positions already count them."""
-        unnumbered = msgspec.msgpack.decode(state["order.unnumbered"].tobytes())
+    def restore(self, stored: StoredState, books: list[Book]) -> None:
+        """Take the open orders back from a snapshot; positions already count them."""
+        unnumbered = msgspec.msgpack.decode(stored.column("order.unnumbered").tobytes())
         self._unnumbered = {
-            OrderKey(*key): {(number, text) for number, text in ids} for key, ids in unnumbered
+            OrderKey(*key): {(number, text) for number, text in ids}
+            for key, ids in stored.rows("order.unnumbered", unnumbered)
         }
         last_attempts: dict[int, dict[int, int]] = {}
-        for number, row, attempt in state["order.attempts"].reshape(-1, 3).tolist():
+        for number, row, attempt in stored.integers("order.attempts"):
             last_attempts.setdefault(number, {})[row] = attempt
-        start = 0
-        for number, header in enumerate(state["order.head"].reshape(-1, 15).tolist()):
-            book, slot, *rest = header
-            (
-                key,
-                (side, is_exit, price, limit_price, expire_time, fee_rate, transact_time, count),
-            ) = (
-                OrderKey(*rest[:5]),
-                rest[5:],
-            )
-            columns = np.array(state["order.columns"][start : start + 5 * count]).reshape(5, count)
-            start += 5 * count
-            owner = books[book]
-            block = OrderGroup(
-                key,
-                owner,
-                owner.slots[slot],
-                side,
-                bool(is_exit),
-                price,
-                limit_price,
-                expire_time,
-                fee_rate,
-                transact_time,
-                columns[0],
-                columns[1],
-                columns[2],
-                columns[3] != 0,
-                columns[4] != 0,
-                last_attempts.get(number, {}),
-            )
-            self.enter(block)
+        picks, values, start = stored.picks["order.columns"], stored.column("order.columns"), 0
+        for number, header in enumerate(stored.integers("order.head")):
+            count = header[-1]
+            end = start + picks.written_count * count
+            written = np.array(values[start:end], np.int64).reshape(picks.written_count, count)
+            columns = picks.matrix(written)
+            self.add(_restored(header, columns, books, last_attempts.get(number, {})))
+            start = end
+
+
+def _header_of(group: OrderGroup) -> tuple[int, ...]:
+    terms = group.terms
+    return (
+        group.book.index,
+        group.slot.index,
+        *group.key,
+        terms.side,
+        terms.is_exit,
+        terms.price,
+        terms.limit_price,
+        terms.expire_time,
+        terms.fee_rate,
+        terms.transact_time,
+        len(group.rows),
+    )
+
+
+def _columns_of(group: OrderGroup) -> tuple[NDArray[np.int64], ...]:
+    return (
+        group.rows,
+        group.quantity,
+        group.filled,
+        group.is_open.astype(np.int64),
+        group.is_cancelling.astype(np.int64),
+    )
+
+
+def _restored(
+    header: Sequence[int],
+    columns: NDArray[np.integer],
+    books: list[Book],
+    last_attempts: dict[int, int],
+) -> OrderGroup:
+    book, key = books[header[0]], OrderKey(*header[2:7])
+    side, is_exit, price, limit_price, expire_time, fee_rate, transact_time, _ = header[7:]
+    terms = OrderTerms(side, price, limit_price, expire_time, is_exit, fee_rate, transact_time)
+    rows, quantity, filled, is_open, is_cancelling = columns
+    return OrderGroup(
+        key,
+        book,
+        book.slots[header[1]],
+        terms,
+        rows,
+        quantity,
+        filled,
+        is_open != 0,
+        is_cancelling != 0,
+        last_attempts,
+    )

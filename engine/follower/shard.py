@@ -7,10 +7,12 @@ Deciders (`engine.follower.decide`) read `state` and return events; appliers
 from collections.abc import Sequence
 from typing import Any
 
+from engine.columns.snapshot import StoredState
 from engine.columns.state import State
 from engine.columns.state_copy import StateCopy
 from engine.follower.apply.events import apply_event, apply_events
 from engine.follower.apply.replay import ReplayBatches
+from engine.follower.snapshot_schema import FOLLOWER_SCHEMA
 from engine.follower.state import FollowerState
 from engine.journal.cursors import Cursor, Source
 from engine.journal.frame import FrameHeader
@@ -19,12 +21,14 @@ from engine.journal.frame import FrameHeader
 class FollowerShard:
     """Every account, subscription, position and open order of one follower shard."""
 
+    schema = FOLLOWER_SCHEMA
+
     def __init__(self, shard: int) -> None:
         self.state = FollowerState(shard)
 
     @property
     def cursors(self) -> dict[tuple[Source, int], Cursor]:
-        """How far each input is taken."""
+        """The cursor of each input."""
         return self.state.cursors
 
     @cursors.setter
@@ -62,6 +66,6 @@ class FollowerShard:
         """Begin to encode the state as it is now, for a snapshot."""
         return self.state.copy()
 
-    def restore(self, columns: State) -> None:
-        """Take a state back into a new shard."""
-        self.state.restore(columns)
+    def restore(self, stored: StoredState) -> None:
+        """Take a state back from a snapshot, into a new shard."""
+        self.state.restore(stored)

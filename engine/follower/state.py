@@ -11,15 +11,18 @@ from numpy.typing import NDArray
 
 from engine.columns.id_index import IdIndex
 from engine.columns.reductions import least, most
+from engine.columns.snapshot import StoredState
 from engine.columns.state import State
 from engine.columns.state_copy import StateCopy
 from engine.columns.table import Table
 from engine.follower.applied_executions import AppliedExecutions
-from engine.follower.book import Book, Slot, follow_ups_state, restore_follow_ups
+from engine.follower.book import Book, Slot
 from engine.follower.books_state import books_state, restore_books
+from engine.follower.follow_ups_state import follow_ups_state, restore_follow_ups
 from engine.follower.open_orders import OpenOrders
+from engine.follower.snapshot_schema import ACCOUNT_COLUMNS, FOLLOWER_SCHEMA, PLACE_COLUMNS
 from engine.follower.suspended_entries import SuspendedEntries
-from engine.journal.cursors import Cursor, Source, cursors_column, cursors_from
+from engine.journal.cursors import Cursor, Source, cursors_column, restored_cursors
 from engine.journal.frame import FrameHeader
 from engine.journal.quarantine import Quarantine
 from engine.values.instruments import Instrument, InstrumentTerms
@@ -29,14 +32,6 @@ from engine.values.order_status import ExecType
 NOTHING = np.uint32(0xFFFFFFFF)
 _SIGNAL = CauseKind.SIGNAL
 _TRADE = ExecType.TRADE
-
-ACCOUNT_COLUMNS = {
-    "broker": np.uint8,
-    "dedicated": np.int32,
-    "command": np.int64,
-    "last_subscription": np.uint32,
-}
-PLACE_COLUMNS = {"book": np.uint32, "row": np.uint32, "previous": np.uint32}
 
 
 class FollowerState:
@@ -60,7 +55,7 @@ class FollowerState:
         self.quarantine = Quarantine()
         self.busy_slots: dict[tuple[int, int], tuple[Book, Slot]] = {}
         self._creators_encoded: tuple[int, bytes] = -1, b""
-        self._cut: StateCopy | None = None
+        self._copy: StateCopy | None = None
 
     def take_cursors(self, header: FrameHeader) -> None:
         """Take over how far a frame says each input is taken."""
@@ -69,7 +64,7 @@ class FollowerState:
     # Where things stand.
 
     def book(self, creator_shard: int, creator: int) -> Book:
-        """Name a creator's book; the first use makes it."""
+        """The creator's book, made on first use."""
         book = self.book_of.get((creator_shard, creator))
         if book is None:
             book = Book(len(self.books), creator_shard, creator)
@@ -91,7 +86,7 @@ class FollowerState:
         return [(self.books[index], rows[which], which) for index, which in chosen]
 
     def slot(self, book: Book, instrument: int) -> Slot:
-        """Name an instrument's slot in a book; the first use makes it."""
+        """An instrument's slot in a book, made on first use."""
         slot = book.slot_of.get(instrument)
         if slot is None:
             terms = self.instruments[book.creator_shard, instrument].terms
@@ -100,7 +95,7 @@ class FollowerState:
         return slot
 
     def slots_with_follow_ups(self) -> list[tuple[Book, Slot]]:
-        """Name the slots in which a cause is not done."""
+        """The slots in which a cause is not done."""
         self.busy_slots = {
             key: (book, slot) for key, (book, slot) in self.busy_slots.items() if slot.follow_ups
         }
@@ -109,31 +104,33 @@ class FollowerState:
     # The state as columns.
 
     def columns(self) -> State:
-        """Name everything as columns, for the hash."""
+        """Return everything as columns, for the hash."""
         return {**self._columns(), **books_state(self.books)}
 
     def copy(self) -> StateCopy:
         """Begin to encode the state as it is now, for a snapshot; the books are copied as it goes
         on, one copy at a time.
         """
-        assert self._cut is None, "one cut at a time"
+        assert self._copy is None, "one copy at a time"
         columns = self._columns()
         # The one column below a table's end that changes.
         columns["account.last_subscription"] = columns["account.last_subscription"].copy()
-        self._cut = StateCopy(columns, self.books, self._cut_ended)
-        return self._cut
+        self._copy = StateCopy(FOLLOWER_SCHEMA, columns, self.books, self._copy_ended)
+        return self._copy
 
-    def _cut_ended(self, copy: StateCopy) -> None:
-        if copy is self._cut:
-            self._cut = None
+    def _copy_ended(self, copy: StateCopy) -> None:
+        if copy is self._copy:
+            self._copy = None
 
     def changing(self, book: Book) -> None:
         """Let a copy under way have a book before it changes."""
-        if self._cut is not None:
-            self._cut.keep(book)
+        if self._copy is not None:
+            self._copy.keep(book)
 
     def _columns(self) -> State:
-        """Name everything but the books. Views only of what stays as it is when more is added."""
+        """Return everything but the books. Views only of what stays as it is when more is
+        added.
+        """
         known = {
             "creators": self._encoded_creators(),
             "instruments": [
@@ -166,33 +163,40 @@ class FollowerState:
             count, encoded = self._creators_encoded = len(rows), msgspec.msgpack.encode(rows)
         return encoded
 
-    def restore(self, state: State) -> None:
-        """Take a state back into a new shard."""
-        known = msgspec.msgpack.decode(state["known"].tobytes())
-        self.creators = {
-            (shard, name): number
-            for shard, name, number in msgspec.msgpack.decode(known["creators"])
-        }
-        self.instruments = {
-            (shard, number): Instrument(symbol, InstrumentTerms(lot, least))
-            for shard, number, symbol, lot, least in known["instruments"]
-        }
-        self.brokers = list(known["brokers"])
-        self.execution_ids = AppliedExecutions.restored(known["execution_ids"])
-        self.cursors = cursors_from(state["cursors"])
-        self.next_cause = int(state["next_cause"][0])
-        self.account_ids.restore("account_id", state)
-        self.accounts.restore("account", state)
-        self.places.restore("place", state)
-        self.books = restore_books(state)
-        restore_follow_ups(self.books, state)
+    def restore(self, stored: StoredState) -> None:
+        """Take a state back from a snapshot, into a new shard."""
+        columns = stored.columns
+        self._restore_known(stored)
+        self.cursors = restored_cursors(stored)
+        self.next_cause = int(stored.column("next_cause")[0])
+        self.account_ids.restore("account_id", columns)
+        self.accounts.restore("account", columns)
+        self.places.restore("place", columns)
+        self.books = restore_books(stored)
+        restore_follow_ups(self.books, stored)
         self.book_of = {(book.creator_shard, book.creator): book for book in self.books}
-        self.orders.restore(state, self.books)
-        self.suspended.restore(state)
-        self.quarantine = Quarantine.restored(state)
+        self.orders.restore(stored, self.books)
+        self.suspended.restore(stored)
+        self.quarantine = Quarantine.restored(columns)
         self.busy_slots = {
             (book.index, slot.index): (book, slot)
             for book in self.books
             for slot in book.slots
             if slot.follow_ups
         }
+
+    def _restore_known(self, stored: StoredState) -> None:
+        known = msgspec.msgpack.decode(stored.column("known").tobytes())
+        creators = msgspec.msgpack.decode(known["creators"])
+        self.creators = {
+            (shard, name): number for shard, name, number in stored.rows("known.creators", creators)
+        }
+        self.instruments = {
+            (shard, number): Instrument(symbol, InstrumentTerms(lot, least))
+            for shard, number, symbol, lot, least in stored.rows(
+                "known.instruments", known["instruments"]
+            )
+        }
+        self.brokers = list(known["brokers"])
+        runs = stored.rows("known.execution_ids", known["execution_ids"])
+        self.execution_ids = AppliedExecutions.restored(runs)

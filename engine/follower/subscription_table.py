@@ -2,7 +2,7 @@
 and an array costs as much as twenty.
 
 Columns of one width stand in one matrix. A shared column is one value until a row differs: limits,
-modes and endings are the same for all rows of most books; such a column is read like any other and
+modes and endings are the same for all rows of most books. Such a column is read like any other and
 written through `own`.
 """
 
@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.columns.reductions import all_of, any_of
+from engine.columns.snapshot import Picks, Records
 from engine.columns.state import AnyColumn
 from engine.columns.table import capacity_for, grown
 
@@ -22,29 +23,46 @@ MONEY = WIDE[:2]
 """The two that nearly every signal and report asks for."""
 NARROW = ("subscription", "account", "ratio")
 """32 bits, unsigned."""
+STATUS = ("status",)
+"""8 bits, unsigned."""
+SHARED_NARROW = ("mode", "allow_short")
+"""8 bits, unsigned."""
+SHARED_WIDE = (
+    "amount",
+    "max_order_notional",
+    "max_weight",
+    "short_proceeds",
+    "until_frame",
+    "end_command",
+    "pause_command",
+    "resume_command",
+)
+"""64 bits."""
 SHARED: dict[str, np.dtype[Any]] = {
-    "mode": np.dtype(np.uint8),
-    "allow_short": np.dtype(np.uint8),
-    "amount": np.dtype(np.int64),
-    "max_order_notional": np.dtype(np.int64),
-    "max_weight": np.dtype(np.int64),
-    "short_proceeds": np.dtype(np.int64),
-    "until_frame": np.dtype(np.int64),
-    "end_command": np.dtype(np.int64),
-    "pause_command": np.dtype(np.int64),
-    "resume_command": np.dtype(np.int64),
+    **dict.fromkeys(SHARED_NARROW, np.dtype(np.uint8)),
+    **dict.fromkeys(SHARED_WIDE, np.dtype(np.int64)),
+}
+TABLE_RECORDS: Records = {
+    "book.wide": dict.fromkeys(WIDE, 0),
+    "book.narrow": dict.fromkeys(NARROW, 0),
+    "book.status": dict.fromkeys(STATUS, 0),
+    "book.shared_narrow": dict.fromkeys(SHARED_NARROW, 0),
+    "book.shared_wide": dict.fromkeys(SHARED_WIDE, 0),
 }
 _SHARED_NAMES = tuple(SHARED)
 _SHARED_FIRST = len(WIDE)
 _NARROW_FIRST = _SHARED_FIRST + len(SHARED)
 _STATUS = _NARROW_FIRST + len(NARROW)
 _AT = {name: at for at, name in enumerate((*WIDE, *SHARED, *NARROW, "status"))}
-HEADER_WORDS = 2 + len(SHARED)
+TABLE_FIELDS = ("count", "varied")
+"""The first words of a table. Those of the shared values follow."""
+HEADER_WORDS = len(TABLE_FIELDS) + len(SHARED)
 _ROWS_MAX = 1 << 32
+_INT64, _UINT32, _UINT8 = np.dtype(np.int64), np.dtype(np.uint32), np.dtype(np.uint8)
 
 
 def words_of(nbytes: int) -> int:
-    """Say how many 64-bit words hold so many bytes."""
+    """Return how many 64-bit words hold so many bytes."""
     return -(-nbytes // 8)
 
 
@@ -62,11 +80,31 @@ _ZEROS = tuple(_one_value(dtype, 0) for dtype in SHARED.values())
 _NONE: tuple[AnyColumn | None, ...] = (None,) * len(SHARED)
 
 
+class TablePicks(NamedTuple):
+    """The way from the columns of a table in a snapshot to those of today."""
+
+    wide: Picks
+    narrow: Picks
+    status: Picks
+    shared_narrow: Picks
+    shared_wide: Picks
+
+    @classmethod
+    def of(cls, picks: Mapping[str, Picks]) -> "TablePicks":
+        """Find a table's records among those of a snapshot."""
+        return cls(*(picks[name] for name in TABLE_RECORDS))
+
+    @property
+    def shared_count(self) -> int:
+        """The number of shared columns that were written."""
+        return self.shared_narrow.written_count + self.shared_wide.written_count
+
+
 class NewRows(NamedTuple):
     """Rows to add, to one book or many: each takes a slice. None stands for zero in every row.
 
-    Gathered once: most of the books in a batch get one row or two, and a call for each column of
-    each book is what that would cost.
+    They are gathered once. Most books in a batch get one row or two, and one call per column of
+    each book would cost more than the rows.
     """
 
     wide: AnyColumn
@@ -122,7 +160,7 @@ class SubscriptionTable:
         return self._status[: self.count]
 
     def money(self, rows: slice | NDArray[np.int64]) -> AnyColumn:
-        """Name the columns `MONEY` of some rows as one matrix."""
+        """The columns `MONEY` of some rows as one matrix."""
         return self._wide[: len(MONEY), rows]
 
     def spend(self, rows: slice | NDArray[np.int64], amounts: NDArray[np.int64]) -> None:
@@ -130,16 +168,16 @@ class SubscriptionTable:
         self._wide[: len(MONEY), rows] -= amounts
 
     def narrow(self, rows: slice | NDArray[np.int64]) -> AnyColumn:
-        """Name the columns `NARROW` of some rows as one matrix."""
+        """The columns `NARROW` of some rows as one matrix."""
         return self._narrow[:, rows]
 
     def has_one_zero(self, name: str) -> bool:
-        """Say whether a shared column is zero in every row for not having been written."""
+        """Return whether a shared column was never written: it is zero in every row."""
         at = _AT[name] - _SHARED_FIRST
         return self._shared[at] is _ZEROS[at]
 
     def own(self, name: str) -> AnyColumn:
-        """Name a column to write into; one that was a single value becomes one value a row."""
+        """A column to write into. One that was a single value becomes one value per row."""
         at = _AT[name] - _SHARED_FIRST
         if 0 <= at < len(SHARED) and _is_one_value(self._shared[at]):
             column = np.zeros(self.capacity, SHARED[name])
@@ -152,12 +190,12 @@ class SubscriptionTable:
 
     @property
     def capacity(self) -> int:
-        """How many rows there is room for."""
+        """The number of rows that there is room for."""
         return int(self._wide.shape[1])
 
     def append(self, rows: NewRows, which: slice) -> slice:
-        """Add some of the rows. Returns: where they are. Cost: 3 us for a row (`sustained` c loads
-        so).
+        """Add some of the rows. Returns: where they are. Cost: 3 us for a single row (`sustained` c
+        loads so).
         """
         start = self.count
         where = slice(start, start + which.stop - which.start)
@@ -199,8 +237,8 @@ class SubscriptionTable:
     # The rows as 64-bit words, for the state.
 
     def header(self) -> list[int]:
-        """Name what rows share: their count, a bit for each shared column that is not one value,
-        and those values.
+        """Return the count of rows, a bit for each shared column that is not one value, and the
+        values of the others.
         """
         varied, values = 0, [0] * len(SHARED)
         if self._shared is not _ZEROS:
@@ -212,42 +250,33 @@ class SubscriptionTable:
         return [self.count, varied, *values]
 
     def parts(self) -> list[AnyColumn]:
-        """Name the rows in use as arrays."""
+        """Return the rows in use as arrays."""
         count = self.count
         varied = [column[:count] for column in self._shared if not _is_one_value(column)]
         return [self._wide[:, :count], self._narrow[:, :count], self._status[:count], *varied]
 
     @classmethod
     def restored(
-        cls, header: list[int], words: NDArray[np.int64], at: int
+        cls, header: list[int], words: NDArray[np.int64], at: int, picks: TablePicks
     ) -> tuple["SubscriptionTable", int]:
-        """Take rows back from a header and words, as views of them. Returns: the table, and where
-        its words end.
+        """Take rows back from a header and words, as views of them where they were written as they
+        are today. Returns: the table, and where its words end.
         """
         table = cls()
         count, varied, *values = header
         table.count = count
-        table._wide = words[at : at + len(WIDE) * count].reshape(len(WIDE), count)
-        at += len(WIDE) * count
-        narrow, at = _taken(words, at, np.dtype(np.uint32), len(NARROW) * count)
-        table._narrow = narrow.reshape(len(NARROW), count)
-        table._status, at = _taken(words, at, np.dtype(np.uint8), count)
+        table._wide, at = _matrix(words, at, _INT64, count, picks.wide)
+        table._narrow, at = _matrix(words, at, _UINT32, count, picks.narrow)
+        status, at = _matrix(words, at, _UINT8, count, picks.status)
+        table._status = status[0]
         if varied or any(values):
-            shared = []
-            for index, dtype in enumerate(SHARED.values()):
-                if varied >> index & 1:
-                    column, at = _taken(words, at, dtype, count)
-                    shared.append(column)
-                else:
-                    shared.append(
-                        _one_value(dtype, values[index]) if values[index] else _ZEROS[index]
-                    )
-            table._shared = tuple(shared)
+            shared, at = _shared_columns(header, words, at, picks)
+            table._shared = _picked(shared, picks)
         return table, at
 
     @property
     def nbytes(self) -> int:
-        """Bytes held by columns, room to grow included."""
+        """The bytes held by columns, room to grow included."""
         own = sum(column.nbytes for column in self._shared if not _is_one_value(column))
         return self._wide.nbytes + self._narrow.nbytes + self._status.nbytes + own
 
@@ -263,3 +292,44 @@ def _taken(
 ) -> tuple[AnyColumn, int]:
     end = at + words_of(count * dtype.itemsize)
     return words[at:end].view(dtype)[:count], end
+
+
+def _matrix(
+    words: NDArray[np.int64], at: int, dtype: np.dtype[Any], count: int, picks: Picks
+) -> tuple[AnyColumn, int]:
+    """Take columns of one width. Returns: them as they are today, and where their words end."""
+    values, end = _taken(words, at, dtype, picks.written_count * count)
+    return picks.matrix(values.reshape(picks.written_count, count)), end
+
+
+def _shared_columns(
+    header: list[int], words: NDArray[np.int64], at: int, picks: TablePicks
+) -> tuple[list[AnyColumn | None], int]:
+    """Take the shared columns as they were written, None for one that is zero in every row.
+    Returns: them, and where their words end.
+    """
+    count, varied, *values = header
+    narrow_count = picks.shared_narrow.written_count
+    columns: list[AnyColumn | None] = []
+    for place, value in enumerate(values):
+        dtype = _UINT8 if place < narrow_count else _INT64
+        column: AnyColumn | None = None
+        if varied >> place & 1:
+            column, at = _taken(words, at, dtype, count)
+        elif value:
+            column = _one_value(dtype, value)
+        columns.append(column)
+    return columns, at
+
+
+def _picked(columns: list[AnyColumn | None], picks: TablePicks) -> tuple[AnyColumn, ...]:
+    """Put shared columns as they were written into today's order. One that is missing is zero."""
+    narrow_count = picks.shared_narrow.written_count
+    written = (*columns[:narrow_count],), (*columns[narrow_count:],)
+    found: list[AnyColumn | None] = []
+    for part, of_part in zip(written, (picks.shared_narrow, picks.shared_wide), strict=True):
+        places = range(len(part)) if of_part.places is None else of_part.places
+        found += [None if place < 0 else part[place] for place in places]
+    return tuple(
+        zero if column is None else column for column, zero in zip(found, _ZEROS, strict=True)
+    )

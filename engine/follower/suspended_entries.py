@@ -3,11 +3,12 @@
 from collections.abc import Iterator
 from typing import Any
 
-import numpy as np
-
+from engine.columns.snapshot import Records, StoredState, integers_column, required
 from engine.columns.state import State
 from engine.journal.events.creator import CreatorResumed, CreatorSuspended
 from engine.journal.events.subscriptions import EntriesResumed, EntriesSuspended
+
+SUSPENDED_RECORDS: Records = {"suspended_entries": required("creator_shard", "creator", "signal")}
 
 
 class SuspendedEntries:
@@ -22,14 +23,14 @@ class SuspendedEntries:
         return len(self._signals)
 
     def skips(self, creator_shard: int, creator: int, signal: int, *, is_increase: bool) -> bool:
-        """Say whether a leg of a signal moves nothing: an entry, or any leg of the quarantined
+        """Return whether a leg of a signal moves nothing: an entry, or any leg of the quarantined
         signal.
         """
         quarantined = self._signals.get((creator_shard, creator))
         return quarantined is not None and (is_increase or quarantined == signal)
 
     def learn(self, creator_shard: int, event: Any) -> Iterator[EntriesSuspended | EntriesResumed]:
-        """Follow what a creator shard says of its creators. A signal quarantined here since then
+        """Follow the suspensions of a creator shard. A signal that was quarantined here since then
         stays quarantined when it is read again.
         """
         if isinstance(event, CreatorSuspended):
@@ -49,14 +50,13 @@ class SuspendedEntries:
             self._signals.pop(key, None)
 
     def state(self) -> State:
-        """Name everything as columns, none while there is nothing."""
+        """Return everything as columns, none while there is nothing."""
         if not self._signals:
             return {}
         rows = [(*key, signal) for key, signal in sorted(self._signals.items())]
-        return {"suspended_entries": np.array(rows, np.int64).reshape(-1)}
+        return {"suspended_entries": integers_column(rows)}
 
-    def restore(self, state: State) -> None:
-        """Take everything back."""
-        if "suspended_entries" in state:
-            rows = state["suspended_entries"].reshape(-1, 3).tolist()
-            self._signals = {(shard, creator): signal for shard, creator, signal in rows}
+    def restore(self, stored: StoredState) -> None:
+        """Take everything back from a snapshot."""
+        rows = stored.integers("suspended_entries")
+        self._signals = {(shard, creator): signal for shard, creator, signal in rows}

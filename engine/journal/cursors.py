@@ -6,6 +6,8 @@ from typing import Any, NamedTuple
 import msgspec
 import numpy as np
 
+from engine.columns.snapshot import REQUIRED, Records, StoredState
+
 HASH_BYTES = 32
 NO_HASH = bytes(HASH_BYTES)
 NO_ROW = (1 << 32) - 1
@@ -13,7 +15,7 @@ NO_ROW = (1 << 32) - 1
 
 
 class Source(IntEnum):
-    """What an input cursor points into."""
+    """The kind of input that a cursor points into."""
 
     INGRESS = 1
     CREATOR_JOURNAL = 2
@@ -23,12 +25,12 @@ class Source(IntEnum):
 
 
 class Cursor(NamedTuple):
-    """How far a shard has taken one input.
+    """The place up to which a shard has taken one input.
 
-    `number` is a frame number and `hash` that frame's, for a journal; a stream has its sequence as
-    number, and no hash. `sequence` is the stream sequence in both. `position` and `row` name the
-    signal inside the frame and the first row not yet decided while a large shard is between two
-    parts (`row` is NO_ROW otherwise).
+    For a journal, `number` is a frame's and `hash` is that frame's. A stream has its sequence as
+    number, and no hash. `sequence` is the stream's in both. Between two parts of a signal,
+    `position` is the signal's place in the frame and `row` the first row not yet decided; `row` is
+    NO_ROW otherwise.
     """
 
     source: Source
@@ -40,6 +42,11 @@ class Cursor(NamedTuple):
     hash: bytes = NO_HASH
 
 
+CURSOR_RECORDS: Records = {
+    "cursors": {name: Cursor._field_defaults.get(name, REQUIRED) for name in Cursor._fields}
+}
+
+
 def cursors_column(
     cursors: dict[tuple[Source, int], Cursor],
 ) -> np.ndarray[Any, np.dtype[np.uint8]]:
@@ -48,8 +55,8 @@ def cursors_column(
     return np.frombuffer(msgspec.msgpack.encode(rows), np.uint8)
 
 
-def cursors_from(column: np.ndarray[Any, Any]) -> dict[tuple[Source, int], Cursor]:
-    """Decode cursors from a state column."""
-    rows = msgspec.msgpack.decode(column.tobytes())
-    cursors = [Cursor(Source(source), *rest) for source, *rest in rows]
+def restored_cursors(stored: StoredState) -> dict[tuple[Source, int], Cursor]:
+    """Take cursors back from a snapshot."""
+    rows = msgspec.msgpack.decode(stored.column("cursors").tobytes())
+    cursors = [Cursor(Source(source), *rest) for source, *rest in stored.rows("cursors", rows)]
     return {(cursor.source, cursor.shard): cursor for cursor in cursors}

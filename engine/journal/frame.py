@@ -1,10 +1,9 @@
 """Journal frames: one group commit of one shard, as one message.
 
-A frame is a fixed header, the input cursors that the shard had reached, and the sections of what it
-decided
-(`engine.journal.events`). Each carries the hash of the frame before it (BLAKE2b, 32 bytes, over the previous
-frame's whole bytes), so a rewritten or shortened history is noticed. Frame numbers start at 1 and
-grow by one; epochs grow with each change of owner (P5).
+A frame is a fixed header, the input cursors that the shard had reached, and its decisions as
+sections (`engine.journal.events`). Each frame carries the hash of the one before it (BLAKE2b, 32
+bytes, over that frame's whole bytes), so a rewritten or shortened history is noticed. Frame numbers
+start at 1 and grow by one; epochs grow with each change of owner (P5).
 """
 
 import struct
@@ -34,7 +33,7 @@ class FrameError(ValueError):
 
 
 class ShardKind(IntEnum):
-    """Which actors a shard belongs to."""
+    """The kind of actors that a shard belongs to."""
 
     CREATOR = 1
     FOLLOWER = 2

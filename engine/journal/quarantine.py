@@ -1,6 +1,6 @@
-"""What shards have set aside: inputs that crashed their shard, and the creators suspended for it.
+"""Quarantine: the inputs that crashed their shard and were set aside.
 
-A quarantined fill suspends its creator: later fills still count in its portfolio, but followers
+A quarantined fill suspends its creator. Later fills still count in its portfolio, but followers
 copy no entries until an operator has the quarantined fills decided again or voids them. A signal
 that crashes a follower shard suspends its creator's entries in that shard. Exits are always copied.
 State changes by applying events, as everywhere (P6).
@@ -19,8 +19,8 @@ WHOLE = -1
 
 @dataclass(slots=True)
 class Quarantine:
-    """How many inputs a shard has quarantined, and by their hashes which commands, for those are
-    sent again.
+    """The number of inputs that a shard has quarantined, and the hashes of the commands among them,
+    for those are sent again.
     """
 
     count: int = 0
@@ -33,18 +33,18 @@ class Quarantine:
             self.commands.add(hash_64(event.subject))
 
     def holds(self, command: str) -> bool:
-        """Say whether a command was quarantined."""
+        """Return whether a command was quarantined."""
         return bool(self.commands) and hash_64(command) in self.commands
 
     def state(self) -> State:
-        """Name it as columns, none while nothing is quarantined."""
+        """Return it as columns, none while nothing is quarantined."""
         if not self.count:
             return {}
         return {"parked": np.array([self.count, *sorted(self.commands)], np.int64)}
 
     @classmethod
     def restored(cls, state: State) -> "Quarantine":
-        """Take it back from a state."""
+        """Take it back from a snapshot's columns."""
         if "parked" not in state:
             return cls()
         count, *commands = state["parked"].tolist()

@@ -17,8 +17,8 @@ class CreatorOpened(NamedTuple):
 
 
 class EntriesAllowed(NamedTuple):
-    """Answer: the creator is suspended no more; so many quarantined messages or fills of the
-    creator were settled.
+    """Answer: the creator is suspended no more. `quarantined` counts its messages or fills that
+    were settled.
     """
 
     creator_id: str
@@ -59,8 +59,8 @@ class Resumed(NamedTuple):
 
 
 class Elsewhere(NamedTuple):
-    """Not answered here: the account lives in a shard of its own, `shard`, and trades at
-    `broker`.
+    """No answer yet: the account has a shard to itself, `shard`, which answers. The account trades
+    at `broker`.
     """
 
     shard: int

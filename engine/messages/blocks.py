@@ -18,13 +18,14 @@ from engine.columns.sections import (
     tags,
     walk_sections,
 )
+from engine.values.order_ids import OrderKey
 
 _MAGIC = b"LSB1"
 
 
 class GatewayEpoch(Section, frozen=True):
-    """Who speaks: first section of each block from a gateway. A broker refuses blocks of an epoch
-    below the highest it saw (P5).
+    """The gateway that speaks: the first section of each of its blocks. A broker refuses blocks of
+    an epoch below the highest it saw (P5).
     """
 
     TAG: ClassVar[int] = 100
@@ -54,11 +55,7 @@ class OrdersSubmitted(Section, frozen=True):
     TAG: ClassVar[int] = 102
     follower_shard: int
     frame: int
-    cause_kind: int
-    creator_shard: int
-    cause_number: int
-    leg: int
-    attempt: int
+    key: OrderKey
     symbol: str
     side: int
     price: int
@@ -110,11 +107,7 @@ class ExecutionsReported(Section, frozen=True):
     TAG: ClassVar[int] = 105
     follower_shard: int
     prefix: str
-    cause_kind: int
-    creator_shard: int
-    cause_number: int
-    leg: int
-    attempt: int
+    key: OrderKey
     transact_time: int
     numbers: Ascending
     subscriptions: Ascending
@@ -140,11 +133,7 @@ class OrdersLookedUp(Section, frozen=True):
 
     TAG: ClassVar[int] = 107
     follower_shard: int
-    cause_kind: int
-    creator_shard: int
-    cause_number: int
-    leg: int
-    attempt: int
+    key: OrderKey
     subscriptions: Ascending
 
 
@@ -153,11 +142,7 @@ class OrdersKnown(Section, frozen=True):
 
     TAG: ClassVar[int] = 108
     follower_shard: int
-    cause_kind: int
-    creator_shard: int
-    cause_number: int
-    leg: int
-    attempt: int
+    key: OrderKey
     subscriptions: Ascending
 
 
@@ -176,11 +161,7 @@ class CorrectionsReported(Section, frozen=True):
     follower_shard: int
     prefix: str
     reference_prefix: str
-    cause_kind: int
-    creator_shard: int
-    cause_number: int
-    leg: int
-    attempt: int
+    key: OrderKey
     transact_time: int
     numbers: Ascending
     reference_numbers: Column
@@ -213,7 +194,7 @@ def encode_block(*sections: Any) -> bytes:
 
 
 def is_block(data: bytes) -> bool:
-    """Tell a block from JSON."""
+    """Return whether data is a block, not JSON."""
     return data[:4] == _MAGIC
 
 

@@ -1,7 +1,22 @@
-"""Commands to creator and follower shards."""
+"""Commands to creator and follower shards, and the table that every layer looks them up in.
+
+A new command is a struct here, a member of one of the unions, and a row in `COMMANDS`.
+"""
+
+from typing import Any, NamedTuple
 
 import msgspec
 
+from engine.journal.frame import ShardKind
+from engine.messages.answers import (
+    AccountOpened,
+    CreatorOpened,
+    EntriesAllowed,
+    Followed,
+    Paused,
+    Resumed,
+    Unfollowed,
+)
 from engine.values.copy_mode import Mode
 
 
@@ -15,7 +30,7 @@ class OpenCreator(msgspec.Struct, frozen=True, tag="open_creator"):
 
 
 class ResumeCreator(msgspec.Struct, frozen=True, tag="resume_creator"):
-    """End a creator's suspension: its parked fills are decided now, in order, or void."""
+    """End a creator's suspension: its quarantined fills are decided now, in order, or void."""
 
     command_id: str
     creator_id: str
@@ -72,12 +87,45 @@ class Resume(msgspec.Struct, frozen=True, tag="resume", gc=False):
     creator_id: str
 
 
-AccountCommand = OpenAccount | Follow | Unfollow | Pause | Resume
-
-
+SubscriptionCommand = Follow | Unfollow | Pause | Resume
+AccountCommand = OpenAccount | SubscriptionCommand
 CreatorCommand = OpenCreator | ResumeCreator
+Command = CreatorCommand | AccountCommand
+
+
+class CommandKind(NamedTuple):
+    """One kind of command, as every layer must know it."""
+
+    taken_by: ShardKind
+    """The shards that decide it: of its creator, or of its account."""
+    answer: type
+    """The type of its answer when it is not refused."""
+    counts_from_frame: bool = False
+    """Its answer names a frame of the creator's journal, so that journal is read to its end before
+    the command is decided (P2).
+    """
+
+
+COMMANDS: dict[type, CommandKind] = {
+    OpenCreator: CommandKind(ShardKind.CREATOR, CreatorOpened),
+    ResumeCreator: CommandKind(ShardKind.CREATOR, EntriesAllowed),
+    OpenAccount: CommandKind(ShardKind.FOLLOWER, AccountOpened),
+    Follow: CommandKind(ShardKind.FOLLOWER, Followed, counts_from_frame=True),
+    Unfollow: CommandKind(ShardKind.FOLLOWER, Unfollowed, counts_from_frame=True),
+    Pause: CommandKind(ShardKind.FOLLOWER, Paused),
+    Resume: CommandKind(ShardKind.FOLLOWER, Resumed),
+}
+"""Every command. Its decider is in `engine.creator.commands` or `engine.follower.decide.commands`,
+its JSON in `gateways.json.commands`.
+"""
+
+
+def tag_of(kind: type) -> str:
+    """Return the name of a kind of command in messages."""
+    config: Any = kind.__struct_config__  # type: ignore[attr-defined]
+    return str(config.tag)
 
 
 def name_of(command: AccountCommand) -> str:
-    """Name a command as a parked input is named: what makes it the same when it is sent again."""
+    """Return the name under which a command is quarantined: a repeat has the same."""
     return f"commands.account.{command.account_id} {command.command_id}"

@@ -4,7 +4,7 @@ from enum import IntEnum
 
 
 class Mode(IntEnum):
-    """How an increase is sized."""
+    """The way in which an increase is sized."""
 
     PROPORTIONAL = 0
     FIXED_AMOUNT = 1

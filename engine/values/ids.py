@@ -27,7 +27,9 @@ DEDICATED_SHARDS_MAX = 1 << 14
 
 
 def is_id(text: object) -> bool:
-    """Say whether a text can name a party, an execution or a command: 1 to 64 of [A-Za-z0-9_-]."""
+    """Return whether a text can be the id of a party, an execution or a command: 1 to 64 of
+    [A-Za-z0-9_-].
+    """
     return isinstance(text, str) and ID_PATTERN.match(text) is not None
 
 
@@ -64,12 +66,12 @@ def fnv1a_each(
 
 
 def shard_of(identity: str, shard_count: int) -> int:
-    """Name the hashed shard that owns an id."""
+    """The hashed shard that owns an id."""
     return fnv1a_32(identity) % shard_count if shard_count > 1 else 0
 
 
 def shards_of(identities: Sequence[str], shard_count: int) -> list[int]:
-    """Name the hashed shard of each of many ids. Cost: 0.3 us an id."""
+    """The hashed shard of each of many ids. Cost: 0.3 us per id."""
     if shard_count == 1:
         return [0] * len(identities)
     encoded = [identity.encode() for identity in identities]

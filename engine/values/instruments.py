@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 
 class InstrumentTerms(NamedTuple):
-    """How an instrument trades: `lot` in 1e-8 units, `min_notional` in micros."""
+    """The terms on which an instrument trades: `lot` in 1e-8 units, `min_notional` in micros."""
 
     lot: int
     min_notional: int

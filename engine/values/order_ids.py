@@ -1,4 +1,4 @@
-"""Identities: which ids are allowed, which shard owns one, and what an order id is made of.
+"""Order ids and the keys that groups of orders share.
 
 An order id is the order's coordinates, not a hash (P1): two orders with one id would be one
 decision taken twice. Packed in 128 bits, high to low: follower shard 14, cause kind 2, creator
@@ -7,7 +7,7 @@ in one shard therefore share the high 64 bits.
 """
 
 from enum import IntEnum
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +17,7 @@ _BASE32_VALUE = {letter: value for value, letter in enumerate(_BASE32)}
 
 
 class OrderKey(NamedTuple):
-    """What the orders of one block share: their cause, leg and attempt."""
+    """What orders of one group share: their cause, leg and attempt."""
 
     cause_kind: int
     creator_shard: int
@@ -25,61 +25,21 @@ class OrderKey(NamedTuple):
     leg: int
     attempt: int
 
+    def high(self, shard: int) -> int:
+        """Return the upper 64 bits of the orders' ids in a follower shard."""
+        return cause_high(shard, self.cause_kind, self.creator_shard, self.cause_number)
+
+    def low(self, subscription: int) -> int:
+        """Return the lower 64 bits of the id of a subscription's order."""
+        return subscription << 32 | self.leg << 20 | self.attempt
+
     def after(self, attempt: int) -> "OrderKey":
-        """Name the attempt after one of the same cause."""
+        """Return the key of the attempt after one of the same cause."""
         return self._replace(attempt=min(attempt + 1, ATTEMPT_MAX))
 
 
-class OfOrders(Protocol):
-    """What is about orders that share a cause, a leg and an attempt: reports, and what is applied
-    of them.
-    """
-
-    @property
-    def cause_kind(self) -> int: ...
-    @property
-    def creator_shard(self) -> int: ...
-    @property
-    def cause_number(self) -> int: ...
-    @property
-    def leg(self) -> int: ...
-    @property
-    def attempt(self) -> int: ...
-
-
-class OfCause(Protocol):
-    """What says whose orders it is about, and their cause beside that: what is placed, queued,
-    corrected.
-    """
-
-    @property
-    def cause_kind(self) -> int: ...
-    @property
-    def cause_creator_shard(self) -> int: ...
-    @property
-    def cause_number(self) -> int: ...
-    @property
-    def leg(self) -> int: ...
-    @property
-    def attempt(self) -> int: ...
-
-
-def key_of_cause(about: OfCause) -> OrderKey:
-    """Name what the orders of an event share that names the creator's own shard too."""
-    return OrderKey(
-        about.cause_kind, about.cause_creator_shard, about.cause_number, about.leg, about.attempt
-    )
-
-
-def key_of(about: OfOrders) -> OrderKey:
-    """Name what the orders of a report or an event share."""
-    return OrderKey(
-        about.cause_kind, about.creator_shard, about.cause_number, about.leg, about.attempt
-    )
-
-
 class CauseKind(IntEnum):
-    """What an order follows from."""
+    """The kinds of causes that an order follows from."""
 
     SIGNAL = 0
     COMMAND = 1
@@ -98,14 +58,21 @@ class OrderId(NamedTuple):
     attempt: int
 
     @property
+    def key(self) -> OrderKey:
+        """The key that the order shares with others of its cause, leg and attempt."""
+        return OrderKey(
+            self.cause_kind, self.creator_shard, self.cause_number, self.leg, self.attempt
+        )
+
+    @property
     def high(self) -> int:
         """The upper 64 bits: the cause, shared by every order of it in the shard."""
-        return cause_high(self.shard, self.cause_kind, self.creator_shard, self.cause_number)
+        return self.key.high(self.shard)
 
     @property
     def low(self) -> int:
-        """The lower 64 bits: which subscription, leg and attempt."""
-        return self.subscription << 32 | self.leg << 20 | self.attempt
+        """The lower 64 bits: subscription, leg and attempt."""
+        return self.key.low(self.subscription)
 
     def __str__(self) -> str:
         return format_order_id(self.high, self.low)
@@ -146,7 +113,7 @@ def unpack_order_id(high: int, low: int) -> OrderId:
 
 
 def format_order_id(high: int, low: int) -> str:
-    """Show an order id as 26 base32 characters (Crockford's alphabet, most significant first)."""
+    """Return an order id as 26 base32 characters (Crockford's alphabet, most significant first)."""
     value = int(high) << 64 | int(low)
     return "".join(_BASE32[value >> shift & 31] for shift in range(125, -1, -5))
 

@@ -44,11 +44,13 @@ OPEN = frozenset(
 )
 TERMINAL = frozenset(OrdStatus) - OPEN
 
-_ENDS = {
+_STATUS_OF_END = {
     ExecType.CANCELED: OrdStatus.CANCELED,
     ExecType.REJECTED: OrdStatus.REJECTED,
     ExecType.EXPIRED: OrdStatus.EXPIRED,
 }
+ENDS = tuple(_STATUS_OF_END)
+"""Reports that end an order with what is left of it."""
 
 TRANSITIONS: dict[tuple[OrdStatus, ExecType], OrdStatus] = {
     (OrdStatus.PENDING_NEW, ExecType.NEW): OrdStatus.NEW,
@@ -56,14 +58,14 @@ TRANSITIONS: dict[tuple[OrdStatus, ExecType], OrdStatus] = {
     (OrdStatus.NEW, ExecType.NEW): OrdStatus.NEW,
     (OrdStatus.PARTIALLY_FILLED, ExecType.NEW): OrdStatus.PARTIALLY_FILLED,
     (OrdStatus.PENDING_CANCEL, ExecType.NEW): OrdStatus.PENDING_CANCEL,
-    **{(status, exec_type): end for status in OPEN for exec_type, end in _ENDS.items()},
+    **{(status, exec_type): end for status in OPEN for exec_type, end in _STATUS_OF_END.items()},
 }
 
 
 def next_status(
     status: OrdStatus, exec_type: ExecType, *, leaves_quantity: int
 ) -> OrdStatus | None:
-    """Name the status after a report, or None when the order cannot take it.
+    """Return the status after a report, or None when the order cannot take it.
 
     `leaves_quantity` (1e-8 units) is what remains of the order after this execution, never negative
     here: more is an overfill.

@@ -1,9 +1,9 @@
 """Fixed-point units: what the integers mean, which are allowed, and how they round.
 
-Money and prices are micros (1e-6 of the account's currency), quantities are 1e-8 units, ratios and
-weights are micros
-(1.0 = 1_000_000), times are nanoseconds since the epoch in UTC. No float carries money or quantity; text is read exactly or refused.
-Bounds are chosen so that every product in this package is exact (see `engine.columns.arithmetic`).
+Money and prices are micros (1e-6 of the account's currency), quantities are 1e-8 units. Ratios and
+weights are micros (1.0 = 1_000_000), times are nanoseconds since the epoch in UTC. No float carries
+money or quantity; text is read exactly or refused. Bounds are chosen so that every product in this
+package is exact (see `engine.columns.arithmetic`).
 """
 
 from datetime import UTC, datetime, timedelta
@@ -19,6 +19,8 @@ PRICE_MAX = 10**13
 """Largest price, micros: ten million units of the currency."""
 QUANTITY_MAX = 10**17
 """Largest quantity, 1e-8 units: one billion units."""
+POSITION_UNKNOWN = -(2**63)
+"""Stands for a position that nobody has told: no position is that large."""
 RATIO_MAX = 10**9
 """Largest ratio, micros: one thousand times."""
 TIME_MAX_NS = 2**62

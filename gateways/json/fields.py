@@ -23,7 +23,7 @@ ELEMENTS_COUNT_MAX = 100_000
 ERROR_CHARACTERS_MAX = 300
 SYMBOL_CHARACTERS_MAX = 32
 ABSENT = Raw(b"null")
-"""Stands for a number that was not sent."""
+"""The value of a number that was not sent."""
 
 _NUMBER = re.compile(rb'"?([+-]?[0-9]{1,40}(?:\.[0-9]{1,40})?(?:[eE][+-]?[0-9]{1,3})?)"?\Z')
 _PLAIN = re.compile(rb'"?([0-9]{1,9})(?:\.([0-9]{1,6}))?"?\Z')
@@ -33,8 +33,8 @@ T = TypeVar("T")
 
 
 class Unit(NamedTuple):
-    """How a number becomes an integer: decimals, least value, and the exact reader that also words
-    the errors.
+    """A unit in which numbers become integers: its decimals, its least and greatest value, and the
+    exact reader that also words the errors.
     """
 
     digits: int
@@ -52,8 +52,8 @@ POSITION = Unit(8, 0, units.QUANTITY_MAX, units.signed_quantity_e8)
 
 
 class MessageError(BadInputError):
-    """A message is not what PROTOCOL.md says: `reason` is a code, the text says what was expected
-    and what was found.
+    """A message breaks the protocol: `reason` is a code, and the text says what was expected and
+    what was found.
     """
 
     def __init__(self, reason: str, text: str) -> None:
@@ -101,7 +101,7 @@ def element_of(decoder: msgspec.json.Decoder[T], element: Raw) -> T:
 
 
 def decoded(decode: Callable[[bytes], T], data: bytes, what: str) -> T:
-    """Run a decoder and say briefly what was wrong. Raises: MessageError."""
+    """Run a decoder, and word its errors briefly. Raises: MessageError."""
     try:
         return decode(data)
     except msgspec.ValidationError as error:

@@ -1,5 +1,5 @@
-"""The `MessageFormat` port over the documented JSON (PROTOCOL.md): from `gateways.json.public`'s
-structs to the engine's, and answers back.
+"""The `MessageFormat` port over the documented JSON: it turns messages into the engine's values, and
+answers into JSON.
 """
 
 from collections.abc import Iterable
@@ -9,26 +9,15 @@ import msgspec
 from actors.errors import BadInputError
 from engine.columns.reductions import least, most
 from engine.columns.sections import SectionError, column_of
-from engine.messages.answers import (
-    AccountOpened,
-    Answer,
-    CreatorOpened,
-    Elsewhere,
-    EntriesAllowed,
-    Followed,
-    Paused,
-    Resumed,
-    Unfollowed,
-)
+from engine.messages.answers import Answer
 from engine.messages.blocks import CorrectionsReported, ExecutionsReported, is_block, walk_block
-from engine.messages.commands import AccountCommand, CreatorCommand, OpenCreator, ResumeCreator
+from engine.messages.commands import AccountCommand, Command, CreatorCommand
 from engine.messages.inputs import FillInput, MarkInput
 from engine.values.ids import SHARDS_MAX
 from engine.values.order_ids import ATTEMPT_MAX, LEG_MAX, CauseKind, unpack_order_id
 from engine.values.order_status import ExecType
-from engine.values.refusals import Refused
 from engine.values.units import TIME_MAX_NS
-from gateways.json import public as wire
+from gateways.json import public
 from gateways.json.fields import short_text
 
 EXECUTIONS_MAX = 1 << 18
@@ -61,20 +50,20 @@ class JsonFormat:
                 exec_type=fill.exec_type,
                 exec_ref_id=fill.exec_ref_id,
             )
-            for fill in wire.decode_fills(subject, data)
+            for fill in public.decode_fills(subject, data)
         ]
 
     def marks(self, subject: str, data: bytes) -> list[MarkInput]:
         """Read a message on `marks.<broker>`."""
         return [
             MarkInput(mark.symbol, mark.px, mark.time_ns)
-            for mark in wire.decode_marks(subject, data)
+            for mark in public.decode_marks(subject, data)
         ]
 
     def reports(self, subject: str, data: bytes) -> list[ExecutionsReported | CorrectionsReported]:
         """Read a message on `executions.<broker>.<shard>`: a block, or JSON."""
         if not is_block(data):
-            return [_report(execution) for execution in wire.decode_executions(subject, data)]
+            return [_report(execution) for execution in public.decode_executions(subject, data)]
         shard = _shard(subject)
         sections: list[ExecutionsReported | CorrectionsReported] = []
         rows = 0
@@ -106,61 +95,35 @@ class JsonFormat:
 
     def creator_command(self, subject: str, data: bytes) -> CreatorCommand:
         """Read a request on `commands.creator.<creator_id>`."""
-        command = wire.decode_command(subject, data)
-        assert isinstance(command, OpenCreator | ResumeCreator), "the subject names a creator"
+        command = public.decode_command(subject, data)
+        assert isinstance(command, CreatorCommand), "the subject names a creator"
         return command
 
     def account_command(self, subject: str, data: bytes) -> AccountCommand:
         """Read a request on `commands.account.<account_id>`."""
-        command = wire.decode_command(subject, data)
-        assert not isinstance(command, OpenCreator | ResumeCreator), "the subject names an account"
+        command = public.decode_command(subject, data)
+        assert isinstance(command, AccountCommand), "the subject names an account"
         return command
 
     def bulk(self, data: bytes) -> list[AccountCommand | BadInputError]:
         """Read a request on `commands.bulk`."""
-        commands: Iterable[AccountCommand | BadInputError] = wire.decode_bulk(data)
+        commands: Iterable[AccountCommand | BadInputError] = public.decode_bulk(data)
         return list(commands)
 
-    def answer(self, command: CreatorCommand | AccountCommand, answer: Answer) -> bytes:
+    def answer(self, command: Command, answer: Answer) -> bytes:
         """Write the answer to one command."""
-        match answer:
-            case Refused(reason, text):
-                return wire.encode_refused(reason, text)
-            case CreatorOpened(creator_id):
-                return wire.encode_ok(command_id=command.command_id, creator_id=creator_id)
-            case EntriesAllowed(creator_id, parked):
-                return wire.encode_ok(
-                    command_id=command.command_id, creator_id=creator_id, parked=parked
-                )
-            case AccountOpened(account_id, shard):
-                return wire.encode_ok(
-                    command_id=command.command_id, account_id=account_id, shard=shard
-                )
-            case Followed(subscription, from_frame):
-                return wire.encode_ok(
-                    command_id=command.command_id, subscription=subscription, from_frame=from_frame
-                )
-            case Unfollowed(subscription, until_frame):
-                return wire.encode_ok(
-                    command_id=command.command_id,
-                    subscription=subscription,
-                    until_frame=until_frame,
-                )
-            case Paused(subscription) | Resumed(subscription):
-                return wire.encode_ok(command_id=command.command_id, subscription=subscription)
-            case Elsewhere():
-                raise AssertionError("a command for another shard is answered there")
+        return public.encode_answer(command, answer)
 
     def refusal(self, reason: str, text: str) -> bytes:
         """Write a refusal."""
-        return wire.encode_refused(reason, text)
+        return public.encode_refused(reason, text)
 
     def answers(self, answers: list[bytes]) -> bytes:
         """Join the answers to a bulk request."""
-        return wire.encode_answers(answers)
+        return public.encode_answers(answers)
 
 
-def _report(execution: wire.Execution) -> ExecutionsReported | CorrectionsReported:
+def _report(execution: public.Execution) -> ExecutionsReported | CorrectionsReported:
     """Make the report of one execution; one that takes another back says which, and what the order
     works again.
     """
@@ -168,11 +131,7 @@ def _report(execution: wire.Execution) -> ExecutionsReported | CorrectionsReport
     report = ExecutionsReported(
         follower_shard=execution.shard,
         prefix=execution.exec_id,
-        cause_kind=order.cause_kind,
-        creator_shard=order.creator_shard,
-        cause_number=order.cause_number,
-        leg=order.leg,
-        attempt=order.attempt,
+        key=order.key,
         transact_time=execution.transact_time_ns,
         numbers=column_of(-1),
         subscriptions=column_of(order.subscription),
@@ -254,9 +213,10 @@ def _check_references(report: CorrectionsReported) -> None:
 def _check_ranges(report: ExecutionsReported | CorrectionsReported) -> None:
     """Check that every row names an order that could be, and that its execution has a number."""
     for name, limit in _KEY_LIMITS:
-        if not 0 <= getattr(report, name) < limit:
+        value = getattr(report.key, name)
+        if not 0 <= value < limit:
             raise BadInputError(
-                "order_id", f"block: expected a {name} below {limit}, found {getattr(report, name)}"
+                "order_id", f"block: expected a {name} below {limit}, found {value}"
             )
     if not 0 <= report.transact_time < TIME_MAX_NS:
         raise BadInputError(

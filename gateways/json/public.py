@@ -1,9 +1,10 @@
-"""The wire format's public face: what actors, the command line and brokers written in Python use of
-it. Documented in PROTOCOL.md.
+"""The public face of the JSON messages, for the command line and for brokers written in Python. The
+protocol's pages describe it.
 """
 
 from engine.messages.commands import (
     AccountCommand,
+    Command,
     Follow,
     OpenAccount,
     OpenCreator,
@@ -12,12 +13,11 @@ from engine.messages.commands import (
     Unfollow,
 )
 from gateways.json.commands import (
-    MODES,
     Answer,
-    Command,
     decode_answer,
     decode_bulk,
     decode_command,
+    encode_answer,
     encode_answers,
     encode_ok,
     encode_refused,
@@ -31,6 +31,7 @@ from gateways.json.reports import (
     decode_fills,
     decode_marks,
 )
+from gateways.json.subscription_commands import MODES
 
 __all__ = [
     "MODES",
@@ -53,6 +54,7 @@ __all__ = [
     "decode_executions",
     "decode_fills",
     "decode_marks",
+    "encode_answer",
     "encode_answers",
     "encode_ok",
     "encode_refused",

@@ -1,8 +1,7 @@
-"""The JSON that brokers send: fills, marks, executions. What each field may hold is told in
-PROTOCOL.md.
+"""The JSON that brokers send: fills, marks, executions. The protocol's pages describe each field.
 
-Whatever is wrong raises `MessageError`; all of a message is taken or none. Fields that this version
-does not know are ignored: brokers may send more than we read.
+Anything wrong raises `MessageError`: a message is taken whole or not at all. Unknown fields are
+ignored, because brokers may send more than Lockstep reads.
 """
 
 import msgspec

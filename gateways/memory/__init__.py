@@ -1,3 +1,3 @@
-"""In-memory twins of the ports, with faults on demand; they pass the contracts of the real
-adapters.
+"""In-memory adapters of the ports, with faults on demand. They pass the same contract tests as the
+real adapters.
 """

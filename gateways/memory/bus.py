@@ -25,8 +25,8 @@ class MemoryBus:
         self._deliver(Request(subject, data, nowhere))
 
     async def request(self, subject: str, data: bytes, *, timeout_s: float) -> bytes:
-        """Send and wait for one answer. Raises: OutcomeUnknownError when none came in time;
-        TransientError when nobody listens.
+        """Send a request and wait for one answer. Raises: OutcomeUnknownError when none came in
+        time; TransientError when nobody listens.
         """
         self._server.faults.check_connected()
         answered: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
@@ -48,15 +48,15 @@ class MemoryBus:
     async def subscribe(
         self, subject: str, receive: Callable[[Request], None], *, queue: str = ""
     ) -> MemorySubscription:
-        """Call `receive` for each message; with a queue name, one subscriber of the group gets
+        """Call `receive` for each message. With a queue name, one subscriber of the group gets
         each.
         """
         self._server.faults.check_connected()
         return MemorySubscription(self._server, subject, receive, queue)
 
     def _deliver(self, request: Request) -> bool:
-        """Hand a message to all plain subscribers and to one of each group. Returns: whether
-        anybody listens.
+        """Hand a message to every plain subscriber and to one of each group. Returns: whether
+        there is one.
         """
         groups: dict[str, list[MemorySubscription]] = {}
         for index, subscription in enumerate(self._server.subscriptions):

@@ -1,4 +1,4 @@
-"""The journal in memory: appends conditional on the frame before, faults on demand."""
+"""The journal in memory: each append is conditional on the frame before it."""
 
 from actors.errors import OutcomeUnknownError
 from actors.ports import StoredMessage, journal_stream
@@ -15,8 +15,8 @@ class MemoryJournal:
     async def append(
         self, key: ShardKey, data: bytes, *, message_id: str, expected_sequence: int
     ) -> int:
-        """Store a frame if the subject's last sequence is the expected one, tested before the
-        message id as one nats-server does.
+        """Store a frame if the subject's last sequence is the expected one. As in a single
+        nats-server, this is tested before the message id.
         """
         self._server.faults.check_connected()
         stream = self._server.stream(journal_stream(key))
@@ -28,7 +28,7 @@ class MemoryJournal:
         return self._server.store(stream, key.subject, data, message_id)
 
     async def tail(self, key: ShardKey) -> StoredMessage | None:
-        """Read the subject's last frame."""
+        """Return the subject's last frame; None when there is none."""
         self._server.faults.check_connected()
         stream = self._server.stream(journal_stream(key))
         last = stream.last_of_subject.get(key.subject, 0)
@@ -37,8 +37,8 @@ class MemoryJournal:
     async def read(
         self, key: ShardKey, *, after_sequence: int, bytes_max: int = 16 << 20
     ) -> list[StoredMessage]:
-        """Read the frames after a sequence, in order: at least one unless there is none, then as
-        many as fit.
+        """Return the frames after a sequence, in order: at least one unless there is none, and
+        as many as fit.
         """
         self._server.faults.check_connected()
         frames: list[StoredMessage] = []

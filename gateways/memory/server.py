@@ -1,8 +1,9 @@
-"""In-memory twins of the ports: for tests and simulation, deterministic, with faults on demand.
+"""The server behind the in-memory adapters: deterministic, with faults on demand, for tests and
+simulation.
 
 One `MemoryServer` stands for NATS and Postgres; the adapters are views of it. A call finishes
-without waiting, so a simulator decides every order. Faults are taken from `MemoryServer.faults`,
-each count falling by one with each use.
+without waiting, so a simulator decides the order of all events. `MemoryServer.faults` holds the
+faults to come. Each use of a counted fault lowers its count by one.
 """
 
 from collections.abc import Callable
@@ -16,25 +17,25 @@ from gateways.nats.subjects import matches
 
 
 class Noticing(Protocol):
-    """A reader that is told when a message of a subject was stored."""
+    """A reader that learns of each message that is stored."""
 
     def notice(self, subject: str) -> None: ...
 
 
 @dataclass
 class MemoryFaults:
-    """What goes wrong next."""
+    """The faults to come."""
 
     acks_lost_count: int = 0
-    """Appends and publishes that are stored while the writer hears nothing."""
+    """Appends and publishes that are stored, while the writer gets no answer."""
     appends_lost_count: int = 0
-    """Appends and publishes that are not stored while the writer hears nothing."""
+    """Appends and publishes that are not stored, while the writer gets no answer."""
     bus_drops_count: int = 0
     """Bus messages, requests and replies that vanish."""
     full_streams: set[str] = field(default_factory=set)
-    """Streams that take nothing."""
+    """Streams that refuse every message, as a full stream does."""
     is_disconnected: bool = False
-    """Every call raises TransientError; feeds stand still."""
+    """Every call raises TransientError, and feeds give nothing."""
 
     def check_connected(self) -> None:
         """Raise TransientError while disconnected."""
@@ -42,7 +43,7 @@ class MemoryFaults:
             raise TransientError("memory server: expected a connection, found it cut by a fault")
 
     def takes(self, name: str) -> bool:
-        """Use one of a counted fault, if any is left."""
+        """Use a counted fault once. Returns: whether any was left."""
         left: int = getattr(self, name)
         setattr(self, name, max(0, left - 1))
         return left > 0
@@ -50,7 +51,7 @@ class MemoryFaults:
 
 @dataclass
 class MemoryStream:
-    """One stream: everything stored, message ids, the last sequence of each subject."""
+    """One stream: its messages, their ids, the last sequence of each subject."""
 
     name: str
     subjects: tuple[str, ...]
@@ -60,7 +61,7 @@ class MemoryStream:
     feeds: list["Noticing"] = field(default_factory=list)
 
     def store(self, subject: str, data: bytes, message_id: str) -> int:
-        """Append. Returns: the sequence, from 1 without gaps."""
+        """Append a message. Returns: its sequence; they begin with 1 and have no gaps."""
         sequence = len(self.messages) + 1
         self.messages.append(StoredMessage(sequence, subject, bytes(data)))
         self.sequence_of_id[message_id] = sequence
@@ -71,7 +72,7 @@ class MemoryStream:
 
 
 class MemoryServer:
-    """All that would be outside the process."""
+    """Everything that is outside the process in a real cluster."""
 
     def __init__(self) -> None:
         self.faults = MemoryFaults()
@@ -81,8 +82,8 @@ class MemoryServer:
         self.queue_turns: dict[str, int] = {}
 
     def add_stream(self, name: str, *subjects: str) -> None:
-        """Make a stream; the same again changes nothing. Raises: PermanentError when it exists with
-        other subjects.
+        """Create a stream, unless there is one with these subjects. Raises: PermanentError when
+        it has other subjects.
         """
         stream = self.streams.setdefault(name, MemoryStream(name, subjects))
         if stream.subjects != subjects:
@@ -91,14 +92,14 @@ class MemoryServer:
             )
 
     def stream(self, name: str) -> MemoryStream:
-        """Find a stream. Raises: PermanentError."""
+        """Return a stream by its name. Raises: PermanentError."""
         if name not in self.streams:
             raise PermanentError(f"stream {name}: expected it to exist; add it first")
         return self.streams[name]
 
     def stream_of(self, subject: str) -> MemoryStream:
-        """Find the stream that takes a subject. Raises: TransientError when none does, as nobody
-        listens.
+        """Return the stream that takes a subject. Raises: TransientError when none does, as
+        NATS would: nobody listens.
         """
         for stream in self.streams.values():
             if any(matches(subject_filter, subject) for subject_filter in stream.subjects):
@@ -106,7 +107,9 @@ class MemoryServer:
         raise TransientError(f"publish to {subject}: nobody listens")
 
     def store(self, stream: MemoryStream, subject: str, data: bytes, message_id: str) -> int:
-        """Append with the faults that are due."""
+        """Append a message once per message id, with the faults that are due. Returns: its
+        sequence.
+        """
         if stream.name in self.faults.full_streams:
             raise StreamFullError(f"publish to {subject}: stream {stream.name} is full")
         if self.faults.takes("appends_lost_count"):

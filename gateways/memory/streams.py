@@ -8,7 +8,7 @@ from gateways.nats.subjects import matches
 
 
 class MemoryFeed:
-    """The `Feed` port: a cursor over the stream's own list, so nothing is buffered and nothing
+    """The `Feed` port: a cursor over the stream's own list. It has no buffer, so nothing
     overflows.
     """
 
@@ -29,12 +29,12 @@ class MemoryFeed:
         self.reset(after)
 
     def notice(self, subject: str) -> None:
-        """Hear that something was stored."""
+        """Note that a message of a subject was stored."""
         if matches(self._subject, subject):
             self._arrived.set()
 
     def take(self, messages_max: int) -> list[StoredMessage]:
-        """Take what has arrived, without waiting."""
+        """Return messages that have arrived, without waiting."""
         taken: list[StoredMessage] = []
         if self._server.faults.is_disconnected:
             return taken
@@ -47,7 +47,7 @@ class MemoryFeed:
         return taken
 
     def reset(self, after_sequence: int) -> None:
-        """Read again from after a sequence."""
+        """Read again, from the message after a sequence."""
         self._cursor = after_sequence
         if after_sequence < len(self._stream.messages):
             self._arrived.set()
@@ -80,7 +80,7 @@ class MemoryStreams:
         )
 
     async def last_sequence(self, stream: str) -> int:
-        """Tell where a stream ends."""
+        """Return the last sequence of a stream."""
         self._server.faults.check_connected()
         return len(self._server.stream(stream).messages)
 

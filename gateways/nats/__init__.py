@@ -1,3 +1,3 @@
-"""NATS: connection, protocol, JetStream streams, journal, feeds, bus. Nothing else knows
-nats-py.
+"""NATS: connection, protocol, JetStream streams, journal, feeds, bus, the listener to a cluster. No
+other room knows nats-py.
 """

@@ -1,5 +1,5 @@
-"""A broker that speaks the broker protocol over NATS: blocks out on `broker.<name>.orders`, one
-reply each.
+"""A broker over NATS. The gateway sends each block on `broker.<name>.orders`, and the broker's
+program sends one reply.
 """
 
 from gateways.nats.connection import NatsConnection
@@ -16,8 +16,8 @@ class NatsBroker:
         self._answer_deadline_s = answer_deadline_s
 
     async def submit(self, block: bytes) -> bytes:
-        """Hand a block over. Raises: OutcomeUnknownError when no answer came, TransientError when
-        nobody was there.
+        """Send a block. Returns: the reply. Raises: OutcomeUnknownError when no reply came;
+        TransientError when nobody listens.
         """
         return (
             await self._connection.request(self._subject, block, deadline_s=self._answer_deadline_s)

@@ -1,5 +1,5 @@
-"""The bus over core NATS: requests, heads, heartbeats; nothing here is stored and anything may be
-lost.
+"""The bus over core NATS: requests, progress, heartbeats. NATS stores none of them and may lose
+any.
 """
 
 import logging
@@ -31,11 +31,11 @@ class NatsBus:
     async def subscribe(
         self, subject: str, receive: Callable[[Request], None], *, queue: str = ""
     ) -> BusSubscription:
-        """Call `receive` for each message; with a queue name, one subscriber of the group gets
+        """Call `receive` for each message. With a queue name, one subscriber of the group gets
         each.
 
-        `receive` runs in the connection's read loop: it puts the request where its owner will find
-        it, and returns.
+        `receive` runs in the connection's read loop: it must put the request where its owner finds
+        it, and return.
         """
 
         def deliver(
@@ -47,14 +47,15 @@ class NatsBus:
                 try:
                     await self._connection.publish(reply, payload)
                 except TransientError as error:
-                    # The sender hears nothing and asks again.
+                    # The sender gets no answer and asks again.
                     _log.info("reply on %s lost: %s", message_subject, error)
 
             receive(Request(message_subject, data, answer))
 
         subscription = await self._connection.subscribe(subject, deliver, queue=queue)
         try:
-            # Whoever is told of this subscription next may send at once, over another connection.
+            # Another connection may send to this subscription as soon as our caller goes on, so the
+            # server must have it by then.
             await self._connection.confirm()
         except OperatingError:
             await subscription.close()

@@ -1,16 +1,20 @@
-"""nats-py's client with its hot inner parts replaced; nats-py is pinned and the port contracts
-cover each reliance on its inside.
+"""nats-py's client with its hot inner parts replaced. This module goes when the project takes
+Python 3.13, and with it nats-core, the newer client of nats-py's owner.
 
-nats-py makes the connection, logs in, pings, connects again and subscribes again. Ours
-(`gateways/nats/protocol.py`) are
+Until then nats-py is pinned, and the contracts of the ports test each inner part that we rely on.
+nats-py makes the connection, logs in, pings, connects again and subscribes again. These parts are
+ours (`gateways/nats/protocol.py`):
 
-- `_transport`: the socket, read into a buffer that is parsed where it stands;
-- `_read_loop`: messages of a subscription go straight to a function (`deliveries`), nats-py's parser, queues and tasks are not used;
-- `_send_command`, `_flush_pending`: what is published goes to the loop at once, nothing waits in `_pending`, so nothing is sent late;
-- `_process_err`: a server error other than a permission violation leads to a reconnect, where nats-py would close for good;
-- `_connect_command`: a `tls://` server that does not ask for TLS is sent no credentials;
-- `_process_info`: under `tls://` no other servers are learned from what was said before TLS;
-- `_attempt_reconnect`: the lost connection is cut, so what was not on the wire yet is forgotten.
+- `_transport`: reads the socket into a buffer and parses it in place;
+- `_read_loop`: hands messages of a subscription straight to a function (`deliveries`), without
+  nats-py's parser, queues and tasks;
+- `_send_command`, `_flush_pending`: hand a message to the loop at once; nothing waits in
+  `_pending`, so nothing is sent late;
+- `_process_err`: connects again after a server error that is no permission violation; nats-py would
+  close for good;
+- `_connect_command`: sends no credentials to a `tls://` server that does not ask for TLS;
+- `_process_info`: under `tls://`, learns no other servers from bytes that came before TLS;
+- `_attempt_reconnect`: cuts the lost connection, so that unsent bytes are dropped.
 """
 
 import asyncio
@@ -29,7 +33,7 @@ _decode_info = msgspec.json.Decoder(dict[str, Any]).decode
 
 
 class DirectClient(Client):
-    """A NATS client whose subscriptions deliver synchronously."""
+    """A NATS client that delivers messages synchronously."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -38,8 +42,8 @@ class DirectClient(Client):
         self._transport = self._wire
 
     def send(self, subject: str, data: bytes, reply: str, headers: dict[str, str] | None) -> None:
-        """Hand a message to the loop, which writes it at once if the socket takes it. Raises:
-        nats.errors.Error.
+        """Hand a message to the event loop, which writes it at once if the socket takes it.
+        Raises: nats.errors.Error.
         """
         if len(data) > self._max_payload:
             raise nats.errors.MaxPayloadError
@@ -53,13 +57,13 @@ class DirectClient(Client):
             self._wire.writelines(pieces)
 
     async def subscribe_direct(self, subject: str, deliver: Deliver, *, queue: str = "") -> Any:
-        """Subscribe; `deliver` is called in the loop's read callback. Returns: nats-py's
+        """Subscribe. The event loop calls `deliver` in its read callback. Returns: nats-py's
         subscription.
         """
         subscription = await self.subscribe(
             subject, queue, pending_msgs_limit=0, pending_bytes_limit=0
         )
-        # The loop has not written the SUB yet, so no message can come before this line.
+        # The event loop has not written the SUB yet, so no message can come before this line.
         self.deliveries[subscription._id] = deliver
         return subscription
 
@@ -69,11 +73,11 @@ class DirectClient(Client):
         try:
             await subscription.unsubscribe()
         except nats.errors.Error:
-            # A lost or closed connection has no subscriptions on the server.
+            # The server has dropped the subscriptions of a lost or closed connection.
             self._remove_sub(subscription._id)
 
     def send_ping(self, answered: asyncio.Future[bool]) -> None:
-        """Send a PING behind everything handed over before."""
+        """Send a PING behind all earlier messages."""
         self._pongs.append(answered)
         self._wire.write(PING_PROTO)
 
@@ -108,19 +112,19 @@ class DirectClient(Client):
         try:
             await self._process_info(_decode_info(text))
         except (msgspec.DecodeError, TypeError, ValueError) as error:
-            # Nobody would read from this connection any more, nor make another.
+            # Without this, nobody would read from this connection any more, nor make another.
             await self._process_op_err(
                 nats.errors.Error(f"nats: expected INFO of a server: {error}")
             )
 
     async def _send_command(self, cmd: bytes, priority: bool = False) -> None:
-        # Without a connection it is forgotten: subscriptions are made again by nats-py, nothing
-        # else may be late.
+        # Without a connection the command is dropped. nats-py subscribes again after a reconnect;
+        # nothing else may be sent late.
         if self.is_connected:
             self._wire.write(cmd)
 
     async def _flush_pending(self, force_flush: bool = False) -> None:
-        """Nothing: nothing waits."""
+        """Do nothing: no message waits."""
 
     async def _attempt_reconnect(self) -> None:
         self._wire.abort()
@@ -138,8 +142,8 @@ class DirectClient(Client):
     async def _process_info(self, info: dict[str, Any], initial_connection: bool = False) -> None:
         assert self._current_server is not None
         if initial_connection and self._current_server.uri.scheme == "tls":
-            # Whoever stood between could name a server of his own, and be logged in to at the next
-            # loss.
+            # A man in the middle could name a server of his own, and the client would log in there
+            # after the next loss.
             info = {**info, "connect_urls": []}
         await super()._process_info(info, initial_connection)
 
@@ -151,10 +155,10 @@ class DirectClient(Client):
 
 
 async def connect_within(client: Client, options: dict[str, Any], deadline_s: float) -> None:
-    """Connect, retrying until the deadline.
+    """Connect, and retry until the deadline.
 
-    Raises: TimeoutError; at once AuthorizationError when the server refuses the credentials, and
-    TlsError.
+    Raises: TimeoutError; without a retry AuthorizationError when the server refuses the
+    credentials, and TlsError.
     """
     refused: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
@@ -179,7 +183,7 @@ async def connect_within(client: Client, options: dict[str, Any], deadline_s: fl
             finished.result()
     except BaseException:
         while not connecting.done():
-            # Again, for nats-py may take a cancellation for a timeout of its own.
+            # Cancelled repeatedly: nats-py may take a cancellation for a timeout of its own.
             connecting.cancel()
             await asyncio.wait((connecting,), timeout=CANCEL_AGAIN_S)
         if not connecting.cancelled():

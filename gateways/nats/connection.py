@@ -1,9 +1,9 @@
 """One connection to NATS: requests with a deadline, publishes that never go out late, synchronous
-subscriptions, reconnects for ever.
+subscriptions. It connects again for ever.
 
-While the connection is lost every call fails at once with `TransientError`, requests already sent
-fail with `OutcomeUnknownError`, and what had not left this process is forgotten. Subscriptions come
-back by themselves; `on_reconnected` tells whoever must do more (feeds).
+While the connection is lost, every call fails at once with `TransientError`. Requests already sent
+fail with `OutcomeUnknownError`, and unsent messages are dropped. Subscriptions are made again
+without help; `on_reconnected` calls those that must do more (feeds).
 """
 
 import asyncio
@@ -29,30 +29,30 @@ _NO_RESPONDERS = "503"
 
 
 class NatsOptions(msgspec.Struct, frozen=True, kw_only=True):
-    """How to reach NATS."""
+    """The options of a connection to NATS."""
 
     url: str
     """`nats://host:port`, or several separated by commas."""
     user: str
     password: str
     name: str = "lockstep"
-    """Shown in the server's monitoring."""
+    """The connection's name in the server's monitoring."""
     inbox_prefix: str = "_INBOX"
-    """First tokens of every reply subject; the user's permissions must allow subscribing to
+    """The first tokens of every reply subject. The user must be allowed to subscribe to
     `<inbox_prefix>.>`.
     """
     connect_deadline_s: float = 10.0
     """How long the first connect keeps trying."""
     request_deadline_s: float = 5.0
-    """How long an answer is waited for unless the call says otherwise."""
+    """How long a request waits for its answer, unless the call says otherwise."""
     reconnect_wait_s: float = 0.05
     """Pause between two attempts to reconnect."""
     ping_interval_s: float = 2.0
-    """A connection is given up after two unanswered pings."""
+    """Pause between two pings. After two unanswered pings the connection is given up."""
 
 
 class Answer(NamedTuple):
-    """One reply: subject it was sent to, payload, headers."""
+    """The payload and headers of one reply."""
 
     data: bytes
     headers: dict[str, str] | None
@@ -69,7 +69,7 @@ class _ApiAnswer(msgspec.Struct):
 
 
 class JetStreamError(NamedTuple):
-    """A JetStream API error as answered."""
+    """An error in an answer of the JetStream API."""
 
     code: int
     error_code: int
@@ -80,7 +80,7 @@ _decode_api = msgspec.json.Decoder(_ApiAnswer).decode
 
 
 class BusSubscription:
-    """A core subscription; closing it stops delivery at once."""
+    """A core NATS subscription. Closing it stops delivery at once."""
 
     def __init__(self, client: DirectClient, subscription: Any) -> None:
         self._client = client
@@ -92,8 +92,8 @@ class BusSubscription:
 
 
 class _Waiting(NamedTuple):
-    """A request that waits: `take` gets each reply and says whether it was the last; without it the
-    first is the only one.
+    """A request that waits for replies. `take` is given each reply and returns whether it was
+    the last. Without `take` the first reply is the only one.
     """
 
     subject: str
@@ -102,7 +102,7 @@ class _Waiting(NamedTuple):
 
 
 class NatsConnection:
-    """Made by `connect_nats`; one per process and event loop."""
+    """A connection, made by `connect_nats`: one per process and event loop."""
 
     def __init__(self, options: NatsOptions) -> None:
         self.options = options
@@ -112,7 +112,7 @@ class NatsConnection:
         self._reply_prefix = ""
         self._reconnected: set[Callable[[], None]] = set()
         self._noted: set[str] = set()
-        """What was logged of this loss of the connection."""
+        """Texts logged since the connection was lost."""
 
     @property
     def is_connected(self) -> bool:
@@ -120,8 +120,8 @@ class NatsConnection:
         return bool(self._client.is_connected)
 
     async def open(self) -> None:
-        """Connect. Raises: TransientError when no server answers in time; PermanentError when it
-        refuses us or is another one.
+        """Connect. Raises: TransientError when no server answers in time; PermanentError when
+        the server refuses us or cannot prove to be the expected one.
         """
         options = self.options
         settings = {
@@ -160,17 +160,17 @@ class NatsConnection:
             ) from None
 
     async def close(self) -> None:
-        """Disconnect; waiting requests fail."""
+        """Disconnect. Requests that wait fail."""
         await self._client.close()
         self._fail_waiting("closed")
 
     def on_reconnected(self, call: Callable[[], None]) -> Callable[[], None]:
-        """Have a function called after every reconnect. Returns: what to call to end that."""
+        """Call a function after every reconnect. Returns: the call that ends this."""
         self._reconnected.add(call)
         return lambda: self._reconnected.discard(call)
 
     def check_payload(self, bytes_max: int) -> None:
-        """Check that the server takes messages of a size. Raises: PermanentError."""
+        """Check that the server takes messages of so many bytes. Raises: PermanentError."""
         found = self._client.max_payload
         if found < bytes_max:
             raise PermanentError(
@@ -180,14 +180,14 @@ class NatsConnection:
             )
 
     def new_inbox(self) -> str:
-        """Make a subject of our own."""
+        """Return a new reply subject of this connection."""
         return str(self._client.new_inbox())
 
     async def publish(
         self, subject: str, data: bytes, *, reply: str = "", headers: dict[str, str] | None = None
     ) -> None:
-        """Hand a message to the socket. Raises: TransientError when there is no connection, at
-        once.
+        """Hand a message to the socket. Raises: TransientError at once when there is no
+        connection.
         """
         self._send(subject, data, reply, headers)
 
@@ -204,7 +204,7 @@ class NatsConnection:
     async def subscribe(
         self, subject: str, deliver: Deliver, *, queue: str = ""
     ) -> BusSubscription:
-        """Call `deliver` in the read loop for each message; it must not block or raise."""
+        """Call `deliver` for each message, in the read loop. It must not block or raise."""
         try:
             return BusSubscription(
                 self._client, await self._client.subscribe_direct(subject, deliver, queue=queue)
@@ -213,8 +213,8 @@ class NatsConnection:
             raise mapped(error, f"subscribe to {subject}") from error
 
     async def confirm(self) -> None:
-        """Wait until the server has taken all that was handed over before. Raises:
-        OutcomeUnknownError; TransientError.
+        """Wait until the server has taken all earlier messages. Raises: OutcomeUnknownError;
+        TransientError.
         """
         if not self._client.is_connected:
             raise TransientError(
@@ -234,10 +234,10 @@ class NatsConnection:
         headers: dict[str, str] | None = None,
         deadline_s: float | None = None,
     ) -> Answer:
-        """Send and wait for one answer.
+        """Send a request and wait for one answer.
 
-        Raises: OutcomeUnknownError on timeout or lost connection; TransientError when nobody
-        listens or nothing was sent; PermanentError when the server forbids the subject.
+        Raises: OutcomeUnknownError after the deadline or a lost connection; TransientError when
+        nobody listens or nothing was sent; PermanentError when the server forbids the subject.
         """
         deadline_s = self.options.request_deadline_s if deadline_s is None else deadline_s
         token, done, timer = self._begin(subject, None, deadline_s)
@@ -258,7 +258,9 @@ class NatsConnection:
         headers: dict[str, str] | None = None,
         deadline_s: float | None = None,
     ) -> None:
-        """Send and hand each answer to `take` until it returns True. Raises: as `request`."""
+        """Send a request and hand each answer to `take` until it returns True. Raises: as
+        `request`.
+        """
         deadline_s = self.options.request_deadline_s if deadline_s is None else deadline_s
         with self._wait(subject, take, deadline_s) as (reply, done):
             self._send(subject, data, reply, headers)
@@ -268,8 +270,8 @@ class NatsConnection:
     def _wait(
         self, subject: str, take: Callable[[bytes, dict[str, str] | None], bool], deadline_s: float
     ) -> Iterator[tuple[str, asyncio.Future[Answer | None]]]:
-        """Keep a place for answers. Yields: the subject to answer to, and what is done by the last
-        answer, a loss or the deadline.
+        """Wait for answers within a block. Yields: the reply subject, and a future that the
+        last answer, a lost connection or the deadline completes.
         """
         token, done, timer = self._begin(subject, take, deadline_s)
         try:
@@ -314,8 +316,8 @@ class NatsConnection:
     async def api_or_raise(
         self, subject: str, body: Any, *, deadline_s: float | None = None
     ) -> bytes:
-        """Call the JetStream API. Raises: as `request`, and what the error table says about an
-        error answer.
+        """Call the JetStream API. Returns: the answer's bytes. Raises: as `request`, and the
+        error of ours for an error answer.
         """
         answer = await self.api(subject, body, deadline_s=deadline_s)
         if isinstance(answer, JetStreamError):
@@ -359,12 +361,12 @@ class NatsConnection:
             call()
 
     async def _note_error(self, error: Exception) -> None:
-        """A permission violation names its subject: whoever waits for an answer there will get
-        none.
+        """Log an error of the server. A permission violation names its subject: requests sent
+        there get no answer and fail.
         """
         text = str(error)
         if "permissions violation for publish" not in text.lower():
-            # Every attempt to connect again says the same again.
+            # Every attempt to connect repeats the same text.
             level = logging.DEBUG if text in self._noted else logging.WARNING
             _log.log(level, "NATS: %s", text or type(error).__name__)
             self._noted.add(text)

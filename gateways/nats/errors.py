@@ -1,7 +1,7 @@
-"""What each NATS error means to the engine: one table for nats-py's exceptions, one for the
+"""The meaning of each NATS error for the engine: one table for nats-py's exceptions, one for the
 server's JetStream error codes.
 
-`tests/gateways/nats/test_errors.py` fails when nats-py grows an exception class that is not in the
+`tests/gateways/nats/test_errors.py` fails when nats-py has an exception class that is not in the
 table.
 """
 
@@ -76,7 +76,7 @@ ERROR_KINDS: dict[type[nats.errors.Error], type[OperatingError]] = {
     js.ObjectAlreadyExists: PermanentError,
     js.KeyValueLimitMarkerTTLNotSupportedError: PermanentError,
 }
-"""What a raised nats-py error says about the operation it came from."""
+"""The outcome of the operation that raised a nats-py error."""
 
 WRONG_LAST_SEQUENCE = 10071
 STREAM_NOT_FOUND = 10059
@@ -97,7 +97,7 @@ API_ERROR_KINDS: dict[int, type[OperatingError]] = {
 
 
 def mapped(error: nats.errors.Error | OSError, what: str) -> OperatingError:
-    """Turn a nats-py error into one of ours. `what` names the operation."""
+    """Return the error of ours for a nats-py error. `what` names the operation."""
     if not isinstance(error, nats.errors.Error):
         return TransientError(f"{what}: {error}")
     kind = next(ERROR_KINDS[base] for base in type(error).__mro__ if base in ERROR_KINDS)
@@ -105,8 +105,8 @@ def mapped(error: nats.errors.Error | OSError, what: str) -> OperatingError:
 
 
 def api_error(code: int, error_code: int, description: str, what: str) -> OperatingError:
-    """Turn a JetStream error answer into one of ours: `code` is the HTTP-like one, `error_code` the
-    server's own.
+    """Return the error of ours for a JetStream error answer. `code` is like an HTTP status,
+    `error_code` is the server's own.
     """
     kind = API_ERROR_KINDS.get(error_code)
     if kind is None:

@@ -1,15 +1,18 @@
-"""A feed over NATS: an ephemeral push consumer that this end may throw away and make again at any
+"""A feed over NATS: an ephemeral push consumer, which the feed may drop and create again at any
 time.
 
-The cursor is here, not on the server: the last sequence buffered. The server acknowledges nothing,
-keeps the consumer in memory and pushes at full speed; its flow-control messages wait in the buffer
-among the data and are answered as `take` passes them, so a slow reader holds the server back. The
-consumer is replaced, from the cursor, when
+The feed keeps the cursor, the last sequence that it has buffered; the server keeps none. The server
+holds the consumer in memory, expects no acknowledgements and pushes at full speed. Its flow-control
+messages wait in the buffer among the data, and the feed answers each when `take` passes it. So a
+slow reader holds the server back.
 
-- it is silent for three heartbeat intervals in a row (the server died, or forgot it),
-- its own numbers skip (messages were lost on the way), or a heartbeat names one that never came,
-- the connection came back,
-- the buffer was full, once half of it is taken.
+The feed replaces the consumer, from the cursor on, when
+
+- the consumer is silent for three heartbeat intervals in a row (the server died, or forgot it),
+- its delivery numbers skip (messages were lost on the way), or a heartbeat names one that never
+  came,
+- the connection was made again,
+- the buffer was full and half of it is taken since.
 
     WANTED --created--> FLOWING --silence, gap, reconnect, reset--> WANTED
                            |------buffer full--> PAUSED --half taken--> WANTED
@@ -36,18 +39,20 @@ _names = count(1)
 
 
 class FeedOptions(msgspec.Struct, frozen=True, kw_only=True):
-    """How a feed watches its consumer."""
+    """The options of a feed: how it watches its consumer."""
 
     heartbeat_s: float = 1.0
-    """The server says something at least this often; three silent intervals end the consumer."""
+    """The server sends something at least this often. After three silent intervals the feed
+    replaces the consumer.
+    """
     inactive_s: float = 10.0
-    """The server forgets a consumer that nobody listens to after this long."""
+    """The server forgets a consumer after it had no listener for so long."""
     retry_s: float = 0.1
     """Pause before asking for a consumer again after a failure."""
 
 
 class FeedStatistics(NamedTuple):
-    """What a feed holds and how often it was repaired, by reason."""
+    """The content of a feed, and the number of its repairs by reason."""
 
     messages: int
     bytes: int
@@ -101,8 +106,8 @@ class NatsFeed:
         self._forget = connection.on_reconnected(lambda: self._repair("reconnect"))
 
     async def start(self) -> None:
-        """Create the first consumer and the one task that keeps it. Raises: PermanentError when the
-        stream is missing; TransientError.
+        """Create the first consumer, and the task that replaces it when need be. Raises:
+        PermanentError when the stream is missing; TransientError.
         """
         try:
             await self._create()
@@ -112,7 +117,7 @@ class NatsFeed:
         self._task = asyncio.create_task(self._keep(), name=f"feed {self._stream} {self._subject}")
 
     def take(self, messages_max: int) -> list[StoredMessage]:
-        """Take what has arrived, without waiting."""
+        """Return messages that have arrived, without waiting."""
         taken: list[StoredMessage] = []
         buffer = self._buffer
         while buffer and len(taken) < messages_max:
@@ -130,7 +135,7 @@ class NatsFeed:
         return taken
 
     def reset(self, after_sequence: int) -> None:
-        """Drop what is buffered and read again from after a sequence."""
+        """Drop the buffer and read again, from the message after a sequence."""
         self._buffer.clear()
         self._bytes = self._messages = 0
         self._cursor = after_sequence
@@ -138,7 +143,7 @@ class NatsFeed:
             self._set_wanted("reset")
 
     def statistics(self) -> FeedStatistics:
-        """Tell what is buffered and how often the feed was repaired."""
+        """Return what is buffered and how often the feed was repaired."""
         return FeedStatistics(self._messages, self._bytes, dict(self._repairs))
 
     async def close(self) -> None:
@@ -173,7 +178,7 @@ class NatsFeed:
             self._set_wanted(reason)
 
     async def _keep(self) -> None:
-        """Keep a consumer while one is wanted, answer flow control, notice silence."""
+        """Create a consumer whenever one is wanted, answer flow control, count silent intervals."""
         loop = asyncio.get_running_loop()
         tick_at = loop.time() + self._options.heartbeat_s
         while True:
@@ -200,8 +205,8 @@ class NatsFeed:
                 self._count_silence()
 
     def _count_silence(self) -> None:
-        # Counted in turns of this loop, not in time: a loop that was busy for long has not
-        # listened, and proves no silence.
+        # Turns of this loop are counted, not time: a loop that was busy for long has not listened,
+        # so it knows of no silence.
         self._silent_count = 0 if self._heard else self._silent_count + 1
         self._heard = False
         if self._silent_count >= 3:
@@ -214,8 +219,8 @@ class NatsFeed:
             try:
                 await self._connection.publish(reply, b"")
             except OperatingError:
-                # The consumer's next heartbeat repeats the reply subject, or a new consumer comes
-                # with the connection.
+                # The consumer's next heartbeat repeats the reply subject. After a loss the feed
+                # creates a new consumer.
                 return
 
     async def _abandon(self) -> None:
@@ -229,7 +234,8 @@ class NatsFeed:
                     f"$JS.API.CONSUMER.DELETE.{self._stream}.{consumer}", b""
                 )
             except OperatingError:
-                # Nobody listens to it any more, so the server forgets it after `inactive_s`.
+                # The consumer has no listener any more, so the server forgets it after
+                # `inactive_s`.
                 return
 
     async def _create(self) -> None:
@@ -286,13 +292,13 @@ class NatsFeed:
         self, subject: str, reply: str, data: bytes, headers: dict[str, str] | None
     ) -> None:
         self._heard = True
-        # A stored message may carry any header its publisher liked; only its reply subject is the
+        # A publisher may put any header into a message. Only the reply subject is surely the
         # server's.
         if not reply.startswith("$JS.ACK."):
             self._receive_control(reply, headers or {})
             return
-        # $JS.ACK.<stream>.<consumer>.<delivered>.<sseq>.<cseq>.<time>.<pending>, or with a domain,
-        # an account hash and a last token more.
+        # $JS.ACK.<stream>.<consumer>.<delivered>.<sseq>.<cseq>.<time>.<pending>; some servers add a
+        # domain, an account hash and a last token.
         tokens = reply.split(".")
         at = 5 if len(tokens) == 9 else 7
         if len(tokens) < 9 or int(tokens[at + 1]) != self._expected:
@@ -310,7 +316,7 @@ class NatsFeed:
         self._arrived.set()
 
     def _pause(self) -> None:
-        # The messages that follow are read again later, from the cursor, by a new consumer.
+        # A new consumer reads the messages that follow again, from the cursor.
         self._state = _State.PAUSED
         self._generation += 1
         self._wake.set()

@@ -1,9 +1,9 @@
-"""The journal over JetStream: one subject per shard, every append conditional on the sequence of
+"""The journal over JetStream: one subject per shard. Every append is conditional on the sequence of
 the frame before it (P5).
 
-Doubt is never resolved here: a timeout, a lost connection, a missing responder and a refused
-expectation all raise `OutcomeUnknownError`, and the caller reads the tail, which comes from the
-stream's leader.
+An unknown outcome is never resolved here. A timeout, a lost connection, a missing responder and a
+refused expectation all raise `OutcomeUnknownError`. The caller then reads the tail, which the
+stream's leader answers.
 """
 
 import base64
@@ -74,12 +74,14 @@ class NatsJournal:
         except StreamFullError:
             raise
         except TransientError as error:
-            # Nobody listens: a server that is starting up. The frame of an earlier try may still be
+            # Nobody listens while a server starts. The frame of an earlier attempt may still be
             # stored.
             raise OutcomeUnknownError(f"append to {subject}: {error}") from error
 
     async def tail(self, key: ShardKey) -> StoredMessage | None:
-        """Read the subject's last frame from the stream's leader, None when it has none."""
+        """Return the subject's last frame as the stream's leader has it; None when there is
+        none.
+        """
         what = f"STREAM.MSG.GET.{journal_stream(key)}"
         try:
             answer = await self._connection.api(
@@ -97,11 +99,11 @@ class NatsJournal:
     async def read(
         self, key: ShardKey, *, after_sequence: int, bytes_max: int = 16 << 20
     ) -> list[StoredMessage]:
-        """Read the frames after a sequence, in order: at least one unless there is none, then as
+        """Return the frames after a sequence, in order: at least one unless there is none, and as
         many as fit.
 
-        On a replicated stream another copy than the leader's may answer, and lag: what is missing
-        there comes with the next read.
+        On a replicated stream a copy that lags behind the leader may answer. The next read returns
+        what it lacked.
         """
         subject = key.subject
         body = msgspec.json.encode(
@@ -130,7 +132,7 @@ class NatsJournal:
 
 
 def _fitting(frames: list[StoredMessage], bytes_max: int) -> list[StoredMessage]:
-    """Drop what the server sent beyond the limit: it stops only after passing it."""
+    """Return the frames within the limit: the server stops only after it has passed it."""
     size = 0
     for index, frame in enumerate(frames):
         size += len(frame.data)

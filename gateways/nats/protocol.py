@@ -1,12 +1,16 @@
-"""The NATS protocol on one TCP connection: what a client needs for every message, without a task, a
-queue or a copy more than one.
+"""The NATS protocol on one TCP connection: the part that handles every message, without a task,
+without a queue and with one copy.
 
-The socket is read into a buffer of ours and parsed where it stands, in the loop's read callback: a
-message goes from there straight to who subscribed. While the connection is made, nats-py reads line
-by line; `start` ends that. Lines that ask for more than an answer (`INFO`, `-ERR`, the end) are
-notices, for a task that may wait (`next_notice`).
+The event loop reads the socket into our buffer, and its read callback parses the buffer in place.
+Each message goes from there straight to its subscriber. While the connection is made, nats-py reads
+line by line, until `start`. Lines that need more than a reply (`INFO`, `-ERR`, the end of the
+connection) become notices for a task that may wait (`next_notice`).
 
-    CONNECTING (read_line) --start--> FLOWING (messages, PING and PONG at once; notices queued) --> LOST
+    CONNECTING   read_line
+        | start
+    FLOWING      messages, PING and PONG at once; notices wait
+        | the connection ends
+    LOST
 """
 
 import asyncio
@@ -21,27 +25,29 @@ import nats.errors
 from nats.aio.transport import Transport
 
 Deliver = Callable[[str, str, bytes, dict[str, str] | None], None]
-"""Takes subject, reply subject, data and headers of one message; must not block, must not raise."""
+"""Takes the subject, reply subject, data and headers of one message. It must not block or raise."""
 
 BUFFER_BYTES = 2 << 20
-"""Read at most so much at a time. A frame fits; what does not has a buffer of its own size while it
-comes (`fanout`).
+"""The buffer's size. A frame fits. A larger message gets a buffer of its own size while it
+arrives (`fanout`).
 """
 ROOM_BYTES = 64 << 10
-"""Room that a read always finds."""
+"""Free space that a read always finds."""
 LINE_BYTES_MAX = 1 << 20
-"""A line without an end so long is no NATS server's."""
+"""No NATS server sends a longer line."""
 MESSAGE_BYTES_MAX = 128 << 20
-"""Room is made for a message before it comes; no server takes larger ones."""
+"""The buffer grows to the size that a message announces. No server takes larger messages."""
 JOINED_BYTES_MAX = 64 << 10
-"""Messages up to this size are written as one piece; larger ones are not copied."""
+"""Messages up to this size are written in one piece. Larger ones are not copied."""
 CLOSE_S_MAX = 2.0
 NOTICES_MAX = 1_000
-"""Of more notices that wait the oldest are forgotten: each says early what a deadline says late."""
+"""When more notices wait, the oldest is dropped. A lost notice costs time only: a deadline
+finds the same later.
+"""
 LINE_END = b"\r\n"
 DELIVERED = "$JS.ACK."
-"""Begins the reply subject of each stored message that a consumer delivers; its headers are not
-read: nobody asks for them.
+"""The start of the reply subject of each stored message that a consumer delivers. Its headers
+are not read, since nobody uses them.
 """
 
 _NO_SPACE = re.compile(r"[^\s\0]+")
@@ -49,19 +55,19 @@ _VERSION = b"NATS/1.0"
 
 
 class TlsError(nats.errors.Error):
-    """A server is not, or not provably, the one that was meant."""
+    """A server is not the expected one, or cannot prove it."""
 
     def __str__(self) -> str:
         return str(self.args[0])
 
 
 class ProtocolError(Exception):
-    """Bytes are not what a NATS server says."""
+    """Bytes do not follow the NATS protocol."""
 
 
 def read_headers(raw: bytes) -> dict[str, str]:
-    """Read a block of headers; the status in its first line becomes `Status` and `Description`, as
-    nats-py names them.
+    """Return the headers in a block. The status in its first line becomes `Status` and
+    `Description`, nats-py's names.
     """
     first, *lines = raw.split(b"\r\n")
     headers: dict[str, str] = {}
@@ -82,15 +88,15 @@ def read_headers(raw: bytes) -> dict[str, str]:
 def write_message(
     subject: str, reply: str, data: bytes, headers: dict[str, str] | None
 ) -> list[bytes]:
-    """Write a message: what to hand to the socket, in order. Raises: ValueError when a subject has
-    white space or is empty.
+    """Return the pieces of a message, in the order in which to write them. Raises: ValueError
+    when a subject is empty or has white space.
     """
     if not _NO_SPACE.fullmatch(subject) or (reply and not _NO_SPACE.fullmatch(reply)):
         raise ValueError(f"subject: expected one word, found {subject[:100]!r} and {reply[:100]!r}")
     if headers is None:
         begin = f"PUB {subject} {reply} {len(data)}\r\n".encode()
     else:
-        # A value's line ends would begin a header of its own, or the message.
+        # A line end in a value would begin another header, or the message.
         lines = [f"{name}: {_one_line(value)}\r\n" for name, value in headers.items()]
         block = f"NATS/1.0\r\n{''.join(lines)}\r\n".encode()
         begin = b"HPUB %b %b %d %d\r\n%b" % (
@@ -110,7 +116,7 @@ def _one_line(value: str) -> str:
 
 
 class NatsProtocol(asyncio.BufferedProtocol):
-    """One connection's bytes. `deliveries` says who gets the messages of which subscription
+    """The bytes of one connection. `deliveries` holds the subscriber of each subscription
     number.
     """
 
@@ -127,26 +133,26 @@ class NatsProtocol(asyncio.BufferedProtocol):
         self.transport: asyncio.Transport | None = None
         self.lost: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
-    # What the loop calls.
+    # Calls of the event loop.
 
     def connection_made(self, transport: Any) -> None:
-        """Take the connection."""
+        """Keep the transport of the new connection."""
         self.transport = transport
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Say that it is over."""
+        """Note that the connection is over."""
         if not self.lost.done():
             self.lost.set_result(None)
         self._changed.set()
 
     def get_buffer(self, sizehint: int) -> memoryview:
-        """Say where to read to."""
+        """Return the free part of the buffer, for the next read."""
         if len(self._buffer) - self._end < max(ROOM_BYTES, self._missing):
             self._make_room()
         return self._view[self._end :]
 
     def buffer_updated(self, nbytes: int) -> None:
-        """Take what was read."""
+        """Parse the bytes that were read."""
         self._end += nbytes
         if self._pong is None:
             self._changed.set()
@@ -154,8 +160,8 @@ class NatsProtocol(asyncio.BufferedProtocol):
             self._take_all()
 
     def _make_room(self) -> None:
-        """Bring what is not taken yet to the front, of a buffer of its own size if the message
-        under way asks for one.
+        """Move bytes that are not parsed yet to the buffer's front. A large message gets a
+        buffer of its own size.
         """
         kept = bytes(self._view[self._start : self._end])
         size = max(BUFFER_BYTES, len(kept) + max(ROOM_BYTES, self._missing))
@@ -168,7 +174,7 @@ class NatsProtocol(asyncio.BufferedProtocol):
     # Making the connection.
 
     async def read_line(self) -> bytes:
-        """Read a line, with its end; empty when the connection is over."""
+        """Return the next line, with its end; empty when the connection is over."""
         while (line_end := self._buffer.find(LINE_END, self._start, self._end)) < 0:
             if self.lost.done():
                 return b""
@@ -180,17 +186,17 @@ class NatsProtocol(asyncio.BufferedProtocol):
 
     @property
     def has_unread(self) -> bool:
-        """Whether more has come than was read."""
+        """Whether the buffer holds bytes that were not read."""
         return self._start < self._end
 
     def start(self, pong: Callable[[], None]) -> None:
-        """Deliver messages from here on; `pong` is called for each answered PING."""
+        """Deliver messages from now on. `pong` is called for each answered PING."""
         self._pong = pong
         self._take_all()
 
     async def next_notice(self) -> bytes:
-        """Wait for the next line that is neither a message nor a PING or PONG; empty when the
-        connection is over.
+        """Return the next line that is no message, PING or PONG, once there is one; empty when
+        the connection is over.
         """
         while not self._notices and not self.lost.done():
             self._changed.clear()
@@ -200,7 +206,7 @@ class NatsProtocol(asyncio.BufferedProtocol):
     # Reading.
 
     def _take_all(self) -> None:
-        """Take every whole message and line in the buffer."""
+        """Parse every whole message and line in the buffer."""
         self._missing = 0
         try:
             while self._start < self._end and self._take_next():
@@ -216,7 +222,7 @@ class NatsProtocol(asyncio.BufferedProtocol):
                 self._make_room()
 
     def _take_next(self) -> bool:
-        """Take one message or line. Returns: False when it has not come whole. Raises:
+        """Parse one message or line. Returns: False when it is not complete yet. Raises:
         ProtocolError, ValueError, IndexError.
         """
         start, end = self._start, self._end
@@ -227,8 +233,8 @@ class NatsProtocol(asyncio.BufferedProtocol):
                     f"expected a line of at most {LINE_BYTES_MAX} bytes, found a longer one"
                 )
             return False
-        # At spaces and nowhere else: a publisher may put any other byte into a subject, and it must
-        # not end everybody's connection.
+        # Split at spaces only: a publisher may put any other byte into a subject, and that must not
+        # end the connection of every reader.
         words = self._buffer[start:line_end].split(b" ")
         kind = words[0]
         if kind != b"MSG" and kind != b"HMSG":
@@ -283,9 +289,9 @@ class NatsProtocol(asyncio.BufferedProtocol):
 
 
 class NatsTransport(Transport):
-    """The connection as nats-py handles it: one `NatsProtocol` after the other.
+    """The transport that nats-py uses: one `NatsProtocol` after another.
 
-    True from the start, so that nats-py puts none of its own in place.
+    Its truth value is always True; else nats-py would replace it with a transport of its own.
     """
 
     def __init__(self, deliveries: dict[int, Deliver]) -> None:
@@ -295,7 +301,7 @@ class NatsTransport(Transport):
         self.is_secure = False
 
     async def connect(self, uri: ParseResult, buffer_size: int, connect_timeout: int) -> None:
-        """Connect over TCP. A connection made before, which came to nothing, is ended: its peer may
+        """Connect over TCP. An earlier connection that failed is ended here, since its peer may
         never end it.
         """
         assert uri.hostname is not None and uri.port is not None
@@ -313,8 +319,8 @@ class NatsTransport(Transport):
         buffer_size: int,
         connect_timeout: int,
     ) -> None:
-        """Go on under TLS. Raises: TlsError when more was said before it, by whoever: it would be
-        read as if the server had.
+        """Switch to TLS. Raises: TlsError when further bytes came before it: anyone may have
+        sent them, and they would count as the server's.
         """
         assert self._transport is not None and self.protocol is not None
         host = uri if isinstance(uri, str) else uri.hostname
@@ -330,7 +336,7 @@ class NatsTransport(Transport):
         self.is_secure = True
 
     def write(self, payload: bytes) -> None:
-        """Write at once, or as soon as the socket takes more (uvloop)."""
+        """Write bytes at once, or as soon as the socket takes more (uvloop)."""
         if self._transport is not None:
             self._transport.write(payload)
 
@@ -340,37 +346,39 @@ class NatsTransport(Transport):
             self._transport.writelines(payload)
 
     async def read(self, buffer_size: int) -> bytes:
-        """Never asked for: the protocol delivers."""
+        """Fail: nats-py must not read, since the protocol delivers."""
         raise AssertionError("expected the protocol to deliver, found a read")
 
     async def readline(self) -> bytes:
-        """Read a line while the connection is made."""
+        """Return the next line while the connection is made."""
         assert self.protocol is not None
         return await self.protocol.read_line()
 
     async def drain(self) -> None:
-        """Nothing: the loop writes."""
+        """Do nothing: the event loop writes."""
 
     async def wait_closed(self) -> None:
-        """Wait until the connection is over, but not for a peer that takes nothing more."""
+        """Wait until the connection is over, at most `CLOSE_S_MAX`: the peer may take nothing
+        more.
+        """
         if self.protocol is not None:
             await asyncio.wait((self.protocol.lost,), timeout=CLOSE_S_MAX)
             self.abort()
 
     def close(self) -> None:
-        """End the connection once all is written."""
+        """End the connection after all bytes are written."""
         if self._transport is not None:
             self._transport.close()
 
     def abort(self) -> None:
-        """End the connection; what is not on the wire yet never will be."""
+        """End the connection and drop the bytes that are not sent yet."""
         if self._transport is not None:
-            # Of a TLS transport that is over, asyncio's own, nothing more may be asked.
+            # asyncio's TLS transport allows no further call once it is over.
             transport, self._transport = self._transport, None
             transport.abort()
 
     def at_eof(self) -> bool:
-        """Say whether the connection is over."""
+        """Return whether the connection is over."""
         return self.protocol is None or self.protocol.lost.done()
 
     def __bool__(self) -> bool:

@@ -1,8 +1,9 @@
-"""JetStream streams: making and checking them, publishing at most once per message id, opening
+"""JetStream streams: creating and checking them, publishing at most once per message id, opening
 feeds.
 
-Streams are made by raw API JSON, so that every setting is ours and none a client library's default:
-file storage, `discard: new` (a full stream refuses, it never forgets), a size limit and no other.
+Streams are created by raw API JSON, so no setting is a client library's default. They have file
+storage, a size limit and no other limit, and `discard: new`: a full stream refuses messages and
+never drops old ones.
 """
 
 import asyncio
@@ -19,16 +20,16 @@ _NS_PER_S = 1_000_000_000
 
 
 class StreamSettings(msgspec.Struct, frozen=True, kw_only=True):
-    """What a stream must be."""
+    """The settings of a stream."""
 
     name: str
     subjects: tuple[str, ...]
     bytes_max: int
     """The stream refuses messages beyond this size."""
     replicas: int = 1
-    """Copies on different servers; from the durability profile."""
+    """Copies on different servers; the durability profile says how many."""
     duplicate_window_s: int = 120
-    """How long a message id is remembered."""
+    """How long the stream remembers a message id."""
 
     def config(self) -> dict[str, Any]:
         """The settings as the JetStream API names them."""
@@ -70,14 +71,14 @@ _decode_ack = msgspec.json.Decoder(_PubAck).decode
 
 
 async def ensure_stream(connection: NatsConnection, settings: StreamSettings) -> None:
-    """Make the stream, or check that it is as it must be. Raises: PermanentError when it exists
-    with other settings.
+    """Create the stream, or check the settings of the one that exists. Raises: PermanentError
+    when they differ.
     """
     answer = await connection.api(f"STREAM.INFO.{settings.name}", {})
     if isinstance(answer, JetStreamError) and answer.error_code == STREAM_NOT_FOUND:
         answer = await connection.api(f"STREAM.CREATE.{settings.name}", settings.config())
         if isinstance(answer, JetStreamError) and answer.error_code == STREAM_NAME_IN_USE:
-            # Another process made it between our two calls.
+            # Another process created it between our two calls.
             answer = await connection.api(f"STREAM.INFO.{settings.name}", {})
     if isinstance(answer, JetStreamError):
         raise api_error(*answer, f"stream {settings.name}")
@@ -97,8 +98,8 @@ def _check_settings(settings: StreamSettings, found: dict[str, Any]) -> None:
 
 
 def stored_sequence(answer: bytes, what: str) -> int:
-    """Read the sequence from a publish acknowledgement. Raises: what the error table says about an
-    error in it.
+    """Return the sequence in a publish acknowledgement. Raises: the error of ours for an error
+    in it.
     """
     ack = _decode_ack(answer)
     if ack.error is not None:
@@ -148,7 +149,7 @@ class NatsStreams:
         return feed
 
     async def last_sequence(self, stream: str) -> int:
-        """Tell where a stream ends, as its leader has it."""
+        """Return the last sequence of a stream, as its leader has it."""
         answer = await self._connection.api_or_raise(f"STREAM.INFO.{stream}", {})
         return msgspec.json.decode(answer, type=_StateAnswer).state.last_seq
 

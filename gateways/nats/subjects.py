@@ -1,9 +1,9 @@
-"""Subject filters as NATS reads them."""
+"""Subject filters, with the meaning that NATS gives them."""
 
 
 def matches(subject_filter: str, subject: str) -> bool:
-    """Say whether a subject fits a filter: `*` stands for one token, `>` for one or more at the
-    end.
+    """Return whether a subject fits a filter: `*` stands for one token, `>` for one or more at
+    the end.
     """
     tokens = subject.split(".")
     wanted = subject_filter.split(".")

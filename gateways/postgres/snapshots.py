@@ -1,15 +1,18 @@
 """Snapshots in Postgres: a header row and its state in compressed pieces of at most 2 MiB, written
 and replaced in one guarded transaction.
 
-Two tables, made on first use; a snapshot of another layout than this engine's is not found. A state
-is sent no faster than `bytes_per_s_max`: nobody waits for it, and whoever shares the disk and the
-cores with it does not notice. Pieces are compressed by Zstandard, for every byte costs its sender,
-Postgres, Postgres's log and the disk more than the compression does.
+Two tables, made on first use. A state is sent no faster than `bytes_per_s_max`: nobody waits for
+it, and other users of the disk and the cores do not notice. Pieces are compressed by Zstandard, for
+every byte costs its sender, Postgres, Postgres's log and the disk more than the compression does.
+
+Each header row says under which layout its snapshot was stored. Snapshots of every layout that this
+version reads are found. Those of a newer one are found without their pieces, so that the reader can
+tell the operator to upgrade.
 
 A save copies the pieces in as they come, takes the shard's advisory lock, refuses to go back
 (higher epoch, or same epoch and equal or higher number, is there), drops all but the newest two and
 commits. Saving again after a lost connection is therefore safe, and every failure is
-`TransientError`. A damaged piece is handed on as it is: whoever reads knows the hash of the state.
+`TransientError`. A damaged piece is handed on as it is: its reader knows the digest.
 """
 
 import asyncio
@@ -23,14 +26,17 @@ import zstandard
 
 from actors.errors import OperatingError, PermanentError, TransientError
 from actors.ports import Snapshot
-from engine.columns.state import STATE_LAYOUT
+from engine.columns.snapshot import LAYOUT_MIN, STATE_LAYOUT
 from engine.journal.frame import ShardKey
 
 T = TypeVar("T")
 CHUNK_BYTES_MAX = 2 << 20
 COMPRESSION_LEVEL = 1
-LAYOUT = 1 << 8 | STATE_LAYOUT
-"""How a snapshot is written: how its pieces are stored, and the layout of what is in them."""
+_PIECES = 1 << 8
+"""The upper byte of a row's layout: the way its pieces are stored. The lower byte is the layout of
+their content.
+"""
+_OLDEST, LAYOUT = _PIECES | LAYOUT_MIN, _PIECES | STATE_LAYOUT
 COPY_DEADLINE_S = 3600.0
 """For the library, which knows one deadline for all pieces; ours is for each."""
 _LOCK_SCHEMA = 0x4C53
@@ -52,31 +58,37 @@ ALTER TABLE lockstep_snapshot ADD COLUMN IF NOT EXISTS layout smallint NOT NULL 
 ALTER TABLE lockstep_snapshot_chunk ALTER COLUMN data SET STORAGE EXTERNAL;
 """
 _IS_PREPARED = """
-SELECT count(*) = 2 FROM pg_attribute WHERE (attrelid = to_regclass('lockstep_snapshot') AND attname = 'layout')
+SELECT count(*) = 2 FROM pg_attribute
+WHERE (attrelid = to_regclass('lockstep_snapshot') AND attname = 'layout')
     OR (attrelid = to_regclass('lockstep_snapshot_chunk') AND attname = 'data' AND attstorage = 'e')
 """
-"""What the last two of these statements do; all are done in one transaction."""
+"""The effect of the last two of these statements. All are done in one transaction."""
 _LOCK = "SELECT pg_advisory_xact_lock($1, $2)"
 _AHEAD = """
-SELECT EXISTS (SELECT FROM lockstep_snapshot WHERE kind = $1 AND shard = $2 AND (epoch, number) > ($3::bigint, $4::bigint))
+SELECT EXISTS (SELECT FROM lockstep_snapshot
+    WHERE kind = $1 AND shard = $2 AND (epoch, number) > ($3::bigint, $4::bigint))
 """
 _EQUAL_OR_AHEAD = _AHEAD.replace(">", ">=")
 _INSERT = """
-INSERT INTO lockstep_snapshot (kind, shard, epoch, number, sequence, hash, state_hash, layout) VALUES ($1, $2, $3, $4, $5, $6, '', $7)
+INSERT INTO lockstep_snapshot (kind, shard, epoch, number, sequence, hash, state_hash, layout)
+VALUES ($1, $2, $3, $4, $5, $6, '', $7)
 """
 _COMPLETE = """
-UPDATE lockstep_snapshot SET state_hash = $5 WHERE kind = $1 AND shard = $2 AND epoch = $3 AND number = $4
+UPDATE lockstep_snapshot SET state_hash = $5
+WHERE kind = $1 AND shard = $2 AND epoch = $3 AND number = $4
 """
 _TRIM = """
 DELETE FROM lockstep_snapshot WHERE kind = $1 AND shard = $2 AND (epoch, number) NOT IN (
-    SELECT epoch, number FROM lockstep_snapshot WHERE kind = $1 AND shard = $2 ORDER BY epoch DESC, number DESC LIMIT 2)
+    SELECT epoch, number FROM lockstep_snapshot WHERE kind = $1 AND shard = $2
+    ORDER BY epoch DESC, number DESC LIMIT 2)
 """
 _NEWEST = """
-SELECT epoch, number, sequence, hash, state_hash FROM lockstep_snapshot
-WHERE kind = $1 AND shard = $2 AND layout = $3 ORDER BY epoch DESC, number DESC LIMIT $4
+SELECT epoch, number, sequence, hash, state_hash, layout FROM lockstep_snapshot
+WHERE kind = $1 AND shard = $2 AND layout >= $3 ORDER BY epoch DESC, number DESC LIMIT $4
 """
 _CHUNKS = """
-SELECT data FROM lockstep_snapshot_chunk WHERE kind = $1 AND shard = $2 AND epoch = $3 AND number = $4 ORDER BY part
+SELECT data FROM lockstep_snapshot_chunk
+WHERE kind = $1 AND shard = $2 AND epoch = $3 AND number = $4 ORDER BY part
 """
 _COLUMNS = ("kind", "shard", "epoch", "number", "part", "data")
 
@@ -91,19 +103,19 @@ _PERMANENT: tuple[type[Exception], ...] = (
 
 
 class PostgresOptions(msgspec.Struct, frozen=True, kw_only=True):
-    """How to reach Postgres."""
+    """The way to Postgres."""
 
     dsn: str
     """`postgresql://user:password@host:port/database`."""
     saves_max: int = 2
-    """How many states are sent at once. Recoveries do not wait for them: they have a connection
+    """States that are sent at once. Recoveries do not wait for them: they have a connection
     more.
     """
     connect_deadline_s: float = 5.0
     save_deadline_s: float = 60.0
-    """How long a read, or a save between two pieces, may take."""
+    """Time that a read, or a save between two pieces, may take."""
     bytes_per_s_max: int = 64 << 20
-    """How fast a state is sent."""
+    """Bytes per second at which a state is sent."""
 
 
 class PostgresSnapshots:
@@ -118,7 +130,7 @@ class PostgresSnapshots:
         self._saves = asyncio.Semaphore(options.saves_max)
 
     async def save(
-        self, place: Snapshot, chunks: AsyncIterator[bytes], state_hash: Callable[[], bytes]
+        self, place: Snapshot, chunks: AsyncIterator[bytes], digest: Callable[[], bytes]
     ) -> bool:
         """Store a snapshot whole, then drop all but the newest two of its shard.
 
@@ -128,14 +140,16 @@ class PostgresSnapshots:
         pace = self._options.bytes_per_s_max
         return await self._run(
             lambda connection, progress: _save(
-                connection, place, _paced(chunks, pace, progress), state_hash
+                connection, place, _paced(chunks, pace, progress), digest
             ),
             f"save of {place.key}",
             self._saves,
         )
 
     async def newest(self, key: ShardKey, *, count: int = 2) -> list[Snapshot]:
-        """Read the shard's snapshots of the present layout, newest first, at most `count`."""
+        """Read the shard's snapshots, newest first, at most `count`: of every layout that this
+        version reads, and without their chunks those of newer ones.
+        """
         return await self._run(
             lambda connection, _: _newest(connection, key, count),
             f"snapshots of {key}",
@@ -225,19 +239,19 @@ async def _prepare(connection: Any) -> None:
 
 
 async def _save(
-    connection: Any, place: Snapshot, pieces: AsyncIterator[bytes], state_hash: Callable[[], bytes]
+    connection: Any, place: Snapshot, pieces: AsyncIterator[bytes], digest: Callable[[], bytes]
 ) -> bool:
     # No `async with`, here and below: what fails loses its connection, and to roll back might wait
     # for a stopped server.
     transaction = connection.transaction()
     await transaction.start()
-    is_saved = await _put(connection, place, pieces, state_hash)
+    is_saved = await _put(connection, place, pieces, digest)
     await (transaction.commit() if is_saved else transaction.rollback())
     return is_saved
 
 
 async def _put(
-    connection: Any, place: Snapshot, pieces: AsyncIterator[bytes], state_hash: Callable[[], bytes]
+    connection: Any, place: Snapshot, pieces: AsyncIterator[bytes], digest: Callable[[], bytes]
 ) -> bool:
     kind, shard = int(place.key.kind), place.key.shard
     at = (kind, shard, place.epoch, place.number)
@@ -254,7 +268,7 @@ async def _put(
     await connection.execute(_LOCK, _LOCK_SCHEMA + kind, shard)
     if await connection.fetchval(_AHEAD, *at):
         return False
-    await connection.execute(_COMPLETE, *at, state_hash())
+    await connection.execute(_COMPLETE, *at, digest())
     await connection.execute(_TRIM, kind, shard)
     return True
 
@@ -304,11 +318,15 @@ async def _newest(connection: Any, key: ShardKey, count: int) -> list[Snapshot]:
     snapshots = []
     transaction = connection.transaction(isolation="repeatable_read", readonly=True)
     await transaction.start()
-    heads = await connection.fetch(_NEWEST, kind, shard, LAYOUT, count)
-    for epoch, number, sequence, frame_hash, state_hash in heads:
-        rows = await connection.fetch(_CHUNKS, kind, shard, epoch, number)
-        chunks = await asyncio.to_thread(_unpacked, [row[0] for row in rows])
-        snapshots.append(Snapshot(key, epoch, number, sequence, frame_hash, state_hash, chunks))
+    rows = await connection.fetch(_NEWEST, kind, shard, _OLDEST, count)
+    for epoch, number, sequence, frame_hash, digest, layout in rows:
+        chunks: tuple[bytes, ...] = ()
+        if layout <= LAYOUT:
+            pieces = await connection.fetch(_CHUNKS, kind, shard, epoch, number)
+            chunks = await asyncio.to_thread(_unpacked, [piece[0] for piece in pieces])
+        snapshots.append(
+            Snapshot(key, epoch, number, sequence, frame_hash, digest, chunks, layout - _PIECES)
+        )
     await transaction.commit()
     return snapshots
 

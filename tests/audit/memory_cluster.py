@@ -4,7 +4,7 @@ journals as an audit reads them.
 
 import asyncio
 import itertools
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,7 @@ from gateways.memory.server import MemoryServer
 from gateways.memory.snapshots import MemorySnapshots
 from gateways.memory.streams import MemoryStreams
 
+PLACES = (("creator", (0,)), ("follower", (0,)), ("follower", (1,)), ("gateway", (0,)))
 START_NS = 1_700_000_000 * 10**9
 FOLLOWER_SHARDS = 2
 STREAMS = {
@@ -61,18 +62,25 @@ class ManualClock:
 class MemoryCluster:
     """One creator shard, two follower shards, one gateway, one paper broker."""
 
-    def __init__(self, server: MemoryServer, broker: MemoryPaperBroker, clock: ManualClock) -> None:
+    def __init__(
+        self,
+        server: MemoryServer,
+        broker: MemoryPaperBroker,
+        clock: ManualClock,
+        hosts: Sequence[Host],
+    ) -> None:
         self.server = server
         self.broker = broker
         self.clock = clock
-        self._bus = MemoryBus(server)
+        self.hosts = hosts
+        self.bus = MemoryBus(server)
         self._streams = MemoryStreams(server)
         self._ids = itertools.count(1)
 
     async def command(self, subject: str, kind: str, **fields: Any) -> dict[str, Any]:
         """Send a command and wait for its answer."""
         body = {"command_id": f"command-{next(self._ids)}", "type": kind, **fields}
-        answer = await self._bus.request(subject, msgspec.json.encode(body), timeout_s=5.0)
+        answer = await self.bus.request(subject, msgspec.json.encode(body), timeout_s=5.0)
         decoded: dict[str, Any] = msgspec.json.decode(answer)
         assert decoded["ok"], decoded
         return decoded
@@ -179,9 +187,10 @@ async def memory_cluster(
     *,
     settings: ShardSettings = SETTINGS,
     way: Callable[[Broker], Broker] = lambda broker: broker,
+    places: Sequence[tuple[str, tuple[int, ...]]] = PLACES,
 ) -> AsyncIterator[MemoryCluster]:
-    """Run a cluster whose gateway reaches its broker by a way; at the end every shard stops and
-    takes its last snapshot.
+    """Run a cluster whose gateway reaches its broker by a way, with hosts of the given kinds and
+    shards. At the end every shard stops and takes its last snapshot.
     """
     server, clock = MemoryServer(), ManualClock()
     for name, subjects in STREAMS.items():
@@ -202,11 +211,11 @@ async def memory_cluster(
         clock,
     )
     hosts = [
-        Host(HostSpec(kind, (shard,), f"{kind}-{shard}", settings), _connect(ports, way(broker)))
-        for kind, shard in (("creator", 0), ("follower", 0), ("follower", 1), ("gateway", 0))
+        Host(HostSpec(kind, shards, f"{kind}-{number}", settings), _connect(ports, way(broker)))
+        for number, (kind, shards) in enumerate(places)
     ]
     runs = [asyncio.create_task(host.run()) for host in hosts]
-    cluster = MemoryCluster(server, broker, clock)
+    cluster = MemoryCluster(server, broker, clock, hosts)
     try:
         await cluster.drained()
         yield cluster

@@ -16,7 +16,6 @@ from msgspec.structs import replace
 
 from actors.ports import StoredMessage, journal_stream
 from cluster.audit import AuditReport, audit
-from cluster.history.spill import Spill
 from cluster.history.store import JournalStore
 from engine.columns.sections import decode_section, encode_section
 from engine.journal.cursors import NO_HASH, Source
@@ -32,6 +31,7 @@ from engine.messages.blocks import decode_block, encode_block
 from gateways.brokers.ledger.ledger import MemoryLedger, walk_frames
 from gateways.brokers.ledger.records import MESSAGE_TAG, FrameDraft, record_type, walk_records
 from gateways.memory.server import MemoryServer
+from gateways.spill import Spill
 from tests.audit.memory_cluster import memory_store
 
 FOLLOWERS = tuple(ShardKey(ShardKind.FOLLOWER, shard) for shard in (0, 1))
@@ -68,8 +68,8 @@ class Recording:
         told as what is in memory.
         """
         report = await audit(self.store(directory), is_drained=is_drained)
-        spill = Spill(directory, bytes_in_memory=0, chunk_rows=16)
-        again = await audit(self.store(directory), is_drained=is_drained, spill=spill)
+        storage = Spill(directory, bytes_in_memory=0, chunk_rows=16)
+        again = await audit(self.store(directory), is_drained=is_drained, storage=storage)
         assert (again.checks, again.notes) == (report.checks, report.notes)
         return report
 

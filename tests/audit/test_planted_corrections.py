@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 from msgspec.structs import replace
 
-from cluster.history.followers import FollowerTables
-from cluster.history.reader import JournalFrame
 from cluster.replay.broker_csv import net_of
+from engine.history.followers import FollowerTables
+from engine.history.frames import JournalFrame
 from engine.journal.chain import Chain
 from engine.journal.cursors import NO_HASH
 from engine.journal.events.creator import FillCorrected

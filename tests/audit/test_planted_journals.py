@@ -6,14 +6,20 @@ from pathlib import Path
 import msgspec
 from msgspec.structs import replace
 
+from actors.history_reader import FrameReader
 from actors.ports import Request
 from cluster.audit import audit
 from cluster.audit.conservation import ConservationAudit, check_creators
 from cluster.audit.report import Checks
-from cluster.history import CreatorTables, FollowerTables, FrameReader, OrderIndex, order_outcomes
+from engine.columns.snapshot import STATE_LAYOUT, decode_snapshot
 from engine.columns.state import decode_state, encode_state, state_hash
 from engine.columns.state_copy import PREFIX
+from engine.follower.book import SLOT_FIELDS
+from engine.follower.shard import FollowerShard
 from engine.follower.subscription_table import HEADER_WORDS
+from engine.history.creators import CreatorTables
+from engine.history.followers import FollowerTables
+from engine.history.outcomes import OrderIndex, order_outcomes
 from engine.journal.events.creator import FillApplied
 from engine.journal.events.orders import ExecutionsApplied
 from engine.journal.events.shard import OwnerFenced
@@ -83,7 +89,7 @@ async def test_p5_a_creator_history_rewritten_under_its_followers_is_named(
 
 async def test_p6_a_wrong_snapshot_hash_is_named(recording: Recording, tmp_path: Path) -> None:
     number = recording.server.snapshots[FOLLOWERS[0]][0].number
-    recording.change_snapshot(FOLLOWERS[0], state_hash=bytes(32))
+    recording.change_snapshot(FOLLOWERS[0], digest=bytes(32))
     report = await recording.audit(tmp_path)
     assert [check.promise for check in report.checks if not check.passed] == ["P6"]
     assert (
@@ -98,14 +104,55 @@ async def test_p6_a_snapshot_with_other_cash_is_named(recorded: Recording, tmp_p
         columns = dict(decode_state(b"".join(recording.server.snapshots[key][0].chunks)))
         changed = columns[column].copy()
         # A book's cash stands after its header and those of its slots.
-        changed[3 + HEADER_WORDS + 4 * changed[2] if column.startswith(PREFIX) else 0] += 1
+        is_book = column.startswith(PREFIX)
+        changed[3 + HEADER_WORDS + len(SLOT_FIELDS) * changed[2] if is_book else 0] += 1
         columns[column] = changed
-        recording.change_snapshot(
-            key, state_hash=state_hash(columns), chunks=(encode_state(columns),)
-        )
+        recording.change_snapshot(key, digest=state_hash(columns), chunks=(encode_state(columns),))
         report = await recording.audit(tmp_path)
         assert f"{key}, snapshot at frame" in report["P6"].offender
         assert "expected the replayed state, found another" in report["P6"].offender
+
+
+async def test_p6_a_snapshot_with_another_creators_position_is_named(
+    recording: Recording, tmp_path: Path
+) -> None:
+    """It is in no hash, but in the snapshot."""
+    key = FOLLOWERS[0]
+    columns = dict(decode_state(b"".join(recording.server.snapshots[key][0].chunks)))
+    changed = columns["book.0000000000"].copy()
+    changed[3 + HEADER_WORDS + SLOT_FIELDS.index("creator_position")] += 1
+    columns["book.0000000000"] = changed
+    recording.change_snapshot(key, digest=state_hash(columns), chunks=(encode_state(columns),))
+    report = await recording.audit(tmp_path)
+    assert "expected the replayed state, found another" in report["P6"].offender
+
+
+async def test_p6_a_snapshot_of_an_older_layout_is_compared_by_what_is_hashed(
+    recorded: Recording, tmp_path: Path
+) -> None:
+    key = FOLLOWERS[0]
+    for change in (0, 1):
+        recording = recorded.copy()
+        older = FollowerShard(0)
+        chunks = recording.server.snapshots[key][0].chunks
+        older.restore(decode_snapshot(b"".join(chunks), older.schema))
+        columns = older.columns()
+        columns["next_cause"] = columns["next_cause"] + change
+        recording.change_snapshot(
+            key, digest=state_hash(columns), chunks=(encode_state(columns),), layout=3
+        )
+        report = await recording.audit(tmp_path)
+        assert report.passed == (not change)
+        assert "expected the replayed state" in report["P6"].offender or not change
+
+
+async def test_p6_a_snapshot_of_a_newer_layout_is_named(
+    recording: Recording, tmp_path: Path
+) -> None:
+    recording.change_snapshot(FOLLOWERS[0], layout=STATE_LAYOUT + 1, chunks=())
+    report = await recording.audit(tmp_path)
+    assert "cannot be read" in report["P6"].offender
+    assert "upgrade first" in report["P6"].offender
 
 
 async def test_p6_a_snapshot_ahead_of_the_journal_is_named(

@@ -12,7 +12,7 @@ from engine.journal.events.orders import OrdersPlaced, SignalDecided
 from engine.journal.frame import FrameHeader, decode_frame
 from engine.messages.blocks import GatewayEpoch, OrdersSubmitted, encode_block
 from engine.values.dispositions import Disposition
-from engine.values.order_ids import CauseKind, cause_high, format_order_id
+from engine.values.order_ids import CauseKind, OrderKey, format_order_id
 from engine.values.order_status import ExecType
 from gateways.brokers.ledger.ledger import MemoryLedger, walk_frames
 from gateways.brokers.ledger.records import OrdersTaken, walk_records
@@ -31,8 +31,7 @@ def has_skips(event: SignalDecided) -> bool:
 
 
 def order_of(shard: int, event: SignalDecided, row: int) -> str:
-    high = cause_high(shard, CauseKind.SIGNAL, event.creator_shard, event.signal)
-    return format_order_id(high, int(event.subscriptions[row]) << 32 | event.leg << 20)
+    return format_order_id(event.key.high(shard), event.key.low(int(event.subscriptions[row])))
 
 
 async def test_an_untouched_run_passes(recording: Recording, tmp_path: Path) -> None:
@@ -53,18 +52,8 @@ async def test_p1_an_order_placed_twice_is_named(recording: Recording, tmp_path:
             event.creator_shard,
             event.creator,
             event.instrument,
-            CauseKind.SIGNAL,
-            event.creator_shard,
-            event.signal,
-            event.leg,
-            0,
-            event.side,
-            event.price,
-            event.limit_price,
-            event.expire_time,
-            event.is_exit,
-            event.fee_rate,
-            event.transact_time,
+            event.key,
+            event.terms,
             event.subscriptions[row : row + 1],
             event.units[row : row + 1] * event.unit,
             np.zeros(1, np.int64),
@@ -83,9 +72,12 @@ async def test_p1_an_attempt_without_the_one_before_it_is_named(
     recording: Recording, tmp_path: Path
 ) -> None:
     def is_command(event: OrdersPlaced) -> bool:
-        return bool(event.cause_kind == CauseKind.COMMAND and event.quantities.any())
+        return bool(event.key.cause_kind == CauseKind.COMMAND and event.quantities.any())
 
-    recording.change_event(OrdersPlaced, lambda event: [replace(event, attempt=5)], is_command)
+    def later(event: OrdersPlaced) -> list[object]:
+        return [replace(event, key=event.key._replace(attempt=5))]
+
+    recording.change_event(OrdersPlaced, later, is_command)
     report = await recording.audit(tmp_path)
     assert "expected the attempt before it" in report["P1"].offender
     assert "account account-4" in report["P1"].offender
@@ -93,11 +85,12 @@ async def test_p1_an_attempt_without_the_one_before_it_is_named(
 
 async def test_p1_an_order_without_its_cause_is_named(recording: Recording, tmp_path: Path) -> None:
     def is_command(event: OrdersPlaced) -> bool:
-        return bool(event.cause_kind == CauseKind.COMMAND and event.quantities.any())
+        return bool(event.key.cause_kind == CauseKind.COMMAND and event.quantities.any())
 
-    recording.change_event(
-        OrdersPlaced, lambda event: [replace(event, cause_number=77)], is_command
-    )
+    def of_no_cause(event: OrdersPlaced) -> list[object]:
+        return [replace(event, key=event.key._replace(cause_number=77))]
+
+    recording.change_event(OrdersPlaced, of_no_cause, is_command)
     report = await recording.audit(tmp_path)
     assert "expected a command that ended its subscription" in report["P1"].offender
 
@@ -171,12 +164,12 @@ async def test_p3_an_order_in_the_ledger_without_a_frame_is_named(
     broker = MemoryPaperBroker(
         FillSettings(), ManualClock(), lambda subject, data, *, message_id: None, ledger=ledger
     )
-    one = np.zeros(1, np.int64)
-    forged = OrdersSubmitted(0, 3, 0, 0, 12345, 0, 0, "AAA", 1, 10**8, 0, 0, one, one, one + 10**8)
+    one, key = np.zeros(1, np.int64), OrderKey(0, 0, 12345, 0, 0)
+    forged = OrdersSubmitted(0, 3, key, "AAA", 1, 10**8, 0, 0, one, one, one + 10**8)
     await broker.submit(encode_block(GatewayEpoch(99, 0), forged))
     recording.ledger = bytes(ledger.data)
     report = await recording.audit(tmp_path)
-    assert format_order_id(cause_high(0, 0, 0, 12345), 0) in report["P3"].offender
+    assert format_order_id(key.high(0), key.low(0)) in report["P3"].offender
     assert "expected its frame in the journal" in report["P3"].offender
 
 
@@ -242,11 +235,7 @@ async def test_p3_an_order_revoked_although_the_broker_has_it_is_named(
     row = int(np.flatnonzero(event.units)[0])
     revoked = OrdersRevoked(
         key.shard,
-        CauseKind.SIGNAL,
-        event.creator_shard,
-        event.signal,
-        event.leg,
-        0,
+        event.key,
         ExecType.EXPIRED,
         0,
         0,
@@ -316,11 +305,7 @@ async def test_p9_an_order_parked_and_revoked_is_named(
     order = _order(recording)
     revoked = OrdersRevoked(
         0,
-        order.cause_kind,
-        order.creator_shard,
-        order.cause_number,
-        order.leg,
-        order.attempt,
+        order.key,
         int(ExecType.EXPIRED),
         0,
         1,
@@ -351,11 +336,7 @@ def _order(recording: Recording) -> OrdersTaken:
 def _parked(order: OrdersTaken) -> OrdersUnresolved:
     return OrdersUnresolved(
         0,
-        order.cause_kind,
-        order.creator_shard,
-        order.cause_number,
-        order.leg,
-        order.attempt,
+        order.key,
         1,
         order.subscriptions[:1],
     )

@@ -72,9 +72,7 @@ class LosingTheFirstOrders:
 
 
 async def test_p9_what_an_operator_reports_of_parked_orders_is_no_fault(tmp_path: Path) -> None:
-    """As `gateways/PROTOCOL.md` asks of whoever has found out that the broker does not have
-    them.
-    """
+    """An operator who has asked the broker does as `gateways/protocol` says."""
     settings = msgspec.structs.replace(SETTINGS, order_ids={"paper": OrderIds.UNCHECKED})
     fills = FillSettings(order_ids="unchecked")
     async with memory_cluster(fills, settings=settings, way=LosingTheFirstOrders) as cluster:

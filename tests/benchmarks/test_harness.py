@@ -2,6 +2,7 @@
 audit.
 """
 
+import asyncio
 import subprocess
 import sys
 from pathlib import Path
@@ -10,7 +11,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from actors.shard.progress import ShardProgress
+from actors.counters import Counters
+from actors.shard.progress import HostHeartbeat, ShardProgress
 from benchmarks.cli import run
 from benchmarks.harness.benchmark import (
     joined,
@@ -21,7 +23,7 @@ from benchmarks.harness.benchmark import (
     with_changes,
 )
 from benchmarks.harness.fills import Plan, Published, alternating
-from benchmarks.harness.heard import Acknowledgements, Heard
+from benchmarks.harness.heard import Acknowledgements, TimedProgress, current_hosts, wait_hosts
 from benchmarks.harness.histogram import medians, percentiles
 from benchmarks.harness.hops import STAGES, FillHops
 from benchmarks.harness.processes import expect_alive
@@ -40,6 +42,7 @@ from benchmarks.measures import fanout, latency, memory, recovery, sustained
 from cluster.config.options import Config
 from cluster.errors import ClusterError, UsageError
 from cluster.processes.run_file import record_of
+from gateways.nats.heard import Heard
 
 
 def published(*intended_ns: int) -> list[Published]:
@@ -267,9 +270,11 @@ def test_the_result_hash_does_not_depend_on_speed() -> None:
 
 def test_a_frame_is_known_durable_from_the_first_head_that_covers_it() -> None:
     def head(number: int) -> ShardProgress:
-        return ShardProgress("follower", 1, "x", "live", 1, number, number, 0, True, (), {})
+        return ShardProgress("follower", 1, "x", "live", 1, number, number, 0, True, (), Counters())
 
-    known = Acknowledgements([Heard(10, head(3)), Heard(20, head(3)), Heard(30, head(7))])
+    known = Acknowledgements(
+        [TimedProgress(10, head(3)), TimedProgress(20, head(3)), TimedProgress(30, head(7))]
+    )
     assert [known.time_ns("follower", 1, number) for number in (1, 3, 4, 7, 8)] == [
         10,
         10,
@@ -294,9 +299,11 @@ def test_fills_buy_and_sell_in_turn_for_each_creator() -> None:
 
 
 def test_the_slower_shards_time_on_acknowledgements_counts_per_fill() -> None:
-    def head(shard: int, wait_us: int, append_us: int) -> Heard:
-        counts = {"append_wait_us": wait_us, "append_us": append_us}
-        return Heard(0, ShardProgress("follower", shard, "x", "live", 1, 1, 1, 0, True, (), counts))
+    def head(shard: int, wait_us: int, append_us: int) -> TimedProgress:
+        counts = Counters(append_wait_us=wait_us, append_us=append_us)
+        return TimedProgress(
+            0, ShardProgress("follower", shard, "x", "live", 1, 1, 1, 0, True, (), counts)
+        )
 
     heard = [head(0, 1_000, 5_000), head(1, 0, 0), head(0, 9_000, 25_000), head(1, 2_000, 30_000)]
     assert fanout.journal_waits_ms(heard, 2) == {"journal_wait_ms": 4.0, "journal_append_ms": 15.0}
@@ -326,3 +333,13 @@ def test_parts_on_clusters_of_their_own_are_one_report_whose_audit_is_all_of_the
     both = joined_audits({"a": passed, "b": failed})
     assert (both["passed"], both["error"], both["checks"]) == (False, "killed", [{"promise": "P1"}])
     assert joined_audits({"": failed}) == failed
+
+
+async def test_a_hosts_new_incarnation_takes_its_predecessors_place() -> None:
+    heard = Heard()
+    for name, shard in (("f-0-a", "0"), ("f-1-b", "1"), ("f-0-c", "0")):
+        beat = HostHeartbeat(name, "follower", 7, {shard: "live"})
+        heard.hear_host("", "", msgspec.json.encode(beat), None)
+    assert set(current_hosts(heard)) == {"f-1-b", "f-0-c"}
+    async with asyncio.timeout(1):
+        await wait_hosts(heard, 2)

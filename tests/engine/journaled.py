@@ -2,8 +2,8 @@
 
 Live events are applied one by one as deciders yield them; `commit` makes them a frame, and the
 replica sees nothing but that frame's bytes. `check` demands that both states, and every snapshot
-with its tail, hash alike (P6). A tail is applied some frames at a time, as a recovery does. A
-snapshot is encoded a piece a frame, while the shard goes on.
+with its tail, hash alike and make the same snapshot (P6). A tail is applied some frames at a time,
+as a recovery does. A snapshot is encoded a piece a frame, while the shard goes on.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -11,14 +11,18 @@ from itertools import islice
 from random import Random
 from typing import Any, Generic, Protocol, TypeVar
 
-from engine.columns.state import State, decode_state, encode_state, state_hash
-from engine.columns.state_copy import StateCopy
+from engine.columns.snapshot import SnapshotSchema, StoredState, decode_snapshot
+from engine.columns.state import State, encode_state, state_digest, state_hash
+from engine.columns.state_copy import StateCopy, copy_digest, encode_copy
 from engine.journal.cursors import NO_HASH, Cursor
 from engine.journal.frame import FrameHeader, ShardKey, decode_frame, encode_frame, frame_hash
 
 
 class Shard(Protocol):
     """What both kinds of shards offer to a journal."""
+
+    @property
+    def schema(self) -> SnapshotSchema: ...
 
     def apply(self, header: FrameHeader, events: list[Any]) -> None: ...
 
@@ -28,7 +32,7 @@ class Shard(Protocol):
 
     def copy(self) -> StateCopy: ...
 
-    def restore(self, state: State) -> None: ...
+    def restore(self, stored: StoredState) -> None: ...
 
 
 S = TypeVar("S", bound=Shard)
@@ -84,7 +88,7 @@ class Journaled(Generic[S]):
         self._snapshot()
         self._taken_at, self._digest, self._parts = (
             len(self.frames),
-            state_hash(self.live.columns()),
+            copy_digest(self.live.copy()),
             [],
         )
         self._pieces = self.live.copy().pieces()
@@ -98,7 +102,9 @@ class Journaled(Generic[S]):
         """
         self._parts += self._pieces
         data = b"".join(bytes(piece) for piece in self._parts)
-        assert not data or state_hash(decode_state(data)) == self._digest
+        digest = state_digest()
+        digest.update(data)
+        assert not data or digest.digest() == self._digest
         return data
 
     def live_from_snapshot(self) -> None:
@@ -107,17 +113,23 @@ class Journaled(Generic[S]):
 
     def _recovered(self) -> S:
         recovered = self._make()
-        recovered.restore(decode_state(self._snapshot()))
+        recovered.restore(decode_snapshot(self._snapshot(), recovered.schema))
         apply_batch(recovered, self.frames[self._taken_at :], len(self.frames))
         return recovered
 
     def check(self) -> None:
         """Demand that live, full replay, snapshot with tail, and a snapshot of now agree bit for
-        bit (P6).
+        bit (P6), in what is hashed and in all that a snapshot holds; and that a snapshot of layout
+        3 holds all that is hashed.
         """
+        recovered = self._recovered()
+        snapshot = encode_copy(self.live.copy())
+        restored, from_layout_3 = self._make(), self._make()
+        restored.restore(decode_snapshot(snapshot, restored.schema))
+        columns = encode_state(self.live.columns())
+        from_layout_3.restore(decode_snapshot(columns, restored.schema))
         expected = state_hash(self.live.columns())
-        assert state_hash(self._replica.columns()) == expected
-        assert state_hash(self._recovered().columns()) == expected
-        restored = self._make()
-        restored.restore(decode_state(encode_state(self.live.columns())))
-        assert state_hash(restored.columns()) == expected
+        for state in (self._replica, recovered, restored, from_layout_3):
+            assert state_hash(state.columns()) == expected
+        for state in (self._replica, recovered, restored):
+            assert encode_copy(state.copy()) == snapshot

@@ -15,11 +15,10 @@ from engine.columns.state import state_hash
 from engine.follower.order_history import exec_id_of
 from engine.messages.blocks import CorrectionsReported, ExecutionsReported
 from engine.messages.commands import AccountCommand, Follow, Unfollow
-from engine.values.copy_mode import Mode
 from engine.values.order_status import ExecType
 from engine.values.refusals import Refused
 from tests.engine.invariants import demand_invariants
-from tests.engine.world import EngineWorld
+from tests.engine.world import EngineWorld, follow_terms
 from tests.reference.corrections import Fill, correct, correct_fill, difference
 from tests.reference.values import (
     CANCELED,
@@ -30,6 +29,7 @@ from tests.reference.values import (
     Decision,
     Order,
     Position,
+    SleeveTerms,
 )
 from tests.reference.values import OrderKey as ReferenceKey
 from tests.reference.world import ReferenceWorld
@@ -81,6 +81,19 @@ class Setting(NamedTuple):
     part_rows: list[int]
     price: int
     quantity: int
+
+
+def _terms_of(sleeve: Sleeving) -> SleeveTerms:
+    """Return how a subscription copies."""
+    return SleeveTerms(
+        cash=sleeve.cash,
+        mode=sleeve.mode,
+        ratio=sleeve.ratio,
+        amount=sleeve.amount,
+        max_order_notional=sleeve.max_order_notional,
+        max_position_weight=sleeve.max_position_weight,
+        allow_short=sleeve.allow_short,
+    )
 
 
 def _comparable(order: Order | None) -> Any:
@@ -148,7 +161,7 @@ class Pair:
     def _follow(self, sleeve: Sleeving) -> None:
         pair = f"a{sleeve.account}", f"c{sleeve.creator % len(self._setting.creators)}"
         if self._status(pair) == "ended":
-            self._both("follow", *pair, **self._terms_of(sleeve))
+            self._both("follow", *pair, _terms_of(sleeve))
             self._followed.append(pair)
 
     # Steps.
@@ -438,11 +451,7 @@ class Pair:
             0,
             "x-" if numbered else f"x-{own}",
             reference,
-            old.cause_kind,
-            old.creator_shard,
-            old.cause_number,
-            old.leg,
-            old.attempt,
+            old.key,
             self.engine.time,
             np.array([own if numbered else -1]),
             np.array([-1]),
@@ -492,7 +501,7 @@ class Pair:
             status, name = self._status(pair), f"bulk-{self._bulks}-{len(commands)}"
             if status == "ended":
                 commands.append(self._follow_command(name, pair, sleeve))
-                self.reference.follow(*pair, **self._terms_of(sleeve))
+                self.reference.follow(*pair, _terms_of(sleeve))
             else:
                 commands.append(Unfollow(name, *pair))
                 if status in _GOES_ON:
@@ -504,21 +513,8 @@ class Pair:
             assert refused == [status == "ending" for status in expected]
 
     @staticmethod
-    def _terms_of(sleeve: Sleeving) -> dict[str, Any]:
-        names = (
-            "cash",
-            "mode",
-            "ratio",
-            "amount",
-            "max_order_notional",
-            "max_position_weight",
-            "allow_short",
-        )
-        return {name: getattr(sleeve, name) for name in names}
-
-    @staticmethod
     def _follow_command(name: str, pair: tuple[str, str], sleeve: Sleeving) -> Follow:
-        return Follow(name, *pair, **{**Pair._terms_of(sleeve), "mode": Mode[sleeve.mode.upper()]})
+        return Follow(name, *pair, **follow_terms(_terms_of(sleeve)))
 
     def _follow_again(self, step: Step) -> None:
         if self._setting.sleeves:

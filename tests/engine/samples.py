@@ -2,11 +2,12 @@
 bytes and of the fuzz tests.
 """
 
+from itertools import count
 from typing import Any, get_type_hints
 
 import numpy as np
 
-from engine.columns.sections import names_of
+from engine.columns.sections import group_of, names_of
 from engine.journal.cursors import Cursor, Source
 from engine.journal.events import EVENT_TYPES
 from engine.journal.frame import FrameHeader, ShardKey, ShardKind, encode_frame
@@ -21,14 +22,25 @@ _COLUMNS = [
 _ASCENDING = np.array([5, 6, 300_000], np.int64)
 
 
-def sample(section_type: type) -> Any:
-    """Fill a section's fields in order with values of their kinds, each field another."""
+def sample(section_type: Any, *, is_whole: bool = False) -> Any:
+    """Fill a section's fields in order with values of their kinds, each field another; integers
+    that were appended with a default only where the section is to be whole.
+    """
     hints = get_type_hints(section_type, include_extras=True)
+    numbers = count()
     values: list[Any] = []
-    for number, name in enumerate(names_of(section_type)):
+    names = names_of(section_type)
+    defaulted = 0
+    if not is_whole:
+        defaulted = sum(isinstance(each, int) for each in section_type.__struct_defaults__)
+    for name in names[: len(names) - defaulted]:
         hint = hints[name]
+        if (group := group_of(hint)) is not None:
+            values.append(group(*(_integer(next(numbers)) for _ in group._fields)))
+            continue
+        number = next(numbers)
         if hint is int:
-            values.append((number + 1) * (-1) ** number * 10 ** (number % 18))
+            values.append(_integer(number))
         elif hint is str:
             values.append(f"text-{number}-ä")
         elif hint == list[str]:
@@ -38,6 +50,10 @@ def sample(section_type: type) -> Any:
         else:
             values.append(_COLUMNS[number % len(_COLUMNS)])
     return section_type(*values)
+
+
+def _integer(number: int) -> int:
+    return int((number + 1) * (-1) ** number * 10 ** (number % 18))
 
 
 def header(kind: ShardKind, number: int = 9) -> FrameHeader:

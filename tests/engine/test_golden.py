@@ -13,11 +13,16 @@ import numpy as np
 import pytest
 
 from engine.columns.sections import decode_section, encode_section, names_of
+from engine.journal.events.orders import SignalDecided
 from engine.journal.frame import decode_frame, encode_frame
 from engine.messages.blocks import decode_block, encode_block
 from tests.engine.samples import BLOCKS, FRAMES, SECTIONS, sample
 
 GOLDEN = Path(__file__).parent / "golden"
+
+
+APPENDED = (SignalDecided,)
+"""Sections with integers that were appended later: their bytes without them, and with them."""
 
 
 def _section_file(section_type: type) -> str:
@@ -26,7 +31,11 @@ def _section_file(section_type: type) -> str:
 
 def _expected() -> dict[str, bytes]:
     sections = {_section_file(each): encode_section(sample(each)) for each in SECTIONS.values()}
-    return {**sections, **FRAMES, **BLOCKS}
+    whole = {
+        f"{_section_file(each)}_whole": encode_section(sample(each, is_whole=True))
+        for each in APPENDED
+    }
+    return {**sections, **whole, **FRAMES, **BLOCKS}
 
 
 def _assert_same(found: Any, expected: Any) -> None:
@@ -51,6 +60,14 @@ def test_old_sections_are_read(section_type: type) -> None:
     _assert_same(decode_section(section_type, memoryview(data)), sample(section_type))
 
 
+@pytest.mark.parametrize("section_type", APPENDED, ids=lambda each: each.__name__)
+def test_sections_with_what_was_appended_are_read(section_type: type) -> None:
+    data = (GOLDEN / f"{_section_file(section_type)}_whole.bin").read_bytes()
+    _assert_same(
+        decode_section(section_type, memoryview(data)), sample(section_type, is_whole=True)
+    )
+
+
 @pytest.mark.parametrize("name", FRAMES)
 def test_old_frames_are_read_and_written_again(name: str) -> None:
     data = (GOLDEN / f"{name}.bin").read_bytes()
@@ -67,7 +84,9 @@ def test_old_blocks_are_read_and_written_again(name: str) -> None:
 
 
 def test_every_golden_file_is_checked() -> None:
-    assert {path.stem for path in GOLDEN.glob("*.bin")} == set(_expected())
+    """Snapshots are checked in `tests.engine.test_golden_snapshots`."""
+    found = {path.stem for path in GOLDEN.glob("*.bin")}
+    assert {name for name in found if not name.startswith("snapshot_")} == set(_expected())
 
 
 def _write_missing() -> None:

@@ -6,28 +6,27 @@ reach it as encoded blocks; every part of a signal is a frame of its own, as in 
 """
 
 from collections.abc import Callable, Iterator
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
 from msgspec.structs import replace
 from numpy.typing import NDArray
 
+from engine.creator.opening import open_creator
 from engine.creator.shard import CreatorShard
 from engine.follower.book import Book, Slot
 from engine.follower.book import Status as SubscriptionStatus
+from engine.follower.decide.check_correction import Rejected, Repeated
 from engine.follower.decide.commands import CommandBatch
-from engine.follower.decide.corrections import (
-    Rejected,
-    Repeated,
-    decide_corrections,
-    in_distinct_slices,
-)
+from engine.follower.decide.corrections import decide_corrections, in_distinct_slices
 from engine.follower.decide.creators import learn
 from engine.follower.decide.executions import Unmatched, decide_reports
 from engine.follower.decide.follow_ups import decide_due
 from engine.follower.decide.signals import decide_parts, parts_of, position_of
+from engine.follower.deciding import Deciding
 from engine.follower.order_group import OrderGroup
-from engine.follower.order_history import OrderHistories
+from engine.follower.order_histories import OrderHistories
 from engine.follower.shard import FollowerShard
 from engine.follower.sizing.valuation import equity_of
 from engine.journal.cursors import NO_ROW, Cursor, Source
@@ -40,13 +39,21 @@ from engine.messages.blocks import (
     decode_block,
     encode_block,
 )
-from engine.messages.commands import AccountCommand, Follow, OpenAccount, Pause, Resume, Unfollow
+from engine.messages.commands import (
+    AccountCommand,
+    Follow,
+    OpenAccount,
+    OpenCreator,
+    Pause,
+    Resume,
+    Unfollow,
+)
 from engine.messages.inputs import FillInput, MarkInput
 from engine.values.copy_mode import Mode
 from engine.values.copy_policy import CopyPolicy
 from engine.values.dispositions import Disposition
 from engine.values.instruments import InstrumentTerms
-from engine.values.order_ids import CauseKind, OrderKey, key_of
+from engine.values.order_ids import CauseKind, OrderKey
 from engine.values.order_status import ExecType
 from engine.values.refusals import Refused
 from tests.engine.journaled import Journaled
@@ -59,6 +66,7 @@ from tests.reference.values import (
     Portfolio,
     Position,
     Sleeve,
+    SleeveTerms,
 )
 from tests.reference.values import OrderKey as ReferenceKey
 
@@ -69,6 +77,11 @@ _CAUSES = {CauseKind.SIGNAL: "signal", CauseKind.COMMAND: "command"}
 
 def _one(value: int) -> NDArray[np.int64]:
     return np.array([value], np.int64)
+
+
+def follow_terms(terms: SleeveTerms) -> dict[str, Any]:
+    """Return the fields of a `Follow` that say how a subscription copies."""
+    return {**asdict(terms), "mode": Mode[terms.mode.upper()]}
 
 
 class EngineWorld:
@@ -110,7 +123,8 @@ class EngineWorld:
         self._create([self.creators.live.decide_list([symbol])])
 
     def open_creator(self, creator: str, *, cash: int) -> None:
-        self._create([self.creators.live.decide_open(creator, BROKER, cash, f"open-{creator}")])
+        command = OpenCreator(f"open-{creator}", creator, cash, BROKER)
+        self._create([open_creator(self.creators.live, command, (BROKER,)).event])
 
     def mark(self, symbol: str, price: int) -> None:
         self._create(
@@ -220,9 +234,7 @@ class EngineWorld:
             part = next(parts_of(shard, 0, fill, part_rows, position=position, row=row), None)
             if part is None:
                 return decisions
-            events = self._apply(
-                iter(decide_parts(shard, [part], self._terms, part_rows, self.time))
-            )
+            events = self._apply(iter(decide_parts(self._deciding, [part], part_rows)))
             position = position_of(fill.signal, part.leg.leg)
             row = min(part.first_row + part_rows, part.book.count)
             self.followers.commit(events, self.time, [self._cursor(position, row)])
@@ -232,19 +244,7 @@ class EngineWorld:
 
     # The followers' side.
 
-    def follow(
-        self,
-        account: str,
-        creator: str,
-        *,
-        cash: int,
-        mode: str = "proportional",
-        ratio: int = 1_000_000,
-        amount: int = 0,
-        max_order_notional: int = 0,
-        max_position_weight: int = 0,
-        allow_short: bool = False,
-    ) -> None:
+    def follow(self, account: str, creator: str, terms: SleeveTerms) -> None:
         commands: list[AccountCommand] = []
         if self.followers.live.state.account_ids.find(account) is None:
             commands.append(OpenAccount(f"open-{account}", account, BROKER))
@@ -254,13 +254,7 @@ class EngineWorld:
                 f"follow-{self._commands}",
                 account,
                 creator,
-                cash,
-                Mode[mode.upper()],
-                ratio,
-                amount,
-                max_order_notional,
-                max_position_weight,
-                allow_short,
+                **follow_terms(terms),
             )
         )
         self.command(commands)
@@ -300,21 +294,18 @@ class EngineWorld:
 
     def _command(self, commands: list[AccountCommand]) -> list[Any]:
         batch = CommandBatch(
-            self.followers.live.state,
+            Deciding(self.followers.live.state, self._terms, self.time),
             creator_shards=1,
             follower_shards=1,
             brokers=frozenset({BROKER}),
         )
         answers: list[Any] = []
-        self._follow_up_on(
-            self._apply(batch.decide(commands, self._terms, self.time), answers), is_applied=True
-        )
+        self._follow_up_on(self._apply(batch.decide(commands), answers), is_applied=True)
         return answers
 
     def advance(self, duration: int) -> None:
         self.time += duration
-        shard = self.followers.live.state
-        self._follow_up_on(self._apply(decide_due(shard, self._terms, self.time)), is_applied=True)
+        self._follow_up_on(self._apply(decide_due(self._deciding)), is_applied=True)
 
     def execute(self, order: Order, quantity: int, price: int, *, fee: int = 0) -> None:
         assert not self.report(self.reported(order, ExecType.TRADE, quantity, price, fee))
@@ -327,12 +318,12 @@ class EngineWorld:
     ) -> ExecutionsReported:
         """Make a report with the next execution id."""
         self.next_execution()
-        book, _slot, block, at = self._find(order)
-        subscription = int(book.subscriptions["subscription"][block.rows[at]])
+        book, _slot, group, at = self._find(order)
+        subscription = int(book.subscriptions["subscription"][group.rows[at]])
         return ExecutionsReported(
             0,
             "x-",
-            *block.key,
+            group.key,
             self.time,
             _one(self._executions),
             _one(subscription),
@@ -352,9 +343,7 @@ class EngineWorld:
         self._inputs += 1
         (read,) = decode_block(encode_block(report))
         unmatched: list[Any] = []
-        decided = decide_reports(
-            self.followers.live.state, BROKER, read, self._inputs, self._terms, self.time
-        )
+        decided = decide_reports(self._deciding, BROKER, read, self._inputs)
         self._follow_up_on(self._apply(decided, unmatched), is_applied=True)
         return unmatched
 
@@ -367,13 +356,7 @@ class EngineWorld:
         said: list[str] = []
         for part in in_distinct_slices(read, 1000):
             decided = decide_corrections(
-                self.followers.live.state,
-                BROKER,
-                part,
-                self._inputs,
-                self._histories(part),
-                self._terms,
-                self.time,
+                self._deciding, BROKER, part, self._inputs, self._histories(part)
             )
             answers: list[Any] = []
             self._follow_up_on(self._apply(decided, answers), is_applied=True)
@@ -386,7 +369,7 @@ class EngineWorld:
         """Find what the journal says of the orders, newest frame first."""
         histories = OrderHistories()
         for subscription in report.subscriptions.tolist():
-            histories.want(key_of(report), subscription)
+            histories.want(report.key, subscription)
         for frame in reversed(self.followers.frames):
             if histories.is_complete:
                 break
@@ -404,17 +387,14 @@ class EngineWorld:
 
     def is_order_of(self, order: Order, report: ExecutionsReported) -> bool:
         """Say whether a report is on an open order."""
-        book, _, block, at = self._find(order)
-        coordinates = (
-            report.cause_kind,
-            report.creator_shard,
-            report.cause_number,
-            report.leg,
-            report.attempt,
+        book, _, group, at = self._find(order)
+        return report.key == group.key and int(report.subscriptions[0]) == int(
+            book.subscriptions["subscription"][group.rows[at]]
         )
-        return coordinates == block.key and int(report.subscriptions[0]) == int(
-            book.subscriptions["subscription"][block.rows[at]]
-        )
+
+    @property
+    def _deciding(self) -> Deciding:
+        return Deciding(self.followers.live.state, self._terms, self.time)
 
     def _apply(self, decided: Iterator[Any], answers: list[Any] | None = None) -> list[Any]:
         """Apply each event before asking for the next; what is no event goes to `answers`."""
@@ -454,7 +434,6 @@ class EngineWorld:
     def _decisions(self, event: SignalDecided) -> Iterator[Decision]:
         book = self.followers.live.state.book_of[event.creator_shard, event.creator]
         symbol = self.creators.live.symbol(event.instrument)
-        key = OrderKey(CauseKind.SIGNAL, event.creator_shard, event.signal, event.leg, 0)
         for index, number in enumerate(event.dispositions.tolist()):
             disposition = Disposition(number)
             if disposition is Disposition.INACTIVE:
@@ -466,15 +445,15 @@ class EngineWorld:
             )
             assert (disposition is Disposition.ORDERED) == (quantity > 0)
             if quantity:
-                name = self._reference_key(key, book, row)
+                name = self._reference_key(event.key, book, row)
                 order = Order(
                     name,
                     symbol,
-                    event.side,
+                    event.terms.side,
                     quantity,
-                    event.price,
-                    event.limit_price,
-                    bool(event.is_exit),
+                    event.terms.price,
+                    event.terms.limit_price,
+                    bool(event.terms.is_exit),
                     quantity,
                 )
             pair = self._pair(book, row)
@@ -484,31 +463,31 @@ class EngineWorld:
         shard = self.followers.live.state
         for book in shard.books:
             for slot in book.slots:
-                for block in (*shard.orders.of_slot(slot, 1), *shard.orders.of_slot(slot, -1)):
-                    for at in np.flatnonzero(block.is_open).tolist():
-                        yield book, slot, block, at
+                for group in (*shard.orders.of_slot(slot, 1), *shard.orders.of_slot(slot, -1)):
+                    for at in np.flatnonzero(group.is_open).tolist():
+                        yield book, slot, group, at
 
     def _find(self, order: Order) -> tuple[Book, Slot, OrderGroup, int]:
-        for book, slot, block, at in self._open():
-            if self._reference_key(block.key, book, int(block.rows[at])) == order.key:
-                return book, slot, block, at
+        for book, slot, group, at in self._open():
+            if self._reference_key(group.key, book, int(group.rows[at])) == order.key:
+                return book, slot, group, at
         raise AssertionError(f"expected an open order, found {order.key}")
 
     def open_orders(self) -> list[Order]:
         orders = []
-        for book, slot, block, at in self._open():
-            row, quantity = int(block.rows[at]), int(block.quantity[at])
+        for book, slot, group, at in self._open():
+            row, quantity = int(group.rows[at]), int(group.quantity[at])
             orders.append(
                 Order(
-                    self._reference_key(block.key, book, row),
+                    self._reference_key(group.key, book, row),
                     self._symbol(slot),
-                    block.side,
+                    group.terms.side,
                     quantity,
-                    block.price,
-                    block.limit_price,
-                    block.is_exit,
-                    quantity - int(block.filled[at]),
-                    bool(block.is_cancelling[at]),
+                    group.terms.price,
+                    group.terms.limit_price,
+                    bool(group.terms.is_exit),
+                    quantity - int(group.filled[at]),
+                    bool(group.is_cancelling[at]),
                 )
             )
         return sorted(orders, key=lambda order: order.key)

@@ -300,8 +300,8 @@ async def save_whole(snapshots: Snapshots, snapshot: Snapshot) -> bool:
         for chunk in snapshot.chunks:
             yield chunk
 
-    place = snapshot._replace(chunks=(), state_hash=b"")
-    return await snapshots.save(place, chunks(), lambda: snapshot.state_hash)
+    place = snapshot._replace(chunks=(), digest=b"")
+    return await snapshots.save(place, chunks(), lambda: snapshot.digest)
 
 
 class SnapshotsContract:

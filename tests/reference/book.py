@@ -5,7 +5,7 @@ copying lives here.
 from dataclasses import dataclass, field, replace
 
 from tests.reference.amounts import reserve_of, value_of
-from tests.reference.values import BUY, Order, OrderKey
+from tests.reference.values import BUY, Order, OrderKey, SleeveTerms
 
 SECOND = 1_000_000_000
 
@@ -102,13 +102,8 @@ class Subscription:
 
     account: str
     creator: str
+    terms: SleeveTerms
     cash: int
-    mode: str
-    ratio: int
-    amount: int
-    max_order_notional: int
-    max_position_weight: int
-    allow_short: bool
     fee_rate: int
     status: str = "active"
     until: int | None = None

@@ -46,8 +46,10 @@ def legs_of(held: int, change: int) -> list[tuple[int, int, int]]:
 
 def sized(subscription: Subscription, leg: Leg, equity: int) -> int:
     """Size an increase for a subscription, in its mode."""
-    if subscription.mode == "proportional":
-        return amounts.proportional(leg.quantity, equity, subscription.ratio, leg.equity)
-    if subscription.mode == "multiplier":
-        return amounts.multiplied(leg.quantity, subscription.ratio)
-    return amounts.fixed(subscription.amount, leg.cause.price, leg.quantity, leg.order_quantity)
+    if subscription.terms.mode == "proportional":
+        return amounts.proportional(leg.quantity, equity, subscription.terms.ratio, leg.equity)
+    if subscription.terms.mode == "multiplier":
+        return amounts.multiplied(leg.quantity, subscription.terms.ratio)
+    return amounts.fixed(
+        subscription.terms.amount, leg.cause.price, leg.quantity, leg.order_quantity
+    )

@@ -67,13 +67,13 @@ def barred(increase: Increase) -> str:
 def _limits(increase: Increase, held: int) -> list[tuple[str, int]]:
     """Say how much each limit that is set allows to order, in their order."""
     subscription, price, limits = increase.subscription, increase.cause.price, []
-    if subscription.max_order_notional:
+    if subscription.terms.max_order_notional:
         limits.append(
-            ("max_order_notional", amounts.afforded(subscription.max_order_notional, price))
+            ("max_order_notional", amounts.afforded(subscription.terms.max_order_notional, price))
         )
-    if subscription.max_position_weight:
+    if subscription.terms.max_position_weight:
         equity = subscription.equity(increase.marks)
-        most = amounts.weighted(subscription.max_position_weight, equity, price)
+        most = amounts.weighted(subscription.terms.max_position_weight, equity, price)
         limits.append(("max_position_weight", most - held))
     if increase.side == BUY:
         limit = amounts.limit_of(price, increase.side, increase.slippage_cap)

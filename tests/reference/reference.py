@@ -71,6 +71,7 @@ from tests.reference.values import (
     Portfolio,
     Position,
     Sleeve,
+    SleeveTerms,
     State,
 )
 
@@ -108,35 +109,14 @@ class Reference:
         assert creator not in self._creators
         self._creators[creator] = Creator(cash)
 
-    def follow(
-        self,
-        account: str,
-        creator: str,
-        *,
-        cash: int,
-        mode: str = "proportional",
-        ratio: int = amounts.MICRO,
-        amount: int = 0,
-        max_order_notional: int = 0,
-        max_position_weight: int = 0,
-        allow_short: bool = False,
-    ) -> None:
-        """Begin a subscription, from the next signal on; 0 is no limit."""
-        assert mode in ("proportional", "fixed_amount", "multiplier")
+    def follow(self, account: str, creator: str, terms: SleeveTerms) -> None:
+        """Begin a subscription, from the next signal on."""
+        assert terms.mode in ("proportional", "fixed_amount", "multiplier")
         assert creator in self._creators
         old = self._subscriptions.get((account, creator))
         assert old is None or old.status == "ended"
         self._subscriptions[account, creator] = Subscription(
-            account,
-            creator,
-            cash,
-            mode,
-            ratio,
-            amount,
-            max_order_notional,
-            max_position_weight,
-            allow_short,
-            self._fee_rate,
+            account, creator, terms, terms.cash, self._fee_rate
         )
 
     def pause(self, account: str, creator: str, *, is_paused: bool = True) -> None:
@@ -335,7 +315,7 @@ class Reference:
             return "creator_equity"
         if equity <= 0:
             return "subscription_equity"
-        if leg.side == SELL and not subscription.allow_short:
+        if leg.side == SELL and not subscription.terms.allow_short:
             return "short_not_allowed"
         added = sized(subscription, leg, equity)
         holding = subscription.holding(leg.symbol)

@@ -3,7 +3,7 @@
 """
 
 from tests.reference.stage import Scenario, Stage, qty, usd
-from tests.reference.values import BUY, EXPIRED, SELL
+from tests.reference.values import BUY, EXPIRED, SELL, SleeveTerms
 from tests.reference.world import World, execute_all
 
 
@@ -347,7 +347,7 @@ def one_account_keeps_its_sleeves_apart(world: World) -> None:
     stage = Stage(world)
     world.open_creator("eve", cash=usd("50000"))
     stage.follow()
-    world.follow("bob", "eve", cash=usd("1000"))
+    world.follow("bob", "eve", SleeveTerms(cash=usd("1000")))
     stage.buys("50", "100")
     world.fill("eve", "ACME", BUY, qty("50"), usd("100"))
     # 50 * 1,000 / 50,000 = 1

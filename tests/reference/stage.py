@@ -5,7 +5,7 @@ look.
 from collections.abc import Callable
 from fractions import Fraction
 
-from tests.reference.values import BUY, SELL, Decision, Order, Position
+from tests.reference.values import BUY, SELL, Decision, Order, Position, SleeveTerms
 from tests.reference.world import World
 
 Scenario = Callable[[World], None]
@@ -48,9 +48,7 @@ class Stage:
         allow_short: bool = False,
     ) -> None:
         """Let an account follow ann."""
-        self.world.follow(
-            account,
-            "ann",
+        terms = SleeveTerms(
             cash=usd(cash),
             mode=mode,
             ratio=usd(ratio),
@@ -59,6 +57,7 @@ class Stage:
             max_position_weight=usd(max_position_weight),
             allow_short=allow_short,
         )
+        self.world.follow(account, "ann", terms)
 
     def buys(
         self, quantity: str, price: str, symbol: str = "ACME", *, age: int = 0, of: str = "0"

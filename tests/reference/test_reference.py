@@ -13,7 +13,17 @@ from tests.reference.amounts import paid, received
 from tests.reference.book import SECOND
 from tests.reference.reference import Reference
 from tests.reference.stage import qty, usd
-from tests.reference.values import BUY, CANCELED, EXPIRED, REJECTED, SELL, TRADE, Order, Position
+from tests.reference.values import (
+    BUY,
+    CANCELED,
+    EXPIRED,
+    REJECTED,
+    SELL,
+    TRADE,
+    Order,
+    Position,
+    SleeveTerms,
+)
 
 SYMBOLS = ("ACME", "BETA")
 
@@ -23,14 +33,10 @@ def _reference(*, fee_rate: int = 0, lot: str = "0.01", allow_short: bool = Fals
     for symbol in SYMBOLS:
         reference.list_instrument(symbol, lot=qty(lot), min_notional=usd("1"))
     reference.open_creator("ann", cash=usd("100000"))
-    reference.follow(
-        "bob",
-        "ann",
-        cash=usd("10000"),
-        mode="multiplier",
-        ratio=usd("0.1"),
-        allow_short=allow_short,
+    terms = SleeveTerms(
+        cash=usd("10000"), mode="multiplier", ratio=usd("0.1"), allow_short=allow_short
     )
+    reference.follow("bob", "ann", terms)
     return reference
 
 
@@ -141,7 +147,8 @@ class Walk:
             lot=self.random.choice(("0.01", "1")),
             allow_short=True,
         )
-        self.reference.follow("cat", "ann", cash=usd("3000"), max_position_weight=usd("0.4"))
+        terms = SleeveTerms(cash=usd("3000"), max_position_weight=usd("0.4"))
+        self.reference.follow("cat", "ann", terms)
         self.cash = {"bob": usd("10000"), "cat": usd("3000")}
         self.held = {(account, symbol): 0 for account in self.cash for symbol in SYMBOLS}
         self.portfolio = dict.fromkeys(SYMBOLS, 0)

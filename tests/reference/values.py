@@ -70,6 +70,19 @@ class Position:
     cost: int
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SleeveTerms:
+    """How a subscription copies: its cash, its mode, its limits. 0 is no limit."""
+
+    cash: int
+    mode: str = "proportional"
+    ratio: int = 1_000_000
+    amount: int = 0
+    max_order_notional: int = 0
+    max_position_weight: int = 0
+    allow_short: bool = False
+
+
 @dataclass(frozen=True, slots=True)
 class Sleeve:
     """One subscription's money and whether it is `active`, `paused`, `ending` or `ended`."""

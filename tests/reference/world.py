@@ -8,7 +8,7 @@ and -1.
 from typing import Protocol
 
 from tests.reference.reference import Reference
-from tests.reference.values import TRADE, Decision, Order, Portfolio, Position, Sleeve
+from tests.reference.values import TRADE, Decision, Order, Portfolio, Position, Sleeve, SleeveTerms
 
 
 class World(Protocol):
@@ -22,22 +22,8 @@ class World(Protocol):
     def open_creator(self, creator: str, *, cash: int) -> None:
         """Begin a creator."""
 
-    def follow(
-        self,
-        account: str,
-        creator: str,
-        *,
-        cash: int,
-        mode: str = "proportional",
-        ratio: int = 1_000_000,
-        amount: int = 0,
-        max_order_notional: int = 0,
-        max_position_weight: int = 0,
-        allow_short: bool = False,
-    ) -> None:
-        """Begin a subscription, opening the account if need be; it counts from the next fill on. 0
-        is no limit.
-        """
+    def follow(self, account: str, creator: str, terms: SleeveTerms) -> None:
+        """Begin a subscription, opening the account if need be; it counts from the next fill on."""
 
     def unfollow(self, account: str, creator: str) -> None:
         """End a subscription, from the next fill on."""

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from tests.reference.reference import Reference
-from tests.reference.values import TRADE, Decision, Order, State
+from tests.reference.values import TRADE, Decision, Order, SleeveTerms, State
 
 _SIDES = {"buy": 1, "sell": -1}
 _LOT_DEFAULT, _MIN_NOTIONAL_DEFAULT = "0.000001", "1"
@@ -124,9 +124,7 @@ def _follow(book: Reference, row: dict[str, str]) -> None:
     def micros(field: str, absent: str = "0") -> int:
         return _micros(row.get(field) or absent)
 
-    book.follow(
-        row["account_id"],
-        row["creator_id"],
+    terms = SleeveTerms(
         cash=_micros(row["cash"]),
         mode=row.get("mode") or "proportional",
         ratio=micros("ratio", "1"),
@@ -135,6 +133,7 @@ def _follow(book: Reference, row: dict[str, str]) -> None:
         max_position_weight=micros("max_position_weight"),
         allow_short=row.get("allow_short") == "true",
     )
+    book.follow(row["account_id"], row["creator_id"], terms)
 
 
 def _rows(path: Path) -> list[dict[str, str]]:

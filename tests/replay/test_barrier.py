@@ -4,18 +4,19 @@ and no order is open.
 
 import asyncio
 
-import msgspec
 import pytest
 
+from actors.counters import Counters
 from actors.shard.progress import CursorProgress, ShardProgress
 from cluster.replay.barrier import ProgressBarrier
 from cluster.replay.errors import ReplayError
 from engine.journal.cursors import NO_ROW
+from gateways.nats.heard import Heard
 
 
 def creator(sequence: int, number: int, *, epoch: int = 1, settled: bool = True) -> ShardProgress:
     cursor = CursorProgress("ingress", 0, sequence, sequence, NO_ROW)
-    return progress("creator", 0, number, (cursor,), {}, epoch=epoch, settled=settled)
+    return progress("creator", 0, number, (cursor,), Counters(), epoch=epoch, settled=settled)
 
 
 def follower(
@@ -29,7 +30,7 @@ def follower(
     dedicated: tuple[int, ...] = (),
 ) -> ShardProgress:
     cursor = CursorProgress("creator_journal", 0, creator_number, 1, row)
-    counts = {"open_orders": open_orders, "follow_ups": follow_ups}
+    counts = Counters(open_orders=open_orders, follow_ups=follow_ups)
     return progress("follower", shard, 5, (cursor,), counts, settled=settled, dedicated=dedicated)
 
 
@@ -38,7 +39,7 @@ def progress(
     shard: int,
     number: int,
     cursors: tuple[CursorProgress, ...],
-    counts: dict[str, int],
+    counts: Counters,
     *,
     epoch: int = 1,
     settled: bool = True,
@@ -51,14 +52,16 @@ def progress(
 
 
 def barrier(*told: ShardProgress) -> ProgressBarrier:
-    made = ProgressBarrier(creator_shards=1, follower_shards=2, gateways=1, stuck_s_max=0.0)
+    made = ProgressBarrier(
+        Heard(), creator_shards=1, follower_shards=2, gateways=1, stuck_s_max=0.0
+    )
     hear(made, *told)
     return made
 
 
 def hear(made: ProgressBarrier, *told: ShardProgress) -> None:
     for one in told:
-        made.hear(f"heads.{one.kind}.{one.shard}", "", msgspec.json.encode(one), None)
+        made.heard.take_progress(one)
 
 
 async def is_passed(made: ProgressBarrier, sequence: int = 10) -> bool:
@@ -90,7 +93,7 @@ async def test_everything_applied_passes() -> None:
         follower(1, 4, follow_ups=1),
         follower(1, 4, settled=False),
         follower(1, 4, dedicated=(3,)),
-        progress("follower", 1, 5, (), {}, phase="replaying"),
+        progress("follower", 1, 5, (), Counters(), phase="replaying"),
     ],
 )
 async def test_one_shard_that_is_not_there_holds_it_back(lacking: ShardProgress) -> None:
@@ -119,18 +122,20 @@ async def test_the_next_head_wakes_it() -> None:
 
 
 async def test_drained_waits_for_the_gateway_too() -> None:
-    made = barrier(*DONE, progress("gateway", 0, 1, (), {"queued_orders": 1}))
+    made = barrier(*DONE, progress("gateway", 0, 1, (), Counters(queued_orders=1)))
     waiting = asyncio.create_task(made.wait_drained(10))
     await asyncio.sleep(0)
     assert not waiting.done()
-    hear(made, progress("gateway", 0, 1, (), {"queued_orders": 0, "outstanding_messages": 0}))
+    hear(made, progress("gateway", 0, 1, (), Counters(queued_orders=0, outstanding_messages=0)))
     async with asyncio.timeout(0.5):
         await waiting
 
 
 async def test_a_failed_shard_ends_the_replay() -> None:
     with pytest.raises(ReplayError, match="follower shard 1 failed in host-1"):
-        await barrier(*DONE, progress("follower", 1, 5, (), {}, phase="failed")).wait_applied(10)
+        await barrier(
+            *DONE, progress("follower", 1, 5, (), Counters(), phase="failed")
+        ).wait_applied(10)
 
 
 async def test_an_exit_that_waits_for_a_later_time_is_told_instead_of_waited_for() -> None:

@@ -3,8 +3,7 @@
 import asyncio
 from pathlib import Path
 
-import msgspec
-
+from actors.counters import Counters
 from actors.ports import INGRESS, StoredMessage
 from actors.shard.progress import CursorProgress, ShardProgress
 from cluster.replay.barrier import ProgressBarrier
@@ -13,6 +12,7 @@ from engine.journal.cursors import NO_ROW
 from gateways.json import public as wire
 from gateways.memory.server import MemoryServer
 from gateways.memory.streams import MemoryFeed, MemoryStreams
+from gateways.nats.heard import Heard
 from tests.replay.files import read
 
 FILLS = (
@@ -36,7 +36,8 @@ class Cluster:
     def __init__(self) -> None:
         self.server = MemoryServer()
         self.server.add_stream(INGRESS, "fills.>", "marks.>")
-        self.barrier = ProgressBarrier(creator_shards=1, follower_shards=1, gateways=0)
+        self.heard = Heard()
+        self.barrier = ProgressBarrier(self.heard, creator_shards=1, follower_shards=1, gateways=0)
 
     async def publish(self, subject: str, data: bytes, *, message_id: str) -> int:
         sequence = await MemoryStreams(self.server).publish(subject, data, message_id=message_id)
@@ -64,9 +65,9 @@ class Cluster:
         }
         for kind, cursor in cursors.items():
             head = ShardProgress(
-                kind, 0, "host", "live", 1, sequence, sequence, 0, True, (cursor,), {}
+                kind, 0, "host", "live", 1, sequence, sequence, 0, True, (cursor,), Counters()
             )
-            self.barrier.hear(f"heads.{kind}.0", "", msgspec.json.encode(head), None)
+            self.heard.take_progress(head)
 
     def stored(self) -> list[tuple[str, str]]:
         return [

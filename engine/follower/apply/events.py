@@ -1,6 +1,4 @@
-"""Dispatch: which applier each event of a follower shard goes to. State changes here and in no
-other way (P6).
-"""
+"""The dispatch of a follower shard's events to their appliers. State changes only here (P6)."""
 
 from collections.abc import Sequence
 from itertools import groupby
@@ -44,65 +42,65 @@ from engine.journal.events.subscriptions import (
 )
 
 
-def apply_events(shard: FollowerState, events: Sequence[Any]) -> None:
-    """Change the state by events in their order; neighbours that are about different books are
-    applied in one pass.
+def apply_events(state: FollowerState, events: Sequence[Any]) -> None:
+    """Apply events in their order. Neighbours that are about different books are applied in one
+    pass.
     """
     if len(events) == 1:
-        apply_event(shard, events[0])
+        apply_event(state, events[0])
         return
     for event_type, grouped in groupby(events, key=type):
         if event_type is SignalDecided:
             items = (((e.creator_shard, e.creator), len(e.dispositions), e) for e in grouped)
             for batch in batched(items):
-                apply_signals(shard, batch)
+                apply_signals(state, batch)
         elif event_type is ExecutionsApplied:
-            apply_executions(shard, list(grouped))
+            apply_executions(state, list(grouped))
         else:
             for event in grouped:
-                apply_event(shard, event)
+                apply_event(state, event)
 
 
-def apply_event(shard: FollowerState, event: Any) -> None:
-    """Change the state by one event."""
+def apply_event(state: FollowerState, event: Any) -> None:
+    """Apply one event."""
     match event:
         case SignalDecided():
-            apply_signals(shard, (event,))
+            apply_signals(state, (event,))
         case ExecutionsApplied():
-            apply_executions(shard, (event,))
+            apply_executions(state, (event,))
         case OrdersPlaced():
-            apply_placed(shard, event)
+            apply_placed(state, event)
         case FollowUpsQueued():
-            apply_queued(shard, event)
+            apply_queued(state, event)
         case AccountsOpened():
-            apply_accounts(shard, event)
+            apply_accounts(state, event)
         case SubscriptionsOpened():
-            apply_subscriptions(shard, event)
+            apply_subscriptions(state, event)
         case SubscriptionsEnding():
-            apply_ending(shard, event)
+            apply_ending(state, event)
         case SubscriptionsPaused() | SubscriptionsResumed():
-            apply_paused(shard, event)
+            apply_paused(state, event)
         case SubscriptionsEnded():
-            for book, rows, _ in shard.by_book(event.subscriptions):
-                shard.changing(book)
+            for book, rows, _ in state.by_book(event.subscriptions):
+                state.changing(book)
                 book.set_status(rows, Status.ENDED)
         case CreatorsLearned():
             for number, creator_id in zip(event.numbers.tolist(), event.ids, strict=True):
-                shard.creators[event.creator_shard, creator_id] = number
+                state.creators[event.creator_shard, creator_id] = number
         case InstrumentsLearned():
-            apply_instruments(shard, event)
+            apply_instruments(state, event)
         case CancelsRequested():
-            apply_cancels(shard, event)
+            apply_cancels(state, event)
         case EntriesSuspended() | EntriesResumed():
-            shard.suspended.apply(event)
+            state.suspended.apply(event)
         case InputQuarantined():
-            shard.quarantine.apply(event)
+            state.quarantine.apply(event)
         case TradesCorrected():
-            for book, _, _ in shard.by_book(event.subscriptions):
-                shard.changing(book)
-            apply_corrections(shard, event)
+            for book, _, _ in state.by_book(event.subscriptions):
+                state.changing(book)
+            apply_corrections(state, event)
         case LaterAttemptsFound():
-            apply_later_attempts(shard, event)
+            apply_later_attempts(state, event)
         case OwnerFenced() | InputAttempted() | InputsRefused():
             pass
         case _:

@@ -1,6 +1,4 @@
-"""Orders outside a signal: those placed for follow-ups and commands, causes queued, and cancels
-requested, applied.
-"""
+"""Orders outside a signal, follow-ups and requested cancels, applied."""
 
 import numpy as np
 
@@ -12,34 +10,38 @@ from engine.journal.events.orders import (
     FollowUpsQueued,
     OrdersPlaced,
 )
-from engine.values.order_ids import OrderKey, key_of_cause
+from engine.values.order_ids import OrderKey
 
 
-def apply_placed(shard: FollowerState, event: OrdersPlaced) -> None:
-    ((book, rows, _),) = shard.by_book(event.subscriptions)
-    shard.changing(book)
-    slot = shard.slot(book, event.instrument)
+def apply_placed(state: FollowerState, event: OrdersPlaced) -> None:
+    """Move targets, end follow-ups and add orders."""
+    ((book, rows, _),) = state.by_book(event.subscriptions)
+    state.changing(book)
+    slot = state.slot(book, event.instrument)
     slot.follow_ups.drop(rows)
     slot.target[rows] = event.targets
     chosen = np.flatnonzero(event.quantities)
     if len(chosen):
-        key = key_of_cause(event)
+        key = event.key
         if key.attempt:
-            shard.orders.note_attempt(slot, key, rows[chosen])
-        shard.orders.add_gathered(
-            OrderGroup.placed(key, book, slot, event, rows[chosen], event.quantities[chosen])
+            state.orders.note_attempt(slot, key, rows[chosen])
+        state.orders.add_merged(
+            OrderGroup.of_new_orders(
+                key, book, slot, event.terms, rows[chosen], event.quantities[chosen]
+            )
         )
 
 
-def apply_queued(shard: FollowerState, event: FollowUpsQueued) -> None:
-    ((book, rows, _),) = shard.by_book(event.subscriptions)
-    slot = shard.slot(book, event.instrument)
-    key = key_of_cause(event)
-    slot.follow_ups.add(FollowUp(key, event.price, event.transact_time, event.due, rows))
-    shard.busy_slots[book.index, slot.index] = book, slot
+def apply_queued(state: FollowerState, event: FollowUpsQueued) -> None:
+    """Queue the follow-ups of some rows."""
+    ((book, rows, _),) = state.by_book(event.subscriptions)
+    slot = state.slot(book, event.instrument)
+    slot.follow_ups.add(FollowUp(event.key, event.price, event.transact_time, event.due, rows))
+    state.busy_slots[book.index, slot.index] = book, slot
 
 
-def apply_cancels(shard: FollowerState, event: CancelsRequested) -> None:
+def apply_cancels(state: FollowerState, event: CancelsRequested) -> None:
+    """Mark the orders that are being cancelled."""
     columns = (
         event.cause_kinds,
         event.creator_shards,
@@ -49,8 +51,8 @@ def apply_cancels(shard: FollowerState, event: CancelsRequested) -> None:
     )
     keys, which = np.unique(np.stack(columns, axis=1), axis=0, return_inverse=True)
     for index, key in enumerate(keys.tolist()):
-        for book, rows, _ in shard.by_book(event.subscriptions[which == index]):
-            for block in shard.orders.blocks(OrderKey(*key)):
-                if block.book is book:
-                    at, there = block.find(rows)
-                    block.is_cancelling[at[there]] = True
+        for book, rows, _ in state.by_book(event.subscriptions[which == index]):
+            for group in state.orders.of_key(OrderKey(*key)):
+                if group.book is book:
+                    at, there = group.find(rows)
+                    group.is_cancelling[at[there]] = True

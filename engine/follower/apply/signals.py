@@ -1,4 +1,4 @@
-"""What decided signals do to a follower shard: targets, open orders and what these reserve.
+"""Decided signals, applied: they move targets, add open orders and reserve cash.
 
 Signals of different books are applied in one pass over their rows, as they are decided
 (`engine.follower.sizing.batch`).
@@ -12,21 +12,19 @@ from engine.columns.arithmetic import Int64s
 from engine.columns.reductions import rows_of
 from engine.follower.book import Book, joined
 from engine.follower.order_group import OrderGroup, reservation, reserved_at
-from engine.follower.sizing.pieces import Piece, per_row, ranges
+from engine.follower.rows import per_row, ranges
+from engine.follower.sizing.pieces import Piece
 from engine.follower.state import FollowerState
 from engine.journal.events.orders import SignalDecided
-from engine.values.order_ids import CauseKind, OrderKey
-
-_SIGNAL = int(CauseKind.SIGNAL)
 
 
-def apply_signals(shard: FollowerState, events: Sequence[SignalDecided]) -> None:
+def apply_signals(state: FollowerState, events: Sequence[SignalDecided]) -> None:
     """Apply decisions for different books."""
-    pieces = [_piece(shard, event) for event in events]
+    pieces = [_piece(state, event) for event in events]
     counts = [len(event.dispositions) for event in events]
     units = per_row([event.unit for event in events], counts)
     quantity: Int64s = np.multiply(joined([event.units for event in events]), units)
-    side = per_row([event.side for event in events], counts)
+    side = per_row([event.terms.side for event in events], counts)
     signed = quantity if isinstance(side, int) and side > 0 else quantity * side
     # A single book's columns are written in place, those of several are written back.
     values = joined([piece.slot.values[:3, piece.rows] for piece in pieces])
@@ -36,38 +34,36 @@ def apply_signals(shard: FollowerState, events: Sequence[SignalDecided]) -> None
     target += signed
     open_ += signed
     reserved = None
-    if not all(event.is_exit for event in events):
-        terms = [reserved_at(event) for event in events]
-        each, fee_rate = (per_row(column, counts) for column in zip(*terms, strict=True))
+    if not all(event.terms.is_exit for event in events):
+        reserving = [reserved_at(event.terms) for event in events]
+        each, fee_rate = (per_row(column, counts) for column in zip(*reserving, strict=True))
         reserved = reservation(quantity, each, fee_rate)
     is_whole = int(np.count_nonzero(quantity)) == len(quantity)
     for event, piece, where in zip(events, pieces, ranges(counts), strict=True):
         if len(pieces) > 1:
             piece.slot.values[:3, piece.rows] = values[:, where]
-        if reserved is not None and not event.is_exit:
+        if reserved is not None and not event.terms.is_exit:
             piece.book.subscriptions["reserved"][piece.rows] += reserved[where]
-        _enter(shard, event, piece, quantity[where], is_whole=is_whole)
+        _add_orders(state, event, piece, quantity[where], is_whole=is_whole)
 
 
-def _piece(shard: FollowerState, event: SignalDecided) -> Piece:
-    """Find the rows and the slot of a decision, and take over its marks."""
-    book: Book = shard.book(event.creator_shard, event.creator)
-    shard.changing(book)
-    slot = shard.slot(book, event.instrument)
-    slots = book.slot_of
-    for instrument, mark in zip(
-        event.mark_instruments.tolist(), event.mark_prices.tolist(), strict=True
-    ):
-        if instrument in slots:
-            slots[instrument].mark = mark
+def _piece(state: FollowerState, event: SignalDecided) -> Piece:
+    """Find the rows and the slot of a decision, and let the book learn what it says about the
+    creator.
+    """
+    book: Book = state.book(event.creator_shard, event.creator)
+    state.changing(book)
+    slot = state.slot(book, event.instrument)
+    book.learn_marks(event.mark_instruments.tolist(), event.mark_prices.tolist())
+    slot.creator_position = event.creator_position
     return Piece(book, slot, slice(event.first_row, event.first_row + len(event.dispositions)))
 
 
-def _enter(
-    shard: FollowerState, event: SignalDecided, piece: Piece, quantity: Int64s, *, is_whole: bool
+def _add_orders(
+    state: FollowerState, event: SignalDecided, piece: Piece, quantity: Int64s, *, is_whole: bool
 ) -> None:
-    """Enter the orders of a decision, whose cash is reserved and whose quantities are counted as
-    open.
+    """Add the orders of a decision. Their cash is reserved and their quantities are counted as open
+    already.
     """
     rows = (
         np.arange(event.first_row, event.first_row + len(quantity))
@@ -77,11 +73,12 @@ def _enter(
     if not len(rows):
         return
     if is_whole:
-        # What is kept shall not keep the other books' columns.
+        # A view would keep the columns of all the other books too.
         quantity = quantity.copy()
     else:
         quantity, rows = quantity[rows], rows + event.first_row
-    key = OrderKey(_SIGNAL, event.creator_shard, event.signal, event.leg, 0)
-    shard.orders.enter(OrderGroup.placed(key, piece.book, piece.slot, event, rows, quantity))
-    if event.is_exit:
+    state.orders.add(
+        OrderGroup.of_new_orders(event.key, piece.book, piece.slot, event.terms, rows, quantity)
+    )
+    if event.terms.is_exit:
         piece.slot.follow_ups.drop(rows)

@@ -1,4 +1,4 @@
-"""Accounts, subscriptions and their standing: the events that open, pause and end them, applied."""
+"""Accounts and subscriptions: the events that open, pause and end them, applied."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +17,8 @@ from engine.journal.events.subscriptions import (
 from engine.values.instruments import Instrument, InstrumentTerms
 
 
-def apply_instruments(shard: FollowerState, event: InstrumentsLearned) -> None:
+def apply_instruments(state: FollowerState, event: InstrumentsLearned) -> None:
+    """Add instruments with their terms."""
     columns = zip(
         event.numbers.tolist(),
         event.symbols,
@@ -26,21 +27,22 @@ def apply_instruments(shard: FollowerState, event: InstrumentsLearned) -> None:
         strict=True,
     )
     for number, symbol, lot, min_notional in columns:
-        shard.instruments[event.creator_shard, number] = Instrument(
+        state.instruments[event.creator_shard, number] = Instrument(
             symbol, InstrumentTerms(lot, min_notional)
         )
 
 
-def apply_accounts(shard: FollowerState, event: AccountsOpened) -> None:
-    assert event.first == len(shard.account_ids)
+def apply_accounts(state: FollowerState, event: AccountsOpened) -> None:
+    """Add accounts, and brokers that are new."""
+    assert event.first == len(state.account_ids)
     for broker in event.brokers:
-        if broker not in shard.brokers:
-            shard.brokers.append(broker)
-    broker_of = np.array([shard.brokers.index(broker) for broker in event.brokers], np.int64)[
+        if broker not in state.brokers:
+            state.brokers.append(broker)
+    broker_of = np.array([state.brokers.index(broker) for broker in event.brokers], np.int64)[
         event.broker_of
     ]
-    shard.account_ids.add(event.ids)
-    shard.accounts.append(
+    state.account_ids.add(event.ids)
+    state.accounts.append(
         {
             "broker": broker_of,
             "dedicated": event.dedicated,
@@ -50,12 +52,13 @@ def apply_accounts(shard: FollowerState, event: AccountsOpened) -> None:
     )
 
 
-def apply_subscriptions(shard: FollowerState, event: SubscriptionsOpened) -> None:
-    assert event.first == shard.places.count
+def apply_subscriptions(state: FollowerState, event: SubscriptionsOpened) -> None:
+    """Add subscriptions to the books of their creators."""
+    assert event.first == state.places.count
     count = len(event.accounts)
     numbers = np.arange(event.first, event.first + count, dtype=np.int64)
-    shard.places.append({"book": np.zeros(count, np.uint32)})
-    _link(shard, numbers, event.accounts)
+    state.places.append({"book": np.zeros(count, np.uint32)})
+    _link(state, numbers, event.accounts)
     pairs = event.creator_shards << 32 | event.creators
     order = np.argsort(pairs, kind="stable")
     starts = np.flatnonzero(np.diff(pairs[order], prepend=-1))
@@ -65,55 +68,57 @@ def apply_subscriptions(shard: FollowerState, event: SubscriptionsOpened) -> Non
     groups = np.stack((pairs[order[starts]], starts, starts + counts), axis=1)[firsts].tolist()
     rows = _subscription_rows(event, numbers, order)
     places = np.empty((len(starts), 2), np.int64)
-    places[firsts] = [_append_rows(shard, rows, *group) for group in groups]
+    places[firsts] = [_append_rows(state, rows, *group) for group in groups]
     places[:, 1] -= starts
-    shard.places["book"][numbers[order]] = np.repeat(places[:, 0], counts)
-    shard.places["row"][numbers[order]] = np.repeat(places[:, 1], counts) + np.arange(count)
+    state.places["book"][numbers[order]] = np.repeat(places[:, 0], counts)
+    state.places["row"][numbers[order]] = np.repeat(places[:, 1], counts) + np.arange(count)
 
 
-def _link(shard: FollowerState, numbers: NDArray[np.int64], accounts: NDArray[np.int64]) -> None:
+def _link(state: FollowerState, numbers: NDArray[np.int64], accounts: NDArray[np.int64]) -> None:
     """Chain new subscriptions to their accounts' earlier ones."""
     order = np.argsort(accounts, kind="stable")
     numbers, accounts = numbers[order], accounts[order]
-    last = shard.accounts["last_subscription"]
+    last = state.accounts["last_subscription"]
     previous = np.empty(len(numbers), np.uint32)
     previous[1:] = numbers[:-1]
     first = np.diff(accounts, prepend=-1) != 0
     previous[first] = last[accounts[first]]
-    shard.places["previous"][numbers] = previous
+    state.places["previous"][numbers] = previous
     last[accounts] = numbers
 
 
 def _append_rows(
-    shard: FollowerState, rows: NewRows, pair: int, start: int, stop: int
+    state: FollowerState, rows: NewRows, pair: int, start: int, stop: int
 ) -> tuple[int, int]:
     """Add some of the rows to a creator's book. Returns: the book's index and the first row's
     place.
     """
-    book = shard.book(pair >> 32, pair & 0xFFFFFFFF)
-    shard.changing(book)
+    book = state.book(pair >> 32, pair & 0xFFFFFFFF)
+    state.changing(book)
     return book.index, book.append(rows, slice(start, stop)).start
 
 
-def apply_ending(shard: FollowerState, event: SubscriptionsEnding) -> None:
-    for book, rows, which in shard.by_book(event.subscriptions):
-        shard.changing(book)
+def apply_ending(state: FollowerState, event: SubscriptionsEnding) -> None:
+    """Mark subscriptions as ending: every target is flat."""
+    for book, rows, which in state.by_book(event.subscriptions):
+        state.changing(book)
         book.set_status(rows, Status.ENDING)
         book.subscriptions.own("until_frame")[rows] = event.until_frames[which]
         book.subscriptions.own("end_command")[rows] = event.commands[which]
         for slot in book.slots:
             slot.target[rows] = 0
-    shard.next_cause = max(shard.next_cause, event.cause + 1)
+    state.next_cause = max(state.next_cause, event.cause + 1)
 
 
-def apply_paused(shard: FollowerState, event: SubscriptionsPaused | SubscriptionsResumed) -> None:
+def apply_paused(state: FollowerState, event: SubscriptionsPaused | SubscriptionsResumed) -> None:
+    """Mark subscriptions as paused or as active again."""
     status, column = (
         (Status.PAUSED, "pause_command")
         if isinstance(event, SubscriptionsPaused)
         else (Status.ACTIVE, "resume_command")
     )
-    for book, rows, which in shard.by_book(event.subscriptions):
-        shard.changing(book)
+    for book, rows, which in state.by_book(event.subscriptions):
+        state.changing(book)
         book.set_status(rows, status)
         book.subscriptions.own(column)[rows] = event.commands[which]
 

@@ -15,13 +15,12 @@ from engine.follower.decide.follow_ups import (
     cancel_open,
     end_finished,
     have_open_entries,
-    placed,
-    queued,
+    place_orders,
+    queue_follow_up,
 )
+from engine.follower.deciding import Deciding
 from engine.follower.sizing.toward_target import size_toward_target
-from engine.follower.state import FollowerState
 from engine.journal.events.subscriptions import SubscriptionsEnding
-from engine.values.copy_policy import CopyPolicy
 from engine.values.order_ids import CauseKind, OrderKey
 
 
@@ -35,45 +34,39 @@ class Ending(NamedTuple):
     command: int
 
 
-def end_subscriptions(
-    shard: FollowerState, endings: list[Ending], terms: CopyPolicy, event_time_ns: int
-) -> Iterator[Any]:
+def end_subscriptions(deciding: Deciding, endings: list[Ending]) -> Iterator[Any]:
     """End subscriptions that are active: one event for all, then for each instrument their cancels
     and closing orders.
     """
-    cause = shard.next_cause
+    state = deciding.state
+    cause = state.next_cause
     columns = np.array(endings, np.int64).reshape(-1, 3)
     subscriptions = columns[np.argsort(columns[:, 0])]
     yield SubscriptionsEnding(cause, *(np.ascontiguousarray(column) for column in subscriptions.T))
-    for book, rows, _ in shard.by_book(subscriptions[:, 0]):
+    for book, rows, _ in state.by_book(subscriptions[:, 0]):
         for slot in book.slots:
             key = OrderKey(CauseKind.COMMAND, 0, cause, slot.index, 0)
-            yield from _close(shard, book, slot, rows, key, terms, event_time_ns)
-        yield from end_finished(shard, book, rows)
+            yield from _close(deciding, book, slot, rows, key)
+        yield from end_finished(state, book, rows)
 
 
 def _close(
-    shard: FollowerState,
-    book: Book,
-    slot: Slot,
-    rows: NDArray[np.int64],
-    key: OrderKey,
-    terms: CopyPolicy,
-    event_time_ns: int,
+    deciding: Deciding, book: Book, slot: Slot, rows: NDArray[np.int64], key: OrderKey
 ) -> Iterator[Any]:
+    state, policy, now_ns = deciding
     rows = rows[(slot.position[rows] != 0) | (slot.open[rows] != 0)]
     open_ = np.sign(slot.open[rows])
     is_passing_flat = np.sign(slot.position[rows] + slot.open[rows]) * open_ > 0
     # What opens, or would go through flat, is cancelled first; what is held by then is closed when
     # that is answered.
     first = (
-        is_passing_flat | slot.follow_ups.are_waiting(rows) | have_open_entries(shard, slot, rows)
+        is_passing_flat | slot.follow_ups.are_waiting(rows) | have_open_entries(state, slot, rows)
     )
     if first.any():
-        yield from cancel_open(shard, book, slot, rows[first])
+        yield from cancel_open(state, book, slot, rows[first])
         after = key._replace(attempt=1)
-        yield queued(
-            book, slot, after, rows[first], price=slot.mark, transact_time=event_time_ns, due=0
+        yield queue_follow_up(
+            book, slot, after, rows[first], price=slot.mark, transact_time=now_ns, due=0
         )
     now = rows[~first]
     if not len(now):
@@ -82,22 +75,22 @@ def _close(
         book,
         slot,
         now,
-        terms,
+        policy,
         price=slot.mark,
         symbol="",
-        transact_time=event_time_ns,
-        event_time_ns=event_time_ns,
+        transact_time=now_ns,
+        event_time_ns=now_ns,
         may_enter=False,
     )
     for chosen, decisions in groups:
-        yield placed(
+        yield place_orders(
             book,
             slot,
             key,
             chosen,
             decisions,
-            terms,
+            policy,
             price=slot.mark,
-            transact_time=event_time_ns,
-            event_time_ns=event_time_ns,
+            transact_time=now_ns,
+            event_time_ns=now_ns,
         )

@@ -1,4 +1,4 @@
-"""Learning from a creator shard: its creators, instruments and suspensions."""
+"""Decisions to learn from a creator shard: its creators, instruments and suspensions."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -13,18 +13,18 @@ from engine.journal.events.creator import (
 from engine.journal.events.subscriptions import CreatorsLearned, InstrumentsLearned
 
 LEARNED = (CreatorsOpened, InstrumentsListed, CreatorSuspended, CreatorResumed)
-"""What a follower shard takes over from a creator shard's journal, the signals apart."""
+"""The events of a creator shard's journal that a follower shard learns from, besides signals."""
 
 
-def learn(shard: FollowerState, creator_shard: int, event: Any) -> Iterator[Any]:
-    """Take over the creators and instruments that a creator shard introduced and this shard does
-    not know yet, and which creators it has suspended or resumed.
+def learn(state: FollowerState, creator_shard: int, event: Any) -> Iterator[Any]:
+    """Learn the creators and instruments that are new to this shard, and which creators are
+    suspended or resumed.
     """
     if isinstance(event, CreatorsOpened):
         new = [
             index
             for index, name in enumerate(event.ids)
-            if (creator_shard, name) not in shard.creators
+            if (creator_shard, name) not in state.creators
         ]
         if new:
             yield CreatorsLearned(
@@ -34,7 +34,7 @@ def learn(shard: FollowerState, creator_shard: int, event: Any) -> Iterator[Any]
         new = [
             index
             for index, number in enumerate(event.numbers.tolist())
-            if (creator_shard, number) not in shard.instruments
+            if (creator_shard, number) not in state.instruments
         ]
         if new:
             symbols = [event.symbols[index] for index in new]
@@ -46,4 +46,4 @@ def learn(shard: FollowerState, creator_shard: int, event: Any) -> Iterator[Any]
                 event.min_notionals[new],
             )
     elif isinstance(event, CreatorSuspended | CreatorResumed):
-        yield from shard.suspended.learn(creator_shard, event)
+        yield from state.suspended.learn(creator_shard, event)

@@ -1,4 +1,4 @@
-"""Follow-ups: what happens once a cancel is answered, an order has ended or a pause is over."""
+"""Follow-ups: what is decided once a cancel is answered, an order has ended or a pause is over."""
 
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from engine.columns.reductions import any_of
 from engine.follower.book import Book, Slot, Status
+from engine.follower.deciding import Deciding
 from engine.follower.follow_ups import FollowUp
 from engine.follower.order_group import OrderGroup
 from engine.follower.sizing.decisions import Decisions
@@ -18,18 +19,16 @@ from engine.journal.events.subscriptions import SubscriptionsEnded
 from engine.values.copy_policy import CopyPolicy
 from engine.values.dispositions import Disposition
 from engine.values.order_ids import CauseKind, OrderKey
+from engine.values.order_terms import OrderTerms
 from engine.values.units import NS_PER_S
 
 RETRY_NS_MIN = NS_PER_S
-
-
 RETRY_NS_MAX = 60 * NS_PER_S
-
-
 DUE_ROWS_MAX = 16_384
+"""Rows of one key that are tried again at once: their orders must fit a frame."""
 
 
-def queued(
+def queue_follow_up(
     book: Book,
     slot: Slot,
     key: OrderKey,
@@ -39,13 +38,13 @@ def queued(
     transact_time: int,
     due: int,
 ) -> FollowUpsQueued:
-    """Make the event of a cause that is not done for some rows."""
+    """Return the event that queues a follow-up of some rows. `key` is that of the order to come."""
     subscriptions = book.subscriptions["subscription"][rows].astype(np.int64)
     return FollowUpsQueued(
         book.creator_shard,
         book.creator,
         slot.instrument,
-        *key,
+        key,
         price,
         transact_time,
         due,
@@ -53,141 +52,196 @@ def queued(
     )
 
 
+def place_orders(
+    book: Book,
+    slot: Slot,
+    key: OrderKey,
+    rows: NDArray[np.int64],
+    decisions: Decisions,
+    policy: CopyPolicy,
+    *,
+    price: int,
+    transact_time: int,
+    event_time_ns: int,
+) -> OrdersPlaced:
+    """Return the event that places orders of one side and kind."""
+    terms = OrderTerms(
+        side=decisions.side,
+        price=price,
+        limit_price=decisions.limit_prices[0],
+        expire_time=0 if decisions.is_exit else event_time_ns + policy.entry_window_ns,
+        is_exit=int(decisions.is_exit),
+        fee_rate=policy.fee_rate,
+        transact_time=transact_time,
+    )
+    return OrdersPlaced(
+        book.creator_shard,
+        book.creator,
+        slot.instrument,
+        key,
+        terms,
+        subscriptions=book.subscriptions["subscription"][rows].astype(np.int64),
+        quantities=decisions.quantity,
+        targets=decisions.target,
+    )
+
+
 def cancel_open(
-    shard: FollowerState, book: Book, slot: Slot, rows: NDArray[np.int64]
+    state: FollowerState, book: Book, slot: Slot, rows: NDArray[np.int64]
 ) -> Iterator[CancelsRequested]:
-    """Ask for the cancel of every open order of some rows in one instrument, once each."""
+    """Request the cancel of every open order of some rows in one instrument, once each."""
     for side in (1, -1):
-        for block in shard.orders.of_slot(slot, side):
-            if not any_of(block.is_open & ~block.is_cancelling):
-                # While a broker is away thousands wait for their cancels, and each signal passes
-                # them.
+        for group in state.orders.of_slot(slot, side):
+            if not any_of(group.is_open & ~group.is_cancelling):
+                # While a broker is away, thousands of groups wait for their cancels, and each
+                # signal passes them.
                 continue
-            at, there = block.find(rows)
-            open_at = at[there & block.is_open[at] & ~block.is_cancelling[at]]
+            at, there = group.find(rows)
+            open_at = at[there & group.is_open[at] & ~group.is_cancelling[at]]
             if len(open_at):
-                subscriptions = book.subscriptions["subscription"][block.rows[open_at]].astype(
-                    np.int64
-                )
-                ones = np.ones(len(open_at), np.int64)
-                kind, creator_shard, number, leg, attempt = (ones * value for value in block.key)
-                yield CancelsRequested(kind, creator_shard, number, subscriptions, leg, attempt)
+                yield request_cancels(book, group.key, group.rows[open_at])
+
+
+def request_cancels(book: Book, key: OrderKey, rows: NDArray[np.int64]) -> CancelsRequested:
+    """Return the event that requests the cancels of orders of one key."""
+    subscriptions = book.subscriptions["subscription"][rows].astype(np.int64)
+    ones = np.ones(len(rows), np.int64)
+    kind, creator_shard, number, leg, attempt = (ones * value for value in key)
+    return CancelsRequested(kind, creator_shard, number, subscriptions, leg, attempt)
 
 
 def have_open_entries(
-    shard: FollowerState, slot: Slot, rows: NDArray[np.int64]
+    state: FollowerState, slot: Slot, rows: NDArray[np.int64]
 ) -> NDArray[np.bool_]:
-    """Say which rows have an order open that opens or adds."""
+    """Return which rows have an open order that opens or adds."""
     found = np.zeros(len(rows), np.bool_)
     if slot.open[rows].any():
-        for block in shard.orders.entries_of(slot):
-            at, there = block.find(rows)
-            found |= there & block.is_open[at]
+        for group in state.orders.entries_of(slot):
+            at, there = group.find(rows)
+            found |= there & group.is_open[at]
     return found
 
 
-def after_reports(
-    shard: FollowerState,
-    block: OrderGroup,
-    rows: NDArray[np.int64],
-    ended: NDArray[np.int64],
-    terms: CopyPolicy,
-    event_time_ns: int,
+def follow_reports(
+    deciding: Deciding, group: OrderGroup, rows: NDArray[np.int64], ended: NDArray[np.int64]
 ) -> Iterator[Any]:
-    """Go on after reports on orders of one block: try an exit's remainder again, follow up after
-    cancels, end what is over.
+    """Follow reports on orders of one group: queue the next attempt of an exit's remainder, carry
+    out what waited for cancels, end what is over.
 
     `rows` are those reported on, `ended` those whose orders ended with a remainder (canceled,
     rejected, expired).
     """
-    book, slot = block.book, block.slot
-    again = _still_to_exit(block, ended) if len(ended) else ended
+    book, slot = group.book, group.slot
+    again = _still_to_exit(group, ended) if len(ended) else ended
     if len(again):
-        yield from _next_attempts(block, again, event_time_ns)
+        yield from _queue_next_attempts(group, again, deciding.now_ns)
     if slot.follow_ups:
         for follow_up, chosen in slot.follow_ups.waiting_for(rows[slot.open[rows] == 0]):
-            yield from _follow_up(shard, book, slot, follow_up, chosen, terms, event_time_ns)
-    yield from end_finished(shard, book, rows)
+            yield from _carry_out(deciding, book, slot, follow_up, chosen)
+    yield from end_finished(deciding.state, book, rows)
 
 
-def _still_to_exit(block: OrderGroup, ended: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Name the rows among those whose orders ended that have an exit to finish.
+def _still_to_exit(group: OrderGroup, ended: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return those rows among the ended ones that have an exit to finish.
 
-    An entry that ended may have been to buy back, or sell, what an exit of the other side had left
-    when it was given up.
+    An entry that ended may have closed what an exit of the other side had left when it was given
+    up: the rest is then an exit too.
     """
-    slot = block.slot
+    slot = group.slot
     held = slot.position[ended] + slot.open[ended]
     is_left: NDArray[np.bool_] = (held != 0) & ~slot.follow_ups.are_waiting(ended)
-    if not block.is_exit:
-        is_left = (np.sign(held) == -block.side) & ~slot.follow_ups.are_queued(ended)
+    if not group.terms.is_exit:
+        is_left = (np.sign(held) == -group.terms.side) & ~slot.follow_ups.are_queued(ended)
     left: NDArray[np.int64] = ended[is_left]
     return left
 
 
-def _next_attempts(
-    block: OrderGroup, rows: NDArray[np.int64], event_time_ns: int
+def _queue_next_attempts(
+    group: OrderGroup, rows: NDArray[np.int64], now_ns: int
 ) -> Iterator[FollowUpsQueued]:
-    """Queue the attempt after the last one that was placed for the cause: mostly, but not always,
-    after this one.
+    """Queue the attempt after the last one that was placed for the cause. A correction may have
+    reopened an order that later attempts were placed after.
     """
-    book, slot, attempts = block.book, block.slot, {block.key.attempt: rows}
-    if block.last_attempts:
-        last = np.array([block.last_attempts.get(row, block.key.attempt) for row in rows.tolist()])
+    terms, attempts = group.terms, {group.key.attempt: rows}
+    if group.last_attempts:
+        last = np.array([group.last_attempts.get(row, group.key.attempt) for row in rows.tolist()])
         attempts = {int(attempt): rows[last == attempt] for attempt in np.unique(last)}
     for attempt, chosen in attempts.items():
-        key, due = block.key.after(attempt), event_time_ns + pause_ns(attempt)
-        yield queued(
-            book, slot, key, chosen, price=block.price, transact_time=block.transact_time, due=due
+        yield queue_follow_up(
+            group.book,
+            group.slot,
+            group.key.after(attempt),
+            chosen,
+            price=terms.price,
+            transact_time=terms.transact_time,
+            due=now_ns + pause_ns(attempt),
         )
 
 
 def pause_ns(attempt: int) -> int:
-    """Say how long to wait after an attempt before the next."""
+    """Return how long to wait after an attempt before the next one."""
     return min(RETRY_NS_MIN << min(attempt, 10), RETRY_NS_MAX)
 
 
-def _follow_up(
-    shard: FollowerState,
-    book: Book,
-    slot: Slot,
-    follow_up: FollowUp,
-    rows: NDArray[np.int64],
-    terms: CopyPolicy,
-    event_time_ns: int,
+def decide_due(deciding: Deciding, *, is_full: Callable[[], bool] = lambda: False) -> Iterator[Any]:
+    """Try again the exits whose time has come, until `is_full` says that the rest must wait."""
+    for book, slot in deciding.state.slots_with_follow_ups():
+        for follow_up in _merged(slot.follow_ups.due(deciding.now_ns)):
+            if is_full():
+                return
+            yield from _carry_out(deciding, book, slot, follow_up, follow_up.rows)
+            yield from end_finished(deciding.state, book, follow_up.rows)
+
+
+def _merged(due: Iterable[FollowUp]) -> Iterator[FollowUp]:
+    """Merge what is due for one key, in batches that fit a frame: reports that came one by one must
+    not lead to orders one by one.
+    """
+    of_key: dict[tuple[OrderKey, int, int], list[FollowUp]] = {}
+    for follow_up in due:
+        of_key.setdefault((follow_up.key, follow_up.price, follow_up.transact_time), []).append(
+            follow_up
+        )
+    for alike in of_key.values():
+        rows = np.sort(np.concatenate([follow_up.rows for follow_up in alike]))
+        for start in range(0, len(rows), DUE_ROWS_MAX):
+            yield alike[0]._replace(rows=rows[start : start + DUE_ROWS_MAX])
+
+
+def _carry_out(
+    deciding: Deciding, book: Book, slot: Slot, follow_up: FollowUp, rows: NDArray[np.int64]
 ) -> Iterator[Any]:
-    symbol = shard.instruments[book.creator_shard, slot.instrument].symbol
-    may_enter = follow_up.due == 0 and follow_up.key.cause_kind == CauseKind.SIGNAL
+    """Move rows of a follow-up toward their targets as they stand now. A row with nothing to do
+    places an order of 0, which ends its follow-up.
+    """
+    state, policy, now_ns = deciding
+    price, time = follow_up.price, follow_up.transact_time
     groups = size_toward_target(
         book,
         slot,
         rows,
-        terms,
-        price=follow_up.price,
-        symbol=symbol,
-        transact_time=follow_up.transact_time,
-        event_time_ns=event_time_ns,
-        may_enter=may_enter,
+        policy,
+        price=price,
+        symbol=state.instruments[book.creator_shard, slot.instrument].symbol,
+        transact_time=time,
+        event_time_ns=now_ns,
+        may_enter=follow_up.due == 0 and follow_up.key.cause_kind == CauseKind.SIGNAL,
     )
     done = np.concatenate([chosen for chosen, _ in groups]) if groups else rows[:0]
     idle = np.setdiff1d(rows, done)
     if len(idle):
-        nothing = Decisions(
-            np.zeros(0, np.uint8), np.zeros(len(idle), np.int64), slot.target[idle], 1, True, (0,)
-        )
-        groups.append((idle, nothing))
-    price, time = follow_up.price, follow_up.transact_time
+        groups.append((idle, _nothing(slot.target[idle])))
     for chosen, decisions in groups:
-        yield placed(
+        yield place_orders(
             book,
             slot,
             follow_up.key,
             chosen,
             decisions,
-            terms,
+            policy,
             price=price,
             transact_time=time,
-            event_time_ns=event_time_ns,
+            event_time_ns=now_ns,
         )
         netted = (
             chosen[decisions.disposition == Disposition.NETTED]
@@ -196,76 +250,18 @@ def _follow_up(
         )
         if len(netted):
             key = follow_up.key._replace(attempt=max(follow_up.key.attempt, 1))
-            yield from cancel_open(shard, book, slot, netted)
-            yield queued(book, slot, key, netted, price=price, transact_time=time, due=0)
+            yield from cancel_open(state, book, slot, netted)
+            yield queue_follow_up(book, slot, key, netted, price=price, transact_time=time, due=0)
 
 
-def placed(
-    book: Book,
-    slot: Slot,
-    key: OrderKey,
-    rows: NDArray[np.int64],
-    decisions: Decisions,
-    terms: CopyPolicy,
-    *,
-    price: int,
-    transact_time: int,
-    event_time_ns: int,
-) -> OrdersPlaced:
-    """Make the event of orders of one side and kind."""
-    return OrdersPlaced(
-        book.creator_shard,
-        book.creator,
-        slot.instrument,
-        *key,
-        side=decisions.side,
-        price=price,
-        limit_price=decisions.limit_prices[0],
-        expire_time=0 if decisions.is_exit else event_time_ns + terms.entry_window_ns,
-        is_exit=int(decisions.is_exit),
-        fee_rate=terms.fee_rate,
-        transact_time=transact_time,
-        subscriptions=book.subscriptions["subscription"][rows].astype(np.int64),
-        quantities=decisions.quantity,
-        targets=decisions.target,
-    )
-
-
-def decide_due(
-    shard: FollowerState,
-    terms: CopyPolicy,
-    event_time_ns: int,
-    *,
-    is_full: Callable[[], bool] = lambda: False,
-) -> Iterator[Any]:
-    """Try again the exits whose time has come, until `is_full` says that the rest must wait."""
-    for book, slot in shard.slots_with_follow_ups():
-        for follow_up in _together(slot.follow_ups.due(event_time_ns)):
-            if is_full():
-                return
-            yield from _follow_up(
-                shard, book, slot, follow_up, follow_up.rows, terms, event_time_ns
-            )
-            yield from end_finished(shard, book, follow_up.rows)
-
-
-def _together(due: Iterable[FollowUp]) -> Iterator[FollowUp]:
-    """Put what is due for one key into one, in batches that fit a frame: reports that came one by
-    one shall not lead to orders one by one.
-    """
-    of_key: dict[tuple[OrderKey, int, int], list[FollowUp]] = {}
-    for follow_up in due:
-        of_key.setdefault((follow_up.key, follow_up.price, follow_up.transact_time), []).append(
-            follow_up
-        )
-    for group in of_key.values():
-        rows = np.sort(np.concatenate([follow_up.rows for follow_up in group]))
-        for start in range(0, len(rows), DUE_ROWS_MAX):
-            yield group[0]._replace(rows=rows[start : start + DUE_ROWS_MAX])
+def _nothing(targets: NDArray[np.int64]) -> Decisions:
+    """Return decisions that order nothing."""
+    none, zeros = np.zeros(0, np.uint8), np.zeros(len(targets), np.int64)
+    return Decisions(none, zeros, targets, 1, True, (0,))
 
 
 def end_finished(
-    shard: FollowerState, book: Book, rows: NDArray[np.int64]
+    state: FollowerState, book: Book, rows: NDArray[np.int64]
 ) -> Iterator[SubscriptionsEnded]:
     """End the ending subscriptions among some rows that hold nothing, have nothing open and wait
     for nothing.

@@ -1,10 +1,9 @@
-"""What a follower shard does about a signal, a report, a passed time: reads the state, yields
-events.
+"""Decisions about signals: what each subscription of a creator's book does about a leg of a fill.
 
-The caller applies each event before asking for the next (`for event in decide...:
+The caller applies each event before it asks for the next (`for event in decide...:
 shard.apply_event(event)`), so a later decision of the same frame sees the earlier ones. Signals of
-different books are decided batched: none sees another, and their events are applied batched too.
-Commands are decided in `engine.follower.decide.commands`.
+different books are decided in one pass: none sees another, and their events are applied in one pass
+too. Commands are decided in `engine.follower.decide.commands`.
 """
 
 from collections.abc import Iterator, Sequence
@@ -15,28 +14,28 @@ import numpy as np
 from engine.columns.arithmetic import Int64s
 from engine.columns.reductions import any_of, rows_of
 from engine.follower.book import Book, Status
-from engine.follower.decide.follow_ups import cancel_open, queued
+from engine.follower.decide.follow_ups import cancel_open, queue_follow_up
+from engine.follower.deciding import Deciding
+from engine.follower.rows import per_row
 from engine.follower.sizing.batch import Batch
 from engine.follower.sizing.decisions import Decisions, Pricing, Signal
 from engine.follower.sizing.exits import size_decrease, skip_suspended
 from engine.follower.sizing.increases import size_increase
 from engine.follower.sizing.legs import Leg, legs_of
-from engine.follower.sizing.pieces import Piece, per_row
+from engine.follower.sizing.pieces import Piece
 from engine.follower.state import FollowerState
-from engine.journal.events.creator import (
-    FillApplied,
-)
+from engine.journal.events.creator import FillApplied
 from engine.journal.events.orders import SignalDecided
-from engine.values.copy_policy import CopyPolicy
 from engine.values.dispositions import Disposition
 from engine.values.order_ids import CauseKind, OrderKey
+from engine.values.order_terms import OrderTerms
 
 _NETTED = int(Disposition.NETTED)
 _SIGNAL = int(CauseKind.SIGNAL)
 
 
 class SignalPart(NamedTuple):
-    """A batch of a book's rows to be decided for one leg of a fill."""
+    """Rows of a book that are to be decided for one leg of a fill."""
 
     book: Book
     fill: FillApplied
@@ -51,7 +50,7 @@ def position_of(signal: int, leg: int) -> int:
 
 
 def parts_of(
-    shard: FollowerState,
+    state: FollowerState,
     creator_shard: int,
     fill: FillApplied,
     part_rows: int,
@@ -59,10 +58,10 @@ def parts_of(
     position: int = 0,
     row: int = 0,
 ) -> Iterator[SignalPart]:
-    """Split a fill's signals into parts; with a cursor's `position` and `row`, only what that
+    """Split a fill's signals into parts. With a cursor's `position` and `row`, yield only what that
     cursor has not passed.
     """
-    book = shard.book_of.get((creator_shard, fill.creator))
+    book = state.book_of.get((creator_shard, fill.creator))
     if book is None:
         return
     for leg in legs_of(fill):
@@ -74,34 +73,30 @@ def parts_of(
             yield SignalPart(book, fill, leg, start, start + part_rows >= book.count)
 
 
-def decide_parts(
-    shard: FollowerState,
-    parts: Sequence[SignalPart],
-    terms: CopyPolicy,
-    part_rows: int,
-    event_time_ns: int,
-) -> list[Any]:
+def decide_parts(deciding: Deciding, parts: Sequence[SignalPart], part_rows: int) -> list[Any]:
     """Decide one leg of a fill each for parts of different creators' books: dispositions, orders,
     cancels, follow-ups.
 
-    Returns: the events of all parts in their order, none applied. No part's decision depends on
-    another's, for no two are of one book; what they have in common is asked in one pass
+    Returns: the events of all parts in their order, none applied. No two parts are of one book, so
+    no decision depends on another. What they have in common is asked in one pass
     (`engine.follower.sizing.batch`).
     """
     decided: dict[int, list[Any]] = {}
-    for kind, group in _by_kind(shard, parts, part_rows).items():
-        batch = Batch([each.piece for each in group], kind.side if kind.is_increase else -kind.side)
-        decisions = _sized(shard, kind, group, batch, terms, event_time_ns)
-        events = _events(
-            shard, [each.part for each in group], batch, decisions, terms, event_time_ns
+    for kind, chosen in _generate(deciding.state, parts, part_rows).items():
+        batch = Batch(
+            [each.piece for each in chosen], kind.side if kind.is_increase else -kind.side
         )
-        for each, of_part in zip(group, events, strict=True):
-            decided[each.place] = of_part
+        decisions = _size_and_check(deciding, kind, chosen, batch)
+        of_parts = [each.part for each in chosen]
+        orders = _make_orders(deciding, of_parts, decisions)
+        recorded = _record(deciding.state, of_parts, batch, decisions, orders)
+        for each, events in zip(chosen, recorded, strict=True):
+            decided[each.place] = events
     return [event for place in sorted(decided) for event in decided[place]]
 
 
 class _Kind(NamedTuple):
-    """What signals must have in common to be sized in one pass."""
+    """The traits that signals must share to be sized in one pass."""
 
     is_increase: bool
     side: int
@@ -109,68 +104,86 @@ class _Kind(NamedTuple):
 
 
 class _Chosen(NamedTuple):
-    """A part that has rows to decide, where it stands among all, and these rows."""
+    """A part that has rows to decide, its place among all parts, and these rows."""
 
     place: int
     part: SignalPart
     piece: Piece
 
 
-def _by_kind(
-    shard: FollowerState, parts: Sequence[SignalPart], part_rows: int
+def _generate(
+    state: FollowerState, parts: Sequence[SignalPart], part_rows: int
 ) -> dict[_Kind, list[_Chosen]]:
+    """Generate what is to be decided, by kind: the parts that have a subscription to decide for."""
     groups: dict[_Kind, list[_Chosen]] = {}
-    for index, part in enumerate(parts):
+    for place, part in enumerate(parts):
         book, leg = part.book, part.leg
         rows = slice(part.first_row, min(part.first_row + part_rows, book.count))
         if not book.summary.is_active and not any_of(
             book.subscriptions["status"][rows] < Status.ENDING
         ):
             continue
-        is_skipped = len(shard.suspended) > 0 and shard.suspended.skips(
+        is_skipped = len(state.suspended) > 0 and state.suspended.skips(
             book.creator_shard, book.creator, part.fill.signal, is_increase=leg.is_increase
         )
-        piece = Piece(book, shard.slot(book, part.fill.instrument), rows)
+        piece = Piece(book, state.slot(book, part.fill.instrument), rows)
         kind = _Kind(leg.is_increase, leg.side, is_skipped)
-        groups.setdefault(kind, []).append(_Chosen(index, part, piece))
+        groups.setdefault(kind, []).append(_Chosen(place, part, piece))
     return groups
 
 
-def _sized(
-    shard: FollowerState,
-    kind: _Kind,
-    group: Sequence[_Chosen],
-    batch: Batch,
-    terms: CopyPolicy,
-    event_time_ns: int,
+def _size_and_check(
+    deciding: Deciding, kind: _Kind, chosen: Sequence[_Chosen], batch: Batch
 ) -> Decisions:
+    """Size the rows by their modes, and check them against every rule and limit in order."""
+    state, policy, now_ns = deciding
     if kind.is_skipped:
         return skip_suspended(batch, is_increase=kind.is_increase)
     if kind.is_increase:
-        signals = [_signal(shard, each.part, each.piece) for each in group]
-        return size_increase(signals, batch, terms, event_time_ns)
-    return size_decrease([each.part.leg for each in group], batch)
+        signals = [_signal(state, each.part, each.piece) for each in chosen]
+        return size_increase(signals, batch, policy, now_ns)
+    return size_decrease([each.part.leg for each in chosen], batch)
 
 
-def _signal(shard: FollowerState, part: SignalPart, piece: Piece) -> Signal:
+def _signal(state: FollowerState, part: SignalPart, piece: Piece) -> Signal:
     fill = part.fill
     marks = dict(zip(fill.mark_instruments.tolist(), fill.mark_prices.tolist(), strict=True))
     pricing = Pricing(fill.price, fill.equity, marks, fill.order_quantity, fill.transact_time)
-    symbol = shard.instruments[part.book.creator_shard, fill.instrument].symbol
+    symbol = state.instruments[part.book.creator_shard, fill.instrument].symbol
     return Signal(piece, part.leg, pricing, symbol)
 
 
-def _events(
-    shard: FollowerState,
+def _make_orders(
+    deciding: Deciding, parts: Sequence[SignalPart], decisions: Decisions
+) -> list[OrderTerms]:
+    """Make the terms of each part's orders."""
+    _, policy, now_ns = deciding
+    is_exit = int(decisions.is_exit)
+    expire_time = 0 if decisions.is_exit else now_ns + policy.entry_window_ns
+    return [
+        OrderTerms(
+            decisions.side,
+            part.fill.price,
+            limit_price,
+            expire_time,
+            is_exit,
+            policy.fee_rate,
+            part.fill.transact_time,
+        )
+        for part, limit_price in zip(parts, decisions.limit_prices, strict=True)
+    ]
+
+
+def _record(
+    state: FollowerState,
     parts: Sequence[SignalPart],
     batch: Batch,
     decisions: Decisions,
-    terms: CopyPolicy,
-    event_time_ns: int,
+    terms: Sequence[OrderTerms],
 ) -> list[list[Any]]:
-    """Make the events of each part of a batch."""
+    """Record the decisions as events of each part. A netted row cancels what is open and waits."""
     events: list[list[Any]] = [
-        [event] for event in _signals_decided(parts, batch, decisions, terms, event_time_ns)
+        [event] for event in _signals_decided(parts, batch, decisions, terms)
     ]
     netted = decisions.disposition == _NETTED
     if any_of(netted):
@@ -181,9 +194,9 @@ def _events(
             if len(rows):
                 book, fill = part.book, part.fill
                 key = OrderKey(_SIGNAL, book.creator_shard, fill.signal, part.leg.leg, 1)
-                of_part += cancel_open(shard, book, piece.slot, rows)
+                of_part += cancel_open(state, book, piece.slot, rows)
                 of_part.append(
-                    queued(
+                    queue_follow_up(
                         book,
                         piece.slot,
                         key,
@@ -200,8 +213,7 @@ def _signals_decided(
     parts: Sequence[SignalPart],
     batch: Batch,
     decisions: Decisions,
-    terms: CopyPolicy,
-    event_time_ns: int,
+    terms: Sequence[OrderTerms],
 ) -> Iterator[SignalDecided]:
     quantity, side = decisions.quantity, decisions.side
     units = _units(batch, quantity)
@@ -213,9 +225,8 @@ def _signals_decided(
     residuals -= quantity if side > 0 else -quantity
     subscriptions = batch.column("subscription").astype(np.int64)
     dispositions = decisions.disposition.astype(np.int64)
-    expire_time = 0 if decisions.is_exit else event_time_ns + terms.entry_window_ns
-    for part, piece, unit, limit_price, where in zip(
-        parts, batch.pieces, units, decisions.limit_prices, batch.ranges, strict=True
+    for part, piece, unit, of_part, where in zip(
+        parts, batch.pieces, units, terms, batch.ranges, strict=True
     ):
         fill = part.fill
         yield SignalDecided(
@@ -224,13 +235,7 @@ def _signals_decided(
             part.leg.leg,
             part.book.creator,
             piece.slot.instrument,
-            side,
-            fill.price,
-            limit_price,
-            expire_time,
-            int(decisions.is_exit),
-            terms.fee_rate,
-            fill.transact_time,
+            of_part,
             part.first_row,
             int(part.is_last_part),
             unit,
@@ -240,11 +245,14 @@ def _signals_decided(
             dispositions[where],
             in_units[where],
             residuals[where],
+            part.leg.signed_position_after,
         )
 
 
 def _units(batch: Batch, quantity: Int64s) -> list[int]:
-    """Say in what each piece's quantities are written: in lots, where all are whole ones."""
+    """Return the unit that each piece's quantities are written in: a lot where all are whole lots,
+    else 1.
+    """
     rest = quantity % batch.lot
     if not any_of(rest):
         return [piece.slot.lot for piece in batch.pieces]

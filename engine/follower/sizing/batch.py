@@ -1,9 +1,9 @@
-"""Runs: the rows that are decided in one pass, of one book or of several, as columns.
+"""Batches: the rows that are decided in one pass, of one book or of several, as columns.
 
 Most books have a hundred rows, and a pass over so few costs its numpy calls and not its rows. So
-signals of different books are decided batched, over their rows one after the other: a batch of
-several books is a copy, one of a single book is views of it. What is the same for all rows is a
-number, what differs from book to book a column (`per_row`), and the rules need not know which.
+signals of different books are decided in one batch, over their rows one after the other. A batch of
+several books is a copy; a batch of a single book is views of it. A value that all rows share is a
+number; one that differs from book to book is a column (`per_row`). The rules need not know which.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -15,17 +15,22 @@ from numpy.typing import NDArray
 
 from engine.columns.arithmetic import Int64s, Operand
 from engine.follower.book import BookSummary, Mask, Rows, joined
-from engine.follower.sizing.pieces import Piece, length_of, per_row, ranges
-from engine.follower.sizing.valuation import ROWS_MAX, equity_of
+from engine.follower.rows import length_of, per_row, ranges
+from engine.follower.sizing.pieces import Piece
+from engine.follower.sizing.valuation import equity_of
 from engine.follower.subscription_table import MONEY, NARROW
 
 BOOKS_MAX = 64
+ROWS_MAX = 4096
+"""Rows of several books that are decided in one batch, so that a pass stays in the cache. A larger
+book is a batch by itself.
+"""
 
 T = TypeVar("T")
 
 
 class BatchBuilder(Generic[T]):
-    """Gathers what can be done in one pass: things about different books, with few rows in all, in
+    """Gathers items that can be done in one pass: about different books, with few rows in all, in
     their order.
     """
 
@@ -35,8 +40,8 @@ class BatchBuilder(Generic[T]):
         self._rows = 0
 
     def has_room(self, book: Any, rows: int) -> bool:
-        """Say whether something about a book, or what names it, of so many rows may be added; a
-        first one always may.
+        """Return whether an item about a book, of so many rows, may be added. A first one always
+        may. `book` is the book, or what identifies it.
         """
         return not self._items or (
             book not in self._books
@@ -45,13 +50,13 @@ class BatchBuilder(Generic[T]):
         )
 
     def add(self, book: Any, rows: int, item: T) -> None:
-        """Add something."""
+        """Add an item."""
         self._items.append(item)
         self._books.add(book)
         self._rows += rows
 
     def take(self) -> list[T]:
-        """Take out what is gathered."""
+        """Take out the items gathered."""
         items = self._items
         if items:
             self._items, self._books, self._rows = [], set(), 0
@@ -59,8 +64,8 @@ class BatchBuilder(Generic[T]):
 
 
 def batched(items: Iterable[tuple[Any, int, T]]) -> Iterator[list[T]]:
-    """Split things into batches to be done in one pass each. Each item: what names its book, its
-    rows, itself.
+    """Split items into batches to be done in one pass each. Each comes with what identifies its
+    book, and its number of rows.
     """
     gathered: BatchBuilder[T] = BatchBuilder()
     for book, rows, item in items:
@@ -72,7 +77,7 @@ def batched(items: Iterable[tuple[Any, int, T]]) -> Iterator[list[T]]:
 
 
 class Batch:
-    """Some pieces' columns along a side; they are read only, and may be the slots' own."""
+    """The columns of some pieces along a side. They are read only, and may be the slots' own."""
 
     __slots__ = (
         "_money",
@@ -93,7 +98,7 @@ class Batch:
         self.pieces = pieces
         self.counts = [length_of(piece.rows) for piece in pieces]
         self.ranges = ranges(self.counts)
-        """Where each piece's rows are."""
+        """The place of each piece's rows."""
         self.side = side
         self.lot: Operand = per_row([piece.slot.lot for piece in pieces], self.counts)
         values = joined([piece.slot.values[:3, piece.rows] for piece in pieces])
@@ -108,19 +113,19 @@ class Batch:
 
     @property
     def count(self) -> int:
-        """How many rows there are."""
+        """The number of rows."""
         return len(self.target)
 
     def ranges_among(self, rows: Rows) -> list[slice]:
-        """Say where each piece's rows are among ascending rows of the batch."""
+        """Return where each piece's rows are among ascending rows of the batch."""
         if isinstance(rows, slice):
             return self.ranges
         starts = np.searchsorted(rows, [each.start for each in self.ranges]).tolist()
         return [slice(*each) for each in pairwise([*starts, len(rows)])]
 
     def _waiting(self) -> Mask | None:
-        """Say which rows have a cause waiting for cancels; None when none has, or when single rows
-        are asked for, which wait no more.
+        """Return which rows have a cause waiting for cancels, None when none has. Rows that are
+        asked for one by one wait no more.
         """
         if not any(piece.slot.follow_ups.count for piece in self.pieces):
             return None
@@ -142,7 +147,7 @@ class Batch:
         )
 
     def column(self, name: str) -> NDArray[np.integer]:
-        """Name a column of the subscriptions."""
+        """A column of the subscriptions."""
         if name in MONEY:
             if self._money is None:
                 self._money = joined(
@@ -164,7 +169,7 @@ class Batch:
         )
 
     def available_cash(self) -> Int64s:
-        """Say what rows may spend: cash less reservations, less a short's proceeds and as much
+        """Return what rows may spend: cash less reservations, less a short's proceeds and as much
         again, which secures it.
         """
         available: Int64s = self.column("cash") - self.column("reserved")
@@ -176,7 +181,7 @@ class Batch:
 
 
 def _shared_summary(pieces: Sequence[Piece]) -> BookSummary:
-    """Say what the rows of all pieces have in common."""
+    """Return the facts about the rows of all pieces."""
     first = pieces[0].book.summary
     if all(piece.book.summary == first for piece in pieces):
         return first

@@ -21,7 +21,7 @@ ORDERED = int(Disposition.ORDERED)
 
 
 class Pricing(NamedTuple):
-    """What a signal says about the market and its creator; `marks` by instrument."""
+    """The market and the creator as a signal tells them; `marks` by instrument."""
 
     price: int
     creator_equity: int
@@ -41,7 +41,7 @@ class Signal(NamedTuple):
 
 @dataclass(slots=True)
 class Decisions:
-    """Shapes: one row a subscription of the batch. `quantity` unsigned, in the leg's direction;
+    """Shapes: one row per subscription of the batch. `quantity` unsigned, in the leg's direction;
     `target` signed, after the decision. `limit_prices` are the pieces'.
     """
 
@@ -54,7 +54,7 @@ class Decisions:
 
 
 def held_of(batch: Batch) -> Int64s:
-    """Name what counts toward the target: an exit still under way on the other side is not an
+    """Return what counts toward the target. An exit still under way on the other side is not an
     obstacle to opening this one.
     """
     held: Int64s = batch.position + batch.open

@@ -10,10 +10,10 @@ from engine.columns.arithmetic import (
 )
 from engine.columns.reductions import all_of, any_of
 from engine.follower.book import Mask, Status
+from engine.follower.rows import per_row, per_row_mask
 from engine.follower.sizing.batch import Batch
 from engine.follower.sizing.decisions import ORDERED, Decisions, finish, held_of, skip, undecided
 from engine.follower.sizing.legs import Leg
-from engine.follower.sizing.pieces import per_row, per_row_mask
 from engine.values.dispositions import Disposition
 
 
@@ -30,7 +30,7 @@ def size_decrease(legs: Sequence[Leg], batch: Batch) -> Decisions:
         kept = batch.target - mul_div(np.maximum(batch.target, 0), quantity, before)
         if to_flat is not False:
             kept[to_flat] = 0
-        # Whoever was to leave before still is, with a rest below the lot too.
+        # A row that was to leave before still is, with a rest below the lot too.
         is_left = kept == 0
         to_flat = is_left if any_of(is_left) else False
     target = kept if not any_of(disposition) else np.where(disposition == 0, kept, batch.target)
@@ -43,8 +43,8 @@ def size_decrease(legs: Sequence[Leg], batch: Batch) -> Decisions:
 
 
 def skip_suspended(batch: Batch, *, is_increase: bool) -> Decisions:
-    """Skip a leg for every active row, whatever it is: the creator is suspended, or the signal
-    parked. Targets stay.
+    """Skip a leg for every active row: the creator is suspended, or the signal quarantined. Targets
+    stay.
     """
     active = batch.column("status") < Status.ENDING
     disposition = np.where(
@@ -58,9 +58,10 @@ def skip_suspended(batch: Batch, *, is_increase: bool) -> Decisions:
 
 
 def decide_exit(batch: Batch, out: Decisions, *, to_flat: bool | Mask) -> None:
-    """Order what the undecided rows hold beyond their targets; nothing is opened or added.
-    `batch.side` is the position's: what is still held of the other side is an exit of an earlier
-    cause, which is tried again for that one.
+    """Order what the undecided rows hold beyond their targets. Nothing is opened or added.
+
+    `batch.side` is the position's. What is still held of the other side is an exit of an earlier
+    cause, which is tried again for that cause.
     """
     disposition, held = out.disposition, held_of(batch)
     excess = held - out.target

@@ -1,14 +1,12 @@
-"""Sizing: what one signal means for a batch of subscriptions, decided at once over columns (DESIGN
-section 7 in code).
+"""Sizing of increases: one signal for a batch of subscriptions, decided at once over columns.
 
 Everything here reads the book and returns decisions; nothing is changed. Quantities are taken in
-the direction of the leg, so long and short are one rule: T is the target, H what is held or on its
-way
-(position plus open orders), both along the leg's side.
+the direction of the leg, so long and short are one rule. T is the target, H the quantity that is
+held or on its way (position plus open orders), both along the leg's side.
 
-Order of the rules for an increase: equity, permission, netting, then the other limits in their
-order; the first limit that leaves less than a lot or the minimum names the skip. What rounding or
-the minimum alone withholds stays in the target; what a limit cuts does not.
+Order of the rules: equity, permission, netting, then the other limits in their order. The first
+limit that leaves less than a lot or the minimum is the reason of the skip. A quantity that rounding
+or the minimum alone withholds stays in the target. One that a limit takes away does not.
 """
 
 from collections.abc import Sequence
@@ -26,6 +24,7 @@ from engine.columns.arithmetic import (
 )
 from engine.columns.reductions import any_of, least, most, rows_of
 from engine.follower.book import Mask, Rows
+from engine.follower.rows import per_row
 from engine.follower.sizing.batch import Batch
 from engine.follower.sizing.decisions import (
     Decisions,
@@ -38,7 +37,6 @@ from engine.follower.sizing.decisions import (
 )
 from engine.follower.sizing.legs import Leg
 from engine.follower.sizing.limits import check_entry, market_of
-from engine.follower.sizing.pieces import per_row
 from engine.values.copy_mode import Mode
 from engine.values.copy_policy import CopyPolicy
 from engine.values.dispositions import Disposition
@@ -48,51 +46,67 @@ _PROPORTIONAL, _MULTIPLIER = int(Mode.PROPORTIONAL), int(Mode.MULTIPLIER)
 
 
 def size_increase(
-    signals: Sequence[Signal], batch: Batch, terms: CopyPolicy, event_time_ns: int
+    signals: Sequence[Signal], batch: Batch, policy: CopyPolicy, event_time_ns: int
 ) -> Decisions:
     """Size increases of creators' positions, all on the batch's side, each for its piece of the
-    batch.
+    batch: check equity, raise the targets, check the entries against every limit.
     """
     pricings = [signal.pricing for signal in signals]
-    disposition = undecided(batch)
-    target = batch.target.copy()
     limit_prices = [
-        entry_limit_price(each.price, batch.side, terms.slippage_cap) for each in pricings
+        entry_limit_price(each.price, batch.side, policy.slippage_cap) for each in pricings
     ]
-    out = Decisions(
-        disposition, np.zeros(batch.count, np.int64), target, batch.side, False, limit_prices
-    )
-    creator_equity = per_row([pricing.creator_equity for pricing in pricings], batch.counts)
-    if min(pricing.creator_equity for pricing in pricings) <= 0:
-        nothing = [pricing.creator_equity <= 0 for pricing in pricings]
-        skip(disposition, np.repeat(nothing, batch.counts), Disposition.CREATOR_EQUITY)
-        creator_equity = per_row(
-            [max(pricing.creator_equity, 1) for pricing in pricings], batch.counts
-        )
-    equity, beyond = batch.equity([pricing.marks for pricing in pricings])
-    if len(equity) and least(equity) <= 0:
-        skip(disposition, equity <= 0, Disposition.SUBSCRIPTION_EQUITY)
-    skip(disposition, beyond, Disposition.OUT_OF_RANGE)
+    nothing = np.zeros(batch.count, np.int64)
+    out = Decisions(undecided(batch), nothing, batch.target.copy(), batch.side, False, limit_prices)
+    creator_equity, equity = _check_equity(batch, out, pricings)
     if batch.side < 0 and not batch.summary.may_short:
-        skip(disposition, batch.column("allow_short") == 0, Disposition.SHORT_NOT_ALLOWED)
-    added, beyond = _added(batch, signals, creator_equity, equity)
-    raised = target + added
-    skip(disposition, beyond, Disposition.OUT_OF_RANGE)
-    if len(raised) and most(raised) > QUANTITY_MAX:
-        skip(disposition, raised > QUANTITY_MAX, Disposition.OUT_OF_RANGE)
-    if any_of(disposition):
-        np.copyto(target, raised, where=disposition == 0)
-    else:
-        out.target = target = raised
+        skip(out.disposition, batch.column("allow_short") == 0, Disposition.SHORT_NOT_ALLOWED)
+    _raise_targets(batch, out, signals, creator_equity, equity)
     market = market_of(
-        batch, out, pricings, [signal.symbol for signal in signals], terms, event_time_ns
+        batch, out, pricings, [signal.symbol for signal in signals], policy, event_time_ns
     )
-    check_entry(batch, out, market, held=held_of(batch), equity=equity, terms=terms)
+    check_entry(batch, out, market, held=held_of(batch), equity=equity, policy=policy)
     return finish(batch, out)
 
 
+def _check_equity(
+    batch: Batch, out: Decisions, pricings: Sequence[Pricing]
+) -> tuple[Operand, Int64s]:
+    """Skip rows whose creator, or who themselves, have no equity. Returns: the creators' equity,
+    above zero, and the rows' own.
+    """
+    creator_equity = [pricing.creator_equity for pricing in pricings]
+    if min(creator_equity) <= 0:
+        is_none = [each <= 0 for each in creator_equity]
+        skip(out.disposition, np.repeat(is_none, batch.counts), Disposition.CREATOR_EQUITY)
+        creator_equity = [max(each, 1) for each in creator_equity]
+    equity, beyond = batch.equity([pricing.marks for pricing in pricings])
+    if len(equity) and least(equity) <= 0:
+        skip(out.disposition, equity <= 0, Disposition.SUBSCRIPTION_EQUITY)
+    skip(out.disposition, beyond, Disposition.OUT_OF_RANGE)
+    return per_row(creator_equity, batch.counts), equity
+
+
+def _raise_targets(
+    batch: Batch,
+    out: Decisions,
+    signals: Sequence[Signal],
+    creator_equity: Operand,
+    equity: Int64s,
+) -> None:
+    """Raise the undecided rows' targets by what the signals add."""
+    added, beyond = _added(batch, signals, creator_equity, equity)
+    raised = out.target + added
+    skip(out.disposition, beyond, Disposition.OUT_OF_RANGE)
+    if len(raised) and most(raised) > QUANTITY_MAX:
+        skip(out.disposition, raised > QUANTITY_MAX, Disposition.OUT_OF_RANGE)
+    if any_of(out.disposition):
+        np.copyto(out.target, raised, where=out.disposition == 0)
+    else:
+        out.target = raised
+
+
 class _Wanted(NamedTuple):
-    """What the signals add, one value for all rows or one each."""
+    """The quantities that the signals add, one value for all rows or one each."""
 
     quantity: Operand
     price: Operand
@@ -147,10 +161,10 @@ def _added_in_mode(
 
 
 def _shares_of_order(amount: Int64s, leg: Leg, pricing: Pricing) -> tuple[Int64s, Mask]:
-    """Say what amounts buy of a fill's order, as much of it as the leg is.
+    """Compute what amounts buy of a fill's order, as much of it as the leg is.
 
-    amount * 1e8 * leg / (price * order quantity) has no 64-bit form: few distinct amounts, so one
-    exact division each.
+    amount * 1e8 * leg / (price * order quantity) has no 64-bit form. There are few distinct
+    amounts, so each is one exact division.
     """
     distinct, which = np.unique(amount, return_inverse=True)
     part, whole = (leg.quantity, pricing.order_quantity) if pricing.order_quantity else (1, 1)

@@ -17,10 +17,16 @@ class Leg(NamedTuple):
     position_before: int
     position_after: int
 
+    @property
+    def signed_position_after(self) -> int:
+        """The creator's position after this leg, negative for a short."""
+        side = self.side if self.is_increase else -self.side
+        return side * self.position_after
+
 
 def legs(position_before: int, side: int, quantity: int) -> tuple[Leg, ...]:
-    """Split a fill by the position it meets; one that moves nothing, a correction of the price
-    alone, has no leg.
+    """Split a fill by the position it meets. One that moves nothing, such as a correction of the
+    price alone, has no leg.
 
     Units: 1e-8, `position_before` signed.
     """
@@ -37,5 +43,5 @@ def legs(position_before: int, side: int, quantity: int) -> tuple[Leg, ...]:
 
 
 def legs_of(fill: FillApplied) -> tuple[Leg, ...]:
-    """Name the signals that an applied fill broadcasts."""
+    """Return the signals that an applied fill broadcasts."""
     return legs(fill.position_before, fill.side, fill.quantity)

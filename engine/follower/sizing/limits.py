@@ -1,8 +1,9 @@
 """Limits on entries: permission, netting, order notional, position weight, available cash, in this
 order.
 
-The first limit that leaves less than a lot or the minimum names the skip. What a limit cuts is
-lowered in the target; what rounding or the minimum alone withholds stays in it.
+The first limit that leaves less than a lot or the minimum is the reason of the skip. A quantity
+that a limit takes away leaves the target too. One that rounding or the minimum alone withholds
+stays in it.
 """
 
 from collections.abc import Sequence
@@ -20,9 +21,9 @@ from engine.columns.arithmetic import (
 )
 from engine.columns.reductions import all_of, any_of
 from engine.follower.book import Mask, Status
+from engine.follower.rows import per_row, per_row_mask
 from engine.follower.sizing.batch import Batch
 from engine.follower.sizing.decisions import ORDERED, Decisions, Pricing, skip
-from engine.follower.sizing.pieces import per_row, per_row_mask
 from engine.values.copy_policy import CopyPolicy
 from engine.values.dispositions import Disposition
 from engine.values.units import MICROS, QUANTITY_MAX, QUANTITY_ONE
@@ -41,7 +42,7 @@ included.
 
 
 class Market(NamedTuple):
-    """What limits ask of the signals: one value for all rows, or one each. `minimum` is the least
+    """The signals as limits see them: one value for all rows, or one each. `minimum` is the least
     quantity of an order.
     """
 
@@ -57,7 +58,7 @@ def market_of(
     out: Decisions,
     pricings: Sequence[Pricing],
     symbols: Sequence[str],
-    terms: CopyPolicy,
+    policy: CopyPolicy,
     event_time_ns: int,
 ) -> Market:
     prices = [pricing.price for pricing in pricings]
@@ -70,12 +71,12 @@ def market_of(
         )
         for piece, price in zip(batch.pieces, prices, strict=True)
     ]
-    window = terms.entry_window_ns
+    window = policy.entry_window_ns
     return Market(
         per_row(prices, batch.counts),
         per_row(out.limit_prices, batch.counts),
         per_row(minimums, batch.counts),
-        per_row_mask([symbol in terms.denied for symbol in symbols], batch.counts),
+        per_row_mask([symbol in policy.denied for symbol in symbols], batch.counts),
         per_row_mask(
             [event_time_ns - pricing.transact_time > window for pricing in pricings], batch.counts
         ),
@@ -93,7 +94,13 @@ def _net(batch: Batch, disposition: NDArray[np.uint8], wants: Mask) -> None:
 
 
 def check_entry(
-    batch: Batch, out: Decisions, market: Market, *, held: Int64s, equity: Int64s, terms: CopyPolicy
+    batch: Batch,
+    out: Decisions,
+    market: Market,
+    *,
+    held: Int64s,
+    equity: Int64s,
+    policy: CopyPolicy,
 ) -> None:
     """Check the undecided rows' entries against every limit in order, and lower their targets to
     what is reachable.
@@ -109,7 +116,7 @@ def check_entry(
     if any_of(too_small):
         skip(disposition, whole < batch.lot, Disposition.BELOW_LOT)
         skip(disposition, too_small, Disposition.BELOW_MIN_NOTIONAL)
-    left = _within_limits(batch, out, market, held, equity, whole, terms)
+    left = _within_limits(batch, out, market, held, equity, whole, policy)
     if were_undecided is None and not any_of(disposition):
         disposition.fill(ORDERED)
         out.quantity = left
@@ -154,15 +161,15 @@ def _within_limits(
     held: Int64s,
     equity: Int64s,
     whole: Int64s,
-    terms: CopyPolicy,
+    policy: CopyPolicy,
 ) -> Int64s:
-    """StateCopy whole lots to what every limit leaves, and skip the undecided rows that one leaves
-    less than the minimum. Returns: `whole` itself when no limit cuts anything.
+    """Cut whole lots to what every limit leaves. Skip the undecided rows that a limit leaves less
+    than the minimum. Returns: `whole` itself when no limit cuts anything.
     """
     disposition, left = out.disposition, whole
-    for reason, quantity_max in _limits(batch, market, held, equity, terms, whole):
-        copy = floor_to(np.minimum(left, quantity_max), batch.lot)
-        left = np.maximum(copy, 0, out=copy)
+    for reason, quantity_max in _limits(batch, market, held, equity, policy, whole):
+        cut = floor_to(np.minimum(left, quantity_max), batch.lot)
+        left = np.maximum(cut, 0, out=cut)
         hit = (left < market.minimum) & (disposition == 0)
         if any_of(hit):
             disposition[hit] = reason
@@ -171,10 +178,10 @@ def _within_limits(
 
 
 def _limits(
-    batch: Batch, market: Market, held: Int64s, equity: Int64s, terms: CopyPolicy, whole: Int64s
+    batch: Batch, market: Market, held: Int64s, equity: Int64s, policy: CopyPolicy, whole: Int64s
 ) -> list[tuple[Disposition, Int64s]]:
-    """Say the largest quantity that each limit leaves, in their order; limits that no row has, or
-    that copy nothing, are left out.
+    """Return the largest quantity that each limit leaves, in order. Limits that no row has, or that
+    cut nothing, are left out.
     """
     limits: list[tuple[Disposition, Int64s]] = []
     summary, price = batch.summary, market.price
@@ -194,7 +201,7 @@ def _limits(
         limits.append(
             (Disposition.MAX_POSITION_WEIGHT, np.where(weight > 0, allowed - held, QUANTITY_MAX))
         )
-    affordable = _affordable(batch, market, terms, whole)
+    affordable = _affordable(batch, market, policy, whole)
     if affordable is not None:
         limits.append((Disposition.AVAILABLE_CASH, affordable))
     return limits
@@ -208,14 +215,14 @@ def _within(a: Int64s, b: Operand, c: Operand, limit: int = QUANTITY_MAX) -> Int
     return quotient
 
 
-def _affordable(batch: Batch, market: Market, terms: CopyPolicy, whole: Int64s) -> Int64s | None:
-    """Say how much the available cash pays for: at the limit price with the fee; a short needs its
-    notional at the signal's price.
+def _affordable(batch: Batch, market: Market, policy: CopyPolicy, whole: Int64s) -> Int64s | None:
+    """Return how much the available cash pays for, at the limit price with the fee. A short needs
+    its notional at the signal's price.
 
     Returns: None where it pays for all of `whole` by far, which spares the exact division.
     """
     available = batch.available_cash()
-    each, fee_rate = (market.price, 0) if batch.side < 0 else (market.limit_price, terms.fee_rate)
+    each, fee_rate = (market.price, 0) if batch.side < 0 else (market.limit_price, policy.fee_rate)
     wanted = whole.astype(np.float64)
     wanted *= each
     wanted *= _AMPLE * (MICROS + fee_rate) / (MICROS * QUANTITY_ONE)

@@ -20,7 +20,7 @@ def size_toward_target(
     book: Book,
     slot: Slot,
     rows: NDArray[np.int64],
-    terms: CopyPolicy,
+    policy: CopyPolicy,
     *,
     price: int,
     symbol: str,
@@ -28,11 +28,11 @@ def size_toward_target(
     event_time_ns: int,
     may_enter: bool,
 ) -> list[tuple[NDArray[np.int64], Decisions]]:
-    """Move rows toward their targets as they stand: exits of what they hold beyond them, else,
-    where allowed, entries.
+    """Move rows toward their targets as they stand: exit what they hold beyond them, else enter
+    where that is allowed.
 
-    What follow-ups, further attempts of exits and unfollowing share. Returns: the rows of each side
-    and kind, with their decisions; a row with nothing to do is in none.
+    Follow-ups, further attempts of exits and unfollowing all use it. Returns: the rows of each side
+    and kind, with their decisions. A row with nothing to do is in none.
     """
     goal = slot.target[rows]
     held = slot.position[rows] + slot.open[rows]
@@ -49,7 +49,7 @@ def size_toward_target(
                 slot,
                 side,
                 entries,
-                terms,
+                policy,
                 price=price,
                 symbol=symbol,
                 transact_time=transact_time,
@@ -73,7 +73,7 @@ def _enter_toward_target(
     slot: Slot,
     side: int,
     rows: NDArray[np.int64],
-    terms: CopyPolicy,
+    policy: CopyPolicy,
     *,
     price: int,
     symbol: str,
@@ -82,7 +82,7 @@ def _enter_toward_target(
 ) -> Decisions:
     batch = Batch((Piece(book, slot, rows),), side)
     nothing = np.zeros(len(rows), np.uint8), np.zeros(len(rows), np.int64)
-    limit_price = entry_limit_price(price, side, terms.slippage_cap)
+    limit_price = entry_limit_price(price, side, policy.slippage_cap)
     out = Decisions(*nothing, batch.target.copy(), side, False, (limit_price,))
     if side < 0:
         skip(out.disposition, batch.column("allow_short") == 0, Disposition.SHORT_NOT_ALLOWED)
@@ -92,7 +92,7 @@ def _enter_toward_target(
     held, is_poor = held_of(batch), equity <= 0
     skip(out.disposition, is_poor, Disposition.SUBSCRIPTION_EQUITY)
     np.copyto(out.target, np.minimum(held, out.target), where=is_poor)
-    market = market_of(batch, out, (pricing,), (symbol,), terms, event_time_ns)
-    check_entry(batch, out, market, held=held, equity=equity, terms=terms)
+    market = market_of(batch, out, (pricing,), (symbol,), policy, event_time_ns)
+    check_entry(batch, out, market, held=held, equity=equity, policy=policy)
     out.target *= side
     return out

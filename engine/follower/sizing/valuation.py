@@ -1,30 +1,47 @@
-"""Valuation: what rows are worth at given marks."""
+"""Valuation: the equity of rows at given marks.
 
-from collections.abc import Iterator, Sequence
+It reads cash and positions and knows nothing of signals or sizing: sizing uses it, and whoever else
+must value subscriptions can.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from engine.columns.arithmetic import Int64s, mul_div_within
 from engine.columns.reductions import any_of, least, most
-from engine.follower.book import Book, Mask, Rows, joined
-from engine.follower.sizing.pieces import length_of, per_row, ranges
+from engine.follower.book import VALUE_FIELDS, Book, Mask, Rows, joined
+from engine.follower.rows import length_of, per_row, ranges
 from engine.values.units import MONEY_MAX, QUANTITY_ONE
 
-ROWS_MAX = 4096
-"""Rows of several books that are decided batched, so that a pass stays in the cache; a larger book
-is a batch by itself.
+ROWS_AT_ONCE = 4096
+"""So many rows are valued in one pass, so that the pass stays in the cache. A larger book is a pass
+by itself.
 """
+_POSITION = VALUE_FIELDS.index("position")
+
+
+class _Holdings(NamedTuple):
+    """Positions that are valued in one pass: where their rows are, the positions, their marks."""
+
+    where: list[slice]
+    positions: list[Int64s]
+    prices: list[int]
 
 
 def equity_of(
-    cash: NDArray[np.integer], pieces: Sequence[tuple[Book, Rows]], marks: Sequence[dict[int, int]]
+    cash: NDArray[np.integer],
+    pieces: Sequence[tuple[Book, Rows]],
+    marks: Sequence[Mapping[int, int]],
 ) -> tuple[Int64s, Mask | None]:
-    """Value rows whose cash is given: cash and every position at its mark, each position floored to
-    the micro.
+    """Value rows: their cash, which is given, and each position at its mark. Rounds: each position
+    down to the micro.
 
-    Returns: equity in micros, and which rows are beyond MONEY_MAX (None: none is). Marks hold every
-    instrument of a piece's creator.
+    Shapes: `pieces` and `marks` belong together; `cash` has the rows of all pieces in order. Marks
+    hold every instrument that a row of their piece holds. Returns: equity in micros, and which rows
+    are beyond MONEY_MAX, None where none is.
     """
     equity = np.array(cash, np.int64)
     beyond: Mask | None = None
@@ -50,28 +67,24 @@ def equity_of(
 
 
 def _holdings(
-    pieces: Sequence[tuple[Book, Rows]], marks: Sequence[dict[int, int]]
-) -> Iterator[tuple[list[slice], list[Int64s], list[int]]]:
-    """Name what the rows hold, so much at a time as is valued in one pass: where the rows are,
-    positions, and their mark.
-    """
-    where: list[slice] = []
-    positions: list[Int64s] = []
-    prices: list[int] = []
+    pieces: Sequence[tuple[Book, Rows]], marks: Sequence[Mapping[int, int]]
+) -> Iterator[_Holdings]:
+    """Yield the positions of the rows, as many at a time as are valued in one pass."""
+    found = _Holdings([], [], [])
     start = rows_count = 0
     for (book, rows), of_piece in zip(pieces, marks, strict=True):
         count = length_of(rows)
         for slot in book.slots:
-            position = slot.values[1, rows]
+            position = slot.values[_POSITION, rows]
             if not any_of(position):
                 continue
-            if positions and rows_count + count > ROWS_MAX:
-                yield where, positions, prices
-                where, positions, prices, rows_count = [], [], [], 0
-            where.append(slice(start, start + count))
-            positions.append(position)
-            prices.append(of_piece[slot.instrument])
+            if found.positions and rows_count + count > ROWS_AT_ONCE:
+                yield found
+                found, rows_count = _Holdings([], [], []), 0
+            found.where.append(slice(start, start + count))
+            found.positions.append(position)
+            found.prices.append(of_piece[slot.instrument])
             rows_count += count
         start += count
-    if positions:
-        yield where, positions, prices
+    if found.positions:
+        yield found

@@ -5,6 +5,7 @@ became of those without an answer.
 from typing import ClassVar
 
 from engine.columns.sections import Ascending, Column, Section
+from engine.values.order_ids import OrderKey
 
 
 class BlocksAnswered(Section, frozen=True):
@@ -26,11 +27,7 @@ class OrdersRevoked(Section, frozen=True):
 
     TAG: ClassVar[int] = 41
     follower_shard: int
-    cause_kind: int
-    creator_shard: int
-    cause_number: int
-    leg: int
-    attempt: int
+    key: OrderKey
     exec_type: int
     first_number: int
     transact_time: int
@@ -78,10 +75,6 @@ class OrdersUnresolved(Section, frozen=True):
 
     TAG: ClassVar[int] = 44
     follower_shard: int
-    cause_kind: int
-    creator_shard: int
-    cause_number: int
-    leg: int
-    attempt: int
+    key: OrderKey
     sequence: int
     subscriptions: Ascending

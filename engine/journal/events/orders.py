@@ -5,6 +5,11 @@ reported of their orders.
 from typing import ClassVar
 
 from engine.columns.sections import Ascending, Column, Section, Texts
+from engine.values.order_ids import CauseKind, OrderKey
+from engine.values.order_terms import OrderTerms
+from engine.values.units import POSITION_UNKNOWN
+
+_SIGNAL = int(CauseKind.SIGNAL)
 
 
 class SignalDecided(Section, frozen=True):
@@ -13,10 +18,10 @@ class SignalDecided(Section, frozen=True):
     Shapes: one row a subscription of the creator's book, `first_row` on, in order of creation;
     `dispositions` are `engine.values.dispositions.Disposition` (0: not active, no disposition). An
     order's quantity is `units * unit`; 0 is no order. `residuals` are what the target keeps beyond
-    position, open orders and this order, so target = position + open + order + residual. `side` is
-    the orders' side, `price` the signal's, `limit_price` 0 for a market order, `expire_time` 0 for
-    never, `is_exit` 0 or 1. Marks are the signal's. `fee_rate` (micros of notional) is what an
-    entry reserves above its limit; `transact_time` is the creator's fill's.
+    position, open orders and this order, so target = position + open + order + residual. The terms
+    are the orders'; their price and time are those of the signal, and so are the marks.
+    `creator_position` is the creator's signed position in the instrument after the leg; frames
+    older than the field do not say it.
     """
 
     TAG: ClassVar[int] = 26
@@ -25,13 +30,7 @@ class SignalDecided(Section, frozen=True):
     leg: int
     creator: int
     instrument: int
-    side: int
-    price: int
-    limit_price: int
-    expire_time: int
-    is_exit: int
-    fee_rate: int
-    transact_time: int
+    terms: OrderTerms
     first_row: int
     is_last_part: int
     unit: int
@@ -41,13 +40,20 @@ class SignalDecided(Section, frozen=True):
     dispositions: Column
     units: Column
     residuals: Column
+    creator_position: int = POSITION_UNKNOWN
+
+    @property
+    def key(self) -> OrderKey:
+        """The key of the orders: a signal's first attempt."""
+        return OrderKey(_SIGNAL, self.creator_shard, self.signal, self.leg, 0)
 
 
 class OrdersPlaced(Section, frozen=True):
     """Orders whose cause was decided before or is no signal: closings, follow-ups after a cancel,
     further attempts of an exit.
 
-    Scalars as in `SignalDecided`. Shapes: one row a subscription; a quantity of 0 places nothing
+    `creator_shard` is the creator's own, `key.creator_shard` that of the cause (0 for a command).
+    Shapes: one row a subscription; a quantity of 0 places nothing
     and only ends the row's follow-up. `targets` are the rows' targets after it.
     """
 
@@ -55,18 +61,8 @@ class OrdersPlaced(Section, frozen=True):
     creator_shard: int
     creator: int
     instrument: int
-    cause_kind: int
-    cause_creator_shard: int
-    cause_number: int
-    leg: int
-    attempt: int
-    side: int
-    price: int
-    limit_price: int
-    expire_time: int
-    is_exit: int
-    fee_rate: int
-    transact_time: int
+    key: OrderKey
+    terms: OrderTerms
     subscriptions: Ascending
     quantities: Column
     targets: Column
@@ -96,11 +92,7 @@ class FollowUpsQueued(Section, frozen=True):
     creator_shard: int
     creator: int
     instrument: int
-    cause_kind: int
-    cause_creator_shard: int
-    cause_number: int
-    leg: int
-    attempt: int
+    key: OrderKey
     price: int
     transact_time: int
     due: int
@@ -119,11 +111,7 @@ class ExecutionsApplied(Section, frozen=True):
     sequence: int
     broker: str
     prefix: str
-    cause_kind: int
-    creator_shard: int
-    cause_number: int
-    leg: int
-    attempt: int
+    key: OrderKey
     transact_time: int
     numbers: Column
     subscriptions: Ascending
@@ -146,11 +134,7 @@ class TradesCorrected(Section, frozen=True):
     """
 
     TAG: ClassVar[int] = 31
-    cause_kind: int
-    cause_creator_shard: int
-    cause_number: int
-    leg: int
-    attempt: int
+    key: OrderKey
     creator_shard: int
     creator: int
     instrument: int
@@ -184,6 +168,19 @@ class TradesCorrected(Section, frozen=True):
     known_rows: Column
     known: Texts
 
+    @property
+    def terms(self) -> OrderTerms:
+        """The orders' terms, as they were placed."""
+        return OrderTerms(
+            self.side,
+            self.price,
+            self.limit_price,
+            self.expire_time,
+            self.is_exit,
+            self.fee_rate,
+            self.order_time,
+        )
+
 
 class LaterAttemptsFound(Section, frozen=True):
     """Orders that are worked again had later attempts of their cause placed after them: the number
@@ -192,10 +189,6 @@ class LaterAttemptsFound(Section, frozen=True):
     """
 
     TAG: ClassVar[int] = 32
-    cause_kind: int
-    cause_creator_shard: int
-    cause_number: int
-    leg: int
-    attempt: int
+    key: OrderKey
     subscriptions: Column
     attempts: Column

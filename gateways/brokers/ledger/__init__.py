@@ -1,1 +1,6 @@
-"""A broker program's ledger: one append-only file, synced before anything is said about it."""
+"""A broker program's ledger: one append-only file. The program syncs it before it says anything.
+
+`records` are the kinds of record and the frames around them, `ledger` is the file, `ledger_reader`
+reads it for an audit. `seen` and `accounts` are what a program remembers of it: order ids and
+account numbers.
+"""

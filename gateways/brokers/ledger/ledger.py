@@ -1,10 +1,10 @@
-"""The ledger: one append-only file, owned by one process, on disk before anything is said about it.
+"""The ledger's file: append-only, owned by one process, synced before the program says anything.
 
-Appending is one write and one fdatasync per frame. A process that died while writing leaves a torn
-last frame, which opening cuts off: nothing in it was ever answered. A bad frame with a good one
-behind it is damage, and refused. In doubt (a last frame of full length with a wrong CRC, as a power
-cut leaves it) it counts as torn. A failed append is the end of the process: memory is then ahead of
-the disk.
+An append is one write and one fdatasync per frame. A process that dies while it writes leaves a
+torn last frame. Opening the file truncates it: nothing in it was ever answered. A bad frame with a
+good one behind it is damage, and the ledger refuses to open. A last frame of full length with a
+wrong CRC, as a power failure leaves it, counts as torn. A failed append ends the process, for its
+memory is then ahead of the disk.
 """
 
 import fcntl
@@ -31,7 +31,7 @@ _LOCK_POLL_S = 0.05
 
 
 class Frame(NamedTuple):
-    """A whole frame: where it begins, its number, its records' bytes."""
+    """A whole frame: its offset, its number, its records' bytes."""
 
     offset: int
     number: int
@@ -43,7 +43,7 @@ class Frame(NamedTuple):
 
 
 class Readable(Protocol):
-    """Bytes that can be read anywhere."""
+    """Bytes that can be read at any offset."""
 
     def read(self, offset: int, length: int) -> bytes: ...
 
@@ -51,7 +51,7 @@ class Readable(Protocol):
 
 
 class Ledger(Readable, Protocol):
-    """What the broker needs of its ledger."""
+    """The part of a ledger that a broker program needs."""
 
     end: int
     next_number: int
@@ -64,7 +64,7 @@ class Ledger(Readable, Protocol):
 
 
 def frame_at(source: Readable, offset: int) -> Frame | None:
-    """Read the frame at an offset, None when there is no whole one."""
+    """Return the frame at an offset, None when there is no whole one."""
     header = source.read(offset, FRAME_HEADER.size)
     if len(header) < FRAME_HEADER.size:
         return None
@@ -82,7 +82,7 @@ def frame_at(source: Readable, offset: int) -> Frame | None:
 
 
 def record_at(source: Readable, offset: int) -> Record:
-    """Read one record whose header is at an offset that the ledger gave out."""
+    """Return the record whose header is at an offset that a `FrameDraft` gave out."""
     tag, _, length = RECORD_HEADER.unpack(source.read(offset, RECORD_HEADER.size))
     return Record(tag, offset, memoryview(source.read(offset + RECORD_HEADER.size, length)))
 
@@ -101,7 +101,7 @@ def walk_frames(source: Readable, offset: int = 0, number: int = 1) -> Iterator[
 
 
 def check_torn(source: Readable, offset: int) -> None:
-    """Make sure that no whole frame stands behind the bad one at an offset. Raises: LedgerError."""
+    """Check that no whole frame stands behind the bad one at an offset. Raises: LedgerError."""
     place, kept = offset + 1, b""
     while place < source.size():
         chunk = kept + source.read(place, _SEARCH_BYTES)
@@ -151,7 +151,7 @@ class FileLedger:
         return os.fstat(self._file).st_size
 
     def replay(self) -> Iterator[Frame]:
-        """Yield every frame, then cut off a torn tail; appending is allowed afterwards. Raises:
+        """Yield every frame, then truncate a torn tail; appending is allowed afterwards. Raises:
         LedgerError on damage.
         """
         for frame in walk_frames(self):
@@ -181,13 +181,13 @@ class FileLedger:
         self.next_number += 1
 
     def close(self) -> None:
-        """Let go of the file and the lock."""
+        """Release the file and the lock."""
         os.close(self._file)
         os.close(self._lock)
 
 
 class MemoryLedger:
-    """The same in memory; `data` may be cut anywhere and replayed by another one."""
+    """The same in memory. `data` may be truncated anywhere and replayed by another one."""
 
     def __init__(self, data: bytes = b"") -> None:
         self.data = bytearray(data)
@@ -214,7 +214,7 @@ class MemoryLedger:
         self.next_number += 1
 
     def close(self) -> None:
-        """Nothing to let go of."""
+        """Do nothing: memory has no file and no lock."""
 
 
 def _lock(descriptor: int, directory: Path, wait_s: float) -> None:

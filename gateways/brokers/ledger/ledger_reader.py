@@ -1,11 +1,12 @@
-"""Reading a paper broker's ledger for an audit: columns in batches, also while the broker runs.
+"""Reading a ledger for an audit, as columns in batches, also while the broker runs.
 
-It takes no lock and changes nothing. A torn last frame is where reading ends; damage in front of
-good frames raises.
+The reader takes no lock and changes nothing. It stops at a torn last frame. Damage in front of good
+frames raises LedgerError.
 """
 
 import os
 from collections.abc import Iterator
+from operator import attrgetter
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -27,7 +28,7 @@ from gateways.brokers.ledger.records import (
 
 
 class Accounts(NamedTuple):
-    """Accounts of a follower shard: `ids` are numbered from `first`."""
+    """Accounts of a follower shard. `ids` are numbered from `first`."""
 
     follower_shard: int
     first: int
@@ -35,7 +36,7 @@ class Accounts(NamedTuple):
 
 
 class Orders(NamedTuple):
-    """Orders taken. Shapes: one row an order; `symbols` is indexed by `symbol_of`. Units: see
+    """Orders taken. Shapes: one row per order; `symbols` is indexed by `symbol_of`. Units: see
     `engine.values.units`.
     """
 
@@ -57,13 +58,13 @@ class Orders(NamedTuple):
     symbol_of: Column
     symbols: list[str]
     taken_times: Column
-    """When the broker took each, by its machine's clock, ns; the ledger's fsync and the answer come
-    after.
+    """The time at which the broker took each, by its machine's clock, ns; before the ledger's sync
+    and the answer.
     """
 
 
 class Executions(NamedTuple):
-    """Executions reported. Shapes: one row an execution; its id is `prefixes[prefix_of]` and the
+    """Executions reported. Shapes: one row per execution; its id is `prefixes[prefix_of]` and the
     decimal `numbers`.
     """
 
@@ -85,13 +86,13 @@ class Executions(NamedTuple):
 
 
 class LedgerReader:
-    """One ledger directory; each method reads it from the beginning."""
+    """One ledger directory. Each method reads it from the beginning."""
 
     def __init__(self, directory: Path) -> None:
         self._path = directory / FILE_NAME
 
     def broker(self) -> tuple[str, str]:
-        """Name the broker and the ledger id. Raises: LedgerError."""
+        """Return the broker and the ledger id. Raises: LedgerError."""
         for section in self._sections(frozenset({LedgerOpened.TAG})):
             return section.broker, section.ledger_id
         raise LedgerError(f"{self._path}: expected a paper broker's ledger, found no whole frame")
@@ -102,15 +103,15 @@ class LedgerReader:
             yield Accounts(section.follower_shard, section.first, section.ids)
 
     def orders(self, rows_min: int = 1 << 20) -> Iterator[Orders]:
-        """Yield the orders in batches of at least `rows_min` rows but for the last, in the order
-        they were taken.
+        """Yield the orders in the order they were taken, in batches of at least `rows_min` rows;
+        the last may be smaller.
         """
         for group in _grouped(self._sections(frozenset({OrdersTaken.TAG})), rows_min):
             yield _orders(group)
 
     def executions(self, rows_min: int = 1 << 20) -> Iterator[Executions]:
-        """Yield the executions in batches of at least `rows_min` rows but for the last, in the
-        order they were made.
+        """Yield the executions in the order they were made, in batches of at least `rows_min`
+        rows; the last may be smaller.
         """
         sections = self._sections(frozenset({MESSAGE_TAG}))
         reported = (section for section in sections if isinstance(section, ExecutionsReported))
@@ -124,8 +125,8 @@ class LedgerReader:
                 yield section
 
     def confirmed(self) -> dict[int, int]:
-        """Say up to which number of each follower shard's executions JetStream is known to hold
-        them.
+        """Return the number up to which JetStream is known to hold each follower shard's
+        executions.
         """
         last: dict[int, int] = {}
         for section in self._sections(frozenset({PublishConfirmed.TAG})):
@@ -161,7 +162,9 @@ class LedgerReader:
 
 
 class _File:
-    """A file as long as it was when opened: what is appended meanwhile is for the next reading."""
+    """A file at the length it had when opened. The next reading sees what is appended
+    meanwhile.
+    """
 
     def __init__(self, path: Path) -> None:
         self._file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
@@ -190,9 +193,9 @@ def _grouped(sections: Iterator[Any], rows_min: int) -> Iterator[list[Any]]:
         yield group
 
 
-def _spread(group: list[Any], field: str, counts: Column) -> Column:
-    """Repeat what stands once in each section for each of its rows."""
-    return np.repeat(np.array([getattr(section, field) for section in group], np.int64), counts)
+def _per_row(group: list[Any], field: str, counts: Column) -> Column:
+    """Repeat a field that stands once in each section, for each of its rows."""
+    return np.repeat(np.array(list(map(attrgetter(field), group)), np.int64), counts)
 
 
 def _joined(group: list[Any], field: str) -> Column:
@@ -208,14 +211,14 @@ def _numbered(texts: list[str], counts: Column) -> tuple[Column, list[str]]:
 def _coordinates(
     group: list[Any], counts: Column
 ) -> tuple[Column, Column, Column, Column, Column, Column]:
-    """Spread the parts of the order ids that stand once in each section."""
+    """Return the parts of the order ids that stand once in each section, row by row."""
     return (
-        _spread(group, "follower_shard", counts),
-        _spread(group, "cause_kind", counts),
-        _spread(group, "creator_shard", counts),
-        _spread(group, "cause_number", counts),
-        _spread(group, "leg", counts),
-        _spread(group, "attempt", counts),
+        _per_row(group, "follower_shard", counts),
+        _per_row(group, "key.cause_kind", counts),
+        _per_row(group, "key.creator_shard", counts),
+        _per_row(group, "key.cause_number", counts),
+        _per_row(group, "key.leg", counts),
+        _per_row(group, "key.attempt", counts),
     )
 
 
@@ -226,16 +229,16 @@ def _orders(group: list[OrdersTaken]) -> Orders:
         *_coordinates(group, counts),
         subscriptions=_joined(group, "subscriptions"),
         accounts=_joined(group, "accounts"),
-        sides=_spread(group, "side", counts),
+        sides=_per_row(group, "side", counts),
         quantities=_joined(group, "quantities"),
-        prices=_spread(group, "price", counts),
-        limit_prices=_spread(group, "limit_price", counts),
-        expire_times=_spread(group, "expire_time", counts),
-        frames=_spread(group, "frame", counts),
-        event_times=_spread(group, "event_time", counts),
+        prices=_per_row(group, "price", counts),
+        limit_prices=_per_row(group, "limit_price", counts),
+        expire_times=_per_row(group, "expire_time", counts),
+        frames=_per_row(group, "frame", counts),
+        event_times=_per_row(group, "event_time", counts),
         symbol_of=symbol_of,
         symbols=symbols,
-        taken_times=_spread(group, "taken_time", counts),
+        taken_times=_per_row(group, "taken_time", counts),
     )
 
 
@@ -250,7 +253,7 @@ def _executions(group: list[ExecutionsReported]) -> Executions:
         quantities=_joined(group, "quantities"),
         prices=_joined(group, "prices"),
         fees=_joined(group, "fees"),
-        transact_times=_spread(group, "transact_time", counts),
+        transact_times=_per_row(group, "transact_time", counts),
         prefix_of=prefix_of,
         prefixes=prefixes,
     )

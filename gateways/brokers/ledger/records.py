@@ -1,11 +1,12 @@
-"""What the ledger says: one section type per kind of record, and the frames that carry them.
+"""The ledger's records, one section type per kind, and the frames that carry them.
 
-A frame is one group commit: the header (magic `LSL1`, payload length u32, CRC-32 u32, frame number
-u64, little-endian), then the records, each a tag u16, a reserved u16, a length u32 and a body. The
-CRC covers number, length and payload. Frame numbers start at 1 and grow by one. A frame is whole or
-torn; an order and what was executed of it at once stand in one frame, so there is never one without
-the other. Bodies are `engine.columns.sections` but for MESSAGE_TAG, which holds one published
-executions message verbatim (`engine.messages.blocks`).
+A frame is one group commit. It begins with a header: magic `LSL1`, payload length u32, CRC-32 u32,
+frame number u64, little-endian. The records follow, each a tag u16, a reserved u16, a length u32
+and a body. The CRC covers number, length and payload. Frame numbers start at 1 and grow by one.
+
+A frame is whole or torn. An order and what was executed of it at once stand in one frame, so the
+ledger never has one without the other. Bodies are encoded by `engine.columns.sections`. The body
+of MESSAGE_TAG is one published executions message, verbatim (`engine.messages.blocks`).
 """
 
 import struct
@@ -14,14 +15,15 @@ from collections.abc import Iterator
 from typing import Any, ClassVar, NamedTuple
 
 from engine.columns.sections import Ascending, Column, Section, Texts, encode_section, tags
+from engine.values.order_ids import OrderKey
 
 MAGIC = b"LSL1"
 FRAME_HEADER = struct.Struct("<4sIIQ")
 _CHECKED = struct.Struct("<IQ")
 RECORD_HEADER = struct.Struct("<HHI")
 PAYLOAD_BYTES_MAX = 512 << 20
-"""Bounds a frame: a turn of `core.EXECUTIONS_PER_TURN` and one more block of
-`check.BLOCK_ORDERS_MAX` in ten slices fit.
+"""Bounds a frame. It fits a turn of `turn.EXECUTIONS_PER_TURN` executions and one more block of
+`check.BLOCK_ORDERS_MAX` orders in ten slices.
 """
 MESSAGE_TAG = 206
 
@@ -31,8 +33,8 @@ class LedgerError(Exception):
 
 
 class LedgerOpened(Section, frozen=True):
-    """The first record: whose ledger this is. `ledger_id` is part of every execution id, so a new
-    ledger never repeats one.
+    """The first record: the broker whose ledger this is. `ledger_id` is part of every execution
+    id, so a new ledger never repeats one.
     """
 
     TAG: ClassVar[int] = 200
@@ -41,7 +43,7 @@ class LedgerOpened(Section, frozen=True):
 
 
 class EpochSeen(Section, frozen=True):
-    """A gateway of a higher epoch spoke; lower ones are refused from here on (P5)."""
+    """A gateway of a higher epoch spoke. The program refuses lower ones from here on (P5)."""
 
     TAG: ClassVar[int] = 201
     epoch: int
@@ -66,11 +68,7 @@ class OrdersTaken(Section, frozen=True):
     TAG: ClassVar[int] = 203
     follower_shard: int
     frame: int
-    cause_kind: int
-    creator_shard: int
-    cause_number: int
-    leg: int
-    attempt: int
+    key: OrderKey
     symbol: str
     side: int
     price: int
@@ -85,7 +83,7 @@ class OrdersTaken(Section, frozen=True):
 
 
 class CancelsTaken(Section, frozen=True):
-    """Cancels asked for; those that found their order open are followed by executions."""
+    """Cancels asked for. Executions follow for those that found their order open."""
 
     TAG: ClassVar[int] = 204
     follower_shard: int
@@ -106,8 +104,8 @@ class PublishConfirmed(Section, frozen=True):
 
 
 class CorrectionTaken(Section, frozen=True):
-    """An operator asked for a trade cancel or correct; the execution that reports it stands in the
-    same frame.
+    """An operator asked for a trade cancel or correct. The execution that reports it stands in
+    the same frame.
     """
 
     TAG: ClassVar[int] = 207
@@ -121,14 +119,14 @@ class CorrectionTaken(Section, frozen=True):
 
 
 class OrdersReopened(OrdersTaken, frozen=True):
-    """Orders taken before that work again; `quantities` are what they work more than they did."""
+    """Orders taken before that work again. `quantities` are what they work in addition."""
 
     TAG: ClassVar[int] = 208
 
 
 class RoundSeen(Section, frozen=True):
-    """A look-up began a new round of the highest epoch; blocks of lower ones are refused from here
-    on (P9).
+    """A look-up began a new round of the highest epoch. The program refuses blocks of lower rounds
+    from here on (P9).
     """
 
     TAG: ClassVar[int] = 210
@@ -149,7 +147,7 @@ RECORD_TYPES = tags(
 
 
 class Record(NamedTuple):
-    """One record as bytes; `offset` is its header's place in the ledger."""
+    """One record as bytes. `offset` is its header's place in the ledger."""
 
     tag: int
     offset: int
@@ -157,7 +155,7 @@ class Record(NamedTuple):
 
 
 class FrameDraft:
-    """A frame being written: records are added until it is sealed."""
+    """A frame being written. Records are added until it is sealed."""
 
     def __init__(self, offset: int, number: int) -> None:
         self.offset = offset
@@ -183,7 +181,7 @@ class FrameDraft:
         return offset
 
     def seal(self) -> bytes:
-        """Join the frame's bytes."""
+        """Return the frame's bytes."""
         assert self._size <= PAYLOAD_BYTES_MAX, (
             f"ledger frame: {self._size} bytes, at most {PAYLOAD_BYTES_MAX}"
         )
@@ -195,7 +193,7 @@ class FrameDraft:
 
 
 def checksum(number: int, payload: bytes | memoryview) -> int:
-    """Compute a frame's CRC-32."""
+    """Return a frame's CRC-32."""
     return zlib.crc32(payload, zlib.crc32(_CHECKED.pack(len(payload), number)))
 
 
@@ -205,7 +203,7 @@ def walk_records(offset: int, payload: memoryview) -> Iterator[Record]:
     while place < len(payload):
         if len(payload) < place + RECORD_HEADER.size:
             raise LedgerError(
-                f"ledger frame at {offset}: expected a record head, "
+                f"ledger frame at {offset}: expected a record header, "
                 f"found {len(payload) - place} bytes"
             )
         tag, _, length = RECORD_HEADER.unpack_from(payload, place)
@@ -219,7 +217,7 @@ def walk_records(offset: int, payload: memoryview) -> Iterator[Record]:
 
 
 def record_type(tag: int) -> type[Any]:
-    """Look a record's type up. Raises: LedgerError for a tag of newer code."""
+    """Return a record's type. Raises: LedgerError for a tag of newer code."""
     found = RECORD_TYPES.get(tag)
     if found is None:
         raise LedgerError(

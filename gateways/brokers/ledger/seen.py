@@ -1,21 +1,21 @@
-"""Which order ids were seen: spans of subscriptions per cause, leg and attempt (P1).
+"""Order ids seen so far, as spans of subscriptions per cause, leg and attempt (P1).
 
-One block leaves one span, whatever its size. A span without gaps needs nothing else, and neighbours
-join; one with gaps points at its record in the ledger, which is read only if a later block of the
-same cause reaches into it, so first-time orders cost nothing per order. Recent spans live in a
-dict, older ones in sorted columns of 28 bytes a span.
+One section leaves one span, whatever its size. A span without gaps needs nothing else, and joins
+its neighbour. A span with gaps points at its record in the ledger. The record is read only when a
+later block of the same cause overlaps the span, so first-time orders cost nothing per order. Recent
+spans live in a dict, older ones in sorted columns of 28 bytes per span.
 """
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.values.order_ids import cause_high
+from engine.values.order_ids import OrderKey, cause_high
 
 NO_GAPS = 0
-"""Offset of a span that holds every number between its ends; no record stands at offset 0."""
+"""Offset of a span that holds every number between its ends. No record stands at offset 0."""
 _HOT_SPANS_MAX = 65_536
 _HOT_SPANS_OF_KEY_MAX = 256
 
@@ -30,7 +30,22 @@ def order_key(
     return cause_high(shard, cause_kind, creator_shard, cause_number) << 32 | leg << 20 | attempt
 
 
-class _Span(NamedTuple):
+class Coordinates(Protocol):
+    """A section about orders of one cause, leg and attempt."""
+
+    @property
+    def follower_shard(self) -> int: ...
+
+    @property
+    def key(self) -> OrderKey: ...
+
+
+def key_of(section: Coordinates) -> int:
+    """Pack everything of a section's order ids but the subscriptions."""
+    return order_key(section.follower_shard, *section.key)
+
+
+class _SortedSpans(NamedTuple):
     highs: NDArray[np.uint64]
     lows: NDArray[np.uint32]
     firsts: NDArray[np.uint32]
@@ -57,18 +72,18 @@ class _Span(NamedTuple):
 
 
 class SeenOrders:
-    """The ids seen so far; `load` reads the subscriptions of the record at an offset."""
+    """The ids seen so far. `load` reads the subscriptions of the record at an offset."""
 
     def __init__(self, load: Callable[[int], NDArray[np.int64]]) -> None:
         self._load = load
         self._hot: dict[int, list[Span]] = {}
         self._hot_spans = 0
-        self._runs: list[_Span] = []
+        self._sorted: list[_SortedSpans] = []
 
     @property
     def spans_count(self) -> int:
-        """Spans kept: what memory grows with."""
-        return self._hot_spans + sum(len(run.highs) for run in self._runs)
+        """Number of spans kept. Memory grows with it."""
+        return self._hot_spans + sum(len(spans.highs) for spans in self._sorted)
 
     def repeated(self, key: int, subscriptions: NDArray[np.int64]) -> NDArray[np.bool_] | None:
         """Mark the subscriptions that were seen under a key, None when none was.
@@ -97,7 +112,7 @@ class SeenOrders:
         return marks if marks is not None and marks.any() else None
 
     def add(self, key: int, subscriptions: NDArray[np.int64], offset: int) -> None:
-        """File subscriptions, none of them seen before, whose record stands at an offset."""
+        """Add subscriptions, none of them seen before, whose record stands at an offset."""
         first, last = int(subscriptions[0]), int(subscriptions[-1])
         if last - first + 1 == len(subscriptions):
             offset = NO_GAPS
@@ -112,14 +127,14 @@ class SeenOrders:
 
     def _find(self, key: int) -> list[Span]:
         found = list(self._hot.get(key, ()))
-        for run in self._runs:
-            found += run.find(key)
+        for spans in self._sorted:
+            found += spans.find(key)
         return found
 
     def _freeze(self) -> None:
         keys = [(key, span) for key, spans in self._hot.items() for span in spans]
         count = len(keys)
-        run = _Span(
+        spans = _SortedSpans(
             np.fromiter((key >> 32 for key, _ in keys), np.uint64, count),
             np.fromiter((key & 0xFFFFFFFF for key, _ in keys), np.uint32, count),
             np.fromiter((span[0] for _, span in keys), np.uint32, count),
@@ -128,14 +143,16 @@ class SeenOrders:
         )
         self._hot.clear()
         self._hot_spans = 0
-        self._runs.append(_sorted(run))
-        while len(self._runs) > 1 and len(self._runs[-2].highs) <= 2 * len(self._runs[-1].highs):
-            newer, older = self._runs.pop(), self._runs.pop()
-            self._runs.append(_sorted(_joined(older, newer)))
+        self._sorted.append(_sorted(spans))
+        while len(self._sorted) > 1 and len(self._sorted[-2].highs) <= 2 * len(
+            self._sorted[-1].highs
+        ):
+            newer, older = self._sorted.pop(), self._sorted.pop()
+            self._sorted.append(_sorted(_joined(older, newer)))
 
 
-def _joined(older: _Span, newer: _Span) -> _Span:
-    return _Span(
+def _joined(older: _SortedSpans, newer: _SortedSpans) -> _SortedSpans:
+    return _SortedSpans(
         np.concatenate((older.highs, newer.highs)),
         np.concatenate((older.lows, newer.lows)),
         np.concatenate((older.firsts, newer.firsts)),
@@ -144,11 +161,11 @@ def _joined(older: _Span, newer: _Span) -> _Span:
     )
 
 
-def _sorted(run: _Span) -> _Span:
-    """Sort by key and first subscription and join neighbours without gaps."""
-    order = np.lexsort((run.firsts, run.lows, run.highs))
-    highs, lows, offsets = run.highs[order], run.lows[order], run.offsets[order]
-    firsts, lasts = run.firsts[order], run.lasts[order]
+def _sorted(spans: _SortedSpans) -> _SortedSpans:
+    """Sort by key and first subscription, and join neighbours without gaps."""
+    order = np.lexsort((spans.firsts, spans.lows, spans.highs))
+    highs, lows, offsets = spans.highs[order], spans.lows[order], spans.offsets[order]
+    firsts, lasts = spans.firsts[order], spans.lasts[order]
     joins = (
         (highs[1:] == highs[:-1])
         & (lows[1:] == lows[:-1])
@@ -158,4 +175,4 @@ def _sorted(run: _Span) -> _Span:
     )
     starts = np.concatenate(([True], ~joins))
     ends = np.concatenate((~joins, [True]))
-    return _Span(highs[starts], lows[starts], firsts[starts], lasts[ends], offsets[starts])
+    return _SortedSpans(highs[starts], lows[starts], firsts[starts], lasts[ends], offsets[starts])

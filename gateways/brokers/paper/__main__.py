@@ -14,7 +14,8 @@ from actors.errors import OperatingError
 from actors.host.garbage_collection import collecting_rarely
 from gateways.brokers.ledger.records import LedgerError
 from gateways.brokers.paper.server import serve
-from gateways.brokers.paper.settings import PaperBrokerConfig, SettingsError, load_config
+from gateways.brokers.paper.settings import PaperBrokerConfig, load_config
+from gateways.brokers.program.settings import SettingsError
 
 _EXPECTED = (SettingsError, LedgerError, OperatingError)
 

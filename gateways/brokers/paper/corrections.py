@@ -1,8 +1,7 @@
-"""Trade cancels and corrections that an operator or a test asks the paper broker for, and what its
-ledger says of the trade that is meant.
+"""Trade cancels and corrections that an operator or a test asks the paper broker for.
 
-The ledger is read from the beginning for each: this is rare, and nothing of closed orders is kept
-in memory.
+Each request reads the ledger from the beginning to find its trade: requests are rare, and memory
+holds nothing of closed orders.
 """
 
 from typing import Any
@@ -10,18 +9,16 @@ from typing import Any
 import msgspec
 import numpy as np
 from msgspec import Raw
-from numpy.typing import NDArray
 
 from engine.columns.sections import decode_section, names_of
-from engine.follower.decide.corrections import meant
-from engine.follower.order_history import OrderHistory, PastExecution, exec_id_of
+from engine.follower.order_history import OrderHistory, PastExecution, exec_id_of, find_corrected
 from engine.messages.blocks import CorrectionsReported, ExecutionsReported, decode_block
 from engine.values.order_status import ExecType
 from engine.values.refusals import Refused
 from engine.values.units import MONEY_MAX, QUANTITY_ONE
 from gateways.brokers.ledger.ledger import Readable, walk_frames
 from gateways.brokers.ledger.records import MESSAGE_TAG, OrdersReopened, OrdersTaken, walk_records
-from gateways.brokers.ledger.seen import order_key
+from gateways.brokers.ledger.seen import key_of
 from gateways.json.fields import (
     ABSENT,
     MONEY,
@@ -39,8 +36,8 @@ _TYPES = {"trade_cancel": ExecType.TRADE_CANCEL, "trade_correct": ExecType.TRADE
 
 
 class CorrectionAsked(msgspec.Struct, frozen=True):
-    """A request. `is_reopened` lets the order work what was taken back again. Units: 1e-8,
-    micros.
+    """A request. With `is_reopened` the order works again what the correction takes back. Units:
+    1e-8, micros.
     """
 
     exec_type: ExecType
@@ -64,7 +61,7 @@ _decoder = msgspec.json.Decoder(_Json)
 
 
 class TradedOrder(msgspec.Struct, frozen=True):
-    """The order that a trade was of: one row of its record, and everything executed on it."""
+    """A trade's order: one row of its record, and all of its executions."""
 
     taken: OrdersTaken
     row: int
@@ -72,7 +69,7 @@ class TradedOrder(msgspec.Struct, frozen=True):
 
     @property
     def subscription(self) -> int:
-        """Name the order's subscription."""
+        """The order's subscription."""
         return int(self.taken.subscriptions[self.row])
 
 
@@ -100,8 +97,8 @@ def decode_correction(data: bytes) -> CorrectionAsked:
 
 
 def find_traded(ledger: Readable, exec_id: str) -> TradedOrder | None:
-    """Find the order of an execution, and its history. Cost: reads the whole ledger. Raises:
-    LedgerError.
+    """Return the order of an execution, with its history, None when no order has it. Cost: reads
+    the whole ledger. Raises: LedgerError.
     """
     of_key: dict[int, list[OrdersTaken]] = {}
     reports: dict[int, list[ExecutionsReported | CorrectionsReported]] = {}
@@ -129,18 +126,6 @@ def find_traded(ledger: Readable, exec_id: str) -> TradedOrder | None:
             history.quantity = int(taken.quantities[rows[0]])
             return TradedOrder(taken, int(rows[0]), history)
     return None
-
-
-def key_of(section: OrdersTaken | ExecutionsReported | CorrectionsReported) -> int:
-    """Pack what the orders of a section have in common."""
-    return order_key(
-        section.follower_shard,
-        section.cause_kind,
-        section.creator_shard,
-        section.cause_number,
-        section.leg,
-        section.attempt,
-    )
 
 
 def _row_of(section: ExecutionsReported | CorrectionsReported, exec_id: str) -> int | None:
@@ -177,8 +162,8 @@ def reopened_order(taken: OrdersTaken, row: int, quantity: int, now_ns: int) -> 
 
 
 def corrected_by(asked: CorrectionAsked, order: TradedOrder) -> PastExecution | Refused:
-    """Find the trade that is to be corrected, and check that the order can take it."""
-    trade = meant(order.history, asked.exec_ref_id)
+    """Return the trade to correct, or why its order does not allow the correction."""
+    trade = find_corrected(order.history, asked.exec_ref_id)
     if isinstance(trade, PastExecution):
         filled = order.history.filled - trade.quantity + asked.quantity
         if filled > order.history.quantity:
@@ -186,38 +171,3 @@ def corrected_by(asked: CorrectionAsked, order: TradedOrder) -> PastExecution | 
                 "overfill", "last_qty: expected at most the order's quantity filled, found more"
             )
     return trade
-
-
-def correction_section(
-    asked: CorrectionAsked,
-    order: TradedOrder,
-    number: int,
-    prefix: str,
-    leaves: int,
-    transact_time: int,
-) -> CorrectionsReported:
-    """Make the report of a correction."""
-    taken = order.taken
-
-    def one(value: int) -> NDArray[np.int64]:
-        return np.array([value], np.int64)
-
-    return CorrectionsReported(
-        follower_shard=taken.follower_shard,
-        prefix=prefix,
-        reference_prefix=prefix,
-        cause_kind=taken.cause_kind,
-        creator_shard=taken.creator_shard,
-        cause_number=taken.cause_number,
-        leg=taken.leg,
-        attempt=taken.attempt,
-        transact_time=transact_time,
-        numbers=one(number),
-        reference_numbers=one(int(asked.exec_ref_id.removeprefix(prefix))),
-        subscriptions=one(order.subscription),
-        exec_types=one(asked.exec_type),
-        quantities=one(asked.quantity),
-        prices=one(asked.price),
-        fees=one(asked.fee),
-        leaves=one(leaves),
-    )

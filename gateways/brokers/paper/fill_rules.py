@@ -1,4 +1,4 @@
-"""At what price and fee orders fill, and which are rejected: pure functions over columns.
+"""The paper broker's prices, fees and rejections: pure functions over columns.
 
 Rounding: slippage and fees round against the order, to the micro. All arithmetic is exact.
 """
@@ -15,7 +15,7 @@ assert _HALF * _HALF == _SCALE
 
 
 def fill_price(side: int, price: int, limit_price: int, slippage_micros: int) -> int | None:
-    """Name the price an order fills at, None when its limit (0: market) does not allow the mark.
+    """Return the price an order fills at, None when its limit (0: market) forbids the mark.
 
     Units: micros. Rounds: slippage away from the mark, stopped at the limit, at one micro and at
     PRICE_MAX.
@@ -29,10 +29,10 @@ def fill_price(side: int, price: int, limit_price: int, slippage_micros: int) ->
 
 
 def fees_micros(quantities: NDArray[np.int64], price: int, rate_micros: int) -> NDArray[np.int64]:
-    """Compute quantity * price * rate, rounded up to the micro.
+    """Return quantity * price * rate, rounded up to the micro.
 
     Units: quantities 1e-8, price and rate micros; the notional of each is at most MONEY_MAX. Exact:
-    the product is taken in halves of 1e7.
+    the product is computed in two steps of 1e7.
     """
     if rate_micros == 0 or len(quantities) == 0:
         return np.zeros(len(quantities), np.int64)
@@ -51,8 +51,8 @@ def fees_micros(quantities: NDArray[np.int64], price: int, rate_micros: int) -> 
 def rejected_by_ratio(
     key: int, subscriptions: NDArray[np.int64], ratio_micros: int, seed: int
 ) -> NDArray[np.bool_]:
-    """Choose orders by a hash of id and seed (splitmix64), so that a choice does not depend on
-    arrival.
+    """Mark orders by a hash of id and seed (splitmix64): the choice does not depend on the order
+    of arrival.
     """
     base = (key ^ key >> 64 ^ seed * 0x9E3779B97F4A7C15) & (1 << 64) - 1
     mixed: NDArray[np.uint64] = subscriptions.astype(np.uint64) * np.uint64(
@@ -66,6 +66,6 @@ def rejected_by_ratio(
 
 
 def rejected_by_count(taken_before: int, count: int, every_n: int) -> NDArray[np.bool_]:
-    """Choose every n-th order of all ever taken."""
+    """Mark every n-th order of all ever taken."""
     chosen: NDArray[np.bool_] = np.arange(taken_before + 1, taken_before + count + 1) % every_n == 0
     return chosen

@@ -1,5 +1,5 @@
-"""The paper broker in memory: the same core and ledger frames, no process, no NATS. The twin for
-tests and dry runs.
+"""The paper broker in memory: the same program, venue and ledger frames; no process and no NATS.
+The twin for tests and dry runs.
 """
 
 from typing import Protocol
@@ -7,15 +7,16 @@ from typing import Protocol
 from actors.errors import OutcomeUnknownError
 from engine.values.refusals import Refused
 from gateways.brokers.ledger.ledger import MemoryLedger
-from gateways.brokers.paper.core import PaperBrokerCore
 from gateways.brokers.paper.corrections import CorrectionAsked, find_traded
-from gateways.brokers.paper.look_up import LostAnswers
+from gateways.brokers.paper.lost_answers import LostAnswers
 from gateways.brokers.paper.settings import FillSettings
+from gateways.brokers.paper.venue import PaperVenue
+from gateways.brokers.program.core import ProgramCore
 
 
 class Report(Protocol):
-    """Receives one executions message, as JetStream would: called in order, once per message and
-    restart until it was confirmed.
+    """Receives executions messages, as JetStream would: in order, each once per start of the broker
+    until it was confirmed.
     """
 
     def __call__(self, subject: str, data: bytes, *, message_id: str) -> None: ...
@@ -39,20 +40,21 @@ class MemoryPaperBroker:
         ledger: MemoryLedger | None = None,
         ledger_id: str = "memory",
     ) -> None:
-        """Start, or restart on the ledger of an earlier one: what was not confirmed is reported
-        again at once.
+        """Start, or restart on the ledger of an earlier one, and report again at once what was not
+        confirmed.
         """
         self._settings = settings
         self._clock = clock
         self._report = report
         self._lost = LostAnswers(settings)
         self.ledger = ledger if ledger is not None else MemoryLedger()
-        self._core = PaperBrokerCore(settings, self.ledger, new_ledger_id=ledger_id)
+        self._venue = PaperVenue(settings)
+        self._core = ProgramCore(settings, self.ledger, self._venue, new_ledger_id=ledger_id)
         self._unreported = self._core.unconfirmed()
         self.advance()
 
     async def submit(self, block: bytes) -> bytes:
-        """Take one block. Returns: the answer. Raises: OutcomeUnknownError when that is lost, as
+        """Take one block. Returns: the answer. Raises: OutcomeUnknownError when it is lost, as
         configured.
         """
         answer = self._core.take(block, self._clock.now_ns())
@@ -64,9 +66,11 @@ class MemoryPaperBroker:
         return answer
 
     def correct(self, asked: CorrectionAsked) -> str | Refused:
-        """Cancel or correct a trade. Returns: the execution's id, or why not."""
-        answer = self._core.correct(
-            asked, find_traded(self.ledger, asked.exec_ref_id), self._clock.now_ns()
+        """Cancel or correct a trade. Returns: the execution's id, or the refusal."""
+        order = find_traded(self.ledger, asked.exec_ref_id)
+        answer = self._core.within(
+            lambda turn, now_ns: self._venue.correct(asked, order, now_ns, turn),
+            self._clock.now_ns(),
         )
         self._commit()
         return answer
@@ -77,7 +81,7 @@ class MemoryPaperBroker:
         self._commit()
 
     def next_due_ns(self) -> int | None:
-        """Tell when `advance` is due, None when no order is open."""
+        """Return when `advance` is due, None when no order is open."""
         return self._core.next_due_ns()
 
     def _commit(self) -> None:
@@ -85,11 +89,11 @@ class MemoryPaperBroker:
         self._report_all()
 
     def _append(self) -> None:
-        cut = self._core.cut()
-        if cut.frame:
-            self.ledger.append(cut.frame)
+        result = self._core.end_turn()
+        if result.frame:
+            self.ledger.append(result.frame)
             self._core.committed()
-        self._unreported += cut.messages
+        self._unreported += result.messages
 
     def _report_all(self) -> None:
         while self._unreported:

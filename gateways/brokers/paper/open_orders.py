@@ -1,8 +1,8 @@
-"""Orders taken and not done: whole records with what remains of each row, by when their next slice
-is due.
+"""Open orders: whole records with the remaining quantity of each row, by the due time of their next
+slice.
 
-A row is open while its remaining quantity is above zero. With the default settings nothing is ever
-open between two blocks.
+A row is open while its remaining quantity is above zero. With the default settings nothing is open
+between two blocks.
 """
 
 import heapq
@@ -14,11 +14,11 @@ from numpy.typing import NDArray
 from engine.columns.reductions import any_of, rows_of
 from engine.values.order_status import ExecType
 from gateways.brokers.ledger.records import OrdersTaken
-from gateways.brokers.ledger.seen import order_key
+from gateways.brokers.ledger.seen import key_of
 
 
 class OpenBatch:
-    """The orders of one record. `remaining` (1e-8) is by row; `due_ns` is wall time."""
+    """The open orders of one record. `remaining` (1e-8) is by row; `due_ns` is wall time."""
 
     __slots__ = ("due_ns", "key", "remaining", "slices_left", "taken")
 
@@ -34,8 +34,8 @@ class OpenBatch:
         return not any_of(self.remaining)
 
     def next_slice(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Take one slice of what remains, everything with the last. Returns: rows and their
-        quantities. Rounds: floor.
+        """Take one slice of what remains; the last slice takes everything. Returns: rows and
+        their quantities. Rounds: floor.
         """
         quantities = (
             self.remaining // self.slices_left if self.slices_left > 1 else self.remaining.copy()
@@ -46,8 +46,8 @@ class OpenBatch:
         return rows, quantities if len(rows) == len(quantities) else quantities[rows]
 
     def close_open(self, among: NDArray[np.int64] | None = None) -> NDArray[np.int64]:
-        """End open rows, all or those of some subscriptions. Returns: their subscriptions,
-        ascending.
+        """End open rows, all of them or those of some subscriptions. Returns: their
+        subscriptions, ascending.
         """
         is_open = self.remaining > 0
         if among is not None:
@@ -56,20 +56,8 @@ class OpenBatch:
         return self.taken.subscriptions[is_open]
 
 
-def key_of(taken: OrdersTaken) -> int:
-    """Pack what the orders of a record have in common."""
-    return order_key(
-        taken.follower_shard,
-        taken.cause_kind,
-        taken.creator_shard,
-        taken.cause_number,
-        taken.leg,
-        taken.attempt,
-    )
-
-
 class OpenOrders:
-    """Open batches by key and by when they are due."""
+    """Open batches by key and by due time."""
 
     def __init__(self) -> None:
         self._batches: dict[int, list[OpenBatch]] = {}
@@ -100,7 +88,7 @@ class OpenOrders:
         heapq.heappush(self._due, (batch.due_ns, self._count, batch))
 
     def remaining_of(self, key: int, subscription: int) -> int:
-        """Say how much of an order is open."""
+        """Return how much of an order is open."""
         found = [
             int(batch.remaining[batch.taken.subscriptions == subscription].sum())
             for batch in self.of_key(key)
@@ -108,10 +96,10 @@ class OpenOrders:
         return sum(found)
 
     def reopen(self, batch: OpenBatch) -> bool:
-        """Let orders that were taken before work more: where they stand while they are open, else
-        as a batch of their own, which is kept.
+        """Let orders taken before work more. An order that is open grows where it stands; one
+        that is done gets a batch of its own, which is kept.
 
-        Returns: whether the batch is kept, and must be scheduled.
+        Returns: whether the batch was kept, and must be scheduled.
         """
         (subscription,) = batch.taken.subscriptions.tolist()
         for other in self.of_key(batch.key):
@@ -125,17 +113,17 @@ class OpenOrders:
         return True
 
     def of_key(self, key: int) -> list[OpenBatch]:
-        """Find the open batches of a cause, leg and attempt."""
+        """Return the open batches of a cause, leg and attempt."""
         return list(self._batches.get(key, ()))
 
     def next_due_ns(self) -> int | None:
-        """Tell when the next batch is due, None when nothing is open."""
+        """Return when the next batch is due, None when nothing is open."""
         while self._due and self._due[0][2].is_done:
             heapq.heappop(self._due)
         return self._due[0][0] if self._due else None
 
     def take_due(self, now_ns: int) -> Iterator[OpenBatch]:
-        """Yield the batches that are due; what is still open of one must be scheduled again."""
+        """Yield the batches that are due. The caller schedules again what is still open of one."""
         while (due_ns := self.next_due_ns()) is not None and due_ns <= now_ns:
             yield heapq.heappop(self._due)[2]
 
@@ -154,13 +142,13 @@ class OpenOrders:
         exec_types: NDArray[np.int64],
         quantities: NDArray[np.int64],
     ) -> None:
-        """Take executions read back from the ledger off what remains."""
+        """Subtract executions read back from the ledger from what remains."""
         is_trade = exec_types == ExecType.TRADE
         for batch in self.of_key(key):
             of_batch = batch.taken.subscriptions
             places = np.minimum(np.searchsorted(of_batch, subscriptions), len(of_batch) - 1)
-            # An order that works again may stand in a batch of its own beside the one in which it
-            # is over.
+            # An order that works again may stand in a batch of its own, beside the one in which it
+            # ended.
             found = (of_batch[places] == subscriptions) & (batch.remaining[places] > 0)
             rows = places[found]
             batch.remaining[rows] = np.where(

@@ -1,7 +1,7 @@
-"""What the paper broker can be told, and how a configuration file is read.
+"""The paper broker's settings, and its configuration file.
 
-Every field has a safe default but the connection's. A wrong value is refused at start with field,
-expectation and finding.
+Every field has a safe default, except those of the connection. A wrong value is refused at start:
+the error says the field, what was expected and what was found.
 """
 
 from pathlib import Path
@@ -9,61 +9,47 @@ from typing import Literal
 
 import msgspec
 
-from engine.values.ids import is_id
 from engine.values.units import MICROS
+from gateways.brokers.program.settings import Connection, ProgramSettings, SettingsError
 
-NAME_LENGTH_MAX = 32
-"""Execution ids are at most 64 characters and begin with the broker's name."""
 _SLICES_MAX = 10
 _DELAY_MS_MAX = 3_600_000
 
 
-class SettingsError(ValueError):
-    """A setting cannot be: says the field, what was expected and what was found."""
-
-
-class FillSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """How orders are filled."""
+class FillSettings(ProgramSettings, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The rules by which orders are filled, and the faults to test a gateway with."""
 
     name: str = "paper"
     """The broker's name, one NATS subject token."""
     clock: Literal["wall", "event"] = "wall"
-    """What transact times and expiry follow: this machine's clock, or the event time of each block.
-    """
+    """The clock of transact times and expiry: this machine's, or the event time of each block."""
     fee_rate_micros: int = 0
     """Fee per notional in 1e-6, rounded up to the micro."""
     slippage_micros: int = 0
-    """How much worse than the mark fills are in 1e-6, rounded against the order, never past its
+    """Slippage of fills against the mark in 1e-6, rounded against the order, never past its
     limit.
     """
     fill_delay_ms: int = 0
-    """Wall time that an order is open before each slice is filled; cancels win until then."""
+    """Wall time that an order stays open before each slice is filled; until then a cancel wins."""
     partial_fill_slices: int = 1
-    """In how many executions an order is filled, as evenly as it goes."""
+    """Number of executions that fill an order, in slices as even as possible."""
     reject_every_n: int = 0
-    """Every n-th order ever taken is rejected, 0 for none."""
+    """Reject every n-th order ever taken, 0 for none."""
     reject_ratio_micros: int = 0
-    """Share of orders rejected in 1e-6, chosen by order id and seed."""
+    """Share of orders to reject in 1e-6, chosen by order id and seed."""
     reject_seed: int = 0
     """Changes which orders `reject_ratio_micros` chooses."""
     duplicate_executions: bool = False
     """Publish each executions message twice, the second time under another message id."""
     execute_before_reply: bool = False
     """Answer a block only once its executions are acknowledged by JetStream."""
-    order_ids: Literal["refused", "looked_up", "unchecked"] = "refused"
-    """What is done with an order id seen before: refused; or placed again, with look-ups answered
-    or refused.
-    """
     lost_answers_ratio_micros: int = 0
     """Share of answers that are never sent in 1e-6, to test with."""
     lost_answers_seed: int = 0
     """Changes which answers are lost."""
 
     def __post_init__(self) -> None:
-        if not is_id(self.name) or len(self.name) > NAME_LENGTH_MAX:
-            raise SettingsError(
-                f"name: expected 1 to {NAME_LENGTH_MAX} of [A-Za-z0-9_-], found {self.name[:70]!r}"
-            )
+        super().__post_init__()
         for field, low, high in (
             ("fee_rate_micros", 0, MICROS),
             ("slippage_micros", 0, MICROS - 1),
@@ -81,22 +67,33 @@ class FillSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
 
 
 class PaperBrokerConfig(FillSettings, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The configuration file of `python -m gateways.brokers.paper`: `FillSettings`, where to keep
-    and where to speak.
+    """The configuration file of `python -m gateways.brokers.paper`: `FillSettings`, the ledger's
+    directory and the connection.
     """
 
     ledger_dir: str
-    """Directory of the ledger, made if missing."""
+    """Directory of the ledger, made if it is missing."""
     nats_url: str
-    """Server or servers, comma between."""
+    """One server or several, separated by commas."""
     user: str = ""
     """NATS user."""
     password: str = ""
     """NATS password."""
     inbox_prefix: str = "_INBOX"
-    """First tokens of the subjects that acknowledgements come back on."""
+    """First tokens of the subjects that acknowledgements arrive on."""
     lock_wait_s: float = 5.0
-    """How long to wait for another process to let go of the ledger before giving up."""
+    """Seconds to wait for another process to release the ledger."""
+
+    def connection(self) -> Connection:
+        """Return where to keep the ledger, and how to reach NATS."""
+        return Connection(
+            ledger_dir=self.ledger_dir,
+            nats_url=self.nats_url,
+            user=self.user,
+            password=self.password,
+            inbox_prefix=self.inbox_prefix,
+            lock_wait_s=self.lock_wait_s,
+        )
 
     def __repr__(self) -> str:
         return (

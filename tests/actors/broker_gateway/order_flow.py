@@ -17,6 +17,7 @@ from engine.journal.events.subscriptions import (
 )
 from engine.journal.frame import FrameHeader, ShardKey, ShardKind, encode_frame, frame_hash
 from engine.values.order_ids import CauseKind, OrderKey
+from engine.values.order_terms import OrderTerms
 from gateways.memory.server import MemoryServer
 
 PRICE = 100_000_000
@@ -89,18 +90,16 @@ class OrderFlow:
             0,
             creator,
             self._symbols.index(symbol),
-            CauseKind.SIGNAL,
-            0,
-            cause,
-            0,
-            attempt,
-            -1 if is_exit else 1,
-            PRICE,
-            0,
-            expire_time,
-            int(is_exit),
-            0,
-            self.time_ns,
+            OrderKey(CauseKind.SIGNAL, 0, cause, 0, attempt),
+            OrderTerms(
+                side=-1 if is_exit else 1,
+                price=PRICE,
+                limit_price=0,
+                expire_time=expire_time,
+                is_exit=int(is_exit),
+                fee_rate=0,
+                transact_time=self.time_ns,
+            ),
             rows,
             np.full(len(rows), LOT, np.int64),
             rows,
@@ -108,19 +107,8 @@ class OrderFlow:
 
     def cancels(self, *orders: OrdersPlaced, rows: slice = slice(None)) -> CancelsRequested:
         """Make cancels of some rows of orders."""
-        parts = [key_of(each) for each in orders for _ in range(len(each.subscriptions[rows]))]
+        parts = [each.key for each in orders for _ in range(len(each.subscriptions[rows]))]
         columns = [np.array(column, np.int64) for column in zip(*parts, strict=True)]
         kinds, shards, causes, legs, attempts = columns
         subscriptions = np.concatenate([each.subscriptions[rows] for each in orders])
         return CancelsRequested(kinds, shards, causes, subscriptions, legs, attempts)
-
-
-def key_of(orders: OrdersPlaced) -> OrderKey:
-    """Name the decision that orders follow from."""
-    return OrderKey(
-        orders.cause_kind,
-        orders.cause_creator_shard,
-        orders.cause_number,
-        orders.leg,
-        orders.attempt,
-    )

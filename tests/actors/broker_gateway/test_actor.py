@@ -10,13 +10,14 @@ import numpy as np
 import pytest
 
 from actors.broker_gateway.actor import QUEUED_ENTRIES_MAX, BrokerGatewayShardActor
-from actors.broker_gateway.outcomes import SENDINGS_COMMIT_NS_EVERY
+from actors.broker_gateway.outcomes import SUBMISSIONS_COMMIT_NS_EVERY
 from actors.errors import OutcomeUnknownError, TransientError
 from actors.ports import Broker
+from actors.rate_limit import RateLimit
 from actors.settings import OrderIds
-from actors.shard.rate_limit import OrderRate
 from engine.broker_gateway.shard import MARK_FRAMES, GatewayShard
-from engine.columns.state import decode_state, encode_state
+from engine.columns.snapshot import decode_snapshot
+from engine.columns.state import encode_state
 from engine.journal.events.gateway import OrdersRevoked, OrdersUnresolved, SubmissionStarted
 from engine.journal.frame import ShardKey, ShardKind
 from engine.messages.blocks import (
@@ -30,6 +31,7 @@ from engine.values.order_ids import parse_order_id
 from gateways.brokers.paper.memory import MemoryPaperBroker
 from gateways.brokers.paper.settings import FillSettings
 from tests.actors.broker_gateway.order_flow import OrderFlow
+from tests.actors.counting import counted
 from tests.faults.adversarial.stage import SETTINGS, START_NS, Stage
 from tests.faults.adversarial.unreliable import SkippingLoop
 
@@ -60,7 +62,7 @@ class Recorder:
     def causes(self) -> list[int]:
         """The causes of all orders taken, in order."""
         return [
-            each.cause_number
+            each.key.cause_number
             for message in self.messages
             for each in message
             if isinstance(each, OrdersSubmitted)
@@ -73,7 +75,7 @@ async def gateway(stage: Stage, broker: Broker) -> BrokerGatewayShardActor:
         0, "gateway", stage.ports, stage.settings, name="paper", broker=broker
     )
     await actor.start()
-    await actor.sender.wait_introduced()
+    await actor.sender.introduction.wait()
     return actor
 
 
@@ -110,7 +112,7 @@ async def test_a_refusal_of_a_message_meets_only_the_block_it_is_for() -> None:
     assert broker.causes == [1, 3]
     [revoked] = stage.events(KEY, OrdersRevoked)
     assert revoked.subscriptions.tolist() == [2, 3]
-    assert actor.core.counted()["answered_orders"] == 4
+    assert counted(actor).answered_orders == 4
     await actor.close()
 
 
@@ -140,14 +142,15 @@ async def test_a_snapshot_is_taken_with_orders_in_hand_and_its_owner_sends_them(
     await turns(actor, frames // 16 + 8)
     stage.clock.time_ns += 10**9
     await turns(actor)
-    assert actor.core.counted()["queued_exits"] + actor.core.counted()["outstanding_messages"] > 0
+    assert counted(actor).queued_exits or counted(actor).outstanding_messages
     flow.open(7, ["BBB"])
     await turns(actor)
     stage.clock.time_ns += 10**9
-    [*_, snapshot] = [actor.core.durable_state()] if actor.core.may_snapshot() else []
+    actor.on_snapshot()
+    snapshot = actor.core.standing.durable_state()
     await actor.close()
     restored = GatewayShard()
-    restored.restore(decode_state(encode_state(snapshot)))
+    restored.restore(decode_snapshot(encode_state(snapshot), restored.schema))
     assert encode_state(restored.columns()) == encode_state(snapshot)
     assert restored.read_sequence <= restored.answered_sequence <= 2
     assert stage.server.snapshots
@@ -168,7 +171,7 @@ async def test_entries_beyond_the_queue_are_revoked_and_exits_behind_them_are_re
     flow.open(100, ["AAA"])
     actor = await gateway(stage, broker)
     await turns(actor)
-    actor._queue.entries_count = QUEUED_ENTRIES_MAX - 1
+    actor.queue.entries_count = QUEUED_ENTRIES_MAX - 1
     flow.append(
         flow.orders("AAA", [1, 2]), flow.orders("AAA", [3], is_exit=True), flow.orders("AAA", [4])
     )
@@ -244,8 +247,8 @@ async def test_orders_without_an_answer_are_looked_up_once_and_never_sent_again(
     assert broker.journaled == [1]
     revoked = stage.events(KEY, OrdersRevoked)
     assert [each.subscriptions.tolist() for each in revoked] == ([] if takes else [[1, 2], [3]])
-    assert actor.core.counted()["outstanding_messages"] == 0
-    assert actor.core.counted()["answered_orders"] == 3
+    assert counted(actor).outstanding_messages == 0
+    assert counted(actor).answered_orders == 3
     await actor.close()
 
 
@@ -261,15 +264,15 @@ async def test_of_blocks_with_subscriptions_between_each_others_only_those_that_
     broker.is_silent = not is_answered
     actor = await gateway(stage, broker)
     await turns(actor)
-    actor.sender._rate = OrderRate(2)
+    actor.sender._rate = RateLimit(2, burst=2)
     decision = flow.orders("AAA", [1, 5])
-    flow.append(decision, flow.orders("AAA", [3, 7], cause=decision.cause_number))
+    flow.append(decision, flow.orders("AAA", [3, 7], cause=decision.key.cause_number))
     while not broker.journaled:
         await actor.turn()
         await asyncio.sleep(0)
     if is_answered:
         await turns(actor)
-        stage.clock.time_ns += SENDINGS_COMMIT_NS_EVERY
+        stage.clock.time_ns += SUBMISSIONS_COMMIT_NS_EVERY
         await turns(actor)
     await actor.core.committer.settle()
     await actor.close()
@@ -303,7 +306,7 @@ class Busy:
         return answer
 
 
-async def test_an_owner_the_broker_has_not_heard_of_withdraws_nothing_that_a_zombie_may_send() -> (
+async def test_an_owner_the_broker_has_not_heard_of_revokes_nothing_that_a_zombie_may_send() -> (
     None
 ):
     stage = Stage()
@@ -324,7 +327,7 @@ async def test_an_owner_the_broker_has_not_heard_of_withdraws_nothing_that_a_zom
     stage.clock.time_ns += 10**9
     await turns(successor)
     broker.is_busy = False
-    await successor.sender.wait_introduced()
+    await successor.sender.introduction.wait()
     await turns(successor)
     assert not stage.events(KEY, OrdersRevoked)
     assert broker.answers[-1].repeated == 1
@@ -347,15 +350,15 @@ async def test_orders_that_nobody_can_be_asked_about_are_unresolved_and_each_is_
     assert {letter["reason"] for letter in letters} == {"unknown_placement"}
     named = {parse_order_id(each)[1] >> 32 for letter in letters for each in letter["order_ids"]}
     assert named == set(range(2500))
-    assert actor.core.counted()["parked_orders"] == 2500
+    assert counted(actor).unresolved_orders == 2500
     await actor.close()
     broker.is_silent = False
     successor = await gateway(stage, broker)
     flow.append(flow.orders("AAA", [3000]))
     await turns(successor, 16)
     assert broker.blocks == ["OrdersSubmitted"] * 2
-    assert successor.core.counted()["parked_orders"] == 2500
-    assert successor.core.counted()["answered_orders"] == 1
+    assert counted(successor).unresolved_orders == 2500
+    assert counted(successor).answered_orders == 1
     await successor.close()
 
 
@@ -381,14 +384,14 @@ async def test_a_rate_limit_lets_exits_go_first_and_keeps_the_total() -> None:
     flow.append(*(flow.orders("AAA", np.arange(n * 100, n * 100 + 100)) for n in range(5)))
     flow.append(flow.orders("AAA", np.arange(900, 950), is_exit=True))
     await turns(actor)
-    assert actor.core.counted()["answered_orders"] == 100
+    assert counted(actor).answered_orders == 100
     stage.clock.time_ns += 500_000_000
     await turns(actor)
     assert 6 in broker.causes
     for _ in range(5):
         stage.clock.time_ns += 10**9
         await turns(actor)
-    assert actor.core.counted()["answered_orders"] == 550
+    assert counted(actor).answered_orders == 550
     await actor.close()
 
 

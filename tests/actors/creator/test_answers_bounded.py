@@ -1,5 +1,5 @@
-"""What waits in a shard that takes no turns is bounded, in count and in bytes: whoever asks without
-end gets no answer, and asks again.
+"""A shard that takes no turns holds a bounded number of requests, and of their bytes. A client that
+asks without end gets no answer, and asks again.
 """
 
 import asyncio
@@ -7,10 +7,10 @@ import asyncio
 import msgspec
 import pytest
 
-from actors.creator import actor as creator_actor
+from actors.creator import commands as creator_commands
 from actors.creator.actor import CreatorShardActor
 from actors.ports import Request
-from actors.shard.core import ANSWERS_MAX
+from actors.shard.outputs import ANSWERS_MAX
 from tests.faults.adversarial.stage import Stage, turns
 
 
@@ -37,14 +37,14 @@ async def test_no_more_than_so_many_answers_wait_for_a_turn() -> None:
     creator = await stage.creator()
     answers = await asked(stage, creator, "shards.creator.0.inspect", [b""] * (2 * ANSWERS_MAX))
     assert len(answers) == ANSWERS_MAX
-    assert creator.core.counts["answers_dropped"] == ANSWERS_MAX
+    assert creator.core.counts.answers_dropped == ANSWERS_MAX
     assert len(await asked(stage, creator, "shards.creator.0.inspect", [b""])) == 1
 
 
 async def test_commands_of_more_bytes_than_an_inbox_holds_are_answered_busy(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(creator_actor, "INBOX_BYTES_MAX", 10_000)
+    monkeypatch.setattr(creator_commands, "INBOX_BYTES_MAX", 10_000)
     stage = Stage()
     creator = await stage.creator()
     large = b" " * 4_000

@@ -61,7 +61,7 @@ async def test_an_unfollow_behind_a_backlog_of_fills_counts_after_all_of_them() 
     async def reply(answers: list[Answer]) -> None:
         answered.extend(answers)
 
-    assert follower.commands.put(PendingCommands(ends, reply))
+    assert follower.inbox.put(PendingCommands(ends, reply))
     before = await tail(stage)
     await turns(follower, count=200)
     ended = [answer.until_frame for answer in answered if isinstance(answer, Unfollowed)]

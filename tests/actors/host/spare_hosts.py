@@ -20,7 +20,7 @@ from actors.settings import ShardSettings
 
 
 async def connect(told: Path) -> Connected:
-    """Tell which process a host runs in; it never gets further."""
+    """Print the process that a host runs in; it never gets further."""
     with told.open("w") as pipe:
         pipe.write(str(os.getpid()))
     await asyncio.Event().wait()

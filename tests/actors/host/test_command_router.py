@@ -1,5 +1,5 @@
-"""What one host forwards to another fits into the smallest message that a cluster may be configured
-with, and so do its answers.
+"""The commands that one host forwards to another, and their answers, fit into the smallest message
+that a cluster may be configured with.
 """
 
 import msgspec

@@ -1,17 +1,13 @@
-"""What an owner reads from the end of its journal, and how a careful one is left alone by its
-neighbours.
-"""
+"""The trail that an owner reads from the end of its journal, and the mode it goes to."""
 
-import asyncio
 from typing import Any
 
 import pytest
 
 from actors.shard.careful import CarefulMode
 from actors.shard.crash_trail import CrashTrail
-from actors.shard.inputs import Input
+from actors.shard.input_names import Input
 from actors.shard.journal_writer import JournalWriter
-from actors.shard.turn_gate import TurnGate
 from engine.journal.chain import Chain
 from engine.journal.events.gateway import BlocksAnswered
 from engine.journal.events.shard import InputAttempted
@@ -119,48 +115,3 @@ async def test_an_owner_is_careful_after_ends_without_progress_and_gives_up_what
     careful = CarefulMode(crashes)
     careful.begin(await owners.trail())
     assert (careful.is_on, careful.poison is not None) == (is_careful, is_poison)
-
-
-async def test_a_careful_shard_has_the_process_to_itself_and_lets_the_others_in_between() -> None:
-    neighbours, seen = TurnGate(), list[str]()
-
-    async def usual(name: str) -> None:
-        for _ in range(20):
-            await neighbours.enter()
-            seen.append(f"{name} begins")
-            await asyncio.sleep(0)
-            seen.append(f"{name} ends")
-            neighbours.leave()
-            await asyncio.sleep(0)
-
-    async def careful(name: str) -> None:
-        for _ in range(20):
-            await neighbours.enter_alone()
-            seen.append(f"{name} begins")
-            await asyncio.sleep(0)
-            await asyncio.sleep(0)
-            seen.append(f"{name} ends")
-            neighbours.leave_alone()
-            await asyncio.sleep(0)
-
-    async with asyncio.timeout(10):
-        await asyncio.gather(
-            usual("one"), careful("careful"), usual("two"), careful("other careful")
-        )
-    for name in ("careful", "other careful"):
-        begins = [index for index, what in enumerate(seen) if what == f"{name} begins"]
-        assert len(begins) == 20
-        assert all(seen[index + 1] == f"{name} ends" for index in begins)
-    assert {"one begins", "two begins", "careful begins", "other careful begins"} <= set(seen[:20])
-
-
-async def test_a_careful_shard_waits_for_neighbours_that_recover() -> None:
-    neighbours = TurnGate()
-    neighbours.begin_recovery()
-    alone = asyncio.create_task(neighbours.enter_alone())
-    for _ in range(5):
-        await asyncio.sleep(0)
-    assert not alone.done()
-    neighbours.end_recovery()
-    async with asyncio.timeout(10):
-        await alone

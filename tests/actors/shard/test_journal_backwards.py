@@ -13,6 +13,7 @@ from actors.shard.journal_reading import READ_BYTES_MAX
 from actors.shard.journal_writer import JournalWriter
 from engine.journal.events.gateway import OrdersRevoked
 from engine.journal.frame import ShardKey, ShardKind, decode_frame, decode_header, frame_hash
+from engine.values.order_ids import OrderKey
 from gateways.memory.journal import MemoryJournal
 from tests.faults.adversarial.stage import Stage
 
@@ -41,7 +42,7 @@ async def busy_then_idle() -> tuple[Stage, StoredMessage]:
     for _ in range(FRAMES):
         rows = rng.integers(0, 1 << 62, FRAME_ROWS)
         await writer.append(
-            writer.encode([OrdersRevoked(0, 0, 0, 1, 0, 0, 4, 0, 1, 1, rows)], (), 1)
+            writer.encode([OrdersRevoked(0, OrderKey(0, 0, 1, 0, 0), 4, 0, 1, 1, rows)], (), 1)
         )
     stream = stage.server.stream("JOURNAL_GATEWAY")
     for number in range(OTHERS):
@@ -91,7 +92,7 @@ async def test_a_busy_past_behind_a_long_pause_is_not_held_whole(
 
 
 async def test_a_trail_that_the_journal_begins_within_is_what_is_left_of_it() -> None:
-    """What is before a snapshot may be purged; poison is counted in what is there."""
+    """Frames before a snapshot may be purged; poison is counted in the frames that are there."""
     stage = Stage()
     for number in range(4):
         await JournalWriter(stage.journal, KEY, f"owner-{number}").fence(now_ns=1)

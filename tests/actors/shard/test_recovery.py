@@ -1,15 +1,20 @@
-"""What a recovery makes of the snapshots it finds: a damaged one is passed over, one that the
-journal does not bear out stops the shard.
+"""Snapshots that a recovery finds: it passes over a damaged one and a newer one, and one that
+contradicts the journal stops the shard.
 """
 
 import time
 from collections.abc import Sequence
 
+import numpy as np
 import pytest
 
 from actors.creator.actor import CreatorShardActor
+from engine.columns.snapshot import STATE_LAYOUT, decode_snapshot
+from engine.columns.state import decode_state, encode_state, state_hash
+from engine.creator.shard import CreatorShard
 from engine.journal.chain import ChainBrokenError
 from engine.journal.frame import ShardKey, ShardKind
+from engine.values.instruments import InstrumentTerms
 from tests.faults.adversarial.stage import Stage, hash_of, turns
 
 CREATOR = ShardKey(ShardKind.CREATOR, 0)
@@ -24,8 +29,8 @@ async def saved_twice() -> tuple[Stage, str]:
         await stage.publish("fills.paper.anna", stage.fill(f"S{number}"))
         await turns(creator)
         if number < 2:
-            creator.core._snapshotter.take(creator.core.committer, time.monotonic())
-            await creator.core._snapshotter.close()
+            creator.core.snapshotter.take(creator.core.committer, time.monotonic())
+            await creator.core.snapshotter.close()
     return stage, hash_of(creator)
 
 
@@ -54,6 +59,55 @@ async def test_p10_a_damaged_snapshot_is_passed_over(
     assert f"snapshot={[*numbers, 0][passed]}" in told.rpartition("recovered")[2]
 
 
+@pytest.mark.parametrize("newer", [[], [0], [0, 1]])
+async def test_p10_a_snapshot_of_a_newer_version_is_passed_over(
+    newer: list[int], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """An older version takes the one before it, and at last the journal; the operator is told to
+    upgrade.
+    """
+    stage, expected = await saved_twice()
+    held = stage.server.snapshots[CREATOR]
+    for at in newer:
+        held[at] = held[at]._replace(layout=STATE_LAYOUT + 1, chunks=())
+    numbers = [snapshot.number for snapshot in held]
+    successor = await stage.creator()
+    assert hash_of(successor) == expected
+    told = capsys.readouterr().out
+    assert told.count("snapshot_newer") == told.count("upgrade first") == len(newer)
+    assert f"snapshot={[*numbers, 0][len(newer)]}" in told.rpartition("recovered")[2]
+
+
+async def test_p10_a_snapshot_with_an_unknown_column_is_passed_over(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    stage, expected = await saved_twice()
+    held = stage.server.snapshots[CREATOR]
+    columns = decode_state(b"".join(held[0].chunks)) | {"zeal": np.zeros(1, np.int64)}
+    held[0] = held[0]._replace(chunks=(encode_state(columns),), digest=state_hash(columns))
+    assert hash_of(await stage.creator()) == expected
+    told = capsys.readouterr().out
+    assert "column zeal is unknown; a newer version wrote it, upgrade first" in told
+    assert f"snapshot={held[1].number}" in told.rpartition("recovered")[2]
+
+
+async def test_p6_a_snapshot_of_layout_3_is_taken_and_the_tail_after_it(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """An older version's snapshots are read for ever: nothing is replayed that is in one."""
+    stage, expected = await saved_twice()
+    held = stage.server.snapshots[CREATOR]
+    older = CreatorShard({}, InstrumentTerms(1, 0))
+    older.restore(decode_snapshot(b"".join(held[0].chunks), older.schema))
+    columns = older.columns()
+    held[:] = [
+        held[0]._replace(chunks=(encode_state(columns),), digest=state_hash(columns), layout=3)
+    ]
+    successor = await stage.creator()
+    assert hash_of(successor) == expected
+    assert f"snapshot={held[0].number}" in capsys.readouterr().out.rpartition("recovered")[2]
+
+
 async def test_a_snapshot_beyond_the_end_of_the_journal_stops_the_shard() -> None:
     """P6: nothing goes on from a shortened history, and the operator is told which."""
     stage, _ = await saved_twice()
@@ -62,6 +116,6 @@ async def test_a_snapshot_beyond_the_end_of_the_journal_stops_the_shard() -> Non
     with pytest.raises(ChainBrokenError, match="found one at sequence 10000 beyond"):
         await stage.creator()
     actor = CreatorShardActor(0, "again", stage.ports, stage.settings)
-    await actor.core.run(actor)
+    await actor.core.run()
     assert actor.core.phase.value == "failed"
     assert "restore it" in actor.core.error

@@ -1,4 +1,4 @@
-"""What becomes of a shard and its snapshots when they are not saved."""
+"""A shard whose snapshots are not saved, and the snapshots after them."""
 
 import asyncio
 import time
@@ -14,6 +14,7 @@ from actors.shard.committer import Committer
 from actors.shard.journal_writer import JournalWriter
 from actors.shard.recovery import Phase
 from actors.shard.snapshotter import Snapshotter
+from engine.columns.snapshot import SnapshotSchema
 from engine.columns.state import AnyColumn
 from engine.columns.state_copy import StateCopy
 from engine.journal.frame import ShardKey, ShardKind
@@ -21,13 +22,14 @@ from gateways.memory.snapshots import MemorySnapshots
 from tests.faults.adversarial.stage import Stage
 
 CREATOR = ShardKey(ShardKind.CREATOR, 0)
+SCHEMA = SnapshotSchema(["a"], {}, {})
 
 
 class Standing(MemorySnapshots):
     """A database that stands still."""
 
     async def save(
-        self, place: Snapshot, chunks: AsyncIterator[bytes], state_hash: Callable[[], bytes]
+        self, place: Snapshot, chunks: AsyncIterator[bytes], digest: Callable[[], bytes]
     ) -> bool:
         return await asyncio.Event().wait()
 
@@ -36,14 +38,14 @@ class Full(MemorySnapshots):
     """A database that takes all of a state before it refuses it."""
 
     async def save(
-        self, place: Snapshot, chunks: AsyncIterator[bytes], state_hash: Callable[[], bytes]
+        self, place: Snapshot, chunks: AsyncIterator[bytes], digest: Callable[[], bytes]
     ) -> bool:
         assert [chunk async for chunk in chunks]
         raise TransientError("save: DiskFullError")
 
 
 async def durable(stage: Stage) -> Committer:
-    """Have a frame that a snapshot can be of."""
+    """Make a frame that a snapshot can be of."""
     writer = JournalWriter(stage.journal, CREATOR, "owner")
     await writer.fence(now_ns=1)
     committer = Committer(writer)
@@ -58,12 +60,12 @@ async def test_p10_a_shard_that_crashed_does_not_wait_for_its_snapshot() -> None
     creator = CreatorShardActor(0, "creator", stage.ports, stage.settings)
 
     async def crash() -> None:
-        creator.core._snapshotter.take(creator.core.committer, time.monotonic())
+        creator.core.snapshotter.take(creator.core.committer, time.monotonic())
         await asyncio.sleep(0)
         raise RuntimeError("crash")
 
     creator.turn = crash  # type: ignore[method-assign]
-    running = asyncio.create_task(creator.core.run(creator))
+    running = asyncio.create_task(creator.core.run())
     await asyncio.wait({running}, timeout=20)
     assert running.done() and creator.core.phase is Phase.CRASHED
 
@@ -73,7 +75,7 @@ async def test_a_state_that_is_not_saved_is_not_copied_all_the_time() -> None:
     committer, ended = await durable(stage), list[StateCopy]()
     snapshotter = Snapshotter(
         Full(stage.server),
-        lambda: StateCopy({"a": np.zeros(9, np.int64)}, [], ended.append),
+        lambda: StateCopy(SCHEMA, {"a": np.zeros(9, np.int64)}, [], ended.append),
         frames_every=1,
         seconds_every=1.0,
     )
@@ -96,7 +98,7 @@ async def test_a_snapshot_that_a_newer_one_overtook_is_not_said_to_be_saved(
     newer = Snapshot(CREATOR, 9, 9, 9, b"h" * 32, b"s" * 32, ())
     stage.server.snapshots[CREATOR] = [newer]
     snapshotter = Snapshotter(
-        stage.ports.snapshots, lambda: StateCopy({}, []), frames_every=1, seconds_every=1.0
+        stage.ports.snapshots, lambda: StateCopy(SCHEMA, {}), frames_every=1, seconds_every=1.0
     )
     snapshotter.take(committer, time.monotonic())
     await snapshotter.close()
@@ -118,7 +120,7 @@ async def test_a_snapshot_that_our_own_code_fails_to_encode_is_an_alarm(
 
     snapshotter = Snapshotter(
         stage.ports.snapshots,
-        lambda: Broken({}, [], ended.append),
+        lambda: Broken(SCHEMA, {}, [], ended.append),
         frames_every=1,
         seconds_every=1.0,
     )

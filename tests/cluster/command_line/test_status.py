@@ -8,9 +8,10 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from actors.counters import Counters
 from actors.shard.progress import CursorProgress, HostHeartbeat, ShardProgress
 from cluster.command_line.cli import main
-from cluster.command_line.status import Heard, actors_of, read_status
+from cluster.command_line.status import actors_of, read_status
 from cluster.command_line.status_table import error_of, set_aside_of
 from cluster.config.credentials import ensure_credentials
 from cluster.config.options import Config
@@ -18,12 +19,15 @@ from cluster.errors import ClusterError
 from cluster.processes.run_file import RunFile
 from cluster.running.data_directory import opened
 from engine.journal.cursors import NO_ROW
+from gateways.nats.heard import Heard
 
 
 def shard_head(
     kind: str, shard: int, number: int, *cursors: CursorProgress, epoch: int = 1, **counts: int
 ) -> bytes:
-    head = ShardProgress(kind, shard, "x", "live", epoch, number, number, 0, True, cursors, counts)
+    head = ShardProgress(
+        kind, shard, "x", "live", epoch, number, number, 0, True, cursors, Counters(**counts)
+    )
     return msgspec.json.encode(head)
 
 
@@ -63,10 +67,10 @@ async def test_status_of_a_first_start_that_has_no_nats_yet_tells_every_shard_si
     ]
 
 
-def test_what_is_parked_and_suspended_is_shown_where_there_is_any() -> None:
+def test_what_is_quarantined_and_suspended_is_shown_where_there_is_any() -> None:
     found = heard(
-        shard_head("creator", 0, 10, inputs_parked=2, suspended_creators=1, creators=7),
-        shard_head("follower", 0, 10, inputs_parked=0, suspended_creators=0),
+        shard_head("creator", 0, 10, inputs_quarantined=2, suspended_creators=1, creators=7),
+        shard_head("follower", 0, 10, inputs_quarantined=0, suspended_creators=0),
         hosts=(
             HostHeartbeat("creator-0-t-1", "creator", 11, {"0": "live"}),
             HostHeartbeat("follower-0-t-2", "follower", 12, {"0": "crashed"}),
@@ -74,7 +78,7 @@ def test_what_is_parked_and_suspended_is_shown_where_there_is_any() -> None:
     )
     actors = actors_of(found, {}, [])
     assert [set_aside_of(actor.shards[0]) for actor in actors] == [
-        "2 inputs parked, 1 suspended creators",
+        "2 inputs quarantined, 1 suspended creators",
         "",
     ]
     assert [actor.state for actor in actors] == ["live", "crashed"]

@@ -173,7 +173,9 @@ def test_replay_that_is_stopped_leaves_nothing(tmp_path: Path, number: signal.Si
         process.send_signal(number)
         _, error = process.communicate(timeout=WAIT_S)
         assert process.returncode == 1
-        assert error.splitlines() == [
+        logged = [line for line in error.splitlines() if line.startswith("{")]
+        assert json.loads(logged[0])["event"] == "replay_starting"
+        assert [line for line in error.splitlines() if line not in logged] == [
             "lockstep: stopping",
             "lockstep: the replay was stopped; its cluster is down",
         ]

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from cluster.config.file import load, options, parse, read_secrets, render
+from cluster.config.file import load, parse, read_secrets
 from cluster.config.options import Config, DurabilityProfile
+from cluster.config.printing import options, render
 from cluster.errors import ConfigError
 from cluster.running.wiring import shard_settings
 
@@ -177,11 +178,11 @@ def test_rendered_configuration_reads_back_the_same() -> None:
     assert parse(render(config)) == config
 
 
-def test_a_denied_symbol_reaches_the_engines_terms() -> None:
+def test_a_denied_symbol_reaches_the_copy_policy() -> None:
     config = parse(
         "[instruments.overrides.XYZ]\ndenied = true\n[instruments.overrides.ABC]\nlot = '1'"
     )
-    assert shard_settings(config).terms.denied == {"XYZ"}
+    assert shard_settings(config).policy.denied == {"XYZ"}
 
 
 def test_addresses_of_servers_elsewhere_are_taken() -> None:

@@ -14,7 +14,7 @@ from actors.settings import ShardSettings
 from cluster.config.credentials import ensure_credentials
 from cluster.config.file import read_secrets
 from cluster.config.options import Config
-from cluster.placement.ray_cluster import start_ray
+from cluster.placement.ray_start import start_ray
 from cluster.processes.run_file import RunFile
 from gateways.connections import ConnectionOptions
 from gateways.nats.connection import NatsOptions

@@ -18,7 +18,7 @@ from actors.settings import ShardSettings
 from cluster.config.credentials import ensure_credentials
 from cluster.config.file import parse, read_secrets
 from cluster.config.options import Config
-from cluster.placement.ray_cluster import start_ray
+from cluster.placement.ray_start import start_ray
 from cluster.processes.leftovers import clear_leftovers, processes_of
 from cluster.processes.run_file import RunFile, read_run, start_mark
 from tests.cluster.placement.ray_supervisor import NOWHERE

@@ -12,6 +12,7 @@ from actors.settings import ShardSettings
 from actors.shard.progress import HostHeartbeat
 from cluster.config.options import SupervisionOptions
 from cluster.placement.hosts import HostKeeper
+from cluster.placement.plan import PlacementPlan, with_hosts
 from cluster.placement.ray_cluster import RayCluster
 from cluster.placement.ray_keeper import RayKeeper
 
@@ -46,9 +47,9 @@ def keeper() -> HostKeeper:
 
 async def test_a_shard_that_failed_is_told_once_with_what_to_do() -> None:
     hosts = keeper()
-    hosts.add("follower", (0, 1))
+    hosts.place(with_hosts(PlacementPlan(), "follower", [(0, 1)]))
     await asyncio.sleep(0)
-    name = hosts.slots[0].incarnation
+    name = hosts.hosts[0].incarnation
     try:
         with capture_logs() as told:
             hosts.hear_host(HostHeartbeat(name, "follower", 7, {"0": "replaying", "1": "live"}))
@@ -99,9 +100,9 @@ async def test_ray_is_kept_after_its_processes_could_not_be_written_down() -> No
         return cast(RayCluster, FullDisk())
 
     hosts, ray = keeper(), RayKeeper(start, OPTIONS)
-    hosts.add("creator", (0,))
+    hosts.place(with_hosts(PlacementPlan(), "creator", [(0,)]))
     await asyncio.sleep(0)
-    hosts.hear_host(HostHeartbeat(hosts.slots[0].incarnation, "creator", 7, {"0": "live"}))
+    hosts.hear_host(HostHeartbeat(hosts.hosts[0].incarnation, "creator", 7, {"0": "live"}))
     await ray.start()
     ray.watch(hosts)
     try:

@@ -35,7 +35,7 @@ def orders(
     section = OrdersSubmitted(
         shard,
         cause,
-        *key,
+        key,
         symbol,
         -1 if is_exit else 1,
         100,
@@ -60,7 +60,7 @@ def cancels(sequence: int, *blocks: OutboundSection) -> OutboundSection:
 
 
 def causes(message: list[OutboundSection]) -> list[int]:
-    return [block.orders.cause_number for block in message]
+    return [block.orders.key.cause_number for block in message]
 
 
 def test_an_exit_goes_before_ten_thousand_entries_that_came_before_it() -> None:
@@ -161,8 +161,8 @@ def test_a_cancel_takes_queued_orders_out_and_waits_for_those_sent() -> None:
     queue.next_to_send()
     queue.enqueue(queued)
     cancel = cancels(3, sent, queued)
-    assert isinstance(cancel.section, CancelsSubmitted)
-    taken = list(queue.take_cancelled(0, cancel.section, unsent_after=0))
+    assert isinstance(cancel.body, CancelsSubmitted)
+    taken = list(queue.take_cancelled(0, cancel.body, unsent_after=0))
     assert [block.orders.subscriptions.tolist() for block in taken] == [[20, 30]]
     queue.enqueue(cancel)
     assert not queue.next_to_send()
@@ -317,7 +317,7 @@ def test_any_story_sends_each_order_once_and_none_past_an_earlier_one(seed: int)
             and chosen.follower_shard == 0
             and rng.random() < 0.3
         ):
-            section = cancels(cause, chosen).section
+            section = cancels(cause, chosen).body
             assert isinstance(section, CancelsSubmitted)
             for block in queue.take_cancelled(0, section, unsent_after=0):
                 model.end(block)

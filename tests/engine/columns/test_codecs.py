@@ -122,6 +122,45 @@ def test_an_old_reader_skips_what_newer_code_appended() -> None:
     assert (old.number, old.name) == (3, "x")
 
 
+class _Appended(Section, frozen=True):
+    TAG: ClassVar[int] = 7
+    number: int
+    name: str
+    first: int = 5
+    second: int = 6
+
+
+@pytest.mark.parametrize(
+    ("section", "is_longer_by"),
+    [
+        (_Appended(3, "x"), 0),
+        (_Appended(3, "x", 5, 6), 0),
+        (_Appended(3, "x", 0), 8),
+        (_Appended(3, "x", 5, 0), 16),
+    ],
+)
+def test_the_last_integers_are_left_out_where_they_hold_their_defaults(
+    section: _Appended, is_longer_by: int
+) -> None:
+    """So bytes are those of older code until there is something to say."""
+    data = encode_section(section)
+    old = encode_section(_Old(3, "x"))
+    assert data[: len(old)] == old and len(data) == len(old) + is_longer_by
+    found = decode_section(_Appended, memoryview(data))
+    assert (found.first, found.second) == (section.first, section.second)
+
+
+def test_a_text_with_a_default_is_always_written() -> None:
+    """Reports had one from the beginning."""
+
+    class Told(Section, frozen=True):
+        TAG: ClassVar[int] = 7
+        number: int
+        text: str = ""
+
+    assert encode_section(Told(3)) == (3).to_bytes(8, "little") + b"\0\0"
+
+
 def test_a_missing_field_without_default_is_refused() -> None:
     with pytest.raises(SectionError, match="name"):
         decode_section(_Old, memoryview(bytes(8)))

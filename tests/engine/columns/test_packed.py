@@ -72,9 +72,14 @@ def _sections() -> st.SearchStrategy[list[_Mixed]]:
     return st.lists(one, min_size=PACKED_MIN, max_size=3 * PACKED_MIN)
 
 
+def _fields(section: Any) -> list[Any]:
+    return [getattr(section, name) for name in names_of(type(section))]
+
+
 def _values(section: Any) -> list[Any]:
-    found = [getattr(section, name) for name in names_of(type(section))]
-    return [value.tolist() if isinstance(value, np.ndarray) else value for value in found]
+    return [
+        value.tolist() if isinstance(value, np.ndarray) else value for value in _fields(section)
+    ]
 
 
 @settings(max_examples=200)
@@ -111,6 +116,20 @@ def test_many_small_decisions_take_less_than_each_by_itself() -> None:
 def test_a_packed_body_of_older_code_takes_the_defaults(sections: list[_Mixed]) -> None:
     found = list(walk_sections(memoryview(encode_sections(sections)), tags(_Longer)))
     assert [_values(each) for each in found] == [[*_values(each), 7] for each in sections]
+
+
+@given(sections=_sections(), later=st.lists(st.sampled_from([7, 7, 7, 8, -(2**63)])))
+def test_a_last_integer_is_left_out_where_every_section_holds_its_default(
+    sections: list[_Mixed], later: list[int]
+) -> None:
+    of_each = [*later, *[7] * len(sections)][: len(sections)]
+    longer = [
+        _Longer(*[*_fields(each), last]) for each, last in zip(sections, of_each, strict=True)
+    ]
+    data, old = encode_sections(longer), encode_sections(sections)
+    assert (data == old) == (set(of_each) == {7})
+    found = list(walk_sections(memoryview(data), tags(_Longer)))
+    assert [_values(each) for each in found] == [_values(each) for each in longer]
 
 
 @settings(max_examples=300)

@@ -5,10 +5,15 @@ from typing import Any
 import msgspec
 import pytest
 
-from engine.creator.shard import FILL_AHEAD_NS_MAX, FILL_HORIZON_NS, CreatorShard
+from engine.creator.command_outcome import CommandOutcome
+from engine.creator.fills import FILL_AHEAD_NS_MAX, FILL_HORIZON_NS
+from engine.creator.opening import open_creator
+from engine.creator.shard import CreatorShard
 from engine.follower.sizing.legs import Leg, legs, legs_of
 from engine.journal.events.creator import CreatorsOpened, FillApplied
 from engine.journal.frame import ShardKey, ShardKind
+from engine.messages.answers import CreatorOpened
+from engine.messages.commands import OpenCreator
 from engine.messages.inputs import FillInput, MarkInput
 from engine.values.instruments import InstrumentTerms
 from engine.values.refusals import Refused
@@ -29,12 +34,16 @@ class Shard:
             lambda: CreatorShard({"ACME": InstrumentTerms(100, 1)}, InstrumentTerms(7, 2)),
         )
         self.now = NOW
-        self.apply(self.live.decide_open("ann", "paper", 1_000_000_000, "open-ann"))
+        self.apply(self.open("open-ann", "ann", 1_000_000_000).event)
         self.apply(self.live.decide_list(["ACME", "BETA", "ACME"]))
 
     @property
     def live(self) -> CreatorShard:
         return self.journaled.live
+
+    def open(self, command_id: str, creator_id: str, cash: int) -> CommandOutcome:
+        command = OpenCreator(command_id, creator_id, cash, "paper")
+        return open_creator(self.live, command, ("paper",))
 
     def apply(self, event: Any) -> Any:
         assert event is not None
@@ -194,12 +203,12 @@ def test_crossing_zero_is_a_close_and_an_open() -> None:
 
 def test_opening_a_creator_twice() -> None:
     shard = Shard()
-    assert shard.live.decide_open("ann", "paper", 1, "open-ann") == 0
-    refused = shard.live.decide_open("ann", "paper", 1_000_000_000, "another")
+    assert shard.open("open-ann", "ann", 1) == CommandOutcome(CreatorOpened("ann"))
+    refused = shard.open("another", "ann", 1_000_000_000).answer
     assert isinstance(refused, Refused)
     assert refused.reason == "creator_exists"
-    assert isinstance(shard.live.decide_open("bob", "paper", -1, "c"), Refused)
-    assert isinstance(shard.live.decide_open("bob", "paper", 0, "c"), CreatorsOpened)
+    assert isinstance(shard.open("c", "bob", -1).answer, Refused)
+    assert isinstance(shard.open("c", "bob", 0).event, CreatorsOpened)
 
 
 def test_instruments_take_their_terms_once() -> None:

@@ -11,16 +11,18 @@ from hypothesis import strategies as st
 
 from engine.columns.sections import encode_sections
 from engine.columns.state import state_hash
+from engine.creator.opening import open_creator
 from engine.creator.shard import CreatorShard
 from engine.follower.apply.events import apply_events
 from engine.follower.apply.replay import ReplayBatches
 from engine.follower.decide.commands import CommandBatch
 from engine.follower.decide.creators import learn
-from engine.follower.decide.executions import Unmatched, decide_batch, decide_reports, next_batch
+from engine.follower.decide.executions import Unmatched, decide_reports
 from engine.follower.decide.signals import decide_parts, parts_of
+from engine.follower.decide.whole_groups import decide_batch, next_batch
+from engine.follower.deciding import Deciding
 from engine.follower.shard import FollowerShard
-from engine.follower.sizing.batch import batched
-from engine.follower.sizing.valuation import ROWS_MAX
+from engine.follower.sizing.batch import ROWS_MAX, batched
 from engine.follower.state import FollowerState
 from engine.journal.cursors import NO_HASH, Cursor, Source
 from engine.journal.events.creator import FillApplied
@@ -33,13 +35,20 @@ from engine.journal.events.orders import (
 from engine.journal.frame import FrameHeader, ShardKey, ShardKind, decode_frame, encode_frame
 from engine.messages.answers import Answer
 from engine.messages.blocks import ExecutionsReported
-from engine.messages.commands import AccountCommand, Follow, OpenAccount, Pause, Unfollow
+from engine.messages.commands import (
+    AccountCommand,
+    Follow,
+    OpenAccount,
+    OpenCreator,
+    Pause,
+    Unfollow,
+)
 from engine.messages.inputs import FillInput
 from engine.values.copy_mode import Mode
 from engine.values.copy_policy import CopyPolicy
 from engine.values.dispositions import Disposition
 from engine.values.instruments import InstrumentTerms
-from engine.values.order_ids import CauseKind, OrderKey
+from engine.values.order_ids import OrderKey
 from engine.values.order_status import ExecType
 from engine.values.units import MICROS, NS_PER_S, QUANTITY_ONE
 from tests.engine.journaled import apply_batch
@@ -160,15 +169,15 @@ class _Shards:
         self.open: list[_Open] = []
         self.batches: list[int] = []
         for creator in range(CREATORS):
-            self._introduce(
-                self._creators.decide_open(
-                    f"c{creator}", "paper", cash[creator] * MICROS, f"o{creator}"
-                )
-            )
+            command = OpenCreator(f"o{creator}", f"c{creator}", cash[creator] * MICROS)
+            self._introduce(open_creator(self._creators, command, ("paper",)).event)
         self._introduce(self._creators.decide_list(list(SYMBOLS)))
         decided = CommandBatch(
-            self.single.state, creator_shards=1, follower_shards=1, brokers=frozenset(["paper"])
-        ).decide(list(_commands(books)), self._terms, NOW_NS)
+            Deciding(self.single.state, self._terms, NOW_NS),
+            creator_shards=1,
+            follower_shards=1,
+            brokers=frozenset(["paper"]),
+        ).decide(list(_commands(books)))
         self._both(event for event in decided if not isinstance(event, Answer))
 
     def _introduce(self, event: Any) -> None:
@@ -205,14 +214,14 @@ class _Shards:
         joint: list[Any] = []
         for batch in batched((part.book, part.book.count - part.first_row, part) for part in parts):
             self.batches.append(len(batch))
-            decided = decide_parts(self.joint.state, batch, self._terms, self._part_rows, NOW_NS)
+            decided = decide_parts(self._deciding(self.joint), batch, self._part_rows)
             self.joint.apply_events(decided)
             joint += decided
         single: list[Any] = []
         for fill in applied:
             for part in parts_of(self.single.state, 0, fill, self._part_rows):
                 single += self._apply(
-                    decide_parts(self.single.state, [part], self._terms, self._part_rows, NOW_NS)
+                    decide_parts(self._deciding(self.single), [part], self._part_rows)
                 )
         self._settle(joint, single)
         return joint
@@ -269,16 +278,12 @@ class _Shards:
                 joint += decided
                 continue
             for report in batch:
-                for event in decide_reports(
-                    self.joint.state, "paper", report, 1, self._terms, NOW_NS
-                ):
+                for event in decide_reports(self._deciding(self.joint), "paper", report, 1):
                     if not isinstance(event, Unmatched):
                         self.joint.apply_event(event)
                         joint.append(event)
         for report in reports:
-            single += self._apply(
-                decide_reports(self.single.state, "paper", report, 1, self._terms, NOW_NS)
-            )
+            single += self._apply(decide_reports(self._deciding(self.single), "paper", report, 1))
         self._settle(joint, single)
 
     def _reports(self, orders: _Open, kind: str) -> Iterable[ExecutionsReported]:
@@ -299,7 +304,7 @@ class _Shards:
         yield ExecutionsReported(
             0,
             "x-",
-            *orders.key,
+            orders.key,
             NOW_NS,
             np.arange(first, first + count),
             subscriptions,
@@ -308,6 +313,9 @@ class _Shards:
             np.full(count, orders.price, np.int64),
             np.arange(count) % 3,
         )
+
+    def _deciding(self, shard: FollowerShard) -> Deciding:
+        return Deciding(shard.state, self._terms, NOW_NS)
 
     def _settle(self, joint: list[Any], single: list[Any]) -> None:
         """Demand that all three agree, and remember the orders that are open now."""
@@ -318,17 +326,15 @@ class _Shards:
         assert state_hash(self.replayed.columns()) == expected
         for event in joint:
             if isinstance(event, SignalDecided):
-                key = OrderKey(CauseKind.SIGNAL, 0, event.signal, event.leg, 0)
-                self._opened(key, event, event.units * event.unit)
+                self._opened(event, event.units * event.unit)
             elif isinstance(event, OrdersPlaced):
-                key = OrderKey(event.cause_kind, 0, event.cause_number, event.leg, event.attempt)
-                self._opened(key, event, event.quantities)
+                self._opened(event, event.quantities)
 
-    def _opened(self, key: OrderKey, event: SignalDecided | OrdersPlaced, quantities: Any) -> None:
+    def _opened(self, event: SignalDecided | OrdersPlaced, quantities: Any) -> None:
         chosen = np.flatnonzero(quantities)
         if len(chosen):
             self.open.append(
-                _Open(key, event.price, event.subscriptions[chosen], quantities[chosen])
+                _Open(event.key, event.terms.price, event.subscriptions[chosen], quantities[chosen])
             )
 
 
@@ -443,7 +449,7 @@ def test_each_limit_in_a_pass_is_of_its_own_book_and_price() -> None:
     )
     assert shards.batches == [CREATORS]
     bought = [
-        (event.units * event.unit * event.price // (QUANTITY_ONE * MICROS)).tolist()
+        (event.units * event.unit * event.terms.price // (QUANTITY_ONE * MICROS)).tolist()
         for event in events
     ]
     assert bought == [[600], [1_200, 99], [1_800, 1_800], [19_880, 0]]

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from engine.columns.state import encode_state
 from engine.follower.decide.commands import CommandBatch
+from engine.follower.deciding import Deciding
 from engine.follower.shard import FollowerShard
 from engine.journal.events.orders import CancelsRequested, FollowUpsQueued, OrdersPlaced
 from engine.journal.events.subscriptions import (
@@ -56,11 +57,15 @@ def decided(
     """Decide commands in one batch. Returns: events and answers."""
     shard = world.followers.live
     batch = CommandBatch(
-        shard.state, creator_shards=1, follower_shards=1, brokers=frozenset({BROKER}), **settings
+        Deciding(shard.state, CopyPolicy(), world.time),
+        creator_shards=1,
+        follower_shards=1,
+        brokers=frozenset({BROKER}),
+        **settings,
     )
     events: list[Any] = []
     answers: list[Any] = []
-    for each in batch.decide(commands, CopyPolicy(), world.time):
+    for each in batch.decide(commands):
         if hasattr(each, "TAG"):
             shard.apply_event(each)
             events.append(each)
@@ -106,9 +111,12 @@ def test_follows_of_several_creators_in_one_batch_are_as_each_alone(
         answers.append([])
         for batch in batches:
             deciding = CommandBatch(
-                shard.state, creator_shards=1, follower_shards=1, brokers=frozenset({BROKER})
+                Deciding(shard.state, CopyPolicy(), 1),
+                creator_shards=1,
+                follower_shards=1,
+                brokers=frozenset({BROKER}),
             )
-            for each in deciding.decide(batch, CopyPolicy(), 1):
+            for each in deciding.decide(batch):
                 if hasattr(each, "TAG"):
                     shard.apply_event(each)
                 else:
@@ -199,7 +207,9 @@ def test_a_batch_is_decided_in_runs_that_a_caller_may_send_between() -> None:
     assert [len(batch.subscriptions) for batch in batches] == [50] * 4
     assert [batch.cause for batch in batches] == [1, 2, 3, 4]
     assert {
-        (event.cause_number, event.leg) for event in events if isinstance(event, OrdersPlaced)
+        (event.key.cause_number, event.key.leg)
+        for event in events
+        if isinstance(event, OrdersPlaced)
     } == {(cause, leg) for cause in (1, 2, 3, 4) for leg in range(3)}
 
 
@@ -219,7 +229,7 @@ def test_cancels_answered_one_by_one_leave_few_blocks_and_no_follow_up() -> None
     (slot,) = shard.state.books[0].slots
     assert not slot.follow_ups
     cause = OrderKey(CauseKind.COMMAND, 0, 1, 0, 1)
-    blocks = shard.state.orders.blocks(cause)
+    blocks = shard.state.orders.of_key(cause)
     assert sum(len(block.rows) for block in blocks) == COUNT // 2
     assert len(blocks) <= np.log2(COUNT)
     execute_all(world)
@@ -238,7 +248,7 @@ def test_exits_rejected_one_by_one_are_tried_again_together() -> None:
     frames = len(world.followers.frames)
     world.advance(2 * 10**9)
     assert len(world.followers.frames) == frames + 1
-    (block,) = world.followers.live.state.orders.blocks(OrderKey(CauseKind.SIGNAL, 0, 2, 0, 1))
+    (block,) = world.followers.live.state.orders.of_key(OrderKey(CauseKind.SIGNAL, 0, 2, 0, 1))
     assert len(block.rows) == COUNT
     world.check()
 
@@ -278,15 +288,16 @@ def test_many_commands_of_one_account_pass_its_subscriptions_once() -> None:
 def test_accounts_get_shards_of_their_own_as_long_as_there_are_numbers() -> None:
     """An order id has room for so many shards: no order of a later one could be named."""
     batch = CommandBatch(
-        FollowerShard(7).state, creator_shards=1, follower_shards=4096, brokers=frozenset({BROKER})
+        Deciding(FollowerShard(7).state, CopyPolicy(), 0),
+        creator_shards=1,
+        follower_shards=4096,
+        brokers=frozenset({BROKER}),
     )
     opens: list[AccountCommand] = [
         OpenAccount("open", f"a{n}", BROKER, dedicated=True) for n in range(5)
     ]
     *_, second, third, fourth, fifth = [
-        answer
-        for answer in batch.decide(opens, CopyPolicy(), 0)
-        if isinstance(answer, AccountOpened | Refused)
+        answer for answer in batch.decide(opens) if isinstance(answer, AccountOpened | Refused)
     ]
     assert isinstance(second, AccountOpened)
     assert isinstance(third, AccountOpened)

@@ -1,5 +1,5 @@
-"""Cuts: the state of one moment, however much changes while it is copied (P6); and the columns of a
-book.
+"""Copies: the state of one moment, however much changes while it is copied (P6); and the columns of
+a book.
 """
 
 import tracemalloc
@@ -12,11 +12,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from engine.columns.state import decode_state, encode_state
-from engine.columns.state_copy import StateCopy
+from engine.columns.snapshot import StoredState, decode_snapshot
+from engine.columns.state import State, encode_state
+from engine.columns.state_copy import StateCopy, encode_copy
 from engine.follower.book import Book
 from engine.follower.books_state import books_state, restore_books
 from engine.follower.shard import FollowerShard
+from engine.follower.snapshot_schema import FOLLOWER_SCHEMA
 from engine.follower.subscription_table import (
     HEADER_WORDS,
     NARROW,
@@ -38,6 +40,7 @@ from engine.journal.events.subscriptions import (
 )
 from engine.values.order_ids import OrderKey
 from engine.values.order_status import ExecType
+from engine.values.order_terms import OrderTerms
 
 BOOKS = 130
 
@@ -78,13 +81,7 @@ def decided(shard: FollowerShard, creator: int, instrument: int, *, signal: int 
             0,
             creator,
             instrument,
-            1,
-            5,
-            5,
-            9,
-            0,
-            0,
-            9,
+            OrderTerms(1, 5, 5, 9, 0, 0, 9),
             0,
             1,
             1,
@@ -119,6 +116,18 @@ def shard() -> FollowerShard:
     return made()
 
 
+def demand_whole(shard: FollowerShard) -> None:
+    """Demand that a snapshot of now makes the state of now again."""
+    other = FollowerShard(0)
+    other.restore(decode_snapshot(encode_copy(shard.copy()), other.schema))
+    assert encode_state(other.columns()) == encode_state(shard.columns())
+
+
+def stored(state: State) -> StoredState:
+    """Take columns as those of a snapshot of layout 3."""
+    return decode_snapshot(encode_state(state), FOLLOWER_SCHEMA)
+
+
 def change(shard: FollowerShard, creator: int) -> None:
     """Change everything that can change: rows, slots, positions, endings, the tables of the
     shard.
@@ -131,11 +140,11 @@ def change(shard: FollowerShard, creator: int) -> None:
 
 
 @pytest.mark.parametrize("at", [0, 3, 64, 70, 75, 140, 150])
-def test_what_changes_while_a_cut_is_copied_is_not_in_it(shard: FollowerShard, at: int) -> None:
+def test_what_changes_while_a_copy_is_copied_is_not_in_it(shard: FollowerShard, at: int) -> None:
     """P6: a snapshot is the state at its frame, whichever books change before, during and after
     their turn.
     """
-    expected = encode_state(shard.columns())
+    expected = encode_copy(shard.copy())
     copy = shard.copy()
     pieces = copy.pieces()
     taken = list(islice(pieces, at))
@@ -144,10 +153,8 @@ def test_what_changes_while_a_cut_is_copied_is_not_in_it(shard: FollowerShard, a
         taken += islice(pieces, 3)
     taken += pieces
     assert b"".join(bytes(piece) for piece in taken) == expected
-    assert encode_state(shard.columns()) != expected
-    assert b"".join(bytes(piece) for piece in shard.copy().pieces()) == encode_state(
-        shard.columns()
-    )
+    assert encode_copy(shard.copy()) != expected
+    demand_whole(shard)
 
 
 class _Changes:
@@ -179,18 +186,8 @@ class _Changes:
                         0,
                         creator,
                         instrument,
-                        0,
-                        0,
-                        self._signal,
-                        0,
-                        1,
-                        1,
-                        5,
-                        5,
-                        9,
-                        0,
-                        0,
-                        9,
+                        OrderKey(0, 0, self._signal, 0, 1),
+                        OrderTerms(1, 5, 5, 9, 0, 0, 9),
                         subscriptions,
                         ones,
                         3 * ones,
@@ -211,7 +208,7 @@ class _Changes:
 
     def _report(self, signal: int, creator: int, exec_type: ExecType) -> None:
         # Whose subscriptions came after the signal has no order.
-        (block,) = self.shard.state.orders.blocks(OrderKey(0, 0, signal, 0, 0))
+        (block,) = self.shard.state.orders.of_key(OrderKey(0, 0, signal, 0, 0))
         subscriptions = block.subscriptions.astype(np.int64)
         ones, first = np.ones(len(subscriptions), np.int64), signal << 20
         numbers = np.arange(first, first + len(subscriptions))
@@ -220,11 +217,7 @@ class _Changes:
                 1,
                 "paper",
                 "x-",
-                0,
-                0,
-                signal,
-                0,
-                0,
+                OrderKey(0, 0, signal, 0, 0),
                 9,
                 numbers,
                 subscriptions,
@@ -260,7 +253,7 @@ _change = st.tuples(
     steps=st.lists(st.tuples(_change, st.integers(0, 40)), max_size=25),
     given_up_after=st.one_of(st.none(), st.integers(0, 160)),
 )
-def test_a_cut_is_the_state_of_its_moment_whatever_changes_between_its_pieces(
+def test_a_copy_is_the_state_of_its_moment_whatever_changes_between_its_pieces(
     before: list[tuple[str, int, int]],
     steps: list[tuple[tuple[str, int, int], int]],
     given_up_after: int | None,
@@ -275,7 +268,7 @@ def test_a_cut_is_the_state_of_its_moment_whatever_changes_between_its_pieces(
         copy.close()
     for change in before:
         changes.change(*change)
-    expected = encode_state(changes.shard.columns())
+    expected = encode_copy(changes.shard.copy())
     pieces = changes.shard.copy().pieces()
     taken: list[Any] = []
     for change, count in steps:
@@ -284,25 +277,21 @@ def test_a_cut_is_the_state_of_its_moment_whatever_changes_between_its_pieces(
         taken += map(bytes, islice(pieces, count))
     taken += map(bytes, pieces)
     assert b"".join(taken) == expected
-    assert b"".join(map(bytes, changes.shard.copy().pieces())) == encode_state(
-        changes.shard.columns()
-    )
+    demand_whole(changes.shard)
 
 
-def test_a_cut_given_up_leaves_room_for_the_next(shard: FollowerShard) -> None:
+def test_a_copy_given_up_leaves_room_for_the_next(shard: FollowerShard) -> None:
     copy = shard.copy()
     list(islice(copy.pieces(), 5))
     copy.close()
-    assert b"".join(bytes(piece) for piece in shard.copy().pieces()) == encode_state(
-        shard.columns()
-    )
+    demand_whole(shard)
 
 
-def test_a_cut_holds_no_more_than_the_piece_it_hands_on(shard: FollowerShard) -> None:
+def test_a_copy_holds_no_more_than_the_piece_it_hands_on(shard: FollowerShard) -> None:
     """Else a snapshot of a few large books would need their memory once more."""
     tracemalloc.start()
     try:
-        whole = len(encode_state(shard.columns()))
+        whole = len(encode_copy(shard.copy()))
         tracemalloc.reset_peak()
         before, _ = tracemalloc.get_traced_memory()
         largest = max(
@@ -315,14 +304,14 @@ def test_a_cut_holds_no_more_than_the_piece_it_hands_on(shard: FollowerShard) ->
     assert peak - before < 2 * largest + whole / 8
 
 
-def test_a_restored_shard_goes_on_as_the_one_it_was_cut_from(shard: FollowerShard) -> None:
+def test_a_restored_shard_goes_on_as_the_one_it_was_copied_from(shard: FollowerShard) -> None:
     """P6, with restored columns growing and shared ones parting."""
     other = FollowerShard(0)
-    other.restore(decode_state(encode_state(shard.columns())))
+    other.restore(decode_snapshot(encode_copy(shard.copy()), other.schema))
     for each in (shard, other):
         for creator in (0, 70, 129):
             change(each, creator)
-    assert encode_state(other.columns()) == encode_state(shard.columns())
+    assert encode_copy(other.copy()) == encode_copy(shard.copy())
 
 
 _rows = st.fixed_dictionaries(
@@ -355,7 +344,8 @@ def test_columns_of_a_book_are_what_was_put_into_them(
             column += added[name][which].tolist()
         if is_written:
             book.subscriptions.own("end_command")[-1] = expected["end_command"][-1] = 5
-        (book,) = restore_books(books_state([book])) if len(expected["cash"]) % 2 else (book,)
+        if len(expected["cash"]) % 2:
+            (book,) = restore_books(stored(books_state([book])))
         for name, column in expected.items():
             assert book.subscriptions[name].tolist() == column, name
 
@@ -372,6 +362,6 @@ def test_a_column_shared_by_all_rows_cannot_be_written_by_mistake() -> None:
     assert table.header()[:2] == [2, 1] and len(table.header()) == HEADER_WORDS
 
 
-def test_a_cut_of_nothing_is_the_empty_state() -> None:
-    pieces: Iterator[object] = StateCopy({}, []).pieces()
-    assert list(pieces) == []
+def test_a_copy_of_nothing_is_the_empty_state() -> None:
+    pieces: Iterator[Any] = StateCopy(FOLLOWER_SCHEMA, {}).pieces()
+    assert not decode_snapshot(b"".join(map(bytes, pieces)), FOLLOWER_SCHEMA).columns

@@ -6,8 +6,11 @@ from typing import Any
 
 import numpy as np
 
+from engine.columns.snapshot import decode_snapshot
 from engine.columns.state import decode_state, encode_state, state_hash
+from engine.creator.snapshot_schema import CREATOR_SCHEMA
 from engine.creator.suspensions import Suspensions
+from engine.follower.snapshot_schema import FOLLOWER_SCHEMA
 from engine.follower.suspended_entries import SuspendedEntries
 from engine.journal.events.creator import CreatorResumed, CreatorSuspended
 from engine.journal.events.shard import InputQuarantined
@@ -47,7 +50,7 @@ def test_a_creator_is_suspended_until_all_that_is_quarantined_of_it_is_settled()
     assert settled.sequences.tolist() == [7, 9]
     suspensions.apply(settled)
     again = Suspensions()
-    again.restore(decode_state(encode_state(suspensions.state())))
+    again.restore(decode_snapshot(encode_state(suspensions.state()), CREATOR_SCHEMA))
     assert state_hash(again.state()) == state_hash(suspensions.state())
     assert (again.count, again.quarantined(3), again.quarantined(5)) == (1, [], [(8, 0)])
     assert (again.settled_by(3, 99), again.settled_by(3, 98), again.settled_by(5, 99)) == (
@@ -82,7 +85,7 @@ def test_a_follower_shard_skips_entries_of_suspended_creators_and_all_of_a_quara
     # quarantined.
     assert see(resumed(3, 21, 1)) == []
     again = SuspendedEntries()
-    again.restore(decode_state(encode_state(entries.state())))
+    again.restore(decode_snapshot(encode_state(entries.state()), FOLLOWER_SCHEMA))
     assert state_hash(again.state()) == state_hash(entries.state())
     assert [type(event) for event in see(resumed(3, 22, 2))] == [EntriesResumed]
     assert len(entries) == 0

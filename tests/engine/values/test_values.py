@@ -182,6 +182,16 @@ def test_order_ids_come_back(order_id: OrderId) -> None:
     assert lows.tolist() == [order_id.low]
 
 
+@given(_order_ids)
+def test_a_key_and_a_subscription_make_the_order_id(order_id: OrderId) -> None:
+    key = order_id.key
+    assert tuple(key) == (*order_id[1:4], *order_id[5:])
+    assert (key.high(order_id.shard), key.low(order_id.subscription)) == (
+        order_id.high,
+        order_id.low,
+    )
+
+
 @given(_order_ids, _order_ids)
 def test_order_ids_sort_as_their_coordinates(one: OrderId, other: OrderId) -> None:
     assert (one < other) == (str(one) < str(other))

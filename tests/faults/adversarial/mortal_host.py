@@ -43,7 +43,7 @@ def _die_of(data: bytes) -> None:
 async def _run(mortal: Mortal) -> None:
     async def connected() -> Connected:
         found = await connect(mortal.connection)
-        return found._replace(ports=found.ports._replace(wire=MortalWire()))
+        return found._replace(ports=found.ports._replace(message_format=MortalWire()))
 
     host = Host(mortal.spec, connected)
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, host.stop)

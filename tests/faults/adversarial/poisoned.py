@@ -191,7 +191,7 @@ class Poisoned:
             part_rows=3,
             snapshot_frames_every=5,
             snapshot_seconds_every=600.0,
-            terms=CopyPolicy(denied=denied),
+            policy=CopyPolicy(denied=denied),
             instruments=DeadlyInstruments(self.deadly),
         )
         self.server, self.clock = MemoryServer(), Clock()
@@ -287,7 +287,7 @@ class Poisoned:
     def _are_live(self) -> bool:
         cores = [actor.core for host in self.hosts.values() for actor in host.actors.values()]
         return len(self.hosts) == len(self._places) and all(
-            core.phase.value == "live" and core.is_settled for core in cores
+            core.phase.value == "live" and core.standing.is_settled for core in cores
         )
 
     # Inputs.

@@ -139,7 +139,7 @@ async def turns(*actors: ShardActor, count: int = 6) -> None:
             await asyncio.sleep(0)
             await actor.core.rest()
             if isinstance(actor, FollowerShardActor):
-                await actor.reports.wait_looked_up()
+                await actor.lookup.wait_read()
     for actor in actors:
         await actor.core.committer.settle()
         await actor.core.rest()
@@ -160,15 +160,15 @@ async def command_messages(
         answered.extend(answers)
 
     for commands in messages:
-        assert actor.commands.put(PendingCommands(list(commands), reply))
+        assert actor.inbox.put(PendingCommands(list(commands), reply))
     await turns(actor)
     return answered
 
 
 def hash_of(actor: FollowerShardActor | CreatorShardActor) -> str:
     """Hash an actor's durable state."""
-    assert actor.core.is_settled
-    return state_hash(actor.core.durable_state()).hex()
+    assert actor.core.standing.is_settled
+    return state_hash(actor.core.standing.durable_state()).hex()
 
 
 @asynccontextmanager

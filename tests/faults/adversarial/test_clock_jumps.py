@@ -54,7 +54,7 @@ async def test_an_exit_is_tried_again_although_event_time_is_hours_ahead(restart
         stage.clock.time_ns += NS_PER_S // 2
         await turns(follower)
     (again,) = stage.events(FOLLOWER, OrdersPlaced)
-    assert (again.attempt, again.quantities.tolist()) == (1, [10 * 10**8])
+    assert (again.key.attempt, again.quantities.tolist()) == (1, [10 * 10**8])
     assert hash_of(await stage.follower()) == hash_of(follower)
 
 

@@ -21,7 +21,7 @@ from engine.journal.events.shard import InputsRefused
 from engine.journal.frame import ShardKey, ShardKind
 from engine.messages.blocks import CorrectionsReported, ExecutionsReported, encode_block
 from engine.messages.commands import Follow, OpenAccount
-from engine.values.order_ids import CauseKind, OrderId
+from engine.values.order_ids import CauseKind, OrderId, OrderKey
 from engine.values.order_status import ExecType
 from engine.values.units import NS_PER_S
 from tests.faults.adversarial.stage import START_NS, TIME, Stage, command, hash_of, turns
@@ -188,7 +188,7 @@ async def test_an_ended_subscription_that_gets_its_shares_back_sells_them_again(
     (block,) = [
         block for block in follower.state.orders.of_slot(slot, -1) if block.key.attempt == 1
     ]
-    assert block.is_exit and block.quantity.tolist() == [10**9]
+    assert block.terms.is_exit and block.quantity.tolist() == [10**9]
 
 
 async def test_signals_and_commands_go_on_while_the_journal_is_read() -> None:
@@ -202,14 +202,14 @@ async def test_signals_and_commands_go_on_while_the_journal_is_read() -> None:
     stage.journal.read = slow  # type: ignore[method-assign]
     await stage.publish("executions.paper.0", bust(0))
     await follower.turn()
-    assert follower.reports.is_looking_up
+    assert follower.lookup.is_reading
     await stage.publish("fills.paper.anna", [stage.fill("AAA", "sell", "5")])
     await turns(creator)
     for _ in range(4):
         await follower.turn()
         await asyncio.sleep(0)
         await follower.core.rest()
-    assert len(stage.events(FOLLOWER, SignalDecided)) == 2 and follower.reports.is_looking_up
+    assert len(stage.events(FOLLOWER, SignalDecided)) == 2 and follower.lookup.is_reading
     assert not stage.events(FOLLOWER, TradesCorrected)
     may_read.set()
     await turns(creator, follower)
@@ -257,11 +257,7 @@ async def test_a_block_of_busts_is_one_event_and_is_known_by_its_numbers() -> No
     traded = ExecutionsReported(
         0,
         "x-",
-        0,
-        0,
-        1,
-        0,
-        0,
+        OrderKey(0, 0, 1, 0, 0),
         START_NS,
         rows,
         rows,
@@ -274,11 +270,7 @@ async def test_a_block_of_busts_is_one_event_and_is_known_by_its_numbers() -> No
         0,
         "x-",
         "x-",
-        0,
-        0,
-        1,
-        0,
-        0,
+        OrderKey(0, 0, 1, 0, 0),
         START_NS,
         rows + 30,
         rows,
@@ -332,7 +324,7 @@ async def test_an_exit_corrected_again_and_again_leads_to_no_order_id_twice(
     stage.clock.time_ns += 10 * NS_PER_S
     await turns(creator, follower)
     placed = [
-        (event.attempt, number)
+        (event.key.attempt, number)
         for event in stage.events(FOLLOWER, OrdersPlaced)
         for number, quantity in zip(
             event.subscriptions.tolist(), event.quantities.tolist(), strict=True

@@ -25,6 +25,7 @@ from gateways.memory.journal import MemoryJournal
 from gateways.memory.server import MemoryServer
 from gateways.memory.snapshots import MemorySnapshots
 from gateways.memory.streams import MemoryStreams
+from tests.actors.counting import counted
 from tests.audit.memory_cluster import memory_store
 from tests.faults.adversarial.stage import STREAMS, TIME, Clock
 
@@ -205,12 +206,16 @@ class Round:
         """
         for (kind, shard), host in self.hosts.items():
             actor = host.actors.get(shard)
-            if actor is None or actor.core.phase is not Phase.LIVE or not actor.core.is_settled:
+            if (
+                actor is None
+                or actor.core.phase is not Phase.LIVE
+                or not actor.core.standing.is_settled
+            ):
                 return False
             if kind == "follower" and any(actor.core.state.state.slots_with_follow_ups()):  # type: ignore[attr-defined]
                 return False
-            counts = actor.core.counted()
-            if counts.get("queued_orders") or counts.get("outstanding_messages"):
+            counts = counted(actor)
+            if counts.queued_orders or counts.outstanding_messages:
                 return False
         return True
 

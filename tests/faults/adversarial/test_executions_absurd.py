@@ -11,14 +11,15 @@ from msgspec.structs import replace
 
 from actors.creator.actor import CreatorShardActor
 from actors.follower.actor import FollowerShardActor
-from actors.follower.executions import AHEAD_BYTES_MAX, REPORT_ROWS_MAX, REPORT_ROWS_MIN
+from actors.follower.execution_feed import AHEAD_BYTES_MAX, REPORT_ROWS_MAX
+from actors.follower.executions import REPORT_ROWS_MIN
 from engine.journal.cursors import Source
 from engine.journal.events.orders import ExecutionsApplied, SignalDecided
 from engine.journal.events.shard import InputsRefused
 from engine.journal.frame import ShardKey, ShardKind
 from engine.messages.blocks import CorrectionsReported, ExecutionsReported, encode_block
 from engine.messages.commands import Follow, OpenAccount
-from engine.values.order_ids import CauseKind, OrderId
+from engine.values.order_ids import CauseKind, OrderId, OrderKey
 from engine.values.order_status import ExecType
 from engine.values.units import TIME_MAX_NS
 from gateways.json.format import JsonFormat
@@ -36,11 +37,7 @@ def report(**changes: Any) -> ExecutionsReported:
     plain = ExecutionsReported(
         0,
         "x-",
-        0,
-        0,
-        1,
-        0,
-        0,
+        OrderKey(0, 0, 1, 0, 0),
         START_NS,
         ones(1),
         ones(0),
@@ -49,7 +46,8 @@ def report(**changes: Any) -> ExecutionsReported:
         ones(10**8),
         ones(0),
     )
-    return replace(plain, **changes)
+    key = {name: changes.pop(name) for name in OrderKey._fields if name in changes}
+    return replace(plain, key=plain.key._replace(**key), **changes)
 
 
 async def started(
@@ -278,7 +276,7 @@ async def test_a_look_up_reads_and_holds_no_more_than_a_little_of_what_waits_beh
     """A turn read all that had come, up to a thousand messages of any size, and kept them."""
     stage, creator, follower = await started()
     wire = Reader()
-    stage.ports = stage.ports._replace(wire=wire)
+    stage.ports = stage.ports._replace(message_format=wire)
     follower = await stage.follower()
     plain = {"transact_time": TIME, "last_qty": "10", "last_px": "100"}
     order_ids = [str(OrderId(0, CauseKind.SIGNAL, 0, 1, number, 0, 0)) for number in (0, 1)]
@@ -295,7 +293,7 @@ async def test_a_look_up_reads_and_holds_no_more_than_a_little_of_what_waits_beh
     for _ in range(20):
         await stage.publish("executions.paper.0", news)
     await follower.turn()
-    assert follower.reports.is_looking_up
+    assert follower.lookup.is_reading
     assert wire.read_bytes < AHEAD_BYTES_MAX + 2 * size < 20 * size
     await turns(creator, follower, count=120)
     assert follower.state.cursors[Source.EXECUTIONS, 0].sequence == 22

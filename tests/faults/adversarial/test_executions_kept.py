@@ -88,7 +88,7 @@ async def reported(stage: Stage, *actors: FollowerShardActor, **one: Any) -> Non
 async def flushed(follower: FollowerShardActor, name: str = "last") -> None:
     """Have what is kept put into a frame, a command's."""
     await command(follower, OpenAccount("open", name))
-    assert follower.core.is_settled
+    assert follower.core.standing.is_settled
 
 
 def kinds(stage: Stage, since: int) -> list[list[type]]:
@@ -116,7 +116,7 @@ async def test_p8_a_trade_that_no_frame_holds_yet_is_taken_back() -> None:
     await reported(stage, follower, exec_id="E1")
     await reported(stage, follower, exec_id="B1", exec_type="trade_cancel", exec_ref_id="E1")
     await reported(stage, follower, exec_id="E1")
-    assert kinds(stage, frames) == [] and follower.core.counts["orders_looked_up"]
+    assert kinds(stage, frames) == [] and follower.core.counts.orders_looked_up
     await flushed(follower)
     assert kinds(stage, frames)[0][:2] == [ExecutionsApplied, TradesCorrected]
     assert follower.state.books[0].slots[0].position[0] == 0
@@ -189,9 +189,9 @@ async def test_a_shard_that_is_stopped_first_has_what_it_keeps_made_durable() ->
     stage, _, former = await started(replace(WAITING, reports_wait_s=0.1))
     taken = (Source.EXECUTIONS, 0)
     follower = FollowerShardActor(0, "stopped", stage.ports, stage.settings)
-    running = asyncio.create_task(follower.core.run(follower))
+    running = asyncio.create_task(follower.core.run())
     async with asyncio.timeout(30):
-        while not follower.core.keeps_back():
+        while not follower.keeps_back():
             # A frame of its own, and an execution moments after it.
             if follower.core.phase is Phase.LIVE:
                 await command_to(follower)
@@ -203,7 +203,7 @@ async def test_a_shard_that_is_stopped_first_has_what_it_keeps_made_durable() ->
                 await asyncio.sleep(0)
         follower.core.stop()
         await running
-    assert follower.core.phase is Phase.STOPPED and follower.core.is_settled
+    assert follower.core.phase is Phase.STOPPED and follower.core.standing.is_settled
     last = stage.server.stream("EXECUTIONS").messages[-1].sequence
     assert follower.state.cursors[taken].sequence == last
     assert hash_of(await stage.follower()) == hash_of(follower)
@@ -218,14 +218,14 @@ async def command_to(follower: FollowerShardActor) -> None:
         answered.set()
 
     name = f"account-{len(follower.state.account_ids)}"
-    assert follower.commands.put(PendingCommands([OpenAccount("open", name)], reply))
+    assert follower.inbox.put(PendingCommands([OpenAccount("open", name)], reply))
     await answered.wait()
 
 
 async def test_a_dead_shard_is_not_kept_in_memory_by_its_timer() -> None:
     stage, _, follower = await started()
     await reported(stage, follower, exec_id="E1")
-    assert follower.core.keeps_back()
+    assert follower.keeps_back()
     await follower.close()
     await follower.core.committer.close()
     seen = weakref.ref(follower)
@@ -332,7 +332,7 @@ async def told(
             pass
     await follower.turn()
     await follower.core.rest()
-    await follower.reports.wait_looked_up()
+    await follower.lookup.wait_read()
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -364,8 +364,8 @@ async def test_p8_owners_that_die_with_executions_kept_leave_each_to_be_applied_
     for _ in range(150):
         await told(stage, creator, follower, *story.step(follower))
         if chance.random() < 0.25:
-            died_keeping += follower.core.keeps_back()
-            await follower.core._snapshotter.close()
+            died_keeping += follower.keeps_back()
+            await follower.core.snapshotter.close()
             follower = await stage.follower()
     await turns(creator, follower, count=20)
     await flushed(follower)
@@ -388,11 +388,11 @@ async def test_p6_a_shard_that_broke_off_says_of_nothing_beyond_its_last_frame_t
 ) -> None:
     """Its turn may have moved cursors before it broke off."""
     _, _, follower = await started(WAITING)
-    assert follower.core.progress().is_settled
+    assert follower.core.telling.progress().is_settled
     durable = [cursor.number for cursor in follower.core.committer.durable_cursors]
     key = next(iter(follower.state.cursors))
     follower.state.cursors[key] = follower.state.cursors[key]._replace(number=999)
-    follower.core.enter(phase)
-    progress = follower.core.progress()
+    follower.core.standing.enter(phase)
+    progress = follower.core.telling.progress()
     assert not progress.is_settled
     assert [cursor.number for cursor in progress.cursors] == durable

@@ -24,7 +24,7 @@ async def test_a_feed_is_opened_again_after_time_not_after_turns() -> None:
 
     reader, feed = SignalReader(0, None), Silent()
     reader.open(feed)  # type: ignore[arg-type]
-    reader.head_number = 2
+    reader.told_number = 2
     for _ in range(1000):
         assert reader.next_frame() is None
         reader.watch(100.0)

@@ -8,7 +8,7 @@ import msgspec
 
 from actors.creator.actor import CreatorShardActor
 from actors.follower.actor import FollowerShardActor
-from engine.creator.shard import FILL_HORIZON_NS
+from engine.creator.fills import FILL_HORIZON_NS
 from engine.journal.events.creator import FillApplied, FillCorrected
 from engine.journal.events.orders import SignalDecided
 from engine.journal.frame import ShardKey, ShardKind
@@ -80,7 +80,7 @@ async def test_a_bought_quantity_taken_back_is_a_sell_at_the_current_mark() -> N
     assert (event.side, event.quantity, event.price, event.signal) == (-1, 10**9, 120 * 10**6, 2)
     assert anna(creator) == (CASH, {0: 0}), "what it paid comes back, whatever the mark"
     decided = stage.events(FOLLOWER, SignalDecided)
-    assert [(each.signal, each.side, each.price) for each in decided] == [
+    assert [(each.signal, each.terms.side, each.terms.price) for each in decided] == [
         (1, 1, 10**8),
         (2, -1, 120 * 10**6),
     ]

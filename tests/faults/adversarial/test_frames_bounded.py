@@ -20,7 +20,7 @@ from engine.messages.answers import AccountOpened, Followed, Unfollowed
 from engine.messages.blocks import ExecutionsReported, encode_block
 from engine.messages.commands import AccountCommand, Follow, OpenAccount, Unfollow
 from engine.messages.inputs import FillInput
-from engine.values.order_ids import CauseKind, OrderId
+from engine.values.order_ids import CauseKind, OrderId, OrderKey
 from engine.values.order_status import ExecType
 from gateways.json.format import JsonFormat
 from tests.faults.adversarial.stage import (
@@ -90,7 +90,7 @@ class Unreadable(JsonFormat):
 async def park(stage: Stage, names: list[str], fills_count: int) -> CreatorShardActor:
     """Have each creator trade 200 instruments, and park a message of many fills of each."""
     wire = Unreadable()
-    stage.ports = stage.ports._replace(wire=wire)
+    stage.ports = stage.ports._replace(message_format=wire)
     creator = await stage.creator()
     for name in names:
         await stage.open_creator(creator, name, "100000000")
@@ -235,11 +235,7 @@ async def test_a_huge_block_of_executions_nobody_waits_for_is_parked_small() -> 
     block = ExecutionsReported(
         0,
         "x-",
-        0,
-        0,
-        1,
-        0,
-        0,
+        OrderKey(0, 0, 1, 0, 0),
         START_NS,
         numbers,
         numbers,
@@ -251,7 +247,7 @@ async def test_a_huge_block_of_executions_nobody_waits_for_is_parked_small() -> 
     await stage.publish("executions.paper.0", encode_block(block))
     await turns(follower, count=20)
     assert len(stage.events(FOLLOWER, InputsRefused)) < 100
-    assert follower.core.counts["executions_parked"] == count
+    assert follower.core.counts.executions_refused == count
     chain = Chain(FOLLOWER)
     for message in await stage.journal.read(FOLLOWER, after_sequence=0):
         assert chain.accept(message.data) is not None

@@ -25,8 +25,8 @@ async def follower_shards(stage: Stage) -> tuple[dict[int, FollowerShardActor], 
     for shard in (0, 1):
         actors[shard] = FollowerShardActor(shard, f"follower-{shard}", stage.ports, TWO)
         await actors[shard].start()
-        actors[shard].core.enter(Phase.LIVE)
-    router = CommandRouter(stage.bus, stage.ports.wire, TWO, actors)
+        actors[shard].core.standing.enter(Phase.LIVE)
+    router = CommandRouter(stage.bus, stage.ports.message_format, TWO, actors)
     await router.open()
     return actors, router
 
@@ -57,7 +57,7 @@ async def test_a_failed_shard_does_not_keep_back_the_answers_of_its_neighbours_t
 ):
     stage = Stage(TWO)
     actors, router = await follower_shards(stage)
-    actors[0].core.enter(Phase.FAILED)
+    actors[0].core.standing.enter(Phase.FAILED)
     names = [f"account-{number}" for number in range(20)]
     answers = await asked_in_bulk(stage, actors, [opening(name) for name in names])
     for name, answer in zip(names, answers, strict=True):
@@ -69,7 +69,7 @@ async def test_dedicated_shards_that_are_away_are_asked_together_and_keep_no_oth
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """One after the other their deadlines added up, and whoever asked was long gone."""
-    monkeypatch.setattr(command_router, "ELSEWHERE_S_MAX", 1.0)
+    monkeypatch.setattr(command_router, "DEDICATED_S_MAX", 1.0)
     stage = Stage(TWO)
     actors, router = await follower_shards(stage)
     names = [f"account-{number}" for number in range(20)]
@@ -114,7 +114,7 @@ async def test_commands_for_a_failed_shard_leave_its_neighbours_room(
     monkeypatch.setattr(command_router, "REQUESTS_MAX", 20)
     stage = Stage(TWO)
     actors, router = await follower_shards(stage)
-    actors[0].core.enter(Phase.FAILED)
+    actors[0].core.standing.enter(Phase.FAILED)
     names = [f"account-{number}" for number in range(100)]
     lost = [name for name in names if shard_of(name, 2) == 0][:30]
     (kept,) = [name for name in names if shard_of(name, 2) == 1][:1]

@@ -22,7 +22,8 @@ from gateways.brokers.ledger.ledger import walk_frames
 from gateways.brokers.ledger.records import OrdersTaken, walk_records
 from gateways.brokers.paper.memory import MemoryPaperBroker
 from gateways.brokers.paper.settings import FillSettings
-from tests.actors.broker_gateway.order_flow import OrderFlow, key_of
+from tests.actors.broker_gateway.order_flow import OrderFlow
+from tests.actors.counting import counted
 from tests.faults.adversarial.stage import SETTINGS, Stage
 from tests.faults.adversarial.unreliable import SkippingLoop, UnreliableWay
 
@@ -52,7 +53,7 @@ class Owners:
             name="paper",
             broker=self._way,
         )
-        self._running.append((actor, asyncio.create_task(actor.core.run(actor))))
+        self._running.append((actor, asyncio.create_task(actor.core.run())))
         return actor
 
     async def kill(self, which: int) -> None:
@@ -74,14 +75,14 @@ class Outcome:
 
     def __init__(self, stage: Stage, broker: MemoryPaperBroker, orders: list[OrdersPlaced]) -> None:
         self.orders = Counter(
-            (key_of(each), row) for each in orders for row in each.subscriptions.tolist()
+            (each.key, row) for each in orders for row in each.subscriptions.tolist()
         )
         self.placed: Counter[Order] = Counter()
         for frame in walk_frames(broker.ledger):
             for record in walk_records(frame.offset, frame.payload):
                 if record.tag == OrdersTaken.TAG:
                     taken = decode_section(OrdersTaken, record.body)
-                    self.placed.update((_key(taken), row) for row in taken.subscriptions.tolist())
+                    self.placed.update((taken.key, row) for row in taken.subscriptions.tolist())
         self.revoked = _named(stage.events(KEY, OrdersRevoked))
         self.unresolved = _named(stage.events(KEY, OrdersUnresolved))
         letters = [
@@ -107,12 +108,8 @@ class Outcome:
         assert self.reasons <= {"unknown_placement"}
 
 
-def _key(each: OrdersTaken | OrdersRevoked | OrdersUnresolved) -> OrderKey:
-    return OrderKey(each.cause_kind, each.creator_shard, each.cause_number, each.leg, each.attempt)
-
-
 def _named(events: list[OrdersRevoked] | list[OrdersUnresolved]) -> Counter[Order]:
-    return Counter((_key(each), row) for each in events for row in each.subscriptions.tolist())
+    return Counter((each.key, row) for each in events for row in each.subscriptions.tolist())
 
 
 def _id(key: OrderKey, subscription: int) -> str:
@@ -177,7 +174,7 @@ def _orders(rng: random.Random, flow: OrderFlow) -> list[OrdersPlaced]:
     symbol, creator = rng.choice(("AAA", "BBB")), rng.randrange(3)
     made: list[OrdersPlaced] = []
     for some in (rows[::2], rows[1::2]) if len(rows) > 1 and rng.random() < 0.3 else (rows,):
-        cause = made[0].cause_number if made else None
+        cause = made[0].key.cause_number if made else None
         made.append(
             flow.orders(
                 symbol, some, creator=creator, is_exit=is_exit, expire_time=expire_time, cause=cause
@@ -191,8 +188,8 @@ async def _drained(stage: Stage, last: BrokerGatewayShardActor) -> None:
     for _ in range(2000):
         await asyncio.sleep(0.1)
         stage.clock.time_ns += 10**8
-        counts = last.core.counted()
-        waiting = counts["queued_orders"] + counts["outstanding_messages"]
+        counts = counted(last)
+        waiting = (counts.queued_orders or 0) + (counts.outstanding_messages or 0)
         if (
             last.state.read_sequence >= end
             and not waiting
@@ -200,9 +197,7 @@ async def _drained(stage: Stage, last: BrokerGatewayShardActor) -> None:
         ):
             await asyncio.sleep(5)
             return
-    raise AssertionError(
-        f"expected everything answered, found {last.core.counted()}, {last.core.error}"
-    )
+    raise AssertionError(f"expected everything answered, found {counted(last)}, {last.core.error}")
 
 
 @pytest.mark.parametrize("seed", range(15))

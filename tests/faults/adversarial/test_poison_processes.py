@@ -15,16 +15,17 @@ import msgspec
 import pytest
 
 from actors.errors import OperatingError
+from actors.history_reader import FrameReader
 from actors.host.host import Connected, Host, HostSpec
 from actors.ports import Request
+from actors.retry import retry_until_done
 from actors.settings import ShardSettings
 from actors.shard.progress import HostHeartbeat
-from actors.shard.retry import retry_until_done
 from cluster.audit import AuditReport, audit
 from cluster.config.options import SupervisionOptions
-from cluster.history.reader import FrameReader
 from cluster.history.store import JournalStore, NatsExecutions, stored_shards
 from cluster.placement.hosts import HostKeeper
+from cluster.placement.plan import PlacementPlan, with_hosts
 from engine.journal.events.creator import FillApplied
 from engine.journal.events.shard import InputQuarantined
 from engine.journal.frame import ShardKey, ShardKind
@@ -139,8 +140,8 @@ class Mortals:
             asyncio.create_task(self.paper.publish()),
             asyncio.create_task(self._gateway.run()),
         ]
-        self.keeper.add("creator", (0,))
-        self.keeper.add("follower", (0, 1))
+        plan = with_hosts(PlacementPlan(), "creator", [(0,)])
+        self.keeper.place(with_hosts(plan, "follower", [(0, 1)]))
         try:
             async with asyncio.timeout(WAIT_S_MAX):
                 await self.keeper.wait_live()
@@ -267,7 +268,7 @@ async def test_processes_that_an_input_kills_park_it_and_go_on(
         assert (quarantined.tries, quarantined.subject) == (2, "fills.paper.anna")
         (quarantined,) = await mortals.events(FOLLOWER, InputQuarantined)
         assert (quarantined.tries, quarantined.subject) == (2, "executions.paper.0")
-        restarts = {slot.kind: slot.restarts for slot in mortals.keeper.slots}
+        restarts = {host.slot.kind: host.restarts for host in mortals.keeper.hosts}
         assert 2 < restarts["creator"] <= SETTINGS.poison_crashes + 1
         assert 2 < restarts["follower"] <= SETTINGS.poison_crashes + 1
         answer = await mortals.command(

@@ -9,7 +9,9 @@ from actors.broker_gateway.actor import BrokerGatewayShardActor
 from actors.errors import TransientError
 from engine.broker_gateway.outbound import OutboundSection
 from engine.broker_gateway.shard import GatewayShard
-from engine.columns.state import decode_state, encode_state
+from engine.columns.snapshot import decode_snapshot
+from engine.columns.state import encode_state
+from engine.columns.state_copy import encode_copy
 from engine.journal.cursors import Cursor, Source
 from engine.journal.events.gateway import OrdersRevoked
 from engine.journal.frame import FrameHeader, ShardKey, ShardKind, decode_header
@@ -27,13 +29,13 @@ def test_a_snapshot_taken_before_the_frames_are_read_again_knows_the_revoked_ord
     """
     subscriptions = np.array([1, 3], np.int64)
     owner = GatewayShard()
-    event = OrdersRevoked(0, *KEY, int(ExecType.CANCELED), 0, 5, 146, np.array([3], np.int64))
+    event = OrdersRevoked(0, KEY, int(ExecType.CANCELED), 0, 5, 146, np.array([3], np.int64))
     cursor = Cursor(Source.ORDERS, 0, 145, 145)
     owner.apply(FrameHeader(ShardKey(ShardKind.GATEWAY, 0), 1, 2, 5, b"", (cursor,)), [event])
     successor = GatewayShard()
-    successor.restore(decode_state(encode_state(owner.columns())))
+    successor.restore(decode_snapshot(encode_copy(owner.copy()), successor.schema))
     section = OrdersSubmitted(
-        0, 9, *KEY, "AAA", 1, 100, 100, 0, subscriptions, subscriptions, np.array([5, 5], np.int64)
+        0, 9, KEY, "AAA", 1, 100, 100, 0, subscriptions, subscriptions, np.array([5, 5], np.int64)
     )
     left = successor.without_revoked(OutboundSection(146, 0, section, KEY))
     assert left.orders.subscriptions.tolist() == [1]
@@ -50,16 +52,14 @@ async def test_orders_that_expire_all_at_once_are_journaled_in_several_frames_an
     )
     await gateway.start()
     for number in range(200):
-        one = np.array([number], np.int64)
-        section = OrdersSubmitted(
-            0, 9, 0, 0, number, 0, 0, "AAA", 1, 100, 100, 1, one, one, one + 1
-        )
+        one, key = np.array([number], np.int64), KEY._replace(cause_number=number)
+        section = OrdersSubmitted(0, 9, key, "AAA", 1, 100, 100, 1, one, one, one + 1)
         gateway.outcomes.revoke(
-            OutboundSection(number + 1, 0, section, KEY._replace(cause_number=number)),
+            OutboundSection(number + 1, 0, section, key),
             ExecType.EXPIRED,
         )
     gateway.state.read_sequence = 200
-    await gateway.outcomes.remember()
+    await gateway.outcomes.journal()
     await gateway.core.committer.settle()
     await gateway.close()
     frames = [

@@ -90,8 +90,8 @@ async def test_p10_a_recovery_goes_on_when_the_copies_it_reads_lag(
     creator = await stage.creator()
     await stage.open_creator(creator, "anna")
     if has_snapshot:
-        creator.core._snapshotter.take(creator.core.committer, time.monotonic())
-        await creator.core._snapshotter.close()
+        creator.core.snapshotter.take(creator.core.committer, time.monotonic())
+        await creator.core.snapshotter.close()
     stage.ports = stage.ports._replace(journal=Lagging(stage.server, reads))
     assert hash_of(await stage.creator()) == hash_of(creator)
 
@@ -219,7 +219,7 @@ async def test_dead_letters_are_said_although_an_owner_was_stopped_before_it_did
     stage.server.streams["DEADLETTER"].subjects = ("deadletter.>",)
     stopped = CreatorShardActor(0, "stopped", stage.ports, stage.settings)
     stopped.core.stop()
-    await stopped.core.run(stopped)
+    await stopped.core.run()
     assert stage.server.snapshots[CREATOR][0].number == stopped.core.committer.durable_number
     await turns(await stage.creator())
     assert len(stage.server.stream("DEADLETTER").messages) == 1

@@ -5,8 +5,8 @@ answers are given again.
 from collections import Counter
 from pathlib import Path
 
+from actors.history_reader import FrameReader
 from cluster.config.credentials import ENGINE, read_credentials
-from cluster.history.reader import FrameReader
 from engine.journal.events.creator import CreatorsOpened, FillApplied
 from engine.journal.frame import ShardKey, ShardKind
 from gateways.nats.connection import NatsOptions, connect_nats

@@ -5,8 +5,8 @@ import signal
 import time
 
 from actors.shard.progress import HostHeartbeat
-from cluster.command_line.status import Heard
 from cluster.processes.run_file import ProcessRecord, Run, start_mark
+from gateways.nats.heard import Heard
 
 HOSTS = ("creator", "follower", "gateway")
 SERVERS = ("broker-paper", "nats", "postgres")

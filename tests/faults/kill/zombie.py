@@ -9,6 +9,8 @@ import asyncio
 from collections.abc import Callable
 from typing import Any
 
+import msgspec
+
 from actors.host.host import Connected, Host, HostSpec
 from actors.ports import Broker, Bus, Request, Subscription
 from cluster.config.credentials import ENGINE, read_credentials
@@ -16,6 +18,7 @@ from cluster.config.file import load
 from cluster.running.wiring import shard_settings
 from engine.journal.frame import ShardKey
 from engine.messages.blocks import BlockAnswered, GatewayEpoch, OrdersSubmitted, decode_block
+from engine.values.ids import shard_of
 from gateways.connections import ConnectionOptions, connect
 from gateways.nats.connection import NatsOptions
 from gateways.postgres.snapshots import PostgresOptions
@@ -72,9 +75,14 @@ class Zombie:
             )
         )
 
+    def _is_of_shard(self, command: dict[str, Any]) -> bool:
+        count = load(CONFIG).cluster.follower_shards
+        return shard_of(command["account_id"], count) in self.host.spec.shards
+
     async def _connect(self) -> Connected:
         connected = await self.connect_plainly()
-        ports = connected.ports._replace(bus=_RecordingBus(connected.ports.bus, self.pause))
+        bus = _RecordingBus(connected.ports.bus, self.pause, self._is_of_shard)
+        ports = connected.ports._replace(bus=bus)
         if self._kind == "gateway":
             brokers: dict[int, tuple[str, Broker]] = {
                 number: (name, _PausedBroker(broker, self.pause))
@@ -128,10 +136,17 @@ class _PausedBroker:
 
 
 class _RecordingBus:
-    """Notes the replies that are sent once the pause is reached; they are sent all the same."""
+    """Notes the answers that the zombie's shard gives once the pause is reached; they are sent all
+    the same.
 
-    def __init__(self, bus: Bus, pause: Pause) -> None:
-        self._bus, self._pause = bus, pause
+    A bulk request may reach the zombie's host for accounts of other shards. The host then hands on
+    what their owners answer, and that is none of the zombie's.
+    """
+
+    def __init__(
+        self, bus: Bus, pause: Pause, is_of_shard: Callable[[dict[str, Any]], bool]
+    ) -> None:
+        self._bus, self._pause, self._is_of_shard = bus, pause, is_of_shard
         self.publish, self.request = bus.publish, bus.request
 
     async def subscribe(
@@ -140,9 +155,20 @@ class _RecordingBus:
         def recorded(request: Request) -> None:
             async def reply(data: bytes) -> None:
                 if self._pause.reached.is_set():
-                    self._pause.replies.append(data)
+                    self._pause.replies += self._of_shard(request, data)
                 await request.reply(data)
 
             receive(request._replace(reply=reply))
 
         return await self._bus.subscribe(subject, recorded, queue=queue)
+
+    def _of_shard(self, request: Request, data: bytes) -> list[bytes]:
+        """Return the answers for the zombie's own accounts; `busy` says that there is none."""
+        if request.subject != "commands.bulk":
+            return [data]
+        pairs = zip(msgspec.json.decode(request.data), msgspec.json.decode(data), strict=True)
+        return [
+            msgspec.json.encode(answer)
+            for command, answer in pairs
+            if self._is_of_shard(command) and answer.get("reason") != "busy"
+        ]

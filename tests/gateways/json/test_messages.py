@@ -1,4 +1,4 @@
-"""The wire format: exact numbers, clear refusals, and no input that makes it slow, deep or long."""
+"""JSON messages: exact numbers, clear refusals, and no input that makes it slow, deep or long."""
 
 import json
 import time

@@ -1,5 +1,5 @@
-"""PROTOCOL.md tells the truth: its messages are read by the decoders, its bytes by the block
-codec.
+"""The pages of `gateways/protocol` tell the truth: the decoders read their messages, the block codec
+reads their bytes.
 """
 
 import json
@@ -8,7 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from actors.broker_gateway.reports import UNKNOWN_PLACEMENT
+from engine.columns.sections import flat_fields
 from engine.messages.blocks import (
+    BLOCK_TYPES,
     AccountsRegistered,
     BlockAnswered,
     GatewayEpoch,
@@ -18,9 +21,11 @@ from engine.messages.blocks import (
 from gateways.brokers.paper.corrections import decode_correction
 from gateways.json import public as wire
 
-PAGE = (Path(wire.__file__).parents[1] / "PROTOCOL.md").read_text()
-MESSAGES = re.findall(r"```json (\S+)\n(.*?)```", PAGE, re.DOTALL)
-BLOCKS = re.findall(r"```hex\n(.*?)```", PAGE, re.DOTALL)
+FOLDER = Path(wire.__file__).parents[1] / "protocol"
+PAGES = {path.name: path.read_text() for path in sorted(FOLDER.glob("*.md"))}
+TEXT = "\n".join(PAGES.values())
+MESSAGES = re.findall(r"```json (\S+)\n(.*?)```", TEXT, re.DOTALL)
+BLOCKS = re.findall(r"```hex\n(.*?)```", TEXT, re.DOTALL)
 
 
 def block_of(lines: str) -> bytes:
@@ -68,12 +73,43 @@ def test_documented_answer_block_is_read() -> None:
     assert (answer.accepted, answer.repeated, answer.refusal) == (2, 0, "")
 
 
-def test_every_reason_of_the_decoders_is_documented() -> None:
-    sources = [path.read_text() for path in Path(wire.__file__).parent.glob("*.py")]
-    reasons = {
+def test_every_reason_is_documented() -> None:
+    root = FOLDER.parents[1]
+    paths = [
+        path for top in ("engine", "actors", "gateways") for path in root.glob(f"{top}/**/*.py")
+    ]
+    found = {
         reason
-        for source in sources
-        for reason in re.findall(r'MessageError\(\s*"([a-z_]+)"', source)
+        for path in paths
+        for reason in re.findall(
+            r'(?:MessageError|BadInputError|Refused)\(\s*"([a-z_]+)"', path.read_text()
+        )
     }
-    assert reasons
-    assert not {reason for reason in reasons if f"`{reason}`" not in PAGE}
+    assert len(found) > 20
+    reasons = found | {"unmatched_execution", UNKNOWN_PLACEMENT}
+    assert not {reason for reason in reasons if f"`{reason}`" not in TEXT}
+
+
+def test_every_section_of_a_block_is_documented_with_its_fields_in_order() -> None:
+    rows = dict(re.findall(r"^\| (\d{3}) \| ([A-Z]\w+.*)$", TEXT, re.MULTILINE))
+    assert {int(tag) for tag in rows} == set(BLOCK_TYPES)
+    for tag, section in BLOCK_TYPES.items():
+        row = rows[str(tag)]
+        assert row.startswith(section.__name__)
+        words = re.findall(r"\w+", rows["107"] if "as 107" in row else row)
+        at = 0
+        for field in (name.rpartition(".")[2] for name, _ in flat_fields(section)):
+            assert field in words[at:], f"{section.__name__}: {field} is missing or out of order"
+            at += words[at:].index(field) + 1
+
+
+def test_no_table_row_stands_apart_from_its_table() -> None:
+    for name, page in PAGES.items():
+        lines = page.split("\n")
+        starts = [
+            number
+            for number, line in enumerate(lines)
+            if line.startswith("|") and not lines[number - 1].startswith("|")
+        ]
+        for number in starts:
+            assert re.match(r"\|[ :|-]+\|$", lines[number + 1]), f"{name}: {lines[number]}"

@@ -3,13 +3,19 @@
 import asyncio
 import signal
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import asyncpg
 import numpy as np
 import pytest
+import zstandard
 
 from actors.errors import PermanentError, TransientError
 from actors.ports import Snapshot, Snapshots
+from engine.columns.snapshot import LAYOUT_MIN, STATE_LAYOUT, decode_snapshot
+from engine.columns.state import decode_state, state_hash
+from engine.columns.state_copy import encode_copy
+from engine.follower.shard import FollowerShard
 from engine.journal.frame import ShardKey
 from gateways.postgres.snapshots import PostgresOptions, open_postgres_snapshots
 from tests.gateways.contracts import SnapshotsContract, save_whole
@@ -47,29 +53,123 @@ async def test_killed_server_is_transient_and_its_return_is_noticed(
     assert await save_whole(postgres_snapshots, snapshot._replace(number=2))
 
 
-async def test_a_snapshot_of_another_layout_is_not_found(
+async def test_a_snapshot_of_an_older_layout_is_found_and_replaced_in_time(
     postgres_server: PostgresServer, postgres_snapshots: Snapshots, shard_key: ShardKey
 ) -> None:
-    """What an engine of another layout left is no state; the journal is replayed instead, and in
-    time it is replaced.
-    """
+    """P6: what an older version saved is read. Two snapshots are kept, whatever their layout."""
     older = Snapshot(shard_key, 1, 1, 1, b"h" * 32, b"s" * 32, (b"state",))
     assert await save_whole(postgres_snapshots, older)
-    connection = await asyncpg.connect(postgres_server.dsn)
-    await connection.execute(
-        "UPDATE lockstep_snapshot SET layout = layout - 1 WHERE shard = $1", shard_key.shard
-    )
-    assert await postgres_snapshots.newest(shard_key) == []
-    newer = [older._replace(epoch=2, number=number) for number in (2, 3)]
-    for snapshot in newer:
-        assert await save_whole(postgres_snapshots, snapshot)
+    await set_layout(postgres_server, shard_key, "layout - 1")
+    older = older._replace(layout=STATE_LAYOUT - 1)
+    assert await postgres_snapshots.newest(shard_key) == [older]
+    newer = [older._replace(epoch=2, number=number, layout=STATE_LAYOUT) for number in (2, 3)]
+    assert await save_whole(postgres_snapshots, newer[0])
+    assert await postgres_snapshots.newest(shard_key) == [newer[0], older]
+    assert await save_whole(postgres_snapshots, newer[1])
     assert await postgres_snapshots.newest(shard_key) == newer[::-1]
     assert await postgres_snapshots.newest(shard_key, count=1) == newer[1:]
-    held = await connection.fetchval(
-        "SELECT count(*) FROM lockstep_snapshot WHERE shard = $1", shard_key.shard
+
+
+@pytest.mark.parametrize(("layout", "told"), [("layout + 1", STATE_LAYOUT + 1), ("770", 514)])
+async def test_a_snapshot_of_a_newer_layout_is_found_without_its_pieces(
+    postgres_server: PostgresServer,
+    postgres_snapshots: Snapshots,
+    shard_key: ShardKey,
+    layout: str,
+    told: int,
+) -> None:
+    """Whether its state or its pieces are stored in a newer way: the reader passes it over and says
+    so.
+    """
+    snapshots = [
+        Snapshot(shard_key, 1, number, 1, b"h" * 32, b"s" * 32, (b"state",)) for number in (1, 2)
+    ]
+    for snapshot in snapshots:
+        assert await save_whole(postgres_snapshots, snapshot)
+    await set_layout(postgres_server, shard_key, layout, number=2)
+    newer, known = await postgres_snapshots.newest(shard_key)
+    assert newer == snapshots[1]._replace(chunks=(), layout=told)
+    assert known == snapshots[0]
+
+
+async def test_a_snapshot_older_than_any_that_is_read_is_not_found(
+    postgres_server: PostgresServer, postgres_snapshots: Snapshots, shard_key: ShardKey
+) -> None:
+    snapshot = Snapshot(shard_key, 1, 1, 1, b"h" * 32, b"s" * 32, (b"state",))
+    assert await save_whole(postgres_snapshots, snapshot)
+    await set_layout(postgres_server, shard_key, f"layout - {STATE_LAYOUT - LAYOUT_MIN + 1}")
+    assert await postgres_snapshots.newest(shard_key) == []
+
+
+async def set_layout(
+    server: PostgresServer, key: ShardKey, layout: str, *, number: int = 1
+) -> None:
+    """Let a snapshot have been stored under another layout."""
+    connection = await asyncpg.connect(server.dsn)
+    await connection.execute(
+        f"UPDATE lockstep_snapshot SET layout = {layout} WHERE shard = $1 AND number = $2",
+        key.shard,
+        number,
     )
-    assert held == 2
     await connection.close()
+
+
+TABLES_OF_LAYOUT_3 = """
+DROP TABLE IF EXISTS lockstep_snapshot, lockstep_snapshot_chunk;
+CREATE TABLE lockstep_snapshot (
+    kind smallint NOT NULL, shard integer NOT NULL, epoch bigint NOT NULL, number bigint NOT NULL,
+    sequence bigint NOT NULL, hash bytea NOT NULL, state_hash bytea NOT NULL,
+    saved_at timestamptz NOT NULL DEFAULT now(),
+    PRIMARY KEY (kind, shard, epoch, number)
+);
+CREATE TABLE lockstep_snapshot_chunk (
+    kind smallint NOT NULL, shard integer NOT NULL, epoch bigint NOT NULL, number bigint NOT NULL,
+    part integer NOT NULL, data bytea NOT NULL,
+    PRIMARY KEY (kind, shard, epoch, number, part),
+    FOREIGN KEY (kind, shard, epoch, number) REFERENCES lockstep_snapshot ON DELETE CASCADE
+);
+ALTER TABLE lockstep_snapshot ADD COLUMN layout smallint NOT NULL DEFAULT 1;
+ALTER TABLE lockstep_snapshot_chunk ALTER COLUMN data SET STORAGE EXTERNAL;
+"""
+"""As the version of layout 3 made them."""
+GOLDEN = Path(__file__).parents[2] / "engine" / "golden"
+
+
+async def test_p6_tables_that_the_version_of_layout_3_left_are_read_and_written(
+    postgres_server: PostgresServer, shard_key: ShardKey
+) -> None:
+    """An upgrade: a golden snapshot in the old tables is found, restored and followed by one of
+    today.
+    """
+    golden = (GOLDEN / "snapshot_layout3_follower.bin").read_bytes()
+    digest = state_hash(decode_state(golden))
+    connection = await asyncpg.connect(postgres_server.dsn)
+    await connection.execute(TABLES_OF_LAYOUT_3)
+    at = (int(shard_key.kind), shard_key.shard, 1, 7)
+    await connection.execute(
+        "INSERT INTO lockstep_snapshot (kind, shard, epoch, number, sequence, hash, state_hash, layout)"
+        " VALUES ($1, $2, $3, $4, 9, $5, $6, 259)",
+        *at,
+        b"h" * 32,
+        digest,
+    )
+    pieces = [golden[start : start + 9000] for start in range(0, len(golden), 9000)]
+    for part, piece in enumerate(pieces):
+        data = zstandard.ZstdCompressor(1).compress(piece)
+        await connection.execute(
+            "INSERT INTO lockstep_snapshot_chunk VALUES ($1, $2, $3, $4, $5, $6)", *at, part, data
+        )
+    await connection.close()
+    snapshots = await open_postgres_snapshots(PostgresOptions(dsn=postgres_server.dsn))
+    (found,) = await snapshots.newest(shard_key)
+    assert found == Snapshot(shard_key, 1, 7, 9, b"h" * 32, digest, tuple(pieces), 3)
+    shard = FollowerShard(0)
+    shard.restore(decode_snapshot(b"".join(found.chunks), shard.schema))
+    assert state_hash(shard.columns()) == digest
+    today = Snapshot(shard_key, 2, 8, 10, b"h" * 32, b"s" * 32, (encode_copy(shard.copy()),))
+    assert await save_whole(snapshots, today)
+    assert await snapshots.newest(shard_key) == [today, found]
+    await snapshots.close()
 
 
 async def test_a_state_is_stored_compressed(

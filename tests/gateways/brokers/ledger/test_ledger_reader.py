@@ -9,24 +9,24 @@ from engine.values.order_status import ExecType
 from gateways.brokers.ledger.ledger import FILE_NAME, FileLedger
 from gateways.brokers.ledger.ledger_reader import LedgerReader
 from gateways.brokers.ledger.records import LedgerError
-from gateways.brokers.paper.core import PaperBrokerCore
 from gateways.brokers.paper.settings import FillSettings
-from tests.gateways.brokers.paper.builders import (
+from tests.gateways.brokers.builders import (
     EVENT_TIME,
     MARK,
     SHARES_10,
     accounts,
     block,
     orders,
+    paper_core,
 )
 
 
 def write(directory: Path, *blocks: bytes) -> FileLedger:
     ledger = FileLedger(directory)
-    core = PaperBrokerCore(FillSettings(fee_rate_micros=1000), ledger, new_ledger_id="abcd")
+    core = paper_core(ledger, FillSettings(fee_rate_micros=1000), ledger_id="abcd")
     for each in blocks:
         core.take(each, EVENT_TIME)
-        ledger.append(core.cut().frame)
+        ledger.append(core.end_turn().frame)
         core.committed()
     return ledger
 

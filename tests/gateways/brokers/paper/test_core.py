@@ -1,22 +1,22 @@
-"""What the paper broker does with blocks, driven through its in-memory twin."""
+"""The paper broker takes, refuses and executes blocks; driven through its in-memory twin."""
 
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from msgspec.structs import replace
 
+from engine.columns.sections import Section, encode_sections
 from engine.messages.blocks import ExecutionsReported, decode_block
 from engine.values.order_status import ExecType
 from gateways.brokers.ledger.ledger import MemoryLedger
 from gateways.brokers.ledger.records import LedgerError
-from gateways.brokers.paper import core
 from gateways.brokers.paper.memory import MemoryPaperBroker
-from gateways.brokers.paper.reports import MESSAGE_BYTES_MAX
 from gateways.brokers.paper.settings import FillSettings
-from tests.gateways.brokers.paper.builders import (
+from gateways.brokers.program import turn
+from gateways.brokers.program.reports import MESSAGE_BYTES_MAX
+from tests.gateways.brokers.builders import (
     ACCOUNTS,
     EVENT_TIME,
     MARK,
@@ -27,10 +27,19 @@ from tests.gateways.brokers.paper.builders import (
     answer,
     block,
     cancels,
+    changed,
+    header,
     orders,
 )
 
 MS = 1_000_000
+
+
+class Unknown(Section, frozen=True):
+    """A section of a newer version."""
+
+    TAG: ClassVar[int] = 999
+    value: int
 
 
 class Broker:
@@ -148,7 +157,7 @@ async def test_impossible_orders_are_refused_with_the_whole_block(
 ) -> None:
     broker = Broker()
     accepted, _, refusal = await broker.submit(
-        accounts(), orders([50]), replace(orders([1, 2]), **changes)
+        accounts(), orders([50]), changed(orders([1, 2]), **changes)
     )
     assert accepted == 0
     assert says in refusal
@@ -169,6 +178,15 @@ async def test_impossible_orders_are_refused_with_the_whole_block(
 )
 async def test_junk_is_answered_with_a_refusal(junk: bytes) -> None:
     assert answer(await Broker().twin.submit(junk)).refusal
+
+
+async def test_an_unknown_section_is_skipped_unless_it_is_required() -> None:
+    broker = Broker()
+    for flags, refusal in ((1, "sections: required tag 999 is unknown"), (0, "")):
+        unknown = encode_sections([header(), accounts(), orders([1]), Unknown(7)], flags=flags)
+        reply = answer(await broker.twin.submit(b"LSB1" + unknown))
+        assert reply.refusal.startswith(refusal) and bool(reply.refusal) == bool(refusal)
+        assert reply.accepted == (0 if refusal else 1)
 
 
 @settings(deadline=None)
@@ -303,7 +321,7 @@ async def test_a_block_too_large_for_one_turn_is_refused() -> None:
 async def test_open_orders_due_at_once_are_spread_over_turns(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(core, "EXECUTIONS_PER_TURN", 4)
+    monkeypatch.setattr(turn, "EXECUTIONS_PER_TURN", 4)
     broker = Broker(fill_delay_ms=10)
     await broker.submit(
         accounts(), *(orders(range(3), cause_number=cause) for cause in range(1, 6))

@@ -14,7 +14,7 @@ from gateways.brokers.ledger.ledger import walk_frames
 from gateways.brokers.ledger.records import CorrectionTaken, OrdersReopened, walk_records
 from gateways.brokers.paper.corrections import CorrectionAsked, decode_correction
 from gateways.json.fields import MessageError
-from tests.gateways.brokers.paper.builders import MARK, SHARES_10, accounts, cancels, orders
+from tests.gateways.brokers.builders import MARK, SHARES_10, accounts, cancels, orders
 from tests.gateways.brokers.paper.test_core import Broker
 
 CANCEL, CORRECT = ExecType.TRADE_CANCEL, ExecType.TRADE_CORRECT

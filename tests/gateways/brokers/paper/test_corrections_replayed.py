@@ -4,6 +4,7 @@ what was open.
 
 import asyncio
 from concurrent.futures import ThreadPoolExecutor
+from typing import NamedTuple
 
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
@@ -12,13 +13,15 @@ from engine.messages.blocks import decode_block
 from engine.values.order_status import ExecType
 from engine.values.refusals import Refused
 from gateways.brokers.ledger.ledger import MemoryLedger
-from gateways.brokers.paper.core import PaperBrokerCore
 from gateways.brokers.paper.corrections import CorrectionAsked, find_traded
-from gateways.brokers.paper.server import Turns
+from gateways.brokers.paper.server import corrections_within
 from gateways.brokers.paper.settings import FillSettings
+from gateways.brokers.paper.venue import PaperVenue
+from gateways.brokers.program.core import ProgramCore
+from gateways.brokers.program.turns import TurnOptions, Turns
 from gateways.memory.server import MemoryServer
 from gateways.memory.streams import MemoryStreams
-from tests.gateways.brokers.paper.builders import (
+from tests.gateways.brokers.builders import (
     EVENT_TIME,
     MARK,
     SHARES_10,
@@ -38,26 +41,40 @@ turns = st.tuples(
     st.none() | st.tuples(st.integers(1, 12), st.booleans(), st.booleans()),
     st.sampled_from([0, 4, 10]),
 )
-"""What is cancelled, which execution is corrected or cancelled and whether that reopens its order,
-and how long the turn waits.
+"""The orders to cancel, the execution to correct or cancel (with reopening or not), and the wait
+before the turn in ms.
 """
 
 
-def core_on(ledger: MemoryLedger) -> PaperBrokerCore:
-    return PaperBrokerCore(
-        FillSettings(fill_delay_ms=10, partial_fill_slices=4), ledger, new_ledger_id="memory"
-    )
+class Broker(NamedTuple):
+    """The program, and the venue whose open orders are compared."""
+
+    core: ProgramCore
+    venue: PaperVenue
+    ledger: MemoryLedger
 
 
-def is_open(core: PaperBrokerCore) -> list[int]:
-    return [core._open.remaining_of(KEY, order) for order in ORDERS]
+def broker_on(data: bytes = b"") -> Broker:
+    ledger = MemoryLedger(data)
+    settings = FillSettings(fill_delay_ms=10, partial_fill_slices=4)
+    venue = PaperVenue(settings)
+    return Broker(ProgramCore(settings, ledger, venue, new_ledger_id="memory"), venue, ledger)
 
 
-def append(core: PaperBrokerCore, ledger: MemoryLedger) -> None:
-    cut = core.cut()
-    if cut.frame:
-        ledger.append(cut.frame)
-        core.committed()
+def is_open(broker: Broker) -> list[int]:
+    return [broker.venue.remaining_of(KEY, order) for order in ORDERS]
+
+
+def append(broker: Broker) -> None:
+    ended = broker.core.end_turn()
+    if ended.frame:
+        broker.ledger.append(ended.frame)
+        broker.core.committed()
+
+
+def correct(broker: Broker, asked: CorrectionAsked, now: int) -> None:
+    order = find_traded(broker.ledger, asked.exec_ref_id)
+    broker.core.within(lambda turn, at: broker.venue.correct(asked, order, at, turn), now)
 
 
 @given(st.lists(turns, min_size=1, max_size=12))
@@ -66,10 +83,10 @@ def append(core: PaperBrokerCore, ledger: MemoryLedger) -> None:
 def test_a_restart_finds_open_what_was_open(
     story: list[tuple[list[int], tuple[int, bool, bool] | None, int]],
 ) -> None:
-    ledger, now = MemoryLedger(), EVENT_TIME
-    core = core_on(ledger)
+    now, broker = EVENT_TIME, broker_on()
+    core, _, ledger = broker
     core.take(block(accounts(), orders(ORDERS)), now)
-    append(core, ledger)
+    append(broker)
     for cancelled, corrected, ms in story:
         now += ms * MS
         if corrected is not None:
@@ -77,25 +94,24 @@ def test_a_restart_finds_open_what_was_open(
             name = f"paper-memory-0-{number}"
             values = (0, 0, 0) if is_cancel else (SHARES_10 // 8, MARK, 0)
             asked = CorrectionAsked(CANCEL if is_cancel else CORRECT, name, *values, is_reopened)
-            core.correct(asked, find_traded(ledger, name), now)
+            correct(broker, asked, now)
         core.take(block(cancels(cancelled)), now)
         core.advance(now)
-        append(core, ledger)
-        again = core_on(MemoryLedger(bytes(ledger.data)))
-        assert is_open(again) == is_open(core)
-        assert min(is_open(core)) >= 0
+        append(broker)
+        assert is_open(broker_on(bytes(ledger.data))) == is_open(broker)
+        assert min(is_open(broker)) >= 0
 
 
 async def test_a_trade_taken_back_as_its_order_is_cancelled_leaves_open_what_a_restart_finds() -> (
     None
 ):
-    ledger, server = MemoryLedger(), MemoryServer()
+    server, broker = MemoryServer(), broker_on()
+    core, venue, ledger = broker
     server.add_stream("EXECUTIONS", "executions.>")
-    core = core_on(ledger)
     core.take(block(accounts(), orders(ORDERS)), EVENT_TIME)
     core.advance(EVENT_TIME + 10 * MS)
-    append(core, ledger)
-    loop = Turns(core, ledger, MemoryStreams(server), FillSettings())
+    append(broker)
+    loop = Turns(core, ledger, MemoryStreams(server), broker="paper", options=TurnOptions())
     answers: list[bytes] = []
 
     async def answer(data: bytes) -> None:
@@ -103,9 +119,10 @@ async def test_a_trade_taken_back_as_its_order_is_cancelled_leaves_open_what_a_r
 
     loop.offer(block(cancels([0])), answer)
     asked = CorrectionAsked(CANCEL, "paper-memory-0-1", is_reopened=True)
-    correcting = asyncio.create_task(loop.correct(asked, find_traded(ledger, asked.exec_ref_id)))
+    within = corrections_within(loop, venue)
+    correcting = asyncio.ensure_future(within(asked, find_traded(ledger, asked.exec_ref_id)))
     await asyncio.sleep(0)
     with ThreadPoolExecutor(1) as disk:
         await loop.turn(disk)
     assert not isinstance(await correcting, Refused) and len(decode_block(answers[0])) == 1
-    assert is_open(core_on(MemoryLedger(bytes(ledger.data)))) == is_open(core)
+    assert is_open(broker_on(bytes(ledger.data))) == is_open(broker)

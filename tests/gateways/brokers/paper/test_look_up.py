@@ -15,18 +15,12 @@ from engine.messages.blocks import (
     SendingRound,
     decode_block,
 )
+from engine.values.order_ids import OrderKey
 from gateways.brokers.ledger.ledger import MemoryLedger
-from gateways.brokers.paper.look_up import LostAnswers
+from gateways.brokers.paper.lost_answers import LostAnswers
 from gateways.brokers.paper.memory import MemoryPaperBroker
 from gateways.brokers.paper.settings import FillSettings
-from tests.gateways.brokers.paper.builders import (
-    SHARES_10,
-    Clock,
-    Reported,
-    accounts,
-    block,
-    orders,
-)
+from tests.gateways.brokers.builders import SHARES_10, Clock, Reported, accounts, block, orders
 
 Class = Literal["refused", "looked_up", "unchecked"]
 
@@ -41,7 +35,7 @@ def broker(
 
 
 def asked(*subscriptions: int) -> OrdersLookedUp:
-    return OrdersLookedUp(0, 0, 0, 1, 0, 0, np.array(subscriptions, np.int64))
+    return OrdersLookedUp(0, OrderKey(0, 0, 1, 0, 0), np.array(subscriptions, np.int64))
 
 
 async def sent(
@@ -104,7 +98,7 @@ async def test_a_broker_that_checks_nothing_answers_no_look_up() -> None:
         ((asked(3, 3),), "look-up: subscriptions: expected them to ascend"),
         ((asked(-1),), "look-up: subscriptions: expected 0 to"),
         (
-            (OrdersLookedUp(0, 9, 0, 1, 0, 0, np.array([1], np.int64)),),
+            (OrdersLookedUp(0, OrderKey(9, 0, 1, 0, 0), np.array([1], np.int64)),),
             "look-up: cause_kind: expected 0 to 2, found 9",
         ),
         ((accounts(), SendingRound(1)), "block: expected a SendingRound second or not at all"),

@@ -16,7 +16,7 @@ from engine.messages.blocks import ExecutionsReported, decode_block
 from gateways.brokers.ledger.ledger_reader import LedgerReader
 from gateways.nats.connection import NatsConnection, NatsOptions, connect_nats
 from gateways.nats.streams import NatsStreams, StreamSettings, ensure_stream
-from tests.gateways.brokers.paper.builders import (
+from tests.gateways.brokers.builders import (
     SHARES_10,
     OrderKey,
     accounts,

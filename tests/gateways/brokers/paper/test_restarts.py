@@ -12,10 +12,9 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from engine.messages.blocks import decode_block, encode_block
 from engine.values.order_status import ExecType
 from gateways.brokers.ledger.ledger import MemoryLedger
-from gateways.brokers.paper.core import PaperBrokerCore
-from gateways.brokers.paper.reports import Message
 from gateways.brokers.paper.settings import FillSettings
-from tests.gateways.brokers.paper.builders import (
+from gateways.brokers.program.reports import Message
+from tests.gateways.brokers.builders import (
     EVENT_TIME,
     SHARES_10,
     OrderKey,
@@ -26,6 +25,7 @@ from tests.gateways.brokers.paper.builders import (
     coordinates,
     executions_of,
     orders,
+    paper_core,
 )
 
 subscriptions = st.sets(st.integers(0, 30), min_size=1).map(sorted) | st.builds(
@@ -63,7 +63,7 @@ class Restarts(RuleBasedStateMachine):
             fill_delay_ms=delay, partial_fill_slices=slices, reject_every_n=every_n
         )
         self.ledger = MemoryLedger()
-        self.core = PaperBrokerCore(self.settings, self.ledger, new_ledger_id="first")
+        self.core = paper_core(self.ledger, self.settings, ledger_id="first")
         self.send([block(accounts(0), accounts(1))])
 
     @rule(sections=st.lists(st.lists(one_orders, min_size=1, max_size=3), min_size=1, max_size=3))
@@ -104,20 +104,20 @@ class Restarts(RuleBasedStateMachine):
     def die_while_writing(self, sections: list[object], share: float) -> None:
         start = self.ledger.end
         self.core.take(block(*sections), self.now)
-        cut = self.core.cut()
-        self.ledger.append(cut.frame)
+        ended = self.core.end_turn()
+        self.ledger.append(ended.frame)
         # The last byte is missing at least, or the frame would be whole: nobody was answered,
         # either is right.
-        self.restart(start + int(share * len(cut.frame)))
+        self.restart(start + int(share * len(ended.frame)))
 
     def send(self, blocks: list[bytes]) -> None:
         answers = [self.core.take(each, self.now) for each in blocks]
         self.core.advance(self.now)
-        cut = self.core.cut()
-        if cut.frame:
-            self.ledger.append(cut.frame)
+        ended = self.core.end_turn()
+        if ended.frame:
+            self.ledger.append(ended.frame)
             self.core.committed()
-        self.outbox += cut.messages
+        self.outbox += ended.messages
         for each, taken in zip(blocks, answers, strict=True):
             self.note(each, taken)
 
@@ -141,7 +141,7 @@ class Restarts(RuleBasedStateMachine):
 
     def restart(self, end: int, torn: bytes = b"") -> None:
         self.ledger = MemoryLedger(bytes(self.ledger.data[:end]) + torn)
-        self.core = PaperBrokerCore(self.settings, self.ledger, new_ledger_id="second")
+        self.core = paper_core(self.ledger, self.settings, ledger_id="second")
         self.outbox = self.core.unconfirmed()
 
     @invariant()
@@ -196,36 +196,34 @@ TestRestarts.settings = settings(max_examples=60, stateful_step_count=25, deadli
 
 def test_a_ledger_cut_anywhere_replays_to_a_prefix() -> None:
     ledger = MemoryLedger()
-    core = PaperBrokerCore(FillSettings(), ledger, new_ledger_id="first")
+    core = paper_core(ledger, FillSettings(), ledger_id="first")
     ends = [0]
     for cause in (1, 2, 3):
         core.take(block(accounts(), orders([1, 4], cause_number=cause)), EVENT_TIME)
-        ledger.append(core.cut().frame)
+        ledger.append(core.end_turn().frame)
         core.committed()
         ends.append(ledger.end)
     whole = bytes(ledger.data)
     for place in range(len(whole) + 1):
-        again = PaperBrokerCore(FillSettings(), MemoryLedger(whole[:place]), new_ledger_id="second")
+        again = paper_core(MemoryLedger(whole[:place]), FillSettings(), ledger_id="second")
         frames = max(index for index, end in enumerate(ends) if end <= place)
-        assert again.taken_count == 2 * frames
+        assert again.statistics()["orders_taken"] == 2 * frames
         assert len(again.unconfirmed()) == frames
 
 
 def test_only_what_was_confirmed_is_not_published_again() -> None:
     ledger = MemoryLedger()
-    core = PaperBrokerCore(FillSettings(), ledger, new_ledger_id="first")
+    core = paper_core(ledger, FillSettings(), ledger_id="first")
     messages: list[Message] = []
     for cause in (1, 2, 3):
         core.take(block(accounts(), orders([1], cause_number=cause)), EVENT_TIME)
-        cut = core.cut()
-        ledger.append(cut.frame)
+        ended = core.end_turn()
+        ledger.append(ended.frame)
         core.committed()
-        messages += cut.messages
+        messages += ended.messages
     core.confirm(messages[0])
-    ledger.append(core.cut().frame)
-    again = PaperBrokerCore(
-        FillSettings(), MemoryLedger(bytes(ledger.data)), new_ledger_id="second"
-    )
+    ledger.append(core.end_turn().frame)
+    again = paper_core(MemoryLedger(bytes(ledger.data)), FillSettings(), ledger_id="second")
     assert again.unconfirmed() == [message._replace(data=None) for message in messages[1:]]
     assert [again.message_id(message) for message in messages] == [
         core.message_id(message) for message in messages

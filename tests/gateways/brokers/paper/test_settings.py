@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from gateways.brokers.paper.settings import SettingsError, load_config
+from gateways.brokers.paper.settings import load_config
+from gateways.brokers.program.settings import SettingsError
 
 GOOD = {"ledger_dir": "/tmp/x", "nats_url": "nats://127.0.0.1:4222"}
 

@@ -1,0 +1,250 @@
+"""The ingress of a creator shard: fills and marks, read in the stream's order.
+
+A message may hold more fills than one frame. It is then taken over several frames, and the cursor
+says how many of its fills are decided.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from actors.errors import BadInputError
+from actors.ports import INGRESS, Feed, StoredMessage
+from actors.shard.committer import Output
+from actors.shard.core import ShardCore
+from actors.shard.dead_letters import excerpt_of, refused_input
+from actors.shard.event_time import TurnTime
+from actors.shard.frame_budget import FrameBudget
+from actors.shard.input_names import message_input
+from engine.creator.shard import CreatorShard
+from engine.journal.cursors import NO_ROW, Cursor, Source
+from engine.journal.quarantine import WHOLE
+from engine.messages.inputs import FillInput
+from engine.values.ids import shard_of
+from engine.values.refusals import Refused
+
+BATCH_MESSAGES = 500
+BATCH_BYTES = 1 << 20
+
+
+@dataclass(slots=True)
+class _Message:
+    """An ingress message being taken; `next` is the first of its fills that is not yet decided."""
+
+    message: StoredMessage
+    fills: list[FillInput]
+    next: int
+
+
+class IngressTaker:
+    """The fills and marks of one creator shard. `time` is the turn's."""
+
+    def __init__(self, core: ShardCore, state: CreatorShard, time: TurnTime) -> None:
+        self._core = core
+        self._state = state
+        self._time = time
+        self._shard = core.key.shard
+        self._feed: Feed | None = None
+        self._message: _Message | None = None
+        self._held: StoredMessage | None = None
+
+    async def open(self) -> None:
+        """Read from where the state stands."""
+        cursor = self._state.cursors.get((Source.INGRESS, 0))
+        after = cursor.sequence if cursor else 0
+        self._feed = await self._core.inputs.open_feed(
+            INGRESS, ">", after_sequence=after, seen_sequence=after
+        )
+
+    async def close(self) -> None:
+        """Stop reading."""
+        if self._feed is not None:
+            await self._feed.close()
+
+    def apply(self, event: Any, events: list[Any]) -> None:
+        """Apply a decided event and add it to the frame's."""
+        self._state.apply_event(event)
+        events.append(event)
+
+    # Messages.
+
+    def take(self, events: list[Any], budget: FrameBudget) -> bool:
+        """Take messages until a frame's worth is gathered. Returns: whether more may be left."""
+        taken = taken_bytes = 0
+        while taken < BATCH_MESSAGES and taken_bytes < BATCH_BYTES and not budget.is_full:
+            if self._message is None:
+                message = self._next_message()
+                if message is None:
+                    return False
+                if taken and len(message.data) > BATCH_BYTES // 4:
+                    # A large message begins a frame, so that it does not burst one.
+                    self._held = message
+                    break
+                self._message = self._opened(message, events)
+            taken += 1
+            taken_bytes += len(self._message.message.data)
+            self._take_message(self._message, events, budget)
+        return True
+
+    def _next_message(self) -> StoredMessage | None:
+        assert self._feed is not None
+        held, self._held = self._held, None
+        return held or next(iter(self._feed.take(1)), None)
+
+    def _is_of_this_shard(self, message: StoredMessage) -> bool:
+        """Return whether every shard takes a message (marks), or this one does (its fills)."""
+        if not message.subject.startswith("fills."):
+            return True
+        creator_id = message.subject.rpartition(".")[2]
+        return shard_of(creator_id, self._core.settings.creator_shards) == self._shard
+
+    def _opened(self, message: StoredMessage, events: list[Any]) -> _Message:
+        """Read the fills of a message, none when it is not of this shard, and resume at the first
+        that is not yet decided.
+        """
+        if not message.subject.startswith("fills.") or not self._is_of_this_shard(message):
+            return _Message(message, [], 0)
+        try:
+            fills = self._core.ports.message_format.fills(
+                message.subject, message.data, message.sequence
+            )
+        except BadInputError as error:
+            self._refuse(message, events, error.reason, str(error), message.data)
+            return _Message(message, [], 0)
+        cursor = self._state.cursors.get((Source.INGRESS, 0))
+        is_resumed = cursor is not None and cursor.row != NO_ROW
+        return _Message(message, fills, cursor.position if cursor is not None and is_resumed else 0)
+
+    def _take_message(self, taking: _Message, events: list[Any], budget: FrameBudget) -> None:
+        """Decide one message, or as many of its fills as a frame holds, and move the cursor."""
+        message = taking.message
+        if not message.subject.startswith("fills."):
+            self._take_marks(message, events)
+        while taking.next < len(taking.fills) and not budget.is_full:
+            self.take_fill(message, taking.fills[taking.next], events)
+            taking.next += 1
+        self._pass(taking)
+
+    def _pass(self, taking: _Message) -> None:
+        """Move the cursor past what is taken of a message."""
+        message = taking.message
+        cursor = Cursor(Source.INGRESS, 0, message.sequence, message.sequence)
+        if taking.next < len(taking.fills):
+            before = message.sequence - 1
+            cursor = Cursor(Source.INGRESS, 0, before, before, position=taking.next, row=0)
+        else:
+            self._message = None
+        self._state.cursors[Source.INGRESS, 0] = cursor
+
+    # Fills and marks.
+
+    def take_fill(self, message: StoredMessage, fill: FillInput, events: list[Any]) -> None:
+        """Decide one fill of a message."""
+        self._time.advance(fill.transact_time)
+        self._list([fill.symbol], events)
+        decided = self._state.decide_fill(fill, self._time.ns)
+        if isinstance(decided, Refused):
+            self._refuse(message, events, decided.reason, decided.text, fill.exec_id)
+        elif decided is None:
+            self._core.counts.fills_repeated += 1
+        else:
+            self.apply(decided, events)
+
+    def _take_marks(self, message: StoredMessage, events: list[Any]) -> None:
+        try:
+            marks = self._core.ports.message_format.marks(message.subject, message.data)
+        except BadInputError as error:
+            # Every creator shard reads the marks. One of them reports that they are bad.
+            if self._shard == 0:
+                self._refuse(message, events, error.reason, str(error), message.data)
+            return
+        if marks:
+            self._time.advance(max(mark.time for mark in marks))
+            self._list([mark.symbol for mark in marks], events)
+            decided = self._state.decide_marks(marks, self._time.ns)
+            if isinstance(decided, Refused):
+                if self._shard == 0:
+                    self._refuse(message, events, decided.reason, decided.text, message.data)
+            elif decided is not None:
+                self.apply(decided, events)
+
+    def _list(self, symbols: Sequence[str], events: list[Any]) -> None:
+        listed = self._state.decide_list(list(symbols))
+        if listed is not None:
+            self.apply(listed, events)
+
+    def _refuse(
+        self, message: StoredMessage, events: list[Any], reason: str, text: str, data: bytes | str
+    ) -> None:
+        self._core.counts.inputs_refused += 1
+        self.apply(refused_input(message.sequence, message.subject, reason, text, data), events)
+
+    # One input alone.
+
+    async def take_alone(self) -> None:
+        """Take one message, or one of its fills, alone. A message of other shards is passed over
+        as usual.
+        """
+        if self._message is not None:
+            await self._take_fill_alone(self._message)
+            return
+        message = self._next_message()
+        if message is not None and self._is_of_this_shard(message):
+            await self._take_message_alone(message)
+        elif message is not None:
+            self._pass(_Message(message, [], 0))
+            self._core.inputs.arrived.set()
+
+    async def _take_message_alone(self, message: StoredMessage) -> None:
+        """Read a message and take it. If it holds several fills, take each of them alone."""
+        tried, events = message_input(Source.INGRESS, message, WHOLE), list[Any]()
+
+        async def take() -> None:
+            taking = self._opened(message, events)
+            if len(taking.fills) > 1:
+                # No frame is sent here. It would count as progress whenever the message is read
+                # again for one of its fills.
+                self._message = taking
+                return
+            budget = FrameBudget(events, self._core.settings.frame_bytes_max)
+            self._take_message(taking, events, budget)
+            await self._core.commit(events, self._time.ns, ())
+
+        if tried != self._core.careful.poison:
+            await self._core.alone.attempt(tried, take, self._time.now_ns)
+            if self._message is not None:
+                await self._take_fill_alone(self._message)
+            return
+        self._quarantine(message, WHOLE, excerpt_of(message.data), events)
+        self._pass(_Message(message, [], 0))
+        await self._core.commit(events, self._time.ns, ())
+        await self._core.settle()
+
+    async def _take_fill_alone(self, taking: _Message) -> None:
+        message, position = taking.message, taking.next
+
+        async def decide(events: list[Any], outputs: list[Output]) -> None:
+            self.take_fill(message, taking.fills[position], events)
+            taking.next += 1
+            self._pass(taking)
+
+        def quarantine(events: list[Any]) -> None:
+            self._quarantine(message, position, taking.fills[position].exec_id, events)
+            taking.next += 1
+            self._pass(taking)
+
+        tried = message_input(Source.INGRESS, message, position)
+        await self._core.alone.decide(tried, decide, quarantine, self._time.now_ns)
+
+    def _quarantine(
+        self, message: StoredMessage, position: int, excerpt: str, events: list[Any]
+    ) -> None:
+        """Give up a message or one of its fills, and suspend the creator whose portfolio it would
+        have changed.
+        """
+        self.apply(self._core.careful.quarantined("an input that can be decided", excerpt), events)
+        kind, broker, creator_id = (*message.subject.split("."), "", "")[:3]
+        if kind == "fills":
+            suspended = self._state.decide_suspend(creator_id, broker, message.sequence, position)
+            if suspended is not None:
+                self.apply(suspended, events)

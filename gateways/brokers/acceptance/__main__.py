@@ -1,0 +1,103 @@
+"""`python -m gateways.brokers.acceptance`: run the suite against one broker program.
+
+Prints one line per rule, and for a rule that was broken what was expected and found. Exit code 0:
+no rule was broken; 1: one was; 2: the suite could not begin or go on.
+"""
+
+import argparse
+import asyncio
+import sys
+import tempfile
+from collections import Counter
+from pathlib import Path
+
+from actors.errors import OperatingError
+from gateways.brokers.acceptance.bench import Bench, Options
+from gateways.brokers.acceptance.nats_program import Process, open_program
+from gateways.brokers.acceptance.rules import ALL_CLASSES, Outcome, Verdict, lines_of, run_rules
+from gateways.brokers.acceptance.suite import RULES
+from gateways.nats.connection import NatsOptions
+
+_MICROS = 1_000_000
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run. Returns: the exit code."""
+    given = _parser().parse_args(arguments)
+    log = given.log or Path(tempfile.mkdtemp(prefix="acceptance-")) / "program.log"
+    try:
+        return asyncio.run(_run(given, log))
+    except (OperatingError, OSError) as error:
+        print(f"acceptance: {error}", file=sys.stderr, flush=True)
+        return 2
+
+
+async def _run(given: argparse.Namespace, log: Path) -> int:
+    process = Process(given.start, log) if given.start else None
+    nats = NatsOptions(
+        url=given.nats,
+        user=given.user,
+        password=given.password,
+        inbox_prefix=given.inbox_prefix,
+        name="acceptance",
+    )
+    if process is not None:
+        print(f"output of the program: {log}")
+    program = await open_program(nats, given.broker, process)
+    try:
+        verdicts = await run_rules(RULES, Bench(program, _options(given)), _print)
+    finally:
+        await program.close()
+    counts = Counter(verdict.outcome for verdict in verdicts)
+    print(", ".join(f"{counts[outcome]} {outcome.value}" for outcome in Outcome), flush=True)
+    return 1 if counts[Outcome.FAILED] else 0
+
+
+def _print(verdict: Verdict) -> None:
+    for line in lines_of(verdict):
+        print(line, flush=True)
+
+
+def _options(given: argparse.Namespace) -> Options:
+    return Options(
+        order_ids=given.order_ids,
+        symbol=given.symbol,
+        price=round(given.price * _MICROS),
+        answer_s=given.answer_s,
+        lifetime_s=given.lifetime_s,
+        settle_s=given.settle_s,
+        start_s=given.start_s,
+        kills=given.kills,
+        seed=given.seed,
+    )
+
+
+def _parser() -> argparse.ArgumentParser:
+    usual = Options()
+    parser = argparse.ArgumentParser(
+        prog="python -m gateways.brokers.acceptance",
+        description="Checks a broker program against the broker protocol. Use a nats-server and a "
+        "ledger that nothing else uses.",
+    )
+    add = parser.add_argument
+    add("--nats", required=True, metavar="URL", help="nats-server with JetStream, max_payload 8 MB")
+    add("--user", default="", help="a user that may do everything there, as a gateway")
+    add("--password", default="", help="its password")
+    add("--inbox-prefix", default="_INBOX", help="first tokens of its inboxes")
+    add("--broker", required=True, metavar="NAME", help="the program's broker name")
+    add("--start", metavar="COMMAND", help="starts the program; killed and started again")
+    add("--log", type=Path, metavar="FILE", help="where the program's output goes")
+    add("--order-ids", choices=ALL_CLASSES, default=usual.order_ids, help="as in the configuration")
+    add("--symbol", default=usual.symbol, help="an instrument that the program can order")
+    add("--price", type=float, default=usual.price / _MICROS, help="the mark of its orders")
+    add("--answer-s", type=float, default=usual.answer_s, help="seconds an answer may take")
+    add("--lifetime-s", type=float, default=usual.lifetime_s, help="seconds until orders expire")
+    add("--settle-s", type=float, default=usual.settle_s, help="seconds their end may take beyond")
+    add("--start-s", type=float, default=usual.start_s, help="seconds a start may take")
+    add("--kills", type=int, default=usual.kills, help="how often the rules about restarts kill")
+    add("--seed", type=int, default=usual.seed, help="changes the moments of the kills")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,132 @@
+"""Published executions by order, read as Lockstep reads them."""
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from actors.errors import BadInputError
+from engine.messages.blocks import CorrectionsReported, ExecutionsReported
+from engine.values.order_ids import CauseKind, OrderId
+from engine.values.order_status import ExecType
+from gateways.brokers.acceptance.history import History
+from gateways.brokers.acceptance.program import Stored
+from gateways.json.format import JsonFormat
+
+_ENDS = (ExecType.CANCELED, ExecType.EXPIRED, ExecType.REJECTED)
+_CORRECTIONS = (ExecType.TRADE_CANCEL, ExecType.TRADE_CORRECT)
+
+
+class Execution(NamedTuple):
+    """One execution as published. Units: quantity 1e-8, price and fee micros, time ns."""
+
+    subject: str
+    order: OrderId
+    exec_id: str
+    exec_type: ExecType
+    quantity: int
+    price: int
+    fee: int
+    transact_time: int
+    reference: str = ""
+    """The execution that a correction means, else empty."""
+
+
+def _executions(
+    subject: str, section: ExecutionsReported | CorrectionsReported
+) -> Iterator[Execution]:
+    for row, subscription in enumerate(section.subscriptions.tolist()):
+        reference = ""
+        if isinstance(section, CorrectionsReported):
+            number = int(section.reference_numbers[row])
+            reference = _exec_id(section.reference_prefix, number)
+        yield Execution(
+            subject,
+            OrderId(
+                section.follower_shard,
+                CauseKind(section.key.cause_kind),
+                section.key.creator_shard,
+                section.key.cause_number,
+                subscription,
+                section.key.leg,
+                section.key.attempt,
+            ),
+            _exec_id(section.prefix, int(section.numbers[row])),
+            ExecType(int(section.exec_types[row])),
+            int(section.quantities[row]),
+            int(section.prices[row]),
+            int(section.fees[row]),
+            section.transact_time,
+            reference,
+        )
+
+
+def _exec_id(prefix: str, number: int) -> str:
+    return prefix if number < 0 else f"{prefix}{number}"
+
+
+class OrderReport:
+    """The executions of one order, each once, however often it was published."""
+
+    def __init__(self) -> None:
+        self.executions: dict[str, Execution] = {}
+
+    @property
+    def trades(self) -> list[Execution]:
+        """The trades that count: those not taken back or corrected, and the corrections."""
+        replaced = {each.reference for each in self.executions.values()}
+        return [
+            each
+            for each in self.executions.values()
+            if each.exec_type in (ExecType.TRADE, ExecType.TRADE_CORRECT)
+            and each.exec_id not in replaced
+        ]
+
+    @property
+    def filled(self) -> int:
+        """The quantity filled, 1e-8."""
+        return sum(each.quantity for each in self.trades)
+
+    @property
+    def ends(self) -> list[Execution]:
+        """The executions that end the order without filling it."""
+        return [each for each in self.executions.values() if each.exec_type in _ENDS]
+
+    @property
+    def is_corrected(self) -> bool:
+        """True when a trade was taken back or corrected, after which an order may work again."""
+        return any(each.exec_type in _CORRECTIONS for each in self.executions.values())
+
+
+class Reported:
+    """Everything published. It is read as it arrives, and what is wrong with it is kept."""
+
+    def __init__(self, history: History) -> None:
+        self.orders: dict[OrderId, OrderReport] = {}
+        self.unreadable: list[str] = []
+        """Why Lockstep could not read messages."""
+        self.conflicts: list[str] = []
+        """Execution ids that stand for two executions of one account."""
+        self._history = history
+        self._named: dict[tuple[int, int, str], Execution] = {}
+        self._read_count = 0
+
+    def read(self, stored: list[Stored]) -> None:
+        """Read the messages behind those already read."""
+        for message in stored[self._read_count :]:
+            try:
+                for section in JsonFormat().reports(message.subject, message.data):
+                    for execution in _executions(message.subject, section):
+                        self._add(execution)
+            except BadInputError as error:
+                self.unreadable.append(f"{message.subject}: {error}")
+        self._read_count = len(stored)
+
+    def _add(self, execution: Execution) -> None:
+        order = execution.order
+        terms = self._history.terms.get(order)
+        if terms is not None:
+            key = order.shard, terms.account, execution.exec_id
+            known = self._named.setdefault(key, execution)
+            if known != execution:
+                self.conflicts.append(f"{known} and {execution}")
+        report = self.orders.setdefault(order, OrderReport())
+        report.executions.setdefault(execution.exec_id, execution)

@@ -1,0 +1,62 @@
+"""The counters of a shard: each is declared, described, and published in one form."""
+
+import msgspec
+import pytest
+
+from actors.counters import Counters, definitions
+
+UNITS = {
+    "accounts",
+    "answers",
+    "blocks",
+    "commands",
+    "creators",
+    "executions",
+    "fills",
+    "frames",
+    "inputs",
+    "messages",
+    "orders",
+    "passes",
+    "signals",
+    "subscriptions",
+    "us",
+}
+
+
+def test_each_counter_has_one_line_of_documentation_and_a_unit() -> None:
+    for found in definitions():
+        assert found.description.endswith(".") and "\n" not in found.description, found
+        assert len(found.description) <= 70, found
+        assert found.unit in UNITS, found
+    assert [found.name for found in definitions()] == list(Counters.__struct_fields__)
+
+
+def test_no_two_counters_have_the_same_description() -> None:
+    assert len({found.description for found in definitions()}) == len(definitions())
+
+
+def test_a_name_that_is_not_declared_cannot_be_counted() -> None:
+    with pytest.raises(AttributeError):
+        Counters().__setattr__("orders_lost", 1)
+
+
+def test_what_is_counted_where_it_happens_only_grows() -> None:
+    grown = {found.name for found in definitions() if found.only_grows}
+    counted = {name for name in Counters.__struct_fields__ if getattr(Counters(), name) == 0}
+    assert counted <= grown
+
+
+def test_what_was_not_counted_is_left_out_and_a_number_that_is_told_is_there_at_zero() -> None:
+    counters = Counters(open_orders=0)
+    counters.fills_repeated += 2
+    assert msgspec.json.decode(msgspec.json.encode(counters)) == {
+        "open_orders": 0,
+        "fills_repeated": 2,
+    }
+    assert msgspec.json.encode(Counters()) == b"{}"
+
+
+def test_counters_of_a_later_version_are_passed_over() -> None:
+    found = msgspec.json.decode(b'{"open_orders":3,"new_counter":1}', type=Counters)
+    assert found == Counters(open_orders=3)

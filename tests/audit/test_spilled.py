@@ -1,0 +1,51 @@
+"""An audit whose columns are in files: nothing is left of the files, whatever happens.
+
+That such an audit says the same as one in memory is checked wherever a fault is planted
+(`planting.Recording.audit`).
+"""
+
+import gc
+from pathlib import Path
+
+import pytest
+
+from actors.errors import TransientError
+from cluster.audit import audit
+from gateways.spill import Spill
+from tests.audit.planting import Recording
+from tests.gateways.mapped_files import mapped_below
+
+
+async def test_files_are_gone_after_an_audit(recording: Recording, tmp_path: Path) -> None:
+    files = tmp_path / "files"
+    files.mkdir()
+    report = await audit(recording.store(tmp_path), storage=Spill(files, bytes_in_memory=0))
+    assert report.passed, "\n".join(report.lines())
+    assert list(files.iterdir()) == []
+    gc.collect()
+    assert mapped_below(files) == 0
+
+
+async def test_files_are_gone_after_an_audit_that_cannot_go_on(
+    recording: Recording, tmp_path: Path
+) -> None:
+    files = tmp_path / "files"
+    files.mkdir()
+    mapped = 0
+
+    class Lost:
+        async def last_sequence(self, shard: int) -> int:
+            nonlocal mapped
+            mapped = mapped_below(files)
+            raise TransientError("executions: expected an answer, found none")
+
+        async def message(self, sequence: int) -> bytes:
+            raise AssertionError("never asked for")
+
+    store = recording.store(tmp_path)._replace(executions=Lost())
+    with pytest.raises(TransientError):
+        await audit(store, storage=Spill(files, bytes_in_memory=0))
+    assert mapped > 0
+    assert list(files.iterdir()) == []
+    gc.collect()
+    assert mapped_below(files) == 0

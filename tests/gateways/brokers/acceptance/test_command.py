@@ -1,0 +1,90 @@
+"""The suite as a command, against the paper broker's process on a real nats-server."""
+
+import asyncio
+import json
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.servers import ENGINE_USER, PASSWORD, NatsServer
+
+pytestmark = pytest.mark.real
+ROOT = Path(__file__).parents[4]
+
+
+def paper(directory: Path, url: str, **settings: Any) -> str:
+    """The command that starts a paper broker."""
+    config = directory / "broker.json"
+    fields = {
+        "name": "acme",
+        "ledger_dir": str(directory / "ledger"),
+        "nats_url": url,
+        "user": "broker_acme",
+        "password": PASSWORD,
+        "inbox_prefix": "_INBOX_acme",
+    }
+    config.write_text(json.dumps(fields | settings))
+    return shlex.join([sys.executable, "-m", "gateways.brokers.paper", "--config", str(config)])
+
+
+async def run(url: str, *arguments: str, password: str = PASSWORD) -> tuple[int, list[str]]:
+    """Run the suite. Returns: its exit code and its lines."""
+    command = [sys.executable, "-m", "gateways.brokers.acceptance", "--broker", "acme"]
+    command += ["--nats", url, "--user", ENGINE_USER, "--password", password, "--kills", "3"]
+    done = await asyncio.to_thread(
+        subprocess.run,
+        [*command, *arguments],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=240,
+    )
+    return done.returncode, done.stdout.splitlines()
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"fill_delay_ms": 15, "partial_fill_slices": 3, "reject_every_n": 7},
+        {"order_ids": "looked_up", "duplicate_executions": True, "execute_before_reply": True},
+    ],
+    ids=lambda settings: settings.get("order_ids", "refused"),
+)
+async def test_the_paper_broker_passes(
+    own_nats_server: NatsServer, tmp_path: Path, settings: dict[str, Any]
+) -> None:
+    url, order_ids = own_nats_server.url, settings.get("order_ids", "refused")
+    start = paper(tmp_path, url, **settings)
+    code, lines = await run(url, "--order-ids", order_ids, "--start", start)
+    assert [line for line in lines if line.startswith("FAILED")] == []
+    assert code == 0, "\n".join(lines)
+    left = [line for line in lines if line.startswith("not run")]
+    assert all(f"(order_ids is {order_ids})" in line for line in left)
+
+
+async def test_a_program_that_never_answers_is_told_with_what_was_expected(
+    own_nats_server: NatsServer,
+) -> None:
+    code, lines = await run(
+        own_nats_server.url, "--start", "true", "--start-s", "0.3", "--answer-s", "0.2"
+    )
+    assert code == 1
+    assert lines[2].strip() == (
+        "expected: an answer to a block of a GatewayEpoch alone within 0.3 s"
+    )
+    assert lines[-1].startswith("0 passed, 1 FAILED, ")
+
+
+async def test_what_keeps_the_suite_from_beginning_ends_with_one_line(
+    nats_server: NatsServer,
+) -> None:
+    code, lines = await run(nats_server.url, password="wrong")
+    assert code == 2
+    assert lines == [
+        f"acceptance: connect: {nats_server.url} refused user 'engine'; check the credentials file"
+    ]
