@@ -1,9 +1,12 @@
-# Everything runs from .venv, which `make venv` creates with nothing but Python 3.11+, venv, pip and the package registry.
+# Everything runs from .venv. `make venv` creates it with Python 3.11 or newer, venv, pip and the
+# package registry.
 .DEFAULT_GOAL := help
 SHELL := /bin/bash
-# The system's Python first: distributions build theirs with profiles, which saves some 6 % of CPU (benchmarks/FINDINGS.md).
+# The system's Python first: distributions build theirs with profile-guided optimization, which
+# saves about 6 % of CPU (benchmarks/FINDINGS.md).
 PYTHON ?= $(shell for p in /usr/bin/python3 python3 python3.11 python3.12 python3.13; do \
-	$$p -c 'import sys, ensurepip; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 && { echo $$p; break; }; done)
+	$$p -c 'import sys, ensurepip; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 && \
+	{ echo $$p; break; }; done)
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
@@ -20,7 +23,8 @@ help:  ## print this list
 venv: $(STAMP)  ## create .venv with the pinned versions
 
 $(STAMP): pyproject.toml constraints.txt
-	@test -n "$(PYTHON)" || { echo "lockstep needs Python 3.11 or newer, with venv; name it with PYTHON=...; found: $$(python3 --version 2>&1)" >&2; exit 2; }
+	@test -n "$(PYTHON)" || { echo "lockstep needs Python 3.11 or newer, with venv;" \
+		"name it with PYTHON=...; found: $$(python3 --version 2>&1)" >&2; exit 2; }
 	$(PYTHON) -m venv $(VENV)
 	PIP_CONSTRAINT=$(CURDIR)/constraints.txt PIP_DISABLE_PIP_VERSION_CHECK=1 \
 		$(BIN)/python -m pip install --quiet -e '.[dev,bench]'
@@ -38,13 +42,15 @@ format: $(STAMP)  ## rewrite the code as ruff would have it
 unit: $(STAMP)  ## the tests that start no server
 	$(BIN)/python -m pytest -m "not real" -q
 
-test: $(STAMP)  ## checks and all tests: what starts no server beside what does
+test: $(STAMP)  ## checks and all tests, those without servers beside those with
 	@$(MAKE) --no-print-directory --jobs=2 tests-beside tests-real
 
-# Servers are waited for more than they work: the second core does the rest meanwhile, at a lower priority, and tells it in one piece.
+# Tests on real servers mostly wait. So the other checks run beside them at a lower priority, and
+# their output is printed in one piece.
 tests-beside: $(STAMP)
 	@mkdir -p build
-	@nice -n 10 $(MAKE) --no-print-directory check unit >build/beside.log 2>&1; found=$$?; cat build/beside.log; exit $$found
+	@nice -n 10 $(MAKE) --no-print-directory check unit >build/beside.log 2>&1; \
+		found=$$?; cat build/beside.log; exit $$found
 
 tests-real: $(STAMP)
 	@$(BIN)/python -m pytest -m real

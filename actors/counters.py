@@ -101,7 +101,7 @@ class Counters(msgspec.Struct, kw_only=True, omit_defaults=True):
     messages_sent_again: Annotated[int, _counted("messages", "Messages sent once more.")] = 0
     blocks_refused: Annotated[int, _counted("blocks", "Blocks that the broker refused.")] = 0
     orders_revoked: Annotated[int, _counted("orders", "Orders reported as over, unsent.")] = 0
-    orders_in_doubt: Annotated[
+    orders_unanswered: Annotated[
         int, _counted("orders", "Orders sent and not answered, looked up or unresolved.")
     ] = 0
 

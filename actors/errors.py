@@ -1,4 +1,4 @@
-"""What can go wrong outside, as three kinds. Gateways map every library error to one of them.
+"""Errors of the outside, in three kinds. Gateways map every library error to one of them.
 
 OperatingError
 +-- TransientError        not done; trying again with a deadline is safe
@@ -10,8 +10,8 @@ OperatingError
 
 
 class OperatingError(Exception):
-    """An operation outside the process failed: the message says what was expected, what was found,
-    what to do.
+    """An operation outside the process failed. The message says what was expected, what was
+    found and what to do.
     """
 
 
@@ -36,8 +36,8 @@ class OutcomeUnknownError(OperatingError):
 
 
 class BadInputError(ValueError):
-    """A message does not say what it must: `reason` is a code for programs, the text says expected
-    and found.
+    """A message is not what it must be. `reason` is a code for programs; the text says what was
+    expected and found.
     """
 
     def __init__(self, reason: str, text: str) -> None:

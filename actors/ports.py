@@ -120,7 +120,7 @@ class Request(NamedTuple):
     reply: Callable[[bytes], Awaitable[None]]
 
 
-class Subscription(Protocol):
+class BusSubscription(Protocol):
     """A subscription on the bus."""
 
     async def close(self) -> None:
@@ -143,7 +143,7 @@ class Bus(Protocol):
 
     async def subscribe(
         self, subject: str, receive: Callable[[Request], None], *, queue: str = ""
-    ) -> Subscription:
+    ) -> BusSubscription:
         """Call `receive` for each message. With a queue name, one subscriber of the group gets
         each message.
         """

@@ -2,7 +2,7 @@
 
 limit       tokens per second          burst
 orders      the broker's own limit     one second's orders
-progress    by kind of shard           `PROGRESS_AT_ONCE`
+progress    `PROGRESS_PER_S`           `PROGRESS_AT_ONCE`
 """
 
 NS_PER_S = 1_000_000_000

@@ -1,4 +1,4 @@
-"""`lockstep bench`: one command a benchmark, and `compare`.
+"""`lockstep bench`: one command per benchmark, and `compare`.
 
 Every command writes the JSON, draws a chart next to it, and prints each run, the summary, the goals
 and the audit. Exit codes: 0 measured, 1 the audit failed, a server ended or something broke, 2 the
@@ -15,7 +15,7 @@ from actors.host.logging import set_up_logging
 from benchmarks.harness.benchmark import Benchmark, run_benchmark, with_changes
 from benchmarks.harness.printing import print_comparison, print_report
 from benchmarks.harness.progress import Reporter
-from benchmarks.harness.report import Report, compared, read_report, write_report
+from benchmarks.harness.report import BenchReport, compared, read_report, write_report
 from benchmarks.measures import fanout, latency, memory, recovery, sustained
 from cluster.errors import ClusterError
 from cluster.running.stopping import run_until_stopped
@@ -138,7 +138,7 @@ def _expect_writable(path: Path) -> None:
             ) from None
 
 
-def store(benchmark: Benchmark, report: Report, path: Path) -> list[str]:
+def store(benchmark: Benchmark, report: BenchReport, path: Path) -> list[str]:
     """Write the report and its chart. Returns: their paths, one line each."""
     write_report(report, path)
     chart = path.with_suffix(".png")
@@ -189,7 +189,7 @@ def compare(before: Path, after: Path) -> None:
     print_comparison(first, second, compared(first, second))
 
 
-def _read(path: Path) -> Report:
+def _read(path: Path) -> BenchReport:
     try:
         report = read_report(path)
     except (OSError, ValueError) as error:

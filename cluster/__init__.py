@@ -1,3 +1,4 @@
-"""Wiring: configuration, embedded servers, placement and the command line. Only this package
-itself, the benchmarks and tests import it.
+"""Wiring: configuration, embedded servers, placement and the command line.
+
+Only this package itself, the benchmarks and the tests import it.
 """

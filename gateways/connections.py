@@ -11,18 +11,18 @@ from gateways.clock import WallClock
 from gateways.json.format import JsonFormat
 from gateways.nats.broker import NatsBroker
 from gateways.nats.bus import NatsBus
-from gateways.nats.connection import NatsOptions, connect_nats
+from gateways.nats.connection import NatsConnectionOptions, connect_nats
 from gateways.nats.journal import NatsJournal
 from gateways.nats.streams import NatsStreams
-from gateways.postgres.snapshots import PostgresOptions, postgres_snapshots
+from gateways.postgres.snapshots import PostgresConnectionOptions, postgres_snapshots
 
 
 class ConnectionOptions(msgspec.Struct, frozen=True, kw_only=True):
     """The addresses and logins that a host needs."""
 
-    nats: NatsOptions
+    nats: NatsConnectionOptions
     """The engine's own login."""
-    postgres: PostgresOptions
+    postgres: PostgresConnectionOptions
     """The database of the snapshots."""
     brokers: tuple[str, ...] = ()
     """The brokers' names, in the order of their gateway shards."""

@@ -32,11 +32,11 @@ _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 class Spill:
-    """A storage of columns that spills to files. Columns asked for together lie in memory up to
-    `bytes_in_memory`, beyond that in one file in a directory.
+    """A storage of columns that spills to files. Columns that are asked for at once lie in memory
+    up to `bytes_in_memory`, beyond that in one file in a directory.
 
-    `chunk_rows` is the number of rows that are looked at together. Files leave `bytes_free_min`
-    free on their disk. Each table of a large shard keeps one file open, about ten in all.
+    `chunk_rows` is the number of rows that are read at once. Files leave `bytes_free_min` free on
+    their disk. Each table of a large shard keeps one file open, about ten in all.
     """
 
     def __init__(
@@ -104,7 +104,7 @@ class Spill:
         PermanentError when it cannot be used at all.
         """
         wanted = (
-            f"{self._directory}: expected room for what outgrows memory, some 200 bytes an order,"
+            f"{self._directory}: expected room for what outgrows memory, about 200 bytes per order,"
         )
         try:
             free = shutil.disk_usage(self._directory).free

@@ -18,7 +18,7 @@ import msgspec
 from actors.errors import OperatingError
 from cluster.config.credentials import ADMIN, broker_role, read_credentials
 from engine.journal.cursors import NO_ROW
-from gateways.nats.connection import NatsConnection, NatsOptions, connect_nats
+from gateways.nats.connection import NatsConnection, NatsConnectionOptions, connect_nats
 from gateways.nats.heard import Heard
 from gateways.nats.streams import NatsStreams
 
@@ -33,12 +33,12 @@ MODES: tuple[dict[str, Any], ...] = (
     {"limits": {"max_order_notional": "2000", "max_position_weight": "0.4"}},
 )
 HEARD_S_MAX = 1.0
-"""A head older than this says nothing about now."""
+"""Progress older than this says nothing about now."""
 BULK_COMMANDS = 500
 
 
 class LoadSettings(NamedTuple):
-    """How much load. `pace_s` is the pause between two fills, `commands_pace_s` between two
+    """The amount of load. `pace_s` is the pause between two fills, `commands_pace_s` between two
     commands.
     """
 
@@ -101,7 +101,7 @@ class Load:
         credentials = read_credentials(self._data)
         user = credentials.users[role]
         return await connect_nats(
-            NatsOptions(
+            NatsConnectionOptions(
                 url=credentials.nats_url,
                 user=user.user,
                 password=user.password,
@@ -118,7 +118,7 @@ class Load:
         self._admin = self._broker = None
 
     async def _until_done(self, attempt: Callable[[], Awaitable[T]]) -> T:
-        """Repeat what is safe to repeat, however long the cluster is away."""
+        """Repeat an operation that is safe to repeat, however long the cluster is away."""
         while True:
             try:
                 return await attempt()
@@ -145,7 +145,7 @@ class Load:
 
         self.last_sequence = max(self.last_sequence, await self._until_done(attempt))
 
-    # What is sent.
+    # Sending.
 
     async def open_all(self) -> None:
         """Open creators, accounts and each account's first subscription, unless another load
@@ -196,7 +196,7 @@ class Load:
             self._tasks.append(asyncio.create_task(self._command(), name="commands"))
 
     async def stop(self) -> None:
-        """Stop sending once what is under way is acknowledged."""
+        """Stop sending once everything under way is acknowledged."""
         self._stopping.set()
         await asyncio.gather(*self._tasks)
         self._tasks = []
@@ -281,13 +281,14 @@ class Load:
 
     def _missing(self) -> str:
         now_s = time.monotonic()
-        for key, head in self.heard.shards.items():
+        for key, progress in self.heard.shards.items():
             if (
-                head.phase != "live"
-                or not head.is_settled
+                progress.phase != "live"
+                or not progress.is_settled
                 or now_s - self.heard.heard_s[key] > HEARD_S_MAX
             ):
-                return f"{key} {head.phase} in epoch {head.epoch}, settled: {head.is_settled}"
+                standing = f"{progress.phase} in epoch {progress.epoch}"
+                return f"{key} {standing}, settled: {progress.is_settled}"
             for count in (
                 "open_orders",
                 "follow_ups",
@@ -295,27 +296,29 @@ class Load:
                 "queued_orders",
                 "outstanding_messages",
             ):
-                if waiting := getattr(head.counts, count):
+                if waiting := getattr(progress.counts, count):
                     return f"{key} with {waiting} {count}"
         kinds = {kind for kind, _ in self.heard.shards}
         if kinds != {"creator", "follower", "gateway"}:
-            return f"heads of {sorted(kinds)} only"
+            return f"progress of {sorted(kinds)} only"
         creators = {
-            shard: head for (kind, shard), head in self.heard.shards.items() if kind == "creator"
+            shard: progress
+            for (kind, shard), progress in self.heard.shards.items()
+            if kind == "creator"
         }
-        for shard, head in creators.items():
-            if not any(cursor.sequence >= self.last_sequence for cursor in head.cursors):
+        for shard, progress in creators.items():
+            if not any(cursor.sequence >= self.last_sequence for cursor in progress.cursors):
                 return (
-                    f"creator shard {shard} at {head.cursors} of "
+                    f"creator shard {shard} at {progress.cursors} of "
                     f"ingress message {self.last_sequence}"
                 )
-        for (kind, shard), head in self.heard.shards.items():
+        for (kind, shard), progress in self.heard.shards.items():
             for creator_shard, creator in creators.items():
                 if kind == "follower" and not any(
                     (cursor.source, cursor.shard) == ("creator_journal", creator_shard)
                     and cursor.number >= creator.number
                     and cursor.row == NO_ROW
-                    for cursor in head.cursors
+                    for cursor in progress.cursors
                 ):
                     return (
                         f"follower shard {shard} behind frame "

@@ -230,7 +230,7 @@ def _postgres_binaries() -> Path:
 
 
 def _postgres_user(directory: Path) -> str | None:
-    """Name who runs Postgres: it refuses root."""
+    """Return the user that runs Postgres, which refuses root."""
     if os.geteuid() != 0:
         return None
     try:

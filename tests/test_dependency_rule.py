@@ -72,7 +72,7 @@ def imports_of(source: str, path: str) -> Iterator[Import]:
 
 
 def breaches(package: str, allowed: set[str]) -> list[str]:
-    """Name the imports of a package outside the standard library and what it may take."""
+    """Return the imports of a package outside the standard library and its allowed packages."""
     return [
         f"{found.path}:{found.line} imports {found.package}"
         for found in imports_in(package)
@@ -223,6 +223,21 @@ def test_a_circle_is_found_wherever_its_imports_stand() -> None:
     assert circles(graph) == [["a", "b"]]
 
 
+@pytest.mark.parametrize("layer", ["engine", "actors", "gateways", "cluster"])
+def test_no_rooms_of_a_layer_import_each_other_in_a_circle(layer: str) -> None:
+    graph: dict[str, set[str]] = {}
+    for name, takes in import_graph().items():
+        if name.startswith(f"{layer}."):
+            ours = {room_of(taken) for taken in takes if taken.startswith(f"{layer}.")}
+            graph.setdefault(room_of(name), set()).update(ours - {room_of(name)})
+    assert circles(graph) == []
+
+
+def room_of(module: str) -> str:
+    """Return the room of a module; a module beside the rooms is one by itself."""
+    return ".".join(module.split(".")[:2])
+
+
 MACHINES = ("creator", "follower", "broker_gateway")
 
 
@@ -245,13 +260,25 @@ def test_creator_follower_and_broker_gateway_know_nothing_of_each_other(
 
 
 @pytest.mark.parametrize("room", ["values", "columns", "journal", "messages"])
-def test_what_the_machines_share_knows_none_of_them(room: str) -> None:
+def test_shared_rooms_know_none_of_the_three_machines(room: str) -> None:
     breaches = [
         f"{name} imports {taken}"
         for name, takes in import_graph().items()
         if f"{name}.".startswith(f"engine.{room}.")
         for taken in sorted(takes)
         if taken.startswith(tuple(f"engine.{machine}" for machine in MACHINES))
+    ]
+    assert breaches == []
+
+
+def test_the_core_of_every_shard_knows_no_kind_of_shard() -> None:
+    kinds = tuple(f"{layer}.{machine}." for layer in ("engine", "actors") for machine in MACHINES)
+    breaches = [
+        f"{name} imports {taken}"
+        for name, takes in import_graph().items()
+        if f"{name}.".startswith("actors.shard.")
+        for taken in sorted(takes)
+        if f"{taken}.".startswith(kinds)
     ]
     assert breaches == []
 
@@ -297,6 +324,7 @@ CLUSTER_ROOMS = {
     "placement": {"config", "placement", "processes"},
     "running": {"config", "placement", "processes", "running", "servers"},
     "history": {"config", "history", "processes", "running", "servers"},
+    "terminal": {"terminal"},
 }
 
 

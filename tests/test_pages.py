@@ -1,11 +1,15 @@
-"""The pages name what exists: links lead somewhere, paths and modules are there, every room is on the
-map, and text lines have at most 100 columns.
+"""The pages name what exists: links lead somewhere, paths, modules, options and commands are there,
+every room is on the map, and text lines have at most 100 columns.
 """
 
 import re
 from pathlib import Path
 
 import pytest
+import typer
+
+from cluster.command_line.cli import app
+from cluster.config.printing import render_options
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted(
@@ -18,6 +22,13 @@ LINK = re.compile(r"\[[^\]]+\]\(([^)\s]+)\)")
 PATH = re.compile(r"`((?:engine|actors|gateways|cluster|benchmarks|tests)/[\w/.]*)`")
 MODULE = re.compile(r"python -m ((?:gateways|benchmarks|tests|cluster)[\w.]*\w)")
 COLUMNS_MAX = 100
+OPTIONS = {
+    line.partition(" = ")[0] for line in render_options().splitlines() if not line.startswith(" ")
+}
+GROUPS = "|".join(sorted({name.partition(".")[0] for name in OPTIONS}))
+OPTION = re.compile(rf"`((?:{GROUPS})\.[\w.<>]+)(?: = [^`]+)?`")
+GROUP = re.compile(rf"(?:{GROUPS})\.(?:py|json|<name>)")
+COMMAND = re.compile(r"`lockstep (\w+)")
 
 
 def anchors(page: str) -> set[str]:
@@ -49,6 +60,15 @@ def test_every_path_and_module_that_a_page_names_exists(path: Path) -> None:
         module = ROOT / name.replace(".", "/")
         exists = module.with_suffix(".py").exists() or (module / "__main__.py").exists()
         assert exists, f"{name} cannot be started"
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_every_option_and_command_that_a_page_names_exists(path: Path) -> None:
+    commands = {str(name) for name in typer.main.get_group(app).commands}
+    text = path.read_text() if path.name != "CHANGELOG.md" else ""
+    named = {name for name in OPTION.findall(text) if not GROUP.fullmatch(name)}
+    assert named <= OPTIONS
+    assert set(COMMAND.findall(text)) <= commands
 
 
 @pytest.mark.parametrize("path", PAGES, ids=lambda path: str(path.relative_to(ROOT)))

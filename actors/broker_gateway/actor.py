@@ -182,7 +182,7 @@ class BrokerGatewayShardActor:
         for event in events:
             view.learn(event)
             if sequence > self.state.answered_sequence:
-                for section in view.outgoing(self._name, sequence, header.number, event):
+                for section in view.sections_for(self._name, sequence, header.number, event):
                     self._enqueue(section)
 
     def _enqueue(self, made: OutboundSection) -> None:
@@ -190,8 +190,8 @@ class BrokerGatewayShardActor:
         if isinstance(section.body, CancelsSubmitted):
             self._revoke_cancelled(section.follower_shard, section.body)
         elif isinstance(section.body, OrdersSubmitted):
-            if self.state.sendings:
-                section = self.sender.take_left(section, made.orders.subscriptions)
+            if self.state.submissions:
+                section = self.sender.take_submitted(section, made.orders.subscriptions)
             if not section.count:
                 return
             is_over = self.queue.entries_count + section.count > QUEUED_ENTRIES_MAX

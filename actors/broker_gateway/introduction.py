@@ -12,7 +12,7 @@ from actors.backoff import Backoff
 from actors.errors import OperatingError, TransientError
 from actors.retry import retry_until_done
 from actors.shard.core import ShardCore
-from engine.columns.sections import SectionError
+from engine.columns.section_types import SectionError
 
 _log = structlog.get_logger()
 

@@ -77,8 +77,8 @@ class OrderOutcomes:
         self._queue.let_go(section)
         if isinstance(section.body, OrdersSubmitted):
             self._answered_orders += section.count
-        if section.sending >= 0:
-            self._settled_submissions.append(section.sending)
+        if section.submission >= 0:
+            self._settled_submissions.append(section.submission)
 
     def revoke(self, section: OutboundSection, exec_type: ExecType) -> None:
         """Report a section's orders as over, on behalf of the broker, which does not have them."""

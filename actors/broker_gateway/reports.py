@@ -25,7 +25,7 @@ class UnresolvedOrders(DeadLetter, frozen=True):
     order_ids: list[str]
 
 
-class Report(NamedTuple):
+class GatewayReport(NamedTuple):
     """One message for a stream."""
 
     subject: str
@@ -33,7 +33,9 @@ class Report(NamedTuple):
     message_id: str
 
 
-def reports(broker: str, gateway: int, event: OrdersRevoked | OrdersUnresolved) -> Iterator[Report]:
+def reports(
+    broker: str, gateway: int, event: OrdersRevoked | OrdersUnresolved
+) -> Iterator[GatewayReport]:
     """Make the messages about an event of a broker's gateway; `gateway` is its shard."""
     if isinstance(event, OrdersRevoked):
         yield _revoked(broker, event)
@@ -41,7 +43,7 @@ def reports(broker: str, gateway: int, event: OrdersRevoked | OrdersUnresolved) 
         yield from _unresolved(broker, gateway, event)
 
 
-def _revoked(broker: str, event: OrdersRevoked) -> Report:
+def _revoked(broker: str, event: OrdersRevoked) -> GatewayReport:
     count = len(event.subscriptions)
     zeros = np.zeros(count, np.int64)
     prefix = f"{broker}-withdrawn-{event.follower_shard}-"
@@ -58,10 +60,10 @@ def _revoked(broker: str, event: OrdersRevoked) -> Report:
         zeros,
     )
     subject = f"executions.{broker}.{event.follower_shard}"
-    return Report(subject, encode_block(report), f"{prefix}{event.first_number}")
+    return GatewayReport(subject, encode_block(report), f"{prefix}{event.first_number}")
 
 
-def _unresolved(broker: str, gateway: int, event: OrdersUnresolved) -> Iterator[Report]:
+def _unresolved(broker: str, gateway: int, event: OrdersUnresolved) -> Iterator[GatewayReport]:
     """Make letters that name every unresolved order, `LETTER_ORDERS_MAX` to a letter."""
     high = event.key.high(event.follower_shard)
     ids = [format_order_id(high, event.key.low(each)) for each in event.subscriptions.tolist()]
@@ -78,6 +80,6 @@ def _unresolved(broker: str, gateway: int, event: OrdersUnresolved) -> Iterator[
             order_ids=named,
         )
         subject = f"deadletter.gateway.{gateway}"
-        yield Report(
+        yield GatewayReport(
             subject, msgspec.json.encode(letter), f"{subject}/{UNKNOWN_PLACEMENT}/{named[0]}"
         )

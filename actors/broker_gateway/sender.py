@@ -28,7 +28,7 @@ from actors.shard.core import ShardCore
 from engine.broker_gateway.outbound import OutboundSection, orders_count
 from engine.broker_gateway.queue import DispatchQueue
 from engine.broker_gateway.shard import GatewayShard
-from engine.columns.sections import Column, SectionError
+from engine.columns.section_types import Column, SectionError
 from engine.messages.blocks import (
     BlockAnswered,
     GatewayEpoch,
@@ -153,7 +153,7 @@ class OrderSender:
         self, blocks: list[list[OutboundSection]], journaled: asyncio.Event
     ) -> None:
         """Journal in one frame what is about to leave. It leaves once the frame is durable."""
-        began = self._state.sendings.begin([section for block in blocks for section in block])
+        began = self._state.submissions.begin([section for block in blocks for section in block])
         if began is None:
             journaled.set()
             return
@@ -234,11 +234,11 @@ class OrderSender:
 
     # What left and was not answered.
 
-    def take_left(self, section: OutboundSection, made_for: Column) -> OutboundSection:
+    def take_submitted(self, section: OutboundSection, made_for: Column) -> OutboundSection:
         """Take the orders that a former owner sent, and the broker did not answer, out of a section
         that was made for some subscriptions. Returns: the rest.
         """
-        left, rest = self._state.sendings.split(section, made_for)
+        left, rest = self._state.submissions.split(section, made_for)
         for unanswered in left:
             self._queue.hold(unanswered)
             self._take_unanswered(unanswered)
@@ -252,7 +252,7 @@ class OrderSender:
             # To register an account again changes nothing, nor does a second cancel.
             self._alone.append(section)
             return
-        self._core.counts.orders_in_doubt += section.count
+        self._core.counts.orders_unanswered += section.count
         if self._order_ids is OrderIds.LOOKED_UP:
             self._unresolved.add(section)
         else:

@@ -18,7 +18,7 @@ from actors.broker_gateway.introduction import Ask
 from actors.errors import OperatingError, ShardLostError
 from engine.broker_gateway.outbound import OutboundSection
 from engine.broker_gateway.queue import MESSAGE_ORDERS_MAX
-from engine.columns.sections import SectionError
+from engine.columns.section_types import SectionError
 from engine.messages.blocks import BlockAnswered, OrdersKnown, OrdersLookedUp
 
 _log = structlog.get_logger()

@@ -10,7 +10,7 @@ import asyncio
 from typing import Any
 
 from actors.counters import Counters
-from actors.creator.commands import CommandTaker
+from actors.creator.commands import CreatorCommandTaker
 from actors.creator.ingress import IngressTaker
 from actors.ports import Ports
 from actors.settings import ShardSettings
@@ -40,7 +40,7 @@ class CreatorShardActor:
         )
         self._time = TurnTime(self.core.event_time)
         self.ingress = IngressTaker(self.core, self.state, self._time)
-        self.commands = CommandTaker(self.core, self.state, self.ingress, self._time)
+        self.commands = CreatorCommandTaker(self.core, self.state, self.ingress, self._time)
 
     async def start(self) -> None:
         """Recover, then read the ingress stream and the commands."""

@@ -31,7 +31,7 @@ MARK_BYTES = 8
 """The bytes that it writes for each of those marks."""
 
 
-class CommandTaker:
+class CreatorCommandTaker:
     """The commands of one creator shard. A resumed fill is decided by `ingress`; `time` is the
     turn's.
     """

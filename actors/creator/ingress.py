@@ -28,7 +28,7 @@ BATCH_BYTES = 1 << 20
 
 
 @dataclass(slots=True)
-class _Message:
+class _IngressMessage:
     """An ingress message being taken; `next` is the first of its fills that is not yet decided."""
 
     message: StoredMessage
@@ -45,7 +45,7 @@ class IngressTaker:
         self._time = time
         self._shard = core.key.shard
         self._feed: Feed | None = None
-        self._message: _Message | None = None
+        self._message: _IngressMessage | None = None
         self._held: StoredMessage | None = None
 
     async def open(self) -> None:
@@ -98,24 +98,28 @@ class IngressTaker:
         creator_id = message.subject.rpartition(".")[2]
         return shard_of(creator_id, self._core.settings.creator_shards) == self._shard
 
-    def _opened(self, message: StoredMessage, events: list[Any]) -> _Message:
+    def _opened(self, message: StoredMessage, events: list[Any]) -> _IngressMessage:
         """Read the fills of a message, none when it is not of this shard, and resume at the first
         that is not yet decided.
         """
         if not message.subject.startswith("fills.") or not self._is_of_this_shard(message):
-            return _Message(message, [], 0)
+            return _IngressMessage(message, [], 0)
         try:
             fills = self._core.ports.message_format.fills(
                 message.subject, message.data, message.sequence
             )
         except BadInputError as error:
             self._refuse(message, events, error.reason, str(error), message.data)
-            return _Message(message, [], 0)
+            return _IngressMessage(message, [], 0)
         cursor = self._state.cursors.get((Source.INGRESS, 0))
         is_resumed = cursor is not None and cursor.row != NO_ROW
-        return _Message(message, fills, cursor.position if cursor is not None and is_resumed else 0)
+        return _IngressMessage(
+            message, fills, cursor.position if cursor is not None and is_resumed else 0
+        )
 
-    def _take_message(self, taking: _Message, events: list[Any], budget: FrameBudget) -> None:
+    def _take_message(
+        self, taking: _IngressMessage, events: list[Any], budget: FrameBudget
+    ) -> None:
         """Decide one message, or as many of its fills as a frame holds, and move the cursor."""
         message = taking.message
         if not message.subject.startswith("fills."):
@@ -125,7 +129,7 @@ class IngressTaker:
             taking.next += 1
         self._pass(taking)
 
-    def _pass(self, taking: _Message) -> None:
+    def _pass(self, taking: _IngressMessage) -> None:
         """Move the cursor past what is taken of a message."""
         message = taking.message
         cursor = Cursor(Source.INGRESS, 0, message.sequence, message.sequence)
@@ -192,7 +196,7 @@ class IngressTaker:
         if message is not None and self._is_of_this_shard(message):
             await self._take_message_alone(message)
         elif message is not None:
-            self._pass(_Message(message, [], 0))
+            self._pass(_IngressMessage(message, [], 0))
             self._core.inputs.arrived.set()
 
     async def _take_message_alone(self, message: StoredMessage) -> None:
@@ -216,11 +220,11 @@ class IngressTaker:
                 await self._take_fill_alone(self._message)
             return
         self._quarantine(message, WHOLE, excerpt_of(message.data), events)
-        self._pass(_Message(message, [], 0))
+        self._pass(_IngressMessage(message, [], 0))
         await self._core.commit(events, self._time.ns, ())
         await self._core.settle()
 
-    async def _take_fill_alone(self, taking: _Message) -> None:
+    async def _take_fill_alone(self, taking: _IngressMessage) -> None:
         message, position = taking.message, taking.next
 
         async def decide(events: list[Any], outputs: list[Output]) -> None:

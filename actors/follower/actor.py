@@ -17,7 +17,7 @@ from typing import Any
 
 from actors.counters import Counters
 from actors.follower.command_inbox import CommandInbox
-from actors.follower.commands import CommandTaker
+from actors.follower.commands import FollowerCommandTaker
 from actors.follower.executions import ExecutionTaker
 from actors.follower.held_executions import HeldExecutions
 from actors.follower.order_lookup import OrderLookup
@@ -32,6 +32,11 @@ from engine.follower.decide.follow_ups import decide_due
 from engine.follower.deciding import Deciding
 from engine.follower.shard import FollowerShard
 from engine.journal.frame import ShardKey, ShardKind
+
+PROGRESS_PER_S = 50
+"""The rate of this shard's progress under load. It tells when positions are durable; that of other
+kinds only shows the readers of their journals that they are behind.
+"""
 
 
 class FollowerShardActor:
@@ -55,6 +60,7 @@ class FollowerShardActor:
             settings,
             self.shard,
             gate,
+            progress_per_s=PROGRESS_PER_S,
         )
         self.inbox = CommandInbox(
             ports.journal,
@@ -65,7 +71,7 @@ class FollowerShardActor:
         self.lookup = OrderLookup(self.core)
         self.executions = ExecutionTaker(self.core, self.shard, self.lookup, self._now)
         self.signals = SignalTaker(self.core, self.shard, self.lookup, self._now)
-        self.commands = CommandTaker(self.core, self.shard, self.inbox, self._now)
+        self.commands = FollowerCommandTaker(self.core, self.shard, self.inbox, self._now)
         self.held = HeldExecutions(settings, self.core.inputs.arrived)
         self._settings = settings
         self._accounts_seen = 0

@@ -8,6 +8,7 @@ batch.
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import NamedTuple
 
 from actors.ports import Journal
@@ -98,7 +99,7 @@ class CommandInbox:
     async def _tails(self, shards: list[int]) -> None:
         for creator_shard in shards:
             key = ShardKey(ShardKind.CREATOR, creator_shard)
-            tail = await retry_until_done(f"tail of {key}", lambda: self._journal.tail(key))  # noqa: B023
+            tail = await retry_until_done(f"tail of {key}", partial(self._journal.tail, key))
             if tail is not None:
                 self._needs[creator_shard] = decode_header(tail.data)[0].number
         self._reading = None

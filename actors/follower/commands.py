@@ -19,7 +19,7 @@ COMMAND_ROW_BYTES = 32
 """The most bytes that ending one subscription writes for each of its instruments."""
 
 
-class CommandTaker:
+class FollowerCommandTaker:
     """The commands of one follower shard. `now` tells the event time.
 
     Their orders follow from causes of their own, so no look-up asks for them.

@@ -41,7 +41,7 @@ UNMATCHED_MAX = 1_000
 
 
 @dataclass(slots=True)
-class _Message:
+class _ReportsMessage:
     """A message being taken: `next` is the first report that is not yet decided. Reports before
     `alone` are decided one by one.
     """
@@ -72,7 +72,7 @@ class ExecutionTaker:
         self._settings = core.settings
         self._now = now
         self._feed = ExecutionFeed(core)
-        self._message: _Message | None = None
+        self._message: _ReportsMessage | None = None
         self.inputs_ns = 0
 
     async def open(self) -> None:
@@ -108,7 +108,7 @@ class ExecutionTaker:
             self._lookup.forget()
         return self._feed.next()
 
-    def _opened(self, message: StoredMessage, events: list[Any]) -> _Message:
+    def _opened(self, message: StoredMessage, events: list[Any]) -> _ReportsMessage:
         try:
             reports = self._feed.read(message)
         except BadInputError as error:
@@ -116,15 +116,15 @@ class ExecutionTaker:
                 message.sequence, message.subject, error.reason, str(error), message.data
             )
             self._apply(refused, events)
-            return _Message(message, [], 0)
-        return _Message(message, reports, self._reports_decided())
+            return _ReportsMessage(message, [], 0)
+        return _ReportsMessage(message, reports, self._reports_decided())
 
     def _reports_decided(self) -> int:
         """The number of decided reports of the message under way, by the cursor."""
         cursor = self._state.cursors.get((Source.EXECUTIONS, 0))
         return cursor.position if cursor is not None and cursor.row != NO_ROW else 0
 
-    def _take_message(self, taking: _Message, events: list[Any], budget: FrameBudget) -> int:
+    def _take_message(self, taking: _ReportsMessage, events: list[Any], budget: FrameBudget) -> int:
         """Take reports of one message and move the cursor. Returns: how many rows they count as."""
         rows, first, unmatched = 0, taking.next, 0
         while (
@@ -133,7 +133,7 @@ class ExecutionTaker:
             and unmatched < UNMATCHED_MAX
             and not budget.is_full
         ):
-            taken = self._take_together(taking, events)
+            taken = self._take_batch(taking, events)
             if taken:
                 rows += taken
                 continue
@@ -150,7 +150,7 @@ class ExecutionTaker:
             self._pass(taking)
         return rows
 
-    def _pass(self, taking: _Message) -> None:
+    def _pass(self, taking: _ReportsMessage) -> None:
         """Move the cursor past the reports taken of a message."""
         sequence = taking.message.sequence
         cursor = Cursor(Source.EXECUTIONS, 0, sequence, sequence)
@@ -163,7 +163,7 @@ class ExecutionTaker:
 
     # Reports.
 
-    def _take_together(self, taking: _Message, events: list[Any]) -> int:
+    def _take_batch(self, taking: _ReportsMessage, events: list[Any]) -> int:
         """Decide and apply the next reports in one pass, if they are many and plain. Returns: their
         rows, 0 when none is taken.
         """
@@ -183,7 +183,7 @@ class ExecutionTaker:
         self.inputs_ns = max(self.inputs_ns, *(report.transact_time for report in reports))
         return sum(len(report.subscriptions) for report in reports)
 
-    def _take_report(self, taking: _Message, report: Report, events: list[Any]) -> int:
+    def _take_report(self, taking: _ReportsMessage, report: Report, events: list[Any]) -> int:
         """Decide and apply one report. Returns: how many parts of it could not be applied."""
         rejected: list[Rejected] = []
         unmatched = 0
@@ -204,14 +204,14 @@ class ExecutionTaker:
             self._refuse(taking.message, unmatched_rows, rows, events)
         return unmatched + len(rejected)
 
-    def _decided(self, taking: _Message, report: Report) -> Iterator[Any]:
+    def _decided(self, taking: _ReportsMessage, report: Report) -> Iterator[Any]:
         broker, sequence = taking.broker, taking.message.sequence
         deciding = Deciding(self._state, self._settings.policy, self._now())
         if isinstance(report, CorrectionsReported):
             return decide_corrections(deciding, broker, report, sequence, self._lookup.histories)
         return decide_reports(deciding, broker, report, sequence)
 
-    def _look_up(self, taking: _Message, events: list[Any]) -> None:
+    def _look_up(self, taking: _ReportsMessage, events: list[Any]) -> None:
         """Look up the orders of the next report, and in the same pass those of reports behind it,
         as far as they have come.
         """
@@ -296,7 +296,7 @@ class ExecutionTaker:
             self._apply(
                 self._core.careful.quarantined("executions that can be applied", excerpt), events
             )
-            self._pass(_Message(message, [], 0))
+            self._pass(_ReportsMessage(message, [], 0))
 
         tried = message_input(Source.EXECUTIONS, message, self._reports_decided())
         await self._core.alone.decide(tried, decide, quarantine, self._now)

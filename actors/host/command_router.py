@@ -25,7 +25,7 @@ from actors.errors import (
 )
 from actors.follower.actor import FollowerShardActor
 from actors.follower.command_inbox import PendingCommands
-from actors.ports import Bus, MessageFormat, Request, Subscription
+from actors.ports import Bus, BusSubscription, MessageFormat, Request
 from actors.settings import ShardSettings
 from engine.messages.answers import Answer, Elsewhere
 from engine.messages.commands import AccountCommand, OpenAccount
@@ -64,7 +64,7 @@ class CommandRouter:
         self._shards = shards
         self._tasks: set[asyncio.Task[None]] = set()
         self._bytes = 0
-        self._subscriptions: dict[str, Subscription] = {}
+        self._subscriptions: dict[str, BusSubscription] = {}
 
     async def open(self) -> None:
         """Listen to what accounts are sent. Repeating it changes nothing."""
@@ -249,8 +249,8 @@ class CommandRouter:
         if not actor.inbox.put(PendingCommands(commands, reply)):
             return None
         try:
-            # A shard that ends never answers the commands that wait in it, and its neighbours need
-            # the room.
+            # A shard that ends never answers the commands that wait in it, and the host's other
+            # shards need the room.
             async with asyncio.timeout(within_s):
                 return await decided
         except TimeoutError:

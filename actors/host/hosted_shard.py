@@ -2,7 +2,7 @@
 
     RUNNING --crash--> (pause) --> RUNNING --stopped, lost, failed, or crashed too often--> OVER
 
-Its neighbours in the host go on meanwhile.
+The other shards of the host go on meanwhile.
 """
 
 import asyncio

@@ -70,7 +70,7 @@ _CLASSES: dict[str, type[_RemoteHost]] = {
 """One class per kind, because Ray names a process after its actor's class."""
 
 
-class HostHandle:
+class RayHostHandle:
     """A started host, as Ray's driver holds it."""
 
     def __init__(
@@ -112,7 +112,7 @@ class HostHandle:
         ray.kill(self._actor, no_restart=True)
 
 
-def start_host(spec: HostSpec, connect: Callable[[], Awaitable[Connected]]) -> HostHandle:
+def start_host(spec: HostSpec, connect: Callable[[], Awaitable[Connected]]) -> RayHostHandle:
     """Start a host in a Ray actor of its own: the spare one of its kind, or a new one named by its
     incarnation.
     """
@@ -121,7 +121,7 @@ def start_host(spec: HostSpec, connect: Callable[[], Awaitable[Connected]]) -> H
         actor = (
             ray.remote(_CLASSES[spec.kind]).options(name=spec.incarnation, **ACTOR_OPTIONS).remote()
         )
-    return HostHandle(actor, spec, connect)
+    return RayHostHandle(actor, spec, connect)
 
 
 # Spares: one actor of each kind that has imported everything and waits. The start of a process and

@@ -40,7 +40,7 @@ class ShardKindSpec(NamedTuple):
     """The name that a host's process shows."""
     make: Callable[[ShardOwner], ShardActor]
     takes_account_commands: bool = False
-    """Whether its hosts listen to commands for accounts (`actors.host.command_router`)."""
+    """True if its hosts listen to commands for accounts (`actors.host.command_router`)."""
 
     @property
     def name(self) -> str:

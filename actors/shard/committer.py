@@ -15,7 +15,7 @@ from typing import Any
 import structlog
 
 from actors.errors import OperatingError
-from actors.shard.journal_writer import Frame, JournalWriter
+from actors.shard.journal_writer import EncodedFrame, JournalWriter
 from engine.journal.cursors import NO_HASH, Cursor
 
 _log = structlog.get_logger()
@@ -105,7 +105,7 @@ class Committer:
             await asyncio.gather(self._in_flight, return_exceptions=True)
             self._in_flight = None
 
-    async def _append(self, frame: Frame, outputs: Sequence[Output]) -> None:
+    async def _append(self, frame: EncodedFrame, outputs: Sequence[Output]) -> None:
         began_ns = time.monotonic_ns()
         self.durable_sequence = await self.writer.append(frame)
         self.append_ns += time.monotonic_ns() - began_ns

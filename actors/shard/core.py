@@ -34,10 +34,10 @@ from actors.shard.journal_writer import JournalWriter
 from actors.shard.outputs import FramelessAnswers, OwedOutputs, letters_of
 from actors.shard.recovery import Phase, recover
 from actors.shard.snapshotter import Snapshotter
-from actors.shard.standing import CursoredState, Standing
-from actors.shard.telling import Telling
+from actors.shard.standing import CursoredState, ShardStanding
+from actors.shard.telling import PROGRESS_PER_S, Telling
 from actors.shard.turn_gate import TurnGate
-from engine.columns.sections import SectionError
+from engine.columns.section_types import SectionError
 from engine.journal.chain import ChainBrokenError
 from engine.journal.frame import FrameError, FrameHeader, ShardKey
 
@@ -74,6 +74,8 @@ class ShardCore:
         settings: ShardSettings,
         state: CursoredState,
         gate: TurnGate | None = None,
+        *,
+        progress_per_s: int = PROGRESS_PER_S,
     ) -> None:
         self.key = key
         self.ports = ports
@@ -83,13 +85,19 @@ class ShardCore:
         self.writer = JournalWriter(ports.journal, key, incarnation)
         self.committer = Committer(self.writer)
         self.inputs = ShardInputs(key, ports)
-        self.standing = Standing(key, incarnation, state, self.committer, actor)
+        self.standing = ShardStanding(key, incarnation, state, self.committer, actor)
         self.event_time = FrameTime(
             ports.clock, self.writer, uses_event_clock=settings.uses_event_clock
         )
         self.answers = FramelessAnswers(self.inputs.arrived, self.counts)
         self.telling = Telling(
-            ports.bus, self.standing, actor, self.counts, self.answers, self.inputs.arrived
+            ports.bus,
+            self.standing,
+            actor,
+            self.counts,
+            self.answers,
+            self.inputs.arrived,
+            per_s=progress_per_s,
         )
         self.careful = CarefulMode(settings.poison_crashes)
         self.alone = LoneInputs(self.careful, self, self.inputs.arrived)
@@ -211,8 +219,8 @@ class ShardCore:
             _log.exception("shard_failed", shard=str(self.key), alarm=True)
             self.standing.end(Phase.FAILED, f"{type(error).__name__}: {error}")
         except Exception as error:  # noqa: BLE001
-            # This shard stops, its neighbours go on. A successor replays what is durable and tries
-            # again (`actors.shard.careful`).
+            # This shard stops, the host's other shards go on. A successor replays what is durable
+            # and tries again (`actors.shard.careful`).
             _log.exception("shard_crashed", shard=str(self.key), alarm=True)
             self.standing.end(Phase.CRASHED, f"{type(error).__name__}: {error}")
         finally:

@@ -9,7 +9,7 @@ from functools import cache
 from operator import attrgetter
 from typing import Any, NamedTuple
 
-from engine.columns.sections import Section, Texts, flat_fields
+from engine.columns.section_types import Section, Texts, flat_fields
 
 COLUMN_BYTES = 16
 VALUE_BYTES = 4

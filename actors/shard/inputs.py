@@ -5,7 +5,7 @@ loop.
 import asyncio
 from collections.abc import Callable
 
-from actors.ports import Feed, Ports, Request, Subscription
+from actors.ports import BusSubscription, Feed, Ports, Request
 from actors.retry import retry_until_done
 from engine.journal.chain import ChainBrokenError
 from engine.journal.frame import ShardKey
@@ -22,7 +22,7 @@ class ShardInputs:
         """Set whenever a turn has something to do."""
         self._key = key
         self._ports = ports
-        self._subscriptions: list[Subscription] = []
+        self._subscriptions: list[BusSubscription] = []
 
     async def subscribe(self, subject: str, receive: Callable[[Request], None]) -> None:
         """Receive requests until the shard is closed."""

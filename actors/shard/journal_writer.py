@@ -27,7 +27,7 @@ FENCE_WINDOW_MIN = 16
 """The number of sequences that a takeover first looks back for the frame before the tail."""
 
 
-class Frame(NamedTuple):
+class EncodedFrame(NamedTuple):
     """A frame on its way to the journal."""
 
     header: FrameHeader
@@ -109,7 +109,7 @@ class JournalWriter:
                 return tail if last is None or _epoch(tail) >= _epoch(last) else last
             window *= 16
 
-    def _fence_frame(self, tail: StoredMessage | None, now_ns: int) -> Frame:
+    def _fence_frame(self, tail: StoredMessage | None, now_ns: int) -> EncodedFrame:
         if tail is None:
             header = FrameHeader(self.key, 1, 1, now_ns, NO_HASH, ())
         else:
@@ -119,26 +119,26 @@ class JournalWriter:
                 self.key, last.epoch + 1, last.number + 1, time_ns, frame_hash(tail.data), ()
             )
         data = encode_frame(header, [OwnerFenced(self._incarnation)])
-        return Frame(header, data, frame_hash(data))
+        return EncodedFrame(header, data, frame_hash(data))
 
     def encode(
         self, events: Sequence[Any], cursors: tuple[Cursor, ...], event_time_ns: int
-    ) -> Frame:
+    ) -> EncodedFrame:
         """Make the next frame of the chain."""
         assert event_time_ns >= self.event_time_ns, "event time never goes back"
         header = FrameHeader(
             self.key, self.epoch, self.number + 1, event_time_ns, self.hash, cursors
         )
         data = encode_frame(header, events)
-        frame = Frame(header, data, frame_hash(data))
+        frame = EncodedFrame(header, data, frame_hash(data))
         self._advance(frame)
         return frame
 
-    def _advance(self, frame: Frame) -> None:
+    def _advance(self, frame: EncodedFrame) -> None:
         self.epoch, self.number, self.hash = frame.header.epoch, frame.header.number, frame.hash
         self.event_time_ns = frame.header.event_time_ns
 
-    async def append(self, frame: Frame) -> int:
+    async def append(self, frame: EncodedFrame) -> int:
         """Store a frame. Returns: its stream sequence, once durable. Raises: ShardLostError."""
         backoff = Backoff(BACKOFF_S_MIN, BACKOFF_S_MAX)
         while True:
@@ -166,7 +166,7 @@ class JournalWriter:
                 _log.warning("append_again", shard=str(self.key), error=str(error))
             await asyncio.sleep(backoff.next_s())
 
-    async def _settle(self, frame: Frame) -> int | None:
+    async def _settle(self, frame: EncodedFrame) -> int | None:
         """Find out whether a frame was stored. Returns: its sequence, or None when it was not."""
         before = self.sequence
         tail = await retry_until_done(f"tail of {self.key}", lambda: self._journal.tail(self.key))
@@ -193,7 +193,7 @@ class JournalWriter:
             self.sequence = message.sequence
         return stored
 
-    def _message_id(self, frame: Frame) -> str:
+    def _message_id(self, frame: EncodedFrame) -> str:
         return f"{self.key}/{frame.header.epoch}/{frame.header.number}"
 
 

@@ -14,7 +14,7 @@ from actors.ports import Request, Streams
 from actors.shard.committer import Output
 from actors.shard.dead_letters import dead_letters
 from actors.shard.hooks import ShardHooks
-from actors.shard.standing import Standing
+from actors.shard.standing import ShardStanding
 from engine.journal.events.shard import InputQuarantined, InputsRefused, OwnerFenced
 from engine.journal.frame import ShardKey
 
@@ -65,7 +65,7 @@ class OwedOutputs:
     the frame before.
     """
 
-    def __init__(self, standing: Standing, streams: Streams, hooks: ShardHooks) -> None:
+    def __init__(self, standing: ShardStanding, streams: Streams, hooks: ShardHooks) -> None:
         self._standing = standing
         self._streams = streams
         self._hooks = hooks

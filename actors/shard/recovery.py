@@ -40,15 +40,15 @@ _log = structlog.get_logger()
 
 SNAPSHOT_READ_S_MAX = 10.0
 TAIL_READ_BYTES = 1 << 20
-TOGETHER_FRAMES = 32
-TOGETHER_BYTES = 1 << 17
-"""So much of a tail is applied at a stretch, which takes some milliseconds: more saves little and
-is felt by others on the loop.
+BATCH_FRAMES = 32
+BATCH_BYTES = 1 << 17
+"""Limits of the frames that are applied at a stretch, which takes a few milliseconds. More at
+once saves little and delays everything else on the loop.
 """
 
 
 class Phase(Enum):
-    """Where a shard stands."""
+    """The phase of a shard's owner."""
 
     STARTING = "starting"
     FENCING = "fencing"
@@ -61,12 +61,14 @@ class Phase(Enum):
 
     @property
     def is_over(self) -> bool:
-        """Whether an owner there decides nothing any more."""
+        """True if an owner in this phase decides nothing any more."""
         return self is Phase.STOPPED or self.is_broken_off
 
     @property
     def is_broken_off(self) -> bool:
-        """Whether an owner ended there without having been asked to, perhaps in mid-turn."""
+        """True if an owner ended in this phase without having been asked to, perhaps in
+        mid-turn.
+        """
         return self in (Phase.LOST, Phase.FAILED, Phase.CRASHED)
 
 
@@ -165,7 +167,7 @@ async def replay(
                 f"journal of {chain.key}: expected frames up to sequence "
                 f"{last_sequence}, found none after {tail.after_sequence}"
             )
-        for some in _together(messages, last_sequence):
+        for some in _batches(messages, last_sequence):
             frames = [
                 (message.sequence, *decoded)
                 for message in some
@@ -178,14 +180,14 @@ async def replay(
             await asyncio.sleep(0)
 
 
-def _together(messages: list[StoredMessage], last_sequence: int) -> Iterator[list[StoredMessage]]:
-    """Split frames up to a sequence into what is applied at a stretch."""
+def _batches(messages: list[StoredMessage], last_sequence: int) -> Iterator[list[StoredMessage]]:
+    """Split frames up to a sequence into batches that are applied at a stretch."""
     some: list[StoredMessage] = []
     size = 0
     for message in messages:
         if message.sequence > last_sequence:
             break
-        if some and (len(some) == TOGETHER_FRAMES or size + len(message.data) > TOGETHER_BYTES):
+        if some and (len(some) == BATCH_FRAMES or size + len(message.data) > BATCH_BYTES):
             yield some
             some, size = [], 0
         some.append(message)

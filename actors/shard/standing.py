@@ -21,7 +21,7 @@ class CursoredState(ShardState, Protocol):
     cursors: dict[tuple[Source, int], Cursor]
 
 
-class Standing:
+class ShardStanding:
     """The standing of one shard."""
 
     def __init__(

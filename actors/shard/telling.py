@@ -17,17 +17,13 @@ from actors.shard.hooks import ShardHooks
 from actors.shard.outputs import FramelessAnswers
 from actors.shard.progress import ShardProgress, cursor_progress, publish_progress
 from actors.shard.recovery import Phase
-from actors.shard.standing import Standing
+from actors.shard.standing import ShardStanding
 from engine.columns.state import state_hash
 from engine.journal.cursors import Cursor, Source
-from engine.journal.frame import ShardKind
 
-PROGRESS_PER_S = {ShardKind.CREATOR: 10, ShardKind.FOLLOWER: 50, ShardKind.GATEWAY: 10}
-"""The rate at which progress follows frames under load. One message per frame would cost as much as
-the frame, at the sender and at each receiver (`latency`).
-
-A follower shard's progress tells when positions are durable. That of the others only shows a reader
-of their journals that it is behind.
+PROGRESS_PER_S = 10
+"""The rate at which progress follows frames under load, where the kind of shard sets no other. One
+message per frame would cost as much as the frame, at the sender and at each receiver (`latency`).
 """
 PROGRESS_AT_ONCE = 8
 """The number of frames in a row that progress follows at once after a pause."""
@@ -39,11 +35,13 @@ class Telling:
     def __init__(
         self,
         bus: Bus,
-        standing: Standing,
+        standing: ShardStanding,
         hooks: ShardHooks,
         counters: Counters,
         answers: FramelessAnswers,
         arrived: asyncio.Event,
+        *,
+        per_s: int,
     ) -> None:
         self._bus = bus
         self._standing = standing
@@ -52,7 +50,7 @@ class Telling:
         self._answers = answers
         self._arrived = arrived
         self._told_cursors: dict[tuple[Source, int], Cursor] = {}
-        self._rate = RateLimit(PROGRESS_PER_S[standing.key.kind], burst=PROGRESS_AT_ONCE)
+        self._rate = RateLimit(per_s, burst=PROGRESS_AT_ONCE)
         self._waiting: asyncio.Task[None] | None = None
 
     def progress(self) -> ShardProgress:

@@ -10,7 +10,7 @@ import structlog
 
 _log = structlog.get_logger()
 
-NEIGHBOURS_S_MAX = 30.0
+OTHERS_S_MAX = 30.0
 
 
 class TurnGate:
@@ -75,7 +75,7 @@ class TurnGate:
             await self._wait()
         self._is_held = True
         try:
-            async with asyncio.timeout(NEIGHBOURS_S_MAX):
+            async with asyncio.timeout(OTHERS_S_MAX):
                 while self._turns or self._recovering:
                     await self._wait()
         except TimeoutError:

@@ -9,7 +9,7 @@ import msgspec
 from benchmarks.baselines import plain_objects, raw_stream, ray_actors, usual_service
 from benchmarks.baselines.servers import run_json
 from benchmarks.harness.hops import FillHops
-from benchmarks.harness.session import Session
+from benchmarks.harness.session import BenchSession
 from benchmarks.harness.settings import Count
 
 SYNCED_SHARE = 5
@@ -26,7 +26,7 @@ class Sizes(msgspec.Struct, frozen=True):
 
 
 async def compare_with_baselines(
-    session: Session, sizes: Sizes, hops: FillHops, ours: dict[str, Any]
+    session: BenchSession, sizes: Sizes, hops: FillHops, ours: dict[str, Any]
 ) -> dict[str, Any]:
     """Run every baseline. `hops` are those of the largest fan-out's last run, `ours` its
     figures. Returns: `baselines` and `ratios`.

@@ -18,7 +18,7 @@ from actors.errors import OperatingError
 from cluster.errors import ClusterError
 from cluster.servers.nats_server import nats_binary
 from cluster.servers.ports import choose_port
-from gateways.nats.connection import NatsConnection, NatsOptions, connect_nats
+from gateways.nats.connection import NatsConnection, NatsConnectionOptions, connect_nats
 
 START_S_MAX = 20.0
 
@@ -33,7 +33,9 @@ class ScratchNats(NamedTuple):
     async def connect(self) -> NatsConnection:
         """Connect to it."""
         return await connect_nats(
-            NatsOptions(url=self.url, user=self.user, password=self.password, name="bench-baseline")
+            NatsConnectionOptions(
+                url=self.url, user=self.user, password=self.password, name="bench-baseline"
+            )
         )
 
 

@@ -11,7 +11,7 @@ import msgspec
 import redis.asyncio
 import uvloop
 
-from gateways.nats.connection import NatsConnection, NatsOptions, connect_nats
+from gateways.nats.connection import NatsConnection, NatsConnectionOptions, connect_nats
 from gateways.nats.streams import NatsStreams
 
 BATCH = 500
@@ -46,7 +46,9 @@ async def work(options: Options) -> dict[str, float]:
         for number in range(options.accounts)
     ]
     nats = await connect_nats(
-        NatsOptions(url=options.nats_url, user=options.nats_user, password=options.nats_password)
+        NatsConnectionOptions(
+            url=options.nats_url, user=options.nats_user, password=options.nats_password
+        )
     )
     database: Any = await asyncpg.connect(options.postgres_url)
     cache: Any = redis.asyncio.from_url(options.valkey_url)

@@ -12,8 +12,8 @@ import msgspec
 from benchmarks.harness.hops import FillHops
 from benchmarks.harness.machine import fingerprint
 from benchmarks.harness.progress import Reporter
-from benchmarks.harness.report import Measured, Report, judged
-from benchmarks.harness.session import Session, audited, opened_session
+from benchmarks.harness.report import BenchReport, Measured, judged
+from benchmarks.harness.session import BenchSession, audited, opened_session
 from cluster.config.options import ClusterOptions, Config
 from cluster.errors import UsageError
 
@@ -25,8 +25,8 @@ class Benchmark(NamedTuple):
 
     name: str
     sizes: dict[str, Any]
-    measure: Callable[[Session, Any], Awaitable[Measured]]
-    draw: Callable[[Report, Path], None]
+    measure: Callable[[BenchSession, Any], Awaitable[Measured]]
+    draw: Callable[[BenchReport, Path], None]
     config: Callable[[Any], Config]
     parts: Callable[[Any], list[tuple[str, Any]]] = lambda settings: [("", settings)]
     """Settings of what each runs on a cluster of its own, by the name of its directory."""
@@ -72,7 +72,7 @@ async def run_benchmark(
     data: Path | None,
     keep: bool,
     reporter: Reporter,
-) -> Report:
+) -> BenchReport:
     """Run one benchmark on a cluster of its own. Returns: its report, without figures when the
     audit failed.
     """
@@ -152,9 +152,9 @@ def report_of(
     *,
     command: str,
     machine: dict[str, Any],
-) -> Report:
+) -> BenchReport:
     """Build a report. Figures of a run whose audit failed are left out."""
-    empty = Report(
+    empty = BenchReport(
         bench=benchmark.name,
         command=command,
         settings={**msgspec.to_builtins(settings), "cluster": msgspec.to_builtins(config)},

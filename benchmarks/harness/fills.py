@@ -31,7 +31,7 @@ class Plan(NamedTuple):
     quantity: str
 
 
-class Published(NamedTuple):
+class TimedFill(NamedTuple):
     """A published fill: its intended time, its publish time, its acknowledgement time and its
     sequence.
     """
@@ -57,12 +57,13 @@ def alternating(creator_ids: list[str], prefix: str, *, symbol: str = "ACME") ->
 
 async def publish(
     connection: NatsConnection, plan: Plan, intended_ns: int | None = None
-) -> Published:
+) -> TimedFill:
     """Publish one fill and wait until JetStream has stored it."""
     sent_ns = time.time_ns()
     when = datetime.fromtimestamp(sent_ns / 1e9, UTC).isoformat()
     data = (
-        f'{{"exec_id":"{plan.exec_id}","creator_id":"{plan.creator_id}","symbol":"{plan.symbol}","side":"{plan.side}",'
+        f'{{"exec_id":"{plan.exec_id}","creator_id":"{plan.creator_id}",'
+        f'"symbol":"{plan.symbol}","side":"{plan.side}",'
         f'"last_qty":"{plan.quantity}","last_px":"{PRICE}","transact_time":"{when}"}}'
     )
     subject = f"fills.paper.{plan.creator_id}"
@@ -82,16 +83,16 @@ async def publish(
             f"publish to {subject}: expected an answer within {TRIES_MAX} tries, found none"
         )
     sequence = stored_sequence(answer, f"publish to {subject}")
-    return Published(plan, intended_ns or sent_ns, sent_ns, time.time_ns(), sequence)
+    return TimedFill(plan, intended_ns or sent_ns, sent_ns, time.time_ns(), sequence)
 
 
 async def publish_on_schedule(
     connection: NatsConnection, plans: Iterator[Plan], *, per_s: float, seconds: float
-) -> list[Published]:
+) -> list[TimedFill]:
     """Publish in open loop: each fill leaves at its time, whatever became of those before. A
     late fill leaves at once and is measured from its intended time.
     """
-    tasks: list[asyncio.Task[Published]] = []
+    tasks: list[asyncio.Task[TimedFill]] = []
     began_ns = time.time_ns() + 20_000_000
     for number in range(round(per_s * seconds)):
         intended_ns = began_ns + int(number * 1e9 / per_s)

@@ -2,24 +2,24 @@
 the progress that was heard.
 """
 
-import os
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from actors.ports import EXECUTIONS
-from benchmarks.harness.fills import Published
+from benchmarks.harness.fills import TimedFill
 from benchmarks.harness.heard import Acknowledgements
 from benchmarks.harness.hops import FillHops, SeenFrame, Window
 from benchmarks.harness.streams import last_sequence, read_stream
-from engine.columns.sections import decode_section
+from engine.columns.section_codec import decode_section
 from engine.journal.events.creator import FillApplied
 from engine.journal.events.orders import ExecutionsApplied, OrdersPlaced, SignalDecided
 from engine.journal.frame import FrameHeader, decode_frame
 from engine.messages.blocks import ExecutionsReported, decode_block, is_block
 from engine.values.order_ids import CauseKind, OrderKey
 from gateways.brokers.ledger.ledger import FILE_NAME, walk_frames
+from gateways.brokers.ledger.ledger_reader import LedgerFile
 from gateways.brokers.ledger.records import MESSAGE_TAG, OrdersTaken, walk_records
 from gateways.nats.connection import NatsConnection
 
@@ -32,34 +32,14 @@ def _signal_of(key: OrderKey) -> Signal:
     return key.creator_shard, key.cause_number
 
 
-class LedgerFile:
-    """A ledger file as long as it was when opened."""
-
-    def __init__(self, directory: Path) -> None:
-        self._file = os.open(directory / FILE_NAME, os.O_RDONLY | os.O_CLOEXEC)
-        self._size = os.fstat(self._file).st_size
-
-    def read(self, offset: int, length: int) -> bytes:
-        """Read bytes at any place."""
-        return os.pread(self._file, max(0, min(length, self._size - offset)), offset)
-
-    def size(self) -> int:
-        """The length in bytes."""
-        return self._size
-
-    def close(self) -> None:
-        """Close the file."""
-        os.close(self._file)
-
-
-class Gatherer:
+class HopGatherer:
     """Reads the hops of one run after another. Windows follow each other, so nothing is read
     twice.
     """
 
     def __init__(self, connection: NatsConnection, ledger_directory: Path) -> None:
         self._connection = connection
-        self._directory = ledger_directory
+        self._path = ledger_directory / FILE_NAME
         self._ledger = (0, 1)
 
     async def window(self) -> Window:
@@ -73,7 +53,7 @@ class Gatherer:
 
     def _ledger_end(self) -> tuple[int, int]:
         offset, number = self._ledger
-        source = LedgerFile(self._directory)
+        source = LedgerFile(self._path)
         try:
             for frame in walk_frames(source, offset, number):
                 offset, number = frame.end, frame.number + 1
@@ -82,7 +62,7 @@ class Gatherer:
         return offset, number
 
     async def hops(
-        self, published: list[Published], window: Window, acknowledgements: Acknowledgements
+        self, published: list[TimedFill], window: Window, acknowledgements: Acknowledgements
     ) -> FillHops:
         """Build the hop times of the given fills."""
         run = _Span(FillHops(published), acknowledgements)
@@ -109,7 +89,7 @@ class Gatherer:
         follower shard and first number.
         """
         commits: dict[tuple[int, int], int] = {}
-        source = LedgerFile(self._directory)
+        source = LedgerFile(self._path)
         try:
             for frame in walk_frames(source, window.ledger_offset, window.ledger_frame):
                 for record in walk_records(frame.offset, frame.payload):

@@ -1,7 +1,7 @@
 """The progress that shards publish, kept with the time at which it was heard.
 
-A progress comes right after its frame's acknowledgement, so the first progress that names a frame
-bounds from above when that frame was durable.
+Progress follows its frame's acknowledgement at once. So the first progress message that names a
+frame gives an upper bound of the time at which that frame was durable.
 """
 
 import time
@@ -76,7 +76,7 @@ class Acknowledgements:
         }
 
     def time_ns(self, kind: str, shard: int, number: int) -> int | None:
-        """Tell when a frame was first covered by a progress; None when none was heard."""
+        """Return the time at which progress first covered a frame; None when none did."""
         columns = self._columns.get((kind, shard))
         if columns is None:
             return None

@@ -1,4 +1,4 @@
-"""The hops of each fill, put together after the run from what the engine keeps anyway.
+"""The hops of each fill, gathered after the run from what the engine keeps anyway.
 
     hop         read from
     published   the client's clock (the intended time under open loop)
@@ -24,7 +24,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.harness.fills import Published
+from benchmarks.harness.fills import TimedFill
 
 Times = NDArray[np.int64]
 HOPS = (
@@ -65,7 +65,7 @@ class FillHops:
     for firsts) where a hop was not seen.
     """
 
-    def __init__(self, published: list[Published]) -> None:
+    def __init__(self, published: list[TimedFill]) -> None:
         count = len(published)
         self.index = {
             (fill.plan.creator_id, fill.plan.exec_id): number

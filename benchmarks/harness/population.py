@@ -115,7 +115,8 @@ def _batches(group: Group, seed: int) -> Iterator[list[bytes]]:
             )
             batch.append(
                 b'{"command_id":"o-%(a)b","type":"open_account","account_id":"%(a)b"},'
-                b'{"command_id":"f-%(a)b","type":"follow","account_id":"%(a)b","creator_id":"%(c)b","cash":"%(m)d","ratio":"%(r)b"}'
+                b'{"command_id":"f-%(a)b","type":"follow","account_id":"%(a)b",'
+                b'"creator_id":"%(c)b","cash":"%(m)d","ratio":"%(r)b"}'
                 % {
                     b"a": account.encode(),
                     b"c": group.creator_id(creator).encode(),

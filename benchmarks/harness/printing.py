@@ -9,7 +9,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Column, Table
 
-from benchmarks.harness.report import Report, figure_at, flat
+from benchmarks.harness.report import BenchReport, figure_at, flat
 
 WIDTH = 140
 """Where there is no terminal and no COLUMNS."""
@@ -23,7 +23,7 @@ HEADS = ("run", "kind")
 """Keys that a run's column is headed by."""
 
 
-def print_report(report: Report) -> None:
+def print_report(report: BenchReport) -> None:
     """Print every run, the summary, goals and audit."""
     console = _console()
     console.print(report.bench, style="bold")
@@ -89,7 +89,7 @@ def _settings_text(settings: dict[str, Any]) -> str:
     return " ".join(f"{name}={text}" for name, text in texts.items())
 
 
-def _print_audit(console: Console, report: Report) -> None:
+def _print_audit(console: Console, report: BenchReport) -> None:
     checks = report.audit.get("checks", [])
     if report.audit.get("passed") is True:
         orders = sum(
@@ -185,7 +185,7 @@ def _text(value: Any) -> str:
 
 
 def print_comparison(
-    before: Report, after: Report, rows: list[tuple[str, float, float, float | None]]
+    before: BenchReport, after: BenchReport, rows: list[tuple[str, float, float, float | None]]
 ) -> None:
     """Print two reports' figures side by side, then what else differs between them."""
     console = _console()
@@ -198,7 +198,7 @@ def print_comparison(
     console.print(table)
 
 
-def differences(before: Report, after: Report) -> list[str]:
+def differences(before: BenchReport, after: BenchReport) -> list[str]:
     """Return what makes two reports hard to compare: other settings, another machine, another
     result, figures that only one of them has.
     """

@@ -36,7 +36,7 @@ class Used(NamedTuple):
 
 
 Usage = dict[int, Used]
-"""What every process has used so far, by process id."""
+"""The use of every process so far, by process id."""
 
 
 def roles_of(data: Path, hosts: dict[str, HostHeartbeat]) -> dict[int, str]:

@@ -46,7 +46,7 @@ class Measured(msgspec.Struct, frozen=True, kw_only=True):
     goals: tuple[Goal, ...] = ()
 
 
-class Report(msgspec.Struct, frozen=True, kw_only=True):
+class BenchReport(msgspec.Struct, frozen=True, kw_only=True):
     """One benchmark's result; see the module for the keys."""
 
     format: int = FORMAT
@@ -85,15 +85,15 @@ def figure_at(summary: dict[str, Any], path: str) -> Any:
     return found
 
 
-def write_report(report: Report, path: Path) -> None:
+def write_report(report: BenchReport, path: Path) -> None:
     """Store a report."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(msgspec.json.format(msgspec.json.encode(report)) + b"\n")
 
 
-def read_report(path: Path) -> Report:
+def read_report(path: Path) -> BenchReport:
     """Read a stored report. Raises: OSError; ValueError when it is none, or of another format."""
-    report = msgspec.json.decode(path.read_bytes(), type=Report)
+    report = msgspec.json.decode(path.read_bytes(), type=BenchReport)
     if report.format != FORMAT:
         raise ValueError(f"expected format {FORMAT}, found {report.format}")
     return report
@@ -110,7 +110,9 @@ def flat(summary: dict[str, Any], prefix: str = "") -> dict[str, float]:
     return found
 
 
-def compared(before: Report, after: Report) -> list[tuple[str, float, float, float | None]]:
+def compared(
+    before: BenchReport, after: BenchReport
+) -> list[tuple[str, float, float, float | None]]:
     """Pair the figures of two reports: path, before, after, and after / before (None where
     before is zero).
     """

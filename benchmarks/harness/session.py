@@ -19,8 +19,8 @@ import msgspec
 
 from actors.host.ray_actors import SPARE_AFTER_S
 from actors.shard.progress import HostHeartbeat
-from benchmarks.harness.fills import Plan, Published, publish, publish_on_schedule
-from benchmarks.harness.gathering import Gatherer
+from benchmarks.harness.fills import Plan, TimedFill, publish, publish_on_schedule
+from benchmarks.harness.gathering import HopGatherer
 from benchmarks.harness.heard import (
     Acknowledgements,
     ProgressLog,
@@ -39,7 +39,7 @@ from cluster.processes.run_file import ProcessRecord
 from cluster.replay.barrier import ProgressBarrier
 from cluster.running.supervisor import Cluster, running_cluster
 from cluster.running.wiring import broker_directory
-from gateways.nats.connection import NatsConnection, NatsOptions, connect_nats
+from gateways.nats.connection import NatsConnection, NatsConnectionOptions, connect_nats
 from gateways.nats.heard import Heard
 
 BROKER = "paper"
@@ -48,19 +48,19 @@ QUIET_SHARE = 0.25
 """Of one core, what an idle cluster uses with its heartbeats, progress and ticks, and room."""
 
 
-class Run(NamedTuple):
+class MeasuredRun(NamedTuple):
     """One measured stretch of fills. `heard` is the progress heard meanwhile; `processes` is
     what each role spent.
     """
 
-    published: list[Published]
+    published: list[TimedFill]
     hops: FillHops
     heard: list[TimedProgress]
     seconds: float
     processes: dict[str, dict[str, float]]
 
 
-class Session:
+class BenchSession:
     """A running cluster and the connections of the harness; made by `opened_session`."""
 
     def __init__(
@@ -79,7 +79,7 @@ class Session:
             follower_shards=config.follower_shards,
             gateways=1,
         )
-        self.gatherer = Gatherer(admin, broker_directory(cluster.data, BROKER))
+        self.gatherer = HopGatherer(admin, broker_directory(cluster.data, BROKER))
         self._sequence = 0
         self._needed: list[ProcessRecord] = []
         self._ended: Usage = {}
@@ -103,10 +103,10 @@ class Session:
         """
         await self.barrier.wait_drained(self._sequence)
 
-    async def one_by_one(self, plans: Iterator[Plan], count: int) -> Run:
+    async def one_by_one(self, plans: Iterator[Plan], count: int) -> MeasuredRun:
         """Publish fills, each after the one before it is applied everywhere."""
 
-        async def publish_all() -> list[Published]:
+        async def publish_all() -> list[TimedFill]:
             published = []
             for _ in range(count):
                 published.append(await publish(self.broker, next(plans)))
@@ -116,18 +116,20 @@ class Session:
 
         return await self._run(publish_all())
 
-    async def on_schedule(self, plans: Iterator[Plan], *, per_s: float, seconds: float) -> Run:
+    async def on_schedule(
+        self, plans: Iterator[Plan], *, per_s: float, seconds: float
+    ) -> MeasuredRun:
         """Publish fills in open loop, then wait until all are applied."""
         return await self._run(
             publish_on_schedule(self.broker, plans, per_s=per_s, seconds=seconds)
         )
 
-    async def _run(self, publishing: Any) -> Run:
+    async def _run(self, publishing: Any) -> MeasuredRun:
         window = await self.gatherer.window()
         self.progress.clear()
         self._ended.clear()
         before, began = self.usage(), time.monotonic()
-        published: list[Published] = await publishing
+        published: list[TimedFill] = await publishing
         self._sequence = max((fill.sequence for fill in published), default=self._sequence)
         await self.settled()
         seconds, after = time.monotonic() - began, {**self._ended, **self.usage()}
@@ -140,7 +142,7 @@ class Session:
             raise ClusterError(
                 f"{len(published)} fills: expected orders and their executions, found none"
             )
-        return Run(published, hops, heard, seconds, spent(before, after))
+        return MeasuredRun(published, hops, heard, seconds, spent(before, after))
 
     async def quiet(self, seconds_max: float) -> None:
         """Wait until the cluster's start is over and its processes rest. Spare hosts start later
@@ -240,7 +242,7 @@ async def audited(data: Path) -> dict[str, Any]:
 async def _connect(cluster: Cluster, role: str) -> NatsConnection:
     user = cluster.credentials.users[role]
     return await connect_nats(
-        NatsOptions(
+        NatsConnectionOptions(
             url=cluster.nats_url,
             user=user.user,
             password=user.password,
@@ -251,7 +253,9 @@ async def _connect(cluster: Cluster, role: str) -> NatsConnection:
 
 
 @asynccontextmanager
-async def opened_session(data: Path, config: Config, reporter: Reporter) -> AsyncIterator[Session]:
+async def opened_session(
+    data: Path, config: Config, reporter: Reporter
+) -> AsyncIterator[BenchSession]:
     """Start a cluster for measuring and stop it afterwards."""
     reporter.say(f"starting a cluster in {data}")
     async with AsyncExitStack() as stack:
@@ -260,7 +264,7 @@ async def opened_session(data: Path, config: Config, reporter: Reporter) -> Asyn
         stack.push_async_callback(admin.close)
         broker = await _connect(cluster, broker_role(BROKER))
         stack.push_async_callback(broker.close)
-        session = Session(cluster, admin, broker, reporter)
+        session = BenchSession(cluster, admin, broker, reporter)
         await session.start()
         await session.settled()
         yield session

@@ -9,7 +9,7 @@ CountOrNone = Annotated[int, msgspec.Meta(ge=0, le=100_000_000)]
 Seconds = Annotated[float, msgspec.Meta(gt=0, le=86_400)]
 SecondsOrNone = Annotated[float, msgspec.Meta(ge=0, le=86_400)]
 Rate = Annotated[float, msgspec.Meta(gt=0, le=1_000_000)]
-"""Fills a second."""
+"""Fills per second."""
 Share = Annotated[float, msgspec.Meta(gt=0, le=100)]
 Seed = Annotated[int, msgspec.Meta(ge=0, lt=1 << 32)]
 Shards = Literal[1, 2, 4, 8, 16, 32, 64]

@@ -16,7 +16,7 @@ BATCH_MESSAGES = 1000
 BATCH_BYTES = 32 << 20
 
 
-class Stored(NamedTuple):
+class TimedMessage(NamedTuple):
     """One stored message; `time_ns` is since the epoch."""
 
     sequence: int
@@ -42,7 +42,7 @@ async def last_sequence(connection: NatsConnection, stream: str) -> int:
 
 async def read_stream(
     connection: NatsConnection, stream: str, *, after_sequence: int, subject: str = ">"
-) -> AsyncIterator[Stored]:
+) -> AsyncIterator[TimedMessage]:
     """Yield the messages after a sequence, up to the stream's end at the time it is reached."""
     while True:
         batch = await _batch(connection, stream, subject, after_sequence)
@@ -55,14 +55,14 @@ async def read_stream(
 
 async def _batch(
     connection: NatsConnection, stream: str, subject: str, after_sequence: int
-) -> list[Stored]:
-    found: list[Stored] = []
+) -> list[TimedMessage]:
+    found: list[TimedMessage] = []
 
     def take(data: bytes, headers: dict[str, str] | None) -> bool:
         if headers is None or "Nats-Sequence" not in headers:
             return True
         found.append(
-            Stored(
+            TimedMessage(
                 int(headers["Nats-Sequence"]),
                 headers["Nats-Subject"],
                 _time_ns(headers["Nats-Time-Stamp"]),

@@ -1,1 +1,4 @@
-"""The benchmarks, one module each."""
+"""The benchmarks, one module each.
+
+What several of them need is in `benchmarks.harness`.
+"""

@@ -53,7 +53,7 @@ from engine.values.units import MICROS, QUANTITY_ONE
 
 NOW_NS = 1_700_000_000 * 10**9
 STAGES = ("fill", "decided", "framed", "read", "reported", "report framed")
-TERMS = CopyPolicy()
+POLICY = CopyPolicy()
 PART_ROWS = 1 << 15
 
 
@@ -63,7 +63,7 @@ class EngineCost:
     def __init__(self, creators: int, followers: int) -> None:
         self._creators = CreatorShard({}, InstrumentTerms(100, MICROS))
         self.shard = FollowerShard(0)
-        self._deciding = Deciding(self.shard.state, TERMS, NOW_NS)
+        self._deciding = Deciding(self.shard.state, POLICY, NOW_NS)
         self._hash, self._number, self._executions = NO_HASH, 0, 0
         self._spent: dict[str, float] = {}
         self.orders = 0
@@ -72,7 +72,7 @@ class EngineCost:
             self._introduce(open_creator(self._creators, command, ("paper",)).event)
         self._introduce(self._creators.decide_list(["ACME"]))
         batch = CommandBatch(
-            Deciding(self.shard.state, TERMS, NOW_NS),
+            Deciding(self.shard.state, POLICY, NOW_NS),
             creator_shards=1,
             follower_shards=1,
             brokers=frozenset(["paper"]),
@@ -242,7 +242,7 @@ def main(shapes: tuple[tuple[int, int, int, int], ...] = SHAPES) -> None:
         stages = ", ".join(f"{stage} {micros:,.0f}" for stage, micros in figures.items())
         sys.stdout.write(
             f"{creators} creators x {followers:,} accounts, {count} to a "
-            f"frame: {sum(figures.values()):,.0f} us a signal"
+            f"frame: {sum(figures.values()):,.0f} us per signal"
             f" ({stages}); {orders:,} orders, state {digest}\n"
         )
 

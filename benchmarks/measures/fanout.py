@@ -25,8 +25,8 @@ from benchmarks.harness.heard import TimedProgress
 from benchmarks.harness.histogram import medians
 from benchmarks.harness.hops import FillHops
 from benchmarks.harness.population import Group
-from benchmarks.harness.report import Goal, Measured, Report
-from benchmarks.harness.session import Run, Session
+from benchmarks.harness.report import BenchReport, Goal, Measured
+from benchmarks.harness.session import BenchSession, MeasuredRun
 from benchmarks.harness.settings import Count, CountOrNone, Seed, expect_growing
 
 FIGURES = {
@@ -85,7 +85,7 @@ SIZES = {
 }
 
 
-async def measure(session: Session, settings: Settings) -> Measured:
+async def measure(session: BenchSession, settings: Settings) -> Measured:
     """Load one creator for each N, warm up, publish fills one by one."""
     groups = [Group(f"fan{followers}", 1, followers) for followers in settings.followers]
     loading = await session.load(groups, seed=settings.seed)
@@ -119,7 +119,7 @@ async def measure(session: Session, settings: Settings) -> Measured:
     )
 
 
-def figures_of(run: Run, number: int, followers: int) -> dict[str, Any]:
+def figures_of(run: MeasuredRun, number: int, followers: int) -> dict[str, Any]:
     """Compute one run's figures for one N."""
     hops = run.hops
     durations = {
@@ -194,7 +194,7 @@ def _summary(runs: list[dict[str, Any]], digest: str) -> dict[str, Any]:
     return {"by_followers": by_followers, "cost_ratio": cost, "result_hash": digest}
 
 
-def draw(report: Report, path: Path) -> None:
+def draw(report: BenchReport, path: Path) -> None:
     """Draw scaling, stages, and the baselines if they ran."""
     by_followers = report.summary["by_followers"]
     ratios = report.summary.get("baselines")

@@ -18,8 +18,8 @@ from benchmarks.harness.charts import draw_percentiles, draw_stages, new_figure,
 from benchmarks.harness.fills import alternating
 from benchmarks.harness.histogram import medians, percentiles
 from benchmarks.harness.population import Group
-from benchmarks.harness.report import Goal, Measured, Report
-from benchmarks.harness.session import Run, Session
+from benchmarks.harness.report import BenchReport, Goal, Measured
+from benchmarks.harness.session import BenchSession, MeasuredRun
 from benchmarks.harness.settings import (
     Count,
     Rate,
@@ -56,7 +56,7 @@ class Settings(msgspec.Struct, frozen=True):
     three synced messages.
     """
     quiet_s_max: SecondsOrNone = 60.0
-    """How long the cluster may take to come to rest before anything is measured."""
+    """The longest time for the cluster to come to rest before anything is measured."""
     skeleton: bool = True
     skeleton_seconds: Seconds = 20.0
 
@@ -79,7 +79,7 @@ SIZES = {
 }
 
 
-async def measure(session: Session, settings: Settings) -> Measured:
+async def measure(session: BenchSession, settings: Settings) -> Measured:
     """Load the creators, warm up, hold the rate; then the skeleton."""
     group = Group("lat", settings.creators, settings.followers)
     loading = await session.load([group], seed=settings.seed)
@@ -124,7 +124,7 @@ async def measure(session: Session, settings: Settings) -> Measured:
     )
 
 
-def latency_figures(run: Run) -> dict[str, Any]:
+def latency_figures(run: MeasuredRun) -> dict[str, Any]:
     """Compute the figures of one stretch under load."""
     hops = run.hops
     return {
@@ -142,7 +142,7 @@ def latency_figures(run: Run) -> dict[str, Any]:
     }
 
 
-def draw(report: Report, path: Path) -> None:
+def draw(report: BenchReport, path: Path) -> None:
     """Draw the percentiles beside the skeleton's, and the stages."""
     summary = report.summary
     figure, axes = new_figure(2, "latency from a fill's intended publish")

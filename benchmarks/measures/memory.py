@@ -22,8 +22,8 @@ from benchmarks.harness.fills import Plan
 from benchmarks.harness.hops import FillHops
 from benchmarks.harness.population import Group
 from benchmarks.harness.processes import Usage, peak, resident, spent
-from benchmarks.harness.report import Goal, Measured, Report
-from benchmarks.harness.session import Session
+from benchmarks.harness.report import BenchReport, Goal, Measured
+from benchmarks.harness.session import BenchSession
 from benchmarks.harness.settings import Count, Seed, expect_growing
 
 ENGINE = ("creator", "follower", "gateway")
@@ -54,7 +54,7 @@ SIZES = {
 }
 
 
-async def measure(session: Session, settings: Settings) -> Measured:
+async def measure(session: BenchSession, settings: Settings) -> Measured:
     """Grow step by step, reading sizes at each."""
     empty = session.usage()
     runs: list[dict[str, Any]] = []
@@ -118,7 +118,7 @@ def _slope(runs: list[dict[str, Any]]) -> float:
     )
 
 
-def draw(report: Report, path: Path) -> None:
+def draw(report: BenchReport, path: Path) -> None:
     """Draw the resident size over subscriptions, and which processes hold it."""
     figure, axes = new_figure(2, "memory: resident, subscriptions of 5 instruments")
     lines = {

@@ -25,8 +25,8 @@ from benchmarks.harness.heard import Acknowledgements, TimedProgress
 from benchmarks.harness.histogram import medians, percentiles
 from benchmarks.harness.hops import NEVER, FillHops
 from benchmarks.harness.population import Group
-from benchmarks.harness.report import Goal, Measured, Report
-from benchmarks.harness.session import Run, Session
+from benchmarks.harness.report import BenchReport, Goal, Measured
+from benchmarks.harness.session import BenchSession, MeasuredRun
 from benchmarks.harness.settings import Count, Rate, Seconds, Seed, expect_fills
 from engine.journal.frame import ShardKind
 
@@ -74,7 +74,7 @@ SIZES = {
 }
 
 
-async def measure(session: Session, settings: Settings) -> Measured:
+async def measure(session: BenchSession, settings: Settings) -> Measured:
     """Load, watch snapshots under steady load, then kill follower actors in turn."""
     group = Group("rec", settings.creators, settings.followers)
     loading = await session.load([group], seed=settings.seed)
@@ -112,13 +112,13 @@ async def measure(session: Session, settings: Settings) -> Measured:
     return Measured(runs=runs, summary=summary, loading=loading, goals=goals)
 
 
-async def _kill(session: Session, shard: int, after_s: float) -> int:
+async def _kill(session: BenchSession, shard: int, after_s: float) -> int:
     """Kill the process that hosts a follower shard. Returns: the time, ns."""
     await asyncio.sleep(after_s)
     return session.kill_host("follower", shard)
 
 
-def _kill_figures(run: Run, shard: int, killed_ns: int) -> dict[str, Any]:
+def _kill_figures(run: MeasuredRun, shard: int, killed_ns: int) -> dict[str, Any]:
     hops = run.hops
     lag = hops.last["updated"] - hops.intended
     chosen = hops.passed("updated")
@@ -204,7 +204,7 @@ class _SnapshotWatch:
             await connection.close()
 
 
-def _snapshot_figures(run: Run, seen: dict[tuple[int, int, int], int]) -> dict[str, Any]:
+def _snapshot_figures(run: MeasuredRun, seen: dict[tuple[int, int, int], int]) -> dict[str, Any]:
     """Split the fills by whether a follower's snapshot was under way with them: from its frame
     until Postgres had it.
     """
@@ -236,7 +236,7 @@ def _snapshot_figures(run: Run, seen: dict[tuple[int, int, int], int]) -> dict[s
     }
 
 
-def draw(report: Report, path: Path) -> None:
+def draw(report: BenchReport, path: Path) -> None:
     """Draw the lag around each kill, and latency with and without snapshots."""
     figure, axes = new_figure(2, "recovery: kill -9 of a follower actor under load")
     lines = {

@@ -2,13 +2,17 @@
 
     (a) 10 creators x 100,000 accounts    (b) 1,000 x 1,000    (c) 10,000 x 100
 
-Open loop at a fixed rate of fills. A rate is held when the lag (from a fill's intended time to its
-last position updated) of the last third of the fills is above that of the middle third by no more
-than 2 % of the time between and a tenth of a second, and 98 % of what was offered is executed
-within 2 % more time and half a second: where a backlog is worked off in one go, lag does not grow.
-The search raises the rate by a quarter while short trials hold, up to a quarter above what is
-wanted, lowers it while they do not, and the best is then held for the whole time; each of these is
-a run and is reported.
+Fills are published in open loop at a fixed rate. The lag of a fill is the time from its intended
+time to its last position updated. A rate is held when both conditions are met:
+
+- the lag of the last third of the fills exceeds that of the middle third by no more than 2 % of
+  the time between them and a tenth of a second;
+- 98 % of what was offered is executed within 2 % more time and half a second. A backlog that is
+  worked off in one go does not make the lag grow, so the first condition would miss it.
+
+The search raises the rate by a quarter while short trials hold, up to a quarter above the wanted
+rate. It lowers the rate while they do not hold. The best rate is then held for the whole time. Each
+trial is a run and is reported.
 """
 
 from pathlib import Path
@@ -22,8 +26,8 @@ from benchmarks.harness.charts import draw_bars, draw_percentiles, new_figure, s
 from benchmarks.harness.fills import alternating
 from benchmarks.harness.histogram import percentiles
 from benchmarks.harness.population import Group
-from benchmarks.harness.report import Goal, Measured, Report
-from benchmarks.harness.session import Run, Session
+from benchmarks.harness.report import BenchReport, Goal, Measured
+from benchmarks.harness.session import BenchSession, MeasuredRun
 from benchmarks.harness.settings import Count, Seconds, Seed, Shards, Share
 
 STEP = 1.25
@@ -32,10 +36,12 @@ HOLDS_MAX = 4
 ROUNDING = 1e-6
 LOWER = 0.9
 LAG_GROWTH_MAX = 0.02
-"""Seconds by which the lag may grow in a second: at that, 98 % of the offered rate is executed."""
+"""The seconds by which the lag may grow per second. At this growth 98 % of the offered rate is
+executed.
+"""
 LAG_SLACK_S = 0.1
 DRAIN_SLACK_S = 0.5
-"""What a steady pipeline may have under way when the last fill is published."""
+"""The seconds of work that a steady pipeline may have under way when the last fill is published."""
 
 
 class Shape(NamedTuple):
@@ -74,14 +80,14 @@ class Settings(msgspec.Struct, frozen=True):
     trial_s: Seconds = 5.0
     hold_s: Seconds = 60.0
     start_share: Share = 0.8
-    """Where the search begins, as a share of the wanted rate."""
+    """The rate at which the search begins, as a share of the wanted rate."""
     rate_max_share: Share = 1.25
-    """Where it ends. All that is executed is audited at the end, which takes about 100 bytes of
-    disk an order.
+    """The rate at which the search ends. All that is executed is audited at the end, which
+    takes about 100 bytes of disk per order.
     """
     trials_max: Count = TRIALS_MAX
     holds: Count = 1
-    """How often the best rate is held; the least of them counts."""
+    """The number of times that the best rate is held. The lowest result counts."""
     seed: Seed = 1
     follower_shards: Shards = 1
     """One is right for books of this size on two cores: each shard that a fill touches costs it
@@ -102,7 +108,7 @@ SIZES = {
 }
 
 
-async def measure(session: Session, settings: Settings) -> Measured:
+async def measure(session: BenchSession, settings: Settings) -> Measured:
     """Search and hold one shape, on a cluster of its own (`_parts`)."""
     name: str = settings.shapes[0]
     group = _group(name, settings.scale)
@@ -121,7 +127,7 @@ def _group(name: str, scale: float) -> Group:
 
 
 class _Search:
-    def __init__(self, session: Session, settings: Settings, name: str, group: Group) -> None:
+    def __init__(self, session: BenchSession, settings: Settings, name: str, group: Group) -> None:
         self._session = session
         self._settings = settings
         self._name = name
@@ -193,7 +199,7 @@ class _Search:
         return figures
 
 
-def sustained_figures(run: Run, *, followers: int) -> dict[str, Any]:
+def sustained_figures(run: MeasuredRun, *, followers: int) -> dict[str, Any]:
     """Compute the figures of one stretch at a rate. A fill offers one order per follower."""
     hops = run.hops
     lag = hops.to_last("updated")
@@ -227,9 +233,9 @@ def sustained_figures(run: Run, *, followers: int) -> dict[str, Any]:
     }
 
 
-def draw(report: Report, path: Path) -> None:
+def draw(report: BenchReport, path: Path) -> None:
     """Draw the rates held, and the lag at them."""
-    figure, axes = new_figure(2, "sustained: executed copy orders a second")
+    figure, axes = new_figure(2, "sustained: executed copy orders per second")
     shapes = {
         name: f"({name}) {group.creators:,} x {group.followers:,}"
         for name in report.summary

@@ -22,7 +22,7 @@ from benchmarks.skeleton.messages import (
     decode,
     encode,
 )
-from gateways.nats.connection import NatsConnection, NatsOptions, connect_nats
+from gateways.nats.connection import NatsConnection, NatsConnectionOptions, connect_nats
 from gateways.nats.streams import NatsStreams
 
 OUTSTANDING_MAX = 8
@@ -33,13 +33,15 @@ class Options(msgspec.Struct, frozen=True):
 
     role: str
     shard: int
-    nats: NatsOptions
+    nats: NatsConnectionOptions
     fills: int
     followers: int
     shards: int
     scratch: str
     reports_wait_s: float
-    """How long after a frame a follower's executions wait for another that is made anyway."""
+    """The time after a frame for which a follower's executions wait for another frame that is
+    made anyway.
+    """
 
     @property
     def row_bytes(self) -> int:

@@ -14,12 +14,12 @@ import msgspec
 
 from benchmarks.baselines.servers import delete_stream, make_stream
 from benchmarks.harness.histogram import percentiles
-from benchmarks.harness.session import Session
+from benchmarks.harness.session import BenchSession
 from benchmarks.harness.streams import read_stream
 from benchmarks.skeleton.__main__ import Options
 from benchmarks.skeleton.messages import FILL_BYTES, SIGNALS, Part, decode, encode
 from cluster.errors import ClusterError
-from gateways.nats.connection import NatsConnection, NatsOptions
+from gateways.nats.connection import NatsConnection, NatsConnectionOptions
 from gateways.nats.streams import NatsStreams
 
 STREAMS = {
@@ -32,7 +32,7 @@ DRAIN_S_MAX = 60.0
 
 
 async def run_skeleton(
-    session: Session, *, fills_per_s: float, seconds: float, followers: int, shards: int
+    session: BenchSession, *, fills_per_s: float, seconds: float, followers: int, shards: int
 ) -> dict[str, Any]:
     """Run the schedule through the skeleton. Returns: percentiles from the intended time to
     accepted and to updated.
@@ -49,7 +49,7 @@ async def run_skeleton(
         await _make_streams(connection)
         with tempfile.TemporaryDirectory(prefix="lockstep-bench-skeleton-") as directory:
             user = session.user(session.engine_role)
-            nats = NatsOptions(
+            nats = NatsConnectionOptions(
                 url=session.cluster.nats_url,
                 user=user.user,
                 password=user.password,

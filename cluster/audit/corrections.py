@@ -6,7 +6,7 @@ from cluster.audit.followers_at_brokers import BrokerView
 from cluster.audit.report import Check
 from engine.follower.order_history import exec_id_of
 from engine.history.corrected_outcomes import stories
-from engine.history.corrections import Correction
+from engine.history.corrections import AppliedCorrection
 from engine.history.outcomes import Outcomes, rows_of_corrections
 from engine.messages.blocks import CorrectionsReported
 from engine.values.order_ids import format_order_id
@@ -81,7 +81,12 @@ class CorrectionsAudit:
         return self._is_drained or view is None or (is_confirmed and not view.has_unread)
 
     def _compare(
-        self, section: CorrectionsReported, row: int, found: Correction, shard: int, name: str
+        self,
+        section: CorrectionsReported,
+        row: int,
+        found: AppliedCorrection,
+        shard: int,
+        name: str,
     ) -> None:
         high = section.key.high(shard)
         low = section.key.low(int(section.subscriptions[row]))
@@ -104,7 +109,7 @@ class CorrectionsAudit:
         )
 
 
-def _name(view: BrokerView, correction: Correction) -> str:
+def _name(view: BrokerView, correction: AppliedCorrection) -> str:
     order = format_order_id(correction.high, correction.low)
     return (
         f"correction {correction.exec_id} of broker {correction.broker} on order {order},"

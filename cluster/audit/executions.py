@@ -16,8 +16,7 @@ from engine.history.sorting import repeated
 from engine.history.storage import ColumnStorage, Ints, rows_where
 from engine.values.order_ids import format_order_id
 from engine.values.order_status import ExecType
-from gateways.brokers.ledger.ledger_reader import Executions as LedgerExecutions
-from gateways.brokers.ledger.ledger_reader import LedgerReader
+from gateways.brokers.ledger.ledger_reader import LedgerExecutions, LedgerReader
 
 _COUNTED = (ExecType.TRADE, *ENDED)
 _NONE = ExecutionGroup(np.zeros(0, np.int64), np.zeros(0, np.int64))
@@ -29,7 +28,7 @@ def check_applied(view: BrokerView, outcomes: Outcomes, check: Check) -> None:
     """
     executions, orders, storage = view.executions, view.orders, view.tables.storage
     check.count("applied", executions.rows_count)
-    check.count("parked", len(view.tables.quarantined))
+    check.count("quarantined", len(view.tables.quarantined))
     lost = rows_where(storage, executions.rows_count, lambda here: outcomes.order_rows[here] < 0)
     if len(lost):
         check.fail(
@@ -97,7 +96,7 @@ class ExecutionsAudit:
         quarantined = are_quarantined(
             view.quarantined, self._broker, prefix, batch.numbers[missing]
         )
-        self._check.count("parked", int(quarantined.sum()))
+        self._check.count("quarantined", int(quarantined.sum()))
         missing = missing[~quarantined]
         of_closed = self._end_what_is_closed(batch, view, prefix, missing)
         if of_closed.any():
@@ -208,8 +207,7 @@ def check_revoked(
         row = int(missing[lost][0])
         name = format_order_id(int(revocations.highs[row]), int(revocations.lows[row]))
         check.fail(
-            f"order {name}, withdrawn from broker {broker}: "
-            "expected the report applied, found none",
+            f"order {name}, revoked at broker {broker}: expected the report applied, found none",
             int(lost.sum()),
         )
     rows, found = rows[found >= 0], found[found >= 0]
@@ -244,10 +242,10 @@ def check_unknown(view: BrokerView, ledgers: frozenset[str], check: Check) -> No
     unknown = rows_where(view.tables.storage, executions.rows_count, are_unknown)
     if unchecked:
         check.count("unchecked", unchecked)
-    said = _end_unresolved_orders(view, unknown)
-    if said.any():
-        check.count("of_parked", int(said.sum()))
-        unknown = unknown[~said]
+    ended = _end_unresolved_orders(view, unknown)
+    if ended.any():
+        check.count("of_unresolved", int(ended.sum()))
+        unknown = unknown[~ended]
     if len(unknown):
         check.fail(
             f"{_applied_name(view, int(unknown[0]))}: expected it "

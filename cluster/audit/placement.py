@@ -12,13 +12,11 @@ from engine.history.gateways import Revocations, Unresolved
 from engine.history.gather import Names
 from engine.history.storage import ColumnStorage, Ints, U64s, rows_where
 from engine.values.order_ids import format_order_id
-from gateways.brokers.ledger.ledger_reader import Executions as LedgerExecutions
-from gateways.brokers.ledger.ledger_reader import LedgerReader
-from gateways.brokers.ledger.ledger_reader import Orders as LedgerOrders
+from gateways.brokers.ledger.ledger_reader import LedgerExecutions, LedgerOrders, LedgerReader
 
 BATCH_ROWS = 1 << 17
-"""Rows of a ledger compared together: about twenty columns of this length stay in the processor's
-cache.
+"""The number of rows of a ledger that are compared at once: about twenty columns of this length
+stay in the processor's cache.
 """
 
 
@@ -157,12 +155,12 @@ def mark_revoked(
             if view
             else np.full(len(rows), -1)
         )
-        check.count("withdrawn", len(rows))
+        check.count("revoked", len(rows))
         lost = rows[found < 0]
         if len(lost):
             name = format_order_id(int(revocations.highs[lost[0]]), int(revocations.lows[lost[0]]))
             check.fail(
-                f"order {name}, withdrawn from broker {broker}: expected "
+                f"order {name}, revoked at broker {broker}: expected "
                 "its frame in the journal, found none",
                 len(lost),
             )
@@ -171,7 +169,7 @@ def mark_revoked(
             view.is_revoked[found] = True
             both = found[view.taken[found] > 0]
             if len(both):
-                what = f"expected it withdrawn or at broker {broker}, found it in both"
+                what = f"expected it revoked or at broker {broker}, found it in both"
                 check.fail(f"{order_name(view.orders, int(both[0]))}: {what}", len(both))
 
 
@@ -183,7 +181,7 @@ def mark_unresolved(
     """
     if not len(unresolved.highs):
         return
-    check.count("parked_unknown", len(unresolved.highs))
+    check.count("unresolved", len(unresolved.highs))
     for shard in distinct(unresolved.follower_shards):
         rows = np.flatnonzero(unresolved.follower_shards == shard)
         view = views.get(shard)
@@ -195,16 +193,14 @@ def mark_unresolved(
         lost = rows[found < 0]
         if len(lost):
             name = format_order_id(int(unresolved.highs[lost[0]]), int(unresolved.lows[lost[0]]))
-            what = f"order {name}, parked by the gateway of broker {broker}"
+            what = f"order {name}, unresolved at the gateway of broker {broker}"
             check.fail(f"{what}: expected its frame in the journal, found none", len(lost))
         if view is not None:
             found = found[found >= 0]
             view.is_unresolved[found] = True
             both = found[view.is_revoked[found]]
             if len(both):
-                what = (
-                    f"expected it parked or withdrawn by the gateway of broker {broker}, found both"
-                )
+                what = f"expected it unresolved or revoked at broker {broker}, found both"
                 check.fail(f"{order_name(view.orders, int(both[0]))}: {what}", len(both))
 
 
@@ -226,5 +222,5 @@ def count_unsent(
     check.count("not_yet_sent", len(unsent))
     lost = unsent if is_drained else unsent[orders.sequences[orders.sections[unsent]] <= answered]
     if len(lost):
-        what = f"expected it at broker {broker}, found it neither there nor withdrawn"
+        what = f"expected it at broker {broker}, found it neither there nor revoked"
         check.fail(f"{order_name(orders, int(lost[0]))}: {what}", len(lost))

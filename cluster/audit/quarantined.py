@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cluster.history.store import StoredExecutions
-from engine.columns.sections import SectionError
+from engine.columns.section_types import SectionError
 from engine.history.storage import Ints
 from engine.journal.cursors import Source
 from engine.journal.events.shard import InputQuarantined
@@ -23,7 +23,7 @@ def quarantine_note(key: ShardKey, quarantined: list[InputQuarantined]) -> str:
         return ""
     first = quarantined[0]
     note = (
-        f"{key}: parked {len(quarantined)} inputs that crashed it, first "
+        f"{key}: quarantined {len(quarantined)} inputs that crashed it, first "
         f"{first.subject} at sequence {first.sequence}"
     )
     if any(event.source == Source.EXECUTIONS for event in quarantined):

@@ -29,7 +29,7 @@ from engine.journal.frame import ShardKey
 INSPECT_S_MAX = 2.0
 
 REPLAY_ERRORS = (AssertionError, LookupError, ValueError, TypeError, OverflowError)
-"""What a frame that no shard would have written may raise when it is applied."""
+"""The errors that a frame may raise when it is applied, if no shard would have written it."""
 
 
 class Inspected(msgspec.Struct, frozen=True):

@@ -13,8 +13,8 @@ from typing import Annotated, NoReturn
 import typer
 
 from actors.errors import OperatingError
-from cluster.command_line.log_format import LogFormat
 from cluster.errors import ClusterError, UsageError
+from cluster.terminal.log_format import LogFormat
 
 app = typer.Typer(
     name="lockstep",
@@ -39,7 +39,8 @@ LogFormatOption = Annotated[
     LogFormat | None,
     typer.Option(
         "--log-format",
-        help="Log on stderr as text for people or as JSON lines; else text on a terminal, JSON elsewhere.",
+        help="Log on stderr as text for people or as JSON lines; "
+        "else text on a terminal, JSON elsewhere.",
     ),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]

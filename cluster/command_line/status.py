@@ -31,10 +31,21 @@ from actors.shard.progress import ShardProgress
 from cluster.config.credentials import ADMIN, Credentials, read_credentials
 from cluster.errors import ClusterError
 from cluster.placement.kinds import KIND_NAMES
-from cluster.processes.run_file import SERVER_ROLE, DirectoryLock, ProcessRecord, Run, read_run
+from cluster.processes.run_file import (
+    SERVER_ROLE,
+    DirectoryLock,
+    ProcessRecord,
+    RunRecord,
+    read_run,
+)
 from cluster.running.data_directory import check_is_directory, read_identity
 from engine.journal.cursors import Source
-from gateways.nats.connection import JetStreamError, NatsConnection, NatsOptions, connect_nats
+from gateways.nats.connection import (
+    JetStreamError,
+    NatsConnection,
+    NatsConnectionOptions,
+    connect_nats,
+)
 from gateways.nats.heard import Heard
 from gateways.nats.stream_usage import StreamUsage, read_stream_usages
 
@@ -90,8 +101,8 @@ class Actor(msgspec.Struct, frozen=True, kw_only=True):
     shards: list[Shard]
 
 
-class Status(msgspec.Struct, frozen=True, kw_only=True):
-    """What `lockstep status --json` prints."""
+class ClusterStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """The status as `lockstep status --json` prints it."""
 
     data: str
     supervisor: dict[str, Any]
@@ -100,7 +111,7 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     actors: list[Actor]
 
 
-def run(data: Path, *, as_json: bool, show: Callable[[Status], None]) -> int:
+def run(data: Path, *, as_json: bool, show: Callable[[ClusterStatus], None]) -> int:
     """Show a running cluster, as JSON or by `show`. Returns: the exit code.
 
     Raises: ClusterError when none runs there.
@@ -113,9 +124,9 @@ def run(data: Path, *, as_json: bool, show: Callable[[Status], None]) -> int:
     return 0
 
 
-async def read_status(data: Path) -> Status:
-    """Find out how a cluster stands. Raises: ClusterError when none runs there. Cost: half a second
-    of listening.
+async def read_status(data: Path) -> ClusterStatus:
+    """Read the status of a cluster. Raises: ClusterError when none runs there. Cost: half a
+    second of listening.
     """
     check_is_directory(data)
     found = read_run(data)
@@ -136,7 +147,7 @@ async def read_status(data: Path) -> Status:
         )
     credentials = read_credentials(data)
     heard, last, streams = await _hear(found, credentials)
-    return Status(
+    return ClusterStatus(
         data=str(data),
         supervisor={"pid": found.supervisor.pid, "state": "running"},
         servers=_servers(found),
@@ -146,7 +157,7 @@ async def read_status(data: Path) -> Status:
 
 
 async def _hear(
-    found: Run, credentials: Credentials
+    found: RunRecord, credentials: Credentials
 ) -> tuple[Heard, dict[str, int], list[StreamUsage]]:
     """Listen to shards and hosts, and ask for the streams.
 
@@ -157,7 +168,7 @@ async def _hear(
     if not credentials.nats_url:
         # The first start of this directory has not come so far.
         return heard, {}, []
-    options = NatsOptions(
+    options = NatsConnectionOptions(
         url=credentials.nats_url,
         user=user.user,
         password=user.password,
@@ -198,7 +209,7 @@ async def _last_sequence(connection: NatsConnection, stream: str, subject: str) 
     return int(msgspec.json.decode(answer)["message"]["seq"])
 
 
-def _servers(found: Run) -> list[Server]:
+def _servers(found: RunRecord) -> list[Server]:
     named = [(_server_name(record), record) for record in found.processes]
     return [
         Server(
@@ -214,15 +225,15 @@ def _servers(found: Run) -> list[Server]:
 
 
 def _server_name(record: ProcessRecord) -> str:
-    """Name a server; empty for what works for one (Ray's agents and workers)."""
+    """Return a server's name; empty for a process that works for one (Ray's agents and workers)."""
     if record.role == SERVER_ROLE:
         return record.name
     return RAY_NAMES.get(record.name.rpartition("-")[0] or record.name, "")
 
 
 def _expected(data: Path, heard: Heard) -> list[tuple[str, int]]:
-    """Name the shards that should be there: the hashed ones, the brokers' gateways, the dedicated
-    accounts' as their homes tell.
+    """Return the shards that should be there: the hashed ones, the brokers' gateways, and those
+    of dedicated accounts, which their home shards name.
     """
     identity = read_identity(data)
     assert identity is not None
@@ -237,8 +248,8 @@ def _expected(data: Path, heard: Heard) -> list[tuple[str, int]]:
 
 
 def actors_of(heard: Heard, last: dict[str, int], expected: list[tuple[str, int]]) -> list[Actor]:
-    """Tell the hosts heard, and the expected shards that no host was heard of. `last` are the
-    inputs' last sequences.
+    """Return the hosts that were heard, and the expected shards that no host was heard of.
+    `last` are the last sequences of the inputs.
     """
     actors: list[Actor] = []
     missing = set(expected)

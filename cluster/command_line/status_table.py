@@ -8,7 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 from actors.shard.recovery import Phase
-from cluster.command_line.status import Actor, Shard, Status
+from cluster.command_line.status import Actor, ClusterStatus, Shard
 from cluster.placement.hosts import failure_of
 from gateways.nats.stream_usage import StreamUsage
 
@@ -31,7 +31,7 @@ FULL = 0.95
 _UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
 
 
-def print_status(status: Status) -> None:
+def print_status(status: ClusterStatus) -> None:
     """Print a status as tables, then what needs an operator."""
     console = Console(highlight=False)
     supervisor = status.supervisor["pid"]
@@ -50,7 +50,7 @@ def print_status(status: Status) -> None:
             console.print(text, soft_wrap=True, markup=False, style="red")
 
 
-def _servers(status: Status) -> Table:
+def _servers(status: ClusterStatus) -> Table:
     table = _table("server", "process", "state", "restarts", "address")
     for server in status.servers:
         restarts = Text(str(server.restarts), style="yellow" if server.restarts else "")
@@ -76,7 +76,7 @@ def _share(stream: StreamUsage) -> Text:
     return Text(f"{share:.1%}", style=style)
 
 
-def _actors(status: Status) -> Table:
+def _actors(status: ClusterStatus) -> Table:
     table = _table("actor", "process", "shard", "state", "epoch", "frame", "lag")
     for actor in status.actors:
         for shard in actor.shards:

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import structlog
 
-from cluster.command_line.log_format import LogFormat
-from cluster.command_line.terminal import Terminal, hosts_live
 from cluster.config.credentials import credentials_path
 from cluster.config.options import Config
 from cluster.running.stopping import run_until_stopped
 from cluster.running.supervisor import running_cluster
+from cluster.terminal.log_format import LogFormat
+from cluster.terminal.terminal import Terminal, hosts_live
 
 _log = structlog.get_logger()
 

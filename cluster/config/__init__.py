@@ -1,1 +1,4 @@
-"""Configuration: options, the file they are read from, how it is printed, credentials."""
+"""Configuration: options, the file that they are read from, how it is printed, credentials.
+
+Nothing here starts anything.
+"""

@@ -30,12 +30,15 @@ from cluster.running.data_directory import check_is_directory, opened, read_iden
 from cluster.servers.servers import start_servers
 from engine.journal.frame import ShardKey, ShardKind
 from gateways.nats.bus import NatsBus
-from gateways.nats.connection import JetStreamError, NatsConnection, connect_nats
-from gateways.nats.connection import NatsOptions as ConnectionOptions
+from gateways.nats.connection import (
+    JetStreamError,
+    NatsConnection,
+    NatsConnectionOptions,
+    connect_nats,
+)
 from gateways.nats.errors import STREAM_NOT_FOUND, api_error
 from gateways.nats.journal import NatsJournal
-from gateways.postgres.snapshots import PostgresOptions as SnapshotOptions
-from gateways.postgres.snapshots import open_postgres_snapshots
+from gateways.postgres.snapshots import PostgresConnectionOptions, open_postgres_snapshots
 
 _BIG = 1 << 50
 
@@ -89,7 +92,7 @@ class NatsExecutions:
             body = {"last_by_subj": f"executions.{broker}.{shard}"}
             answer = await self._connection.api(f"STREAM.MSG.GET.{EXECUTIONS}", body)
             if not isinstance(answer, JetStreamError):
-                last = max(last, msgspec.json.decode(answer, type=_Stored).message.seq)
+                last = max(last, msgspec.json.decode(answer, type=_GetAnswer).message.seq)
         return last
 
     async def message(self, sequence: int) -> bytes:
@@ -97,16 +100,16 @@ class NatsExecutions:
         answer = await self._connection.api(f"STREAM.MSG.GET.{EXECUTIONS}", {"seq": sequence})
         if isinstance(answer, JetStreamError):
             return b""
-        return base64.b64decode(msgspec.json.decode(answer, type=_Stored).message.data)
+        return base64.b64decode(msgspec.json.decode(answer, type=_GetAnswer).message.data)
 
 
-class _Message(msgspec.Struct):
+class _StoredMessage(msgspec.Struct):
     seq: int
     data: str = ""
 
 
-class _Stored(msgspec.Struct):
-    message: _Message
+class _GetAnswer(msgspec.Struct):
+    message: _StoredMessage
 
 
 class _StreamState(msgspec.Struct):
@@ -147,7 +150,7 @@ async def opened_store(data: Path) -> AsyncIterator[JournalStore]:
             run = None
         connection = await _connected(url, user)
         stack.push_async_callback(connection.close)
-        snapshots = await open_postgres_snapshots(SnapshotOptions(dsn=postgres_url))
+        snapshots = await open_postgres_snapshots(PostgresConnectionOptions(dsn=postgres_url))
         stack.push_async_callback(snapshots.close)
         brokers = _brokers(data)
         yield JournalStore(
@@ -206,7 +209,7 @@ async def stored_shards(connection: NatsConnection) -> tuple[ShardKey, ...]:
 
 
 async def _connected(url: str, user: User) -> NatsConnection:
-    options = ConnectionOptions(
+    options = NatsConnectionOptions(
         url=url,
         user=user.user,
         password=user.password,

@@ -19,8 +19,8 @@ class PlacedKind(NamedTuple):
     hosts_count: Callable[[Config], int]
     """The number of hosts that those shards are spread over."""
     has_dedicated: bool = False
-    """Whether an account may have a shard of its own. Such a shard's number follows the others; the
-    account's home shard chooses it and tells of it in its progress.
+    """True if an account may have a shard of its own. Such a shard's number follows the others;
+    the account's home shard chooses it and tells of it in its progress.
     """
 
     @property

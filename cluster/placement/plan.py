@@ -63,7 +63,7 @@ def planned(config: Config) -> PlacementPlan:
 
 
 def spread(count: int, hosts: int) -> list[tuple[int, ...]]:
-    """Spread shards over hosts, neighbours together."""
+    """Spread shards over hosts. Each host gets shards with successive numbers."""
     hosts = min(count, hosts)
     size = math.ceil(count / hosts)
     return [tuple(range(first, min(first + size, count))) for first in range(0, count, size)]

@@ -46,7 +46,7 @@ class ProgramState(StrEnum):
     RUNNING = "running"
 
 
-class Program(NamedTuple):
+class ProgramSpec(NamedTuple):
     """A program to run. `prepare` runs before each start. `ready` returns whether the program
     serves; it may raise OSError while it does not, and ServerError when it cannot.
     """
@@ -65,7 +65,9 @@ class Program(NamedTuple):
 class ChildProgram:
     """One program, run as a child of the supervisor and started again whenever it ends."""
 
-    def __init__(self, program: Program, run_file: RunFile, options: SupervisionOptions) -> None:
+    def __init__(
+        self, program: ProgramSpec, run_file: RunFile, options: SupervisionOptions
+    ) -> None:
         self.program = program
         self.state = ProgramState.STOPPED
         self.restarts_count = 0

@@ -24,8 +24,8 @@ from cluster.processes.run_file import (
     RUN_TOKEN_VARIABLE,
     SERVER_ROLE,
     ProcessRecord,
-    Run,
     RunFile,
+    RunRecord,
     read_run,
     start_mark,
 )
@@ -34,7 +34,7 @@ KILL_S_MAX = 10.0
 WAIT_STEP_S = 0.05
 
 
-def processes_of(run: Run) -> list[psutil.Process]:
+def processes_of(run: RunRecord) -> list[psutil.Process]:
     """Find every live process of a run other than its supervisor and the caller."""
     found: dict[int, psutil.Process] = {}
     for record in run.processes:
@@ -75,7 +75,7 @@ def end_family(leader: int, family: Iterable[psutil.Process]) -> None:
         found = family_of(leader)
 
 
-def stop_run(run: Run, *, stop_s_max: float) -> int:
+def stop_run(run: RunRecord, *, stop_s_max: float) -> int:
     """Stop the processes of a dead supervisor. Returns: the number found running. Raises:
     TimeoutError when one survives SIGKILL.
 

@@ -41,7 +41,7 @@ class ProcessRecord(msgspec.Struct, frozen=True, kw_only=True):
         return self.started == start_mark(self.pid)
 
 
-class Run(msgspec.Struct, frozen=True, kw_only=True):
+class RunRecord(msgspec.Struct, frozen=True, kw_only=True):
     """A run as stored in run.json. `addresses` are by server. `scratch` are paths outside DIR that
     are removed afterwards.
     """
@@ -82,13 +82,13 @@ def record_of(pid: int, *, role: str, name: str) -> ProcessRecord | None:
     )
 
 
-def read_run(data: Path) -> Run | None:
+def read_run(data: Path) -> RunRecord | None:
     """Read DIR/run.json; None when nothing runs there or a stop left nothing behind. Raises:
     ClusterError when unreadable.
     """
     path = data / "run.json"
     try:
-        return msgspec.json.decode(path.read_bytes(), type=Run)
+        return msgspec.json.decode(path.read_bytes(), type=RunRecord)
     except FileNotFoundError:
         return None
     except (OSError, msgspec.DecodeError) as error:
@@ -166,7 +166,7 @@ class RunFile:
         # Another thread looks for Ray's processes, while this one starts programs again.
         self.lock = threading.RLock()
         self._is_over = False
-        self.run = Run(token=secrets.token_hex(16), supervisor=supervisor)
+        self.run = RunRecord(token=secrets.token_hex(16), supervisor=supervisor)
         self._write(self.run)
 
     @property
@@ -233,7 +233,7 @@ class RunFile:
             self._is_over = True
             self._path.unlink(missing_ok=True)
 
-    def _write(self, run: Run) -> None:
+    def _write(self, run: RunRecord) -> None:
         assert not self._is_over, "a run that is over starts nothing"
         partial = self._path.with_suffix(".part")
         partial.write_bytes(msgspec.json.format(msgspec.json.encode(run)) + b"\n")

@@ -7,9 +7,9 @@ or the audit failed, 2 wrong input.
 
 from pathlib import Path
 
-from cluster.command_line.log_format import LogFormat
 from cluster.config.options import Config
 from cluster.replay.inputs import read_inputs
+from cluster.terminal.log_format import LogFormat
 
 
 def run(

@@ -160,7 +160,7 @@ _STUCK = "expected no order left to place"
 
 def _unsettled(progress: ShardProgress | None, kind: str, shard: int) -> str:
     if progress is None:
-        return f"expected a head of {kind} shard {shard}, found none"
+        return f"expected progress of {kind} shard {shard}, found none"
     if progress.phase == "failed":
         raise ReplayError(
             f"replay: {kind} shard {shard} failed in "

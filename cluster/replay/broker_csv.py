@@ -11,12 +11,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from cluster.replay.outcome import Outcome
+from cluster.replay.outcome import ReplayOutcome
 from cluster.replay.texts import Ints, U64s, csv_fields, order_id_texts, scaled_texts
 from engine.history.outcomes import CauseIndex
 from engine.messages.blocks import CorrectionsReported
 from engine.values.order_status import ExecType
-from gateways.brokers.ledger.ledger_reader import Executions, LedgerReader, Orders
+from gateways.brokers.ledger.ledger_reader import LedgerExecutions, LedgerOrders, LedgerReader
 
 BROKER_HEADER = "exec_id,order_id,account_id,symbol,side,quantity,price"
 _BATCH_ROWS = 1 << 18
@@ -49,7 +49,7 @@ class _Taken(NamedTuple):
     symbols: list[str]
 
 
-def write_broker(path: Path, outcome: Outcome) -> BrokerTotals:
+def write_broker(path: Path, outcome: ReplayOutcome) -> BrokerTotals:
     """Write broker.csv. Raises: LedgerError."""
     reader = LedgerReader(outcome.ledger)
     batches = list(reader.orders())
@@ -71,7 +71,9 @@ def write_broker(path: Path, outcome: Outcome) -> BrokerTotals:
     )
 
 
-def net_of(executions: Executions, corrections: list[CorrectionsReported]) -> Executions:
+def net_of(
+    executions: LedgerExecutions, corrections: list[CorrectionsReported]
+) -> LedgerExecutions:
     """Return the executions without those that were cancelled or corrected, and with corrections as
     trades under their own ids.
     """
@@ -109,18 +111,18 @@ def net_of(executions: Executions, corrections: list[CorrectionsReported]) -> Ex
                         prefix,
                     )
                 )
-    rows = np.array(added, np.int64).reshape(-1, len(Executions._fields) - 1).T
+    rows = np.array(added, np.int64).reshape(-1, len(LedgerExecutions._fields) - 1).T
     joined = [
         np.concatenate((getattr(executions, name), column))
-        for name, column in zip(Executions._fields[:-1], rows, strict=True)
+        for name, column in zip(LedgerExecutions._fields[:-1], rows, strict=True)
     ]
-    whole = Executions._make((*joined, prefixes))
+    whole = LedgerExecutions._make((*joined, prefixes))
     names = zip(whole.prefix_of.tolist(), whole.numbers.tolist(), strict=True)
     counts = [(prefixes[prefix], number) not in replaced for prefix, number in names]
     return _chosen(whole, np.flatnonzero(counts))
 
 
-def _highs(table: Orders | Executions) -> U64s:
+def _highs(table: LedgerOrders | LedgerExecutions) -> U64s:
     """Return the upper halves of the order ids."""
     high = (
         table.follower_shards << 50
@@ -131,13 +133,13 @@ def _highs(table: Orders | Executions) -> U64s:
     return high.view(np.uint64)
 
 
-def _tails(table: Orders | Executions) -> U64s:
+def _tails(table: LedgerOrders | LedgerExecutions) -> U64s:
     """Return leg and attempt as the lower halves of the order ids hold them."""
     tails: U64s = (table.legs << 20 | table.attempts).view(np.uint64)
     return tails
 
 
-def _index(batches: list[Orders]) -> _Taken:
+def _index(batches: list[LedgerOrders]) -> _Taken:
     symbols: dict[str, int] = {}
     columns: list[tuple[np.ndarray[tuple[int], np.dtype[np.int64]], ...]] = []
     for batch in batches:
@@ -186,7 +188,7 @@ def _accounts(reader: LedgerReader) -> dict[int, list[str]]:
 
 
 def _lines(
-    executions: Executions, rows: Ints, taken: _Taken, accounts: dict[int, list[str]]
+    executions: LedgerExecutions, rows: Ints, taken: _Taken, accounts: dict[int, list[str]]
 ) -> str:
     part = _chosen(executions, rows)
     highs, tails = _highs(part), _tails(part)
@@ -210,14 +212,16 @@ def _lines(
     return "".join([",".join(fields) + "\n" for fields in columns])
 
 
-def _chosen(executions: Executions, rows: Ints) -> Executions:
+def _chosen(executions: LedgerExecutions, rows: Ints) -> LedgerExecutions:
     columns = {
-        name: getattr(executions, name)[rows] for name in Executions._fields if name != "prefixes"
+        name: getattr(executions, name)[rows]
+        for name in LedgerExecutions._fields
+        if name != "prefixes"
     }
     return executions._replace(**columns)
 
 
-def _latencies(outcome: Outcome, batches: list[Orders]) -> Ints:
+def _latencies(outcome: ReplayOutcome, batches: list[LedgerOrders]) -> Ints:
     last: dict[int, int] = {}
     for batch in batches:
         distinct, of_row = np.unique(_highs(batch), return_inverse=True)

@@ -9,18 +9,16 @@ from pathlib import Path
 import structlog
 
 from cluster.audit import AuditReport, audit_data
-from cluster.command_line.log_format import LogFormat
-from cluster.command_line.terminal import Terminal, hosts_live
 from cluster.config.options import Config
 from cluster.history.store import opened_store
 from cluster.replay.broker_csv import BrokerTotals, write_broker
 from cluster.replay.decisions_csv import write_dispositions, write_orders
 from cluster.replay.holdings_csv import write_positions, write_subscriptions
 from cluster.replay.inputs import Inputs
-from cluster.replay.lockstep import Published
-from cluster.replay.outcome import Outcome, read_outcome
+from cluster.replay.lockstep import PublishedFills
+from cluster.replay.outcome import ReplayOutcome, read_outcome
 from cluster.replay.session import (
-    Session,
+    ReplaySession,
     connected,
     drain,
     open_parties,
@@ -31,6 +29,8 @@ from cluster.replay.session import (
 from cluster.replay.summary import counts_of, lines_of
 from cluster.running.stopping import run_until_stopped
 from cluster.running.supervisor import running_cluster
+from cluster.terminal.log_format import LogFormat
+from cluster.terminal.terminal import Terminal, hosts_live
 
 _log = structlog.get_logger()
 
@@ -74,7 +74,9 @@ async def _replay(inputs: Inputs, out: Path, data: Path, config: Config, termina
     return 0 if report.passed else 1
 
 
-async def _publish_all(session: Session, inputs: Inputs, terminal: Terminal) -> Published:
+async def _publish_all(
+    session: ReplaySession, inputs: Inputs, terminal: Terminal
+) -> PublishedFills:
     """Open the parties, publish fills and prices, and wait until the cluster is drained."""
     creators, subscriptions = len(inputs.creators), len(inputs.followers)
     fills, prices = len(inputs.fills), len(inputs.prices)
@@ -89,7 +91,7 @@ async def _publish_all(session: Session, inputs: Inputs, terminal: Terminal) -> 
     return published
 
 
-def _write(out: Path, outcome: Outcome) -> BrokerTotals:
+def _write(out: Path, outcome: ReplayOutcome) -> BrokerTotals:
     write_orders(out / "orders.csv", outcome)
     write_dispositions(out / "dispositions.csv", outcome)
     write_positions(out / "positions.csv", outcome)
@@ -97,7 +99,7 @@ def _write(out: Path, outcome: Outcome) -> BrokerTotals:
     return write_broker(out / "broker.csv", outcome)
 
 
-def _print_table(outcome: Outcome, broker: BrokerTotals, report: AuditReport) -> None:
+def _print_table(outcome: ReplayOutcome, broker: BrokerTotals, report: AuditReport) -> None:
     print()
     for name, text in lines_of(outcome, counts_of(outcome), broker, report):
         print(f"  {name:<{_NAME_WIDTH}}{text}")

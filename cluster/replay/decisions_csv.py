@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from cluster.replay.outcome import Outcome
+from cluster.replay.outcome import ReplayOutcome
 from cluster.replay.texts import Ints, csv_field, order_id_texts, scaled_texts
 from engine.history.followers import FollowerTables
 from engine.history.orders import Orders
@@ -24,8 +24,8 @@ from engine.values.order_status import OrdStatus
 from engine.values.units import format_micros, format_time
 
 ORDERS_HEADER = (
-    "order_id,fill_id,leg,attempt,account_id,creator_id,symbol,side,quantity,limit_price,status,filled_quantity,"
-    "average_price,time"
+    "order_id,fill_id,leg,attempt,account_id,creator_id,symbol,side,quantity,limit_price,"
+    "status,filled_quantity,average_price,time"
 )
 DISPOSITIONS_HEADER = "fill_id,leg,account_id,creator_id,disposition,reason"
 _STATUS = {int(status): status.name.lower() for status in OrdStatus}
@@ -37,7 +37,7 @@ _DISPOSITIONS = {
 _Place = tuple[int, ...]
 
 
-def write_orders(path: Path, outcome: Outcome) -> None:
+def write_orders(path: Path, outcome: ReplayOutcome) -> None:
     """Write orders.csv."""
     sections: list[tuple[_Place, Callable[[], str]]] = []
     for shard, tables in sorted(outcome.journals.followers.items()):
@@ -45,7 +45,7 @@ def write_orders(path: Path, outcome: Outcome) -> None:
     _write(path, ORDERS_HEADER, sections)
 
 
-def write_dispositions(path: Path, outcome: Outcome) -> None:
+def write_dispositions(path: Path, outcome: ReplayOutcome) -> None:
     """Write dispositions.csv."""
     sections: list[tuple[_Place, Callable[[], str]]] = []
     for shard, tables in sorted(outcome.journals.followers.items()):
@@ -61,7 +61,7 @@ def _write(path: Path, header: str, sections: list[tuple[_Place, Callable[[], st
 
 
 def _order_sections(
-    outcome: Outcome, shard: int, tables: FollowerTables
+    outcome: ReplayOutcome, shard: int, tables: FollowerTables
 ) -> Iterator[tuple[_Place, Callable[[], str]]]:
     """Yield each section's place and the function that writes it."""
     orders = tables.orders.table()
@@ -97,7 +97,7 @@ def _order_sections(
 
 
 def _order_lines(
-    outcome: Outcome,
+    outcome: ReplayOutcome,
     tables: FollowerTables,
     orders: Orders,
     became: Outcomes,
@@ -141,7 +141,7 @@ def _price_texts(prices: Ints) -> list[str]:
 
 
 def _disposition_sections(
-    outcome: Outcome, shard: int, tables: FollowerTables
+    outcome: ReplayOutcome, shard: int, tables: FollowerTables
 ) -> Iterator[tuple[_Place, Callable[[], str]]]:
     table = tables.dispositions.table()
     accounts = tables.subscriptions["account"]

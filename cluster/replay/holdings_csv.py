@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from cluster.replay.outcome import Outcome
+from cluster.replay.outcome import ReplayOutcome
 from cluster.replay.texts import Ints, csv_field, scaled_texts
 from engine.follower.book import Book
 from engine.follower.sizing.valuation import equity_of
@@ -31,7 +31,7 @@ class _Rows(NamedTuple):
     lines: Ints
 
 
-def write_positions(path: Path, outcome: Outcome) -> None:
+def write_positions(path: Path, outcome: ReplayOutcome) -> None:
     """Write positions.csv."""
     names = _names(outcome)
     rows: list[tuple[int, str, int, int, int]] = []
@@ -53,11 +53,11 @@ def write_positions(path: Path, outcome: Outcome) -> None:
             average = (
                 format_micros(abs(cost_micros) * QUANTITY_ONE // abs(quantity)) if quantity else ""
             )
-            fields = f"{csv_field(symbol)},{format_quantity(quantity)},{format_quantity(aimed)},{average}"
-            target_file.write(f"{names[line]},{fields}\n")
+            amounts = f"{format_quantity(quantity)},{format_quantity(aimed)},{average}"
+            target_file.write(f"{names[line]},{csv_field(symbol)},{amounts}\n")
 
 
-def write_subscriptions(path: Path, outcome: Outcome) -> None:
+def write_subscriptions(path: Path, outcome: ReplayOutcome) -> None:
     """Write subscriptions.csv. Raises: OverflowError when an equity is beyond what money may be."""
     names = _names(outcome)
     lines: list[str] = [""] * len(names)
@@ -79,11 +79,11 @@ def write_subscriptions(path: Path, outcome: Outcome) -> None:
         target_file.writelines(lines)
 
 
-def _names(outcome: Outcome) -> list[str]:
+def _names(outcome: ReplayOutcome) -> list[str]:
     return [f"{row.account_id},{row.creator_id}" for row in outcome.inputs.followers]
 
 
-def _books(outcome: Outcome) -> Iterator[_Rows]:
+def _books(outcome: ReplayOutcome) -> Iterator[_Rows]:
     places = {
         (row.account_id, row.creator_id): place
         for place, row in enumerate(outcome.inputs.followers)
@@ -102,7 +102,7 @@ def _books(outcome: Outcome) -> Iterator[_Rows]:
             )
 
 
-def _marks(outcome: Outcome, creator_shard: int) -> dict[int, int]:
+def _marks(outcome: ReplayOutcome, creator_shard: int) -> dict[int, int]:
     """Return the final marks of a creator shard's instruments."""
     return dict(
         enumerate(

@@ -18,7 +18,9 @@ from cluster.replay.inputs import FillRow, Inputs
 from cluster.replay.schedule import fill_mark_message, fill_message, mark_messages, steps
 
 PUBLISH_S_MAX = 120.0
-"""How long a message is sent again; the duplicate window of the ingress stream is as long."""
+"""The time for which a message is sent again. The duplicate window of the ingress stream is as
+long.
+"""
 PAUSE_S_MIN = 0.02
 
 
@@ -33,7 +35,7 @@ class PublishedFill(NamedTuple):
     is_repeated: bool
 
 
-class Published(NamedTuple):
+class PublishedFills(NamedTuple):
     """The published fills. `last_sequence` is the last sequence of the ingress stream."""
 
     fills: list[PublishedFill]
@@ -41,7 +43,7 @@ class Published(NamedTuple):
     last_sequence: int
 
 
-class Publisher:
+class FillPublisher:
     """The replay's own broker program: it publishes the fills and marks of one broker."""
 
     def __init__(self, streams: Streams, broker: str) -> None:
@@ -58,7 +60,9 @@ class Publisher:
         )
 
     async def fill(self, row: FillRow) -> int:
-        """Publish a fill. Returns: its sequence in the ingress stream, also if it was there before."""
+        """Publish a fill. Returns: its sequence in the ingress stream, also if it was there
+        before.
+        """
         subject = f"fills.{self._broker}.{row.creator_id}"
         return await self._publish(
             subject, fill_message(row), f"{self._broker}/{row.creator_id}/{row.fill_id}"
@@ -77,12 +81,12 @@ class Publisher:
 
 
 async def publish_all(
-    publisher: Publisher,
+    publisher: FillPublisher,
     barrier: ProgressBarrier,
     inputs: Inputs,
     *,
     progress: Callable[[int], None] = lambda count: None,
-) -> Published:
+) -> PublishedFills:
     """Publish every fill and price in lockstep; returns once the last is applied. Raises:
     ReplayError.
     """
@@ -103,4 +107,4 @@ async def publish_all(
             )
             progress(len(fills))
         await barrier.wait_applied(publisher.last_sequence)
-    return Published(fills, marks_count, publisher.last_sequence)
+    return PublishedFills(fills, marks_count, publisher.last_sequence)

@@ -21,9 +21,9 @@ BATCH_COMMANDS = 4_000
 """Commands in one message, which make frames of about 200 KB in each shard."""
 CREATORS_AT_ONCE = 64
 ANSWER_S_MAX = 30.0
-"""How long one request waits for its answer before it is repeated."""
+"""The time for which a request waits for its answer before it is repeated."""
 OPENING_S_MAX = 300.0
-"""How long a request is repeated before the replay gives up."""
+"""The time for which a request is repeated before the replay gives up."""
 PAUSE_S_MIN = 0.05
 T = TypeVar("T")
 

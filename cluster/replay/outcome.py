@@ -12,7 +12,7 @@ from actors.history_reader import FrameReader
 from cluster.history.store import JournalStore
 from cluster.history.whole import Journals, read_journals
 from cluster.replay.inputs import Inputs
-from cluster.replay.lockstep import Published, PublishedFill
+from cluster.replay.lockstep import PublishedFill, PublishedFills
 from cluster.replay.session import BROKER
 from engine.journal.events.shard import InputQuarantined, InputsRefused
 from engine.journal.frame import ShardKey, ShardKind
@@ -26,14 +26,14 @@ class Refusal(NamedTuple):
     reason: str
 
 
-class Outcome(NamedTuple):
+class ReplayOutcome(NamedTuple):
     """Everything that the results are written from.
 
     `fills` are by creator shard and signal number, as their place in `published`.
     """
 
     inputs: Inputs
-    published: Published
+    published: PublishedFills
     journals: Journals
     fills: dict[tuple[int, int], int]
     refusals: list[Refusal]
@@ -48,10 +48,12 @@ class Outcome(NamedTuple):
         return self.fills[high >> 36 & 0xFFF, high & (1 << 36) - 1]
 
 
-async def read_outcome(store: JournalStore, inputs: Inputs, published: Published) -> Outcome:
+async def read_outcome(
+    store: JournalStore, inputs: Inputs, published: PublishedFills
+) -> ReplayOutcome:
     """Read everything back. Raises: ChainBrokenError, FrameError, OperatingError."""
     journals = await read_journals(store)
-    return Outcome(
+    return ReplayOutcome(
         inputs,
         published,
         journals,
@@ -61,7 +63,7 @@ async def read_outcome(store: JournalStore, inputs: Inputs, published: Published
     )
 
 
-def _signals(journals: Journals, published: Published) -> dict[tuple[int, int], int]:
+def _signals(journals: Journals, published: PublishedFills) -> dict[tuple[int, int], int]:
     """Find each signal's fill. An execution id counts once for its creator, so the first fill with
     it was applied.
     """
@@ -78,7 +80,7 @@ def _signals(journals: Journals, published: Published) -> dict[tuple[int, int], 
     return found
 
 
-async def _refusals(store: JournalStore, published: Published) -> list[Refusal]:
+async def _refusals(store: JournalStore, published: PublishedFills) -> list[Refusal]:
     by_sequence: dict[int, PublishedFill] = {}
     for fill in published.fills:
         by_sequence.setdefault(fill.sequence, fill)

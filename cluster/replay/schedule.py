@@ -18,7 +18,7 @@ MARKS_COUNT_MAX = 50_000
 """Larger arrays of marks are split: one message may hold 100,000."""
 
 
-class Step(NamedTuple):
+class ScheduleStep(NamedTuple):
     """The messages before a barrier: `prices` as one array, then the fill's own mark and the
     fill.
     """
@@ -27,7 +27,7 @@ class Step(NamedTuple):
     fill: FillRow | None
 
 
-def steps(fills: Sequence[FillRow], prices: Sequence[PriceRow]) -> Iterator[Step]:
+def steps(fills: Sequence[FillRow], prices: Sequence[PriceRow]) -> Iterator[ScheduleStep]:
     """Merge fills and prices into steps."""
     ordered = sorted(prices, key=lambda row: row.time)
     taken = 0
@@ -35,9 +35,9 @@ def steps(fills: Sequence[FillRow], prices: Sequence[PriceRow]) -> Iterator[Step
         first = taken
         while taken < len(ordered) and ordered[taken].time <= fill.time:
             taken += 1
-        yield Step(ordered[first:taken], fill)
+        yield ScheduleStep(ordered[first:taken], fill)
     if taken < len(ordered):
-        yield Step(ordered[taken:], None)
+        yield ScheduleStep(ordered[taken:], None)
 
 
 def mark_messages(rows: Sequence[PriceRow]) -> Iterator[bytes]:

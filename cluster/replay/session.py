@@ -17,10 +17,10 @@ from cluster.config.options import Config, InstrumentLimits
 from cluster.errors import UsageError
 from cluster.replay.barrier import ProgressBarrier
 from cluster.replay.inputs import Inputs, InstrumentRow
-from cluster.replay.lockstep import Published, Publisher, publish_all
+from cluster.replay.lockstep import FillPublisher, PublishedFills, publish_all
 from cluster.replay.opening import open_all
 from cluster.running.supervisor import Cluster
-from gateways.nats.connection import NatsConnection, NatsOptions, connect_nats
+from gateways.nats.connection import NatsConnection, NatsConnectionOptions, connect_nats
 from gateways.nats.heard import Heard
 from gateways.nats.streams import NatsStreams
 
@@ -28,7 +28,7 @@ BROKER = "paper"
 COMMAND_S_MAX = 30.0
 
 
-class Session(NamedTuple):
+class ReplaySession(NamedTuple):
     """A replay's ways into the cluster: the operator's connection, the broker's, and all
     shards' progress.
     """
@@ -83,7 +83,7 @@ def prepare(out: Path) -> Path:
 
 
 @asynccontextmanager
-async def connected(cluster: Cluster) -> AsyncIterator[Session]:
+async def connected(cluster: Cluster) -> AsyncIterator[ReplaySession]:
     """Connect to a running cluster as its operator and as its broker."""
     config = cluster.config
     heard = Heard()
@@ -101,12 +101,12 @@ async def connected(cluster: Cluster) -> AsyncIterator[Session]:
             connections.append(connection)
         admin, broker = connections
         await heard.listen(admin)
-        yield Session(admin, broker, barrier)
+        yield ReplaySession(admin, broker, barrier)
 
 
-def _login(cluster: Cluster, role: str) -> NatsOptions:
+def _login(cluster: Cluster, role: str) -> NatsConnectionOptions:
     user = cluster.credentials.users[role]
-    return NatsOptions(
+    return NatsConnectionOptions(
         url=cluster.nats_url,
         user=user.user,
         password=user.password,
@@ -116,7 +116,7 @@ def _login(cluster: Cluster, role: str) -> NatsOptions:
 
 
 async def open_parties(
-    session: Session, inputs: Inputs, *, opened: Callable[[int], None] = lambda count: None
+    session: ReplaySession, inputs: Inputs, *, opened: Callable[[int], None] = lambda count: None
 ) -> None:
     """Open creators, accounts and subscriptions, and wait until every shard has taken them.
 
@@ -131,19 +131,19 @@ async def open_parties(
 
 
 async def publish(
-    session: Session, inputs: Inputs, *, progress: Callable[[int], None] = lambda count: None
-) -> Published:
+    session: ReplaySession, inputs: Inputs, *, progress: Callable[[int], None] = lambda count: None
+) -> PublishedFills:
     """Publish everything in lockstep. `progress` is told how many fills are published.
 
     Raises: ReplayError.
     """
-    publisher = Publisher(NatsStreams(session.broker), BROKER)
+    publisher = FillPublisher(NatsStreams(session.broker), BROKER)
     return await publish_all(publisher, session.barrier, inputs, progress=progress)
 
 
 async def drain(
-    session: Session,
-    published: Published,
+    session: ReplaySession,
+    published: PublishedFills,
     *,
     waiting_for: Callable[[str], None] = lambda text: None,
 ) -> None:

@@ -8,7 +8,7 @@ import numpy as np
 
 from cluster.audit.report import AuditReport
 from cluster.replay.broker_csv import BrokerTotals
-from cluster.replay.outcome import Outcome
+from cluster.replay.outcome import ReplayOutcome
 from engine.history.storage import Ints
 from engine.values.dispositions import Disposition
 
@@ -25,7 +25,7 @@ class Counts(NamedTuple):
     orders: int
 
 
-def counts_of(outcome: Outcome) -> Counts:
+def counts_of(outcome: ReplayOutcome) -> Counts:
     """Count dispositions and orders."""
     codes: Counter[int] = Counter()
     orders = 0
@@ -53,7 +53,7 @@ def counts_of(outcome: Outcome) -> Counts:
 
 
 def lines_of(
-    outcome: Outcome, counts: Counts, broker: BrokerTotals, report: AuditReport
+    outcome: ReplayOutcome, counts: Counts, broker: BrokerTotals, report: AuditReport
 ) -> Iterator[tuple[str, str]]:
     """Return the name and text of each row of the table."""
     inputs, published = outcome.inputs, outcome.published
@@ -84,7 +84,7 @@ def lines_of(
         yield "" if number else "audit", line
 
 
-def _fills(outcome: Outcome, counts: Counts) -> str:
+def _fills(outcome: ReplayOutcome, counts: Counts) -> str:
     published = outcome.published.fills
     refused = Counter(refusal.reason for refusal in outcome.refusals)
     repeated = sum(fill.is_repeated for fill in published)

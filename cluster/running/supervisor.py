@@ -29,7 +29,7 @@ from cluster.placement.ray_cluster import RayHost
 from cluster.placement.ray_keeper import RayKeeper
 from cluster.placement.ray_start import start_ray
 from cluster.processes.cancellation import checkpoint, to_the_end
-from cluster.processes.kept_program import ChildProgram, Program
+from cluster.processes.kept_program import ChildProgram, ProgramSpec
 from cluster.processes.run_file import RunFile
 from cluster.running.data_directory import in_shard_order, opened
 from cluster.running.wiring import (
@@ -134,7 +134,7 @@ def _broker(
         # The broker waits for NATS itself, and its gateway waits for the broker.
         return True
 
-    program = Program(
+    program = ProgramSpec(
         name=f"broker-{name}",
         argv=(sys.executable, "-m", "gateways.brokers.paper", "--config", str(path)),
         log_path=data / "logs" / f"broker-{name}.log",
@@ -168,4 +168,4 @@ async def _listen(bus: NatsBus, keeper: HostKeeper) -> None:
     for placed in PLACED_KINDS:
         if placed.has_dedicated:
             subject = f"heads.{placed.name}.*"
-            await retry_until_done("heads", partial(bus.subscribe, subject, hear_shard))
+            await retry_until_done("progress", partial(bus.subscribe, subject, hear_shard))

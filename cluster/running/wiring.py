@@ -18,9 +18,9 @@ from engine.values.instruments import InstrumentTerms
 from engine.values.units import NS_PER_S, money_micros, quantity_e8
 from gateways.brokers.paper.settings import PaperBrokerConfig
 from gateways.connections import ConnectionOptions
-from gateways.nats.connection import NatsOptions
+from gateways.nats.connection import NatsConnectionOptions
 from gateways.nats.streams import StreamSettings
-from gateways.postgres.snapshots import PostgresOptions
+from gateways.postgres.snapshots import PostgresConnectionOptions
 
 STREAMS = {
     INGRESS: ("fills.>", "marks.>"),
@@ -94,9 +94,9 @@ def broker_names(config: Config) -> tuple[str, ...]:
     return tuple(config.brokers)
 
 
-def nats_options(servers: Servers, name: str) -> NatsOptions:
+def nats_options(servers: Servers, name: str) -> NatsConnectionOptions:
     """Return the NATS login of the engine's own processes."""
-    return NatsOptions(
+    return NatsConnectionOptions(
         url=servers.nats_url,
         user=servers.engine.user,
         password=servers.engine.password,
@@ -109,7 +109,7 @@ def connection_options(config: Config, servers: Servers, name: str) -> Connectio
     """Return the options with which a host connects to the outside."""
     return ConnectionOptions(
         nats=nats_options(servers, name),
-        postgres=PostgresOptions(dsn=servers.postgres_url),
+        postgres=PostgresConnectionOptions(dsn=servers.postgres_url),
         brokers=broker_names(config),
     )
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from cluster.config.credentials import Credentials, nats_users
 from cluster.config.options import Config
 from cluster.errors import ServerError
-from cluster.processes.kept_program import ChildProgram, Program
+from cluster.processes.kept_program import ChildProgram, ProgramSpec
 from cluster.processes.run_file import RunFile
 from cluster.servers.ports import choose_port
 
@@ -51,7 +51,7 @@ async def start_nats(
         directory / "server.conf", nats_configuration(directory, port, config, credentials)
     )
     run_file.set_address("nats", f"nats://127.0.0.1:{port}")
-    program = Program(
+    program = ProgramSpec(
         name="nats",
         argv=(str(nats_binary()), "--config", str(directory / "server.conf")),
         log_path=data / "logs" / "nats.log",

@@ -25,7 +25,7 @@ from cluster.config.credentials import Credentials, credentials_path
 from cluster.config.options import Config
 from cluster.errors import ServerError
 from cluster.processes.cancellation import to_the_end
-from cluster.processes.kept_program import ChildProgram, Program
+from cluster.processes.kept_program import ChildProgram, ProgramSpec
 from cluster.processes.leftovers import stop_processes
 from cluster.processes.run_file import SERVER_ROLE, RunFile
 from cluster.processes.spawning import spawn
@@ -84,7 +84,7 @@ async def start_postgres(
     run_file.set_address("postgres", address)
     settings = postgres_settings(config, port)
     options = [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
-    program = Program(
+    program = ProgramSpec(
         name="postgres",
         argv=_unprivileged(
             (str(postgres_binaries() / "postgres"), "-D", str(directory / "data"), *options),

@@ -1,5 +1,5 @@
-"""NATS and Postgres together, started here or reached by URL. Either way `Servers` says where they
-are and how to log in.
+"""NATS and Postgres, started here or reached by URL. Either way `Servers` has their addresses
+and logins.
 """
 
 import asyncio

@@ -37,8 +37,8 @@ class FollowerView:
         self.subscriptions = Table(SUBSCRIPTION_COLUMNS)
 
     def learn(self, event: Any) -> None:
-        """Learn what an event introduces. A frame may be read again: what is known already changes
-        nothing.
+        """Learn the accounts, subscriptions and instruments that an event introduces. A frame may
+        be read again; an event that is known already changes nothing.
         """
         match event:
             case AccountsOpened():
@@ -65,10 +65,10 @@ class FollowerView:
             case _:
                 pass
 
-    def outgoing(
+    def sections_for(
         self, broker: str, sequence: int, frame: int, event: Any
     ) -> Iterator[OutboundSection]:
-        """Yield what an event means for one broker."""
+        """Yield the sections that follow from an event for one broker."""
         match event:
             case SignalDecided():
                 subscriptions, units = _placed(event.subscriptions, event.units)
@@ -92,8 +92,8 @@ class FollowerView:
                     )
                     yield OutboundSection(sequence, self.shard, cancels)
             case AccountsOpened():
-                # All accounts of the shard are named to every broker: numbers stay contiguous, and
-                # orders of others never come.
+                # Every broker is told all accounts of the shard, so that their numbers have no
+                # gaps. Orders of the accounts of other brokers never come to it.
                 yield OutboundSection(
                     sequence, self.shard, AccountsRegistered(self.shard, event.first, event.ids)
                 )
@@ -123,7 +123,7 @@ class FollowerView:
         if not len(subscriptions):
             return
         key, terms = event.key, event.terms
-        section = OrdersSubmitted(
+        orders = OrdersSubmitted(
             follower_shard=self.shard,
             frame=frame,
             key=key,
@@ -137,7 +137,7 @@ class FollowerView:
             quantities=quantities,
         )
         creator = (event.creator_shard, event.creator)
-        yield OutboundSection(sequence, self.shard, section, key, creator, bool(terms.is_exit))
+        yield OutboundSection(sequence, self.shard, orders, key, creator, bool(terms.is_exit))
 
 
 def _placed(

@@ -1,4 +1,5 @@
-"""Outbound sections: what a broker's gateway sends, one for each decision of a follower shard.
+"""Outbound sections: what a broker's gateway sends, one section for each decision of a follower
+shard.
 
 `engine.broker_gateway.follower_view` makes them from follower frames, and
 `engine.broker_gateway.queue` decides when each may go.
@@ -11,7 +12,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.columns.sections import Ascending, Column
+from engine.columns.section_types import Ascending, Column
 from engine.messages.blocks import AccountsRegistered, CancelsSubmitted, OrdersSubmitted
 from engine.values.order_ids import OrderKey
 
@@ -38,27 +39,23 @@ class OutboundSection:
     is_exit: bool = False
     ordinal: int = 0
     waits_count: int = 0
-    """The number of earlier sections that must be out of the gateway's hands before it may go."""
+    """The number of earlier sections that must leave the gateway's hands before it may go."""
     followers: "list[OutboundSection] | None" = None
     """Later sections that wait for it."""
     parts_count: int = 1
     """The number of its parts in the gateway's hands: itself, and those split off it."""
     is_held: bool = False
-    """True for a section that left before, and is not to go again."""
+    """True if a former owner sent it, so that it does not go again."""
     whole: "OutboundSection | None" = None
-    """The section that it was split off."""
-    sending: int = -1
+    """The section that it was split off from."""
+    submission: int = -1
     """The number of its submission (`engine.broker_gateway.submissions`), -1 while it has none."""
 
     @property
     def count(self) -> int:
         """The number of orders, cancels or accounts in it."""
-        section = self.body
-        return (
-            len(section.ids)
-            if isinstance(section, AccountsRegistered)
-            else len(section.subscriptions)
-        )
+        body = self.body
+        return len(body.ids) if isinstance(body, AccountsRegistered) else len(body.subscriptions)
 
     @property
     def bytes_count(self) -> int:
@@ -70,30 +67,28 @@ class OutboundSection:
 
     @property
     def orders(self) -> OrdersSubmitted:
-        """The orders, where it is a section of orders."""
+        """Its orders. The caller knows that it is a section of orders."""
         assert isinstance(self.body, OrdersSubmitted)
         return self.body
 
     def of_rows(self, rows: NDArray[np.bool_] | slice) -> "OutboundSection":
-        """Return an outbound section of some of its orders."""
+        """Return a section of some of its orders."""
         names = ("subscriptions", "accounts", "quantities")
-        section = msgspec.structs.replace(
+        body = msgspec.structs.replace(
             self.orders, **{name: getattr(self.orders, name)[rows] for name in names}
         )
         return OutboundSection(
-            self.sequence, self.follower_shard, section, self.key, self.creator, self.is_exit
+            self.sequence, self.follower_shard, body, self.key, self.creator, self.is_exit
         )
 
 
 def orders_count(sections: list[OutboundSection]) -> int:
-    """Count the orders in some sections."""
-    return sum(
-        outbound.count for outbound in sections if isinstance(outbound.body, OrdersSubmitted)
-    )
+    """Count the orders in sections."""
+    return sum(section.count for section in sections if isinstance(section.body, OrdersSubmitted))
 
 
 def cancelled_orders(cancels: CancelsSubmitted) -> Iterator[tuple[OrderKey, Ascending]]:
-    """Yield the orders that cancels are for: each key once, with its subscriptions."""
+    """Yield the orders that cancels name: each key once, with its subscriptions."""
     columns: tuple[Column, ...] = (
         cancels.cause_kinds,
         cancels.creator_shards,

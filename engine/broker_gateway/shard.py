@@ -1,11 +1,13 @@
 """A broker gateway's state: what it has learned from the follower journals, and which orders are
-still its own.
+still in its hands.
 
-Follower frames name subscriptions by number; the gateway learns from the same frames which account
-each belongs to and which broker that trades at, and makes blocks for its broker
-(`engine.messages.blocks`). Frames up to the ORDERS cursor are answered; that cursor is all that its
-own journal must remember, but for a broker that takes an order id again: then also what left
-(`engine.broker_gateway.submissions`).
+Follower frames name subscriptions by number. The gateway learns from the same frames to which
+account each subscription belongs, and at which broker the account trades. From that it makes blocks
+for its broker (`engine.messages.blocks`).
+
+The broker has answered every order of the frames up to the ORDERS cursor. The gateway's own journal
+needs to remember nothing else, unless the broker takes an order id again. Then the journal also
+says which orders left (`engine.broker_gateway.submissions`).
 """
 
 from collections.abc import Sequence
@@ -37,13 +39,14 @@ from engine.journal.frame import FrameHeader
 
 MARK_FRAMES = 1024
 MARKS_MAX = 64
-"""Beyond it every other one is forgotten: an owner that reads on from further back only reads more.
+"""Beyond it every other mark is forgotten. An owner that reads on from an earlier mark only reads
+more.
 """
 
 
-class Mark(NamedTuple):
-    """How far each follower shard's journal was read at a sequence: number, hash and epoch by
-    shard.
+class ReadMark(NamedTuple):
+    """A place up to which the follower journals were read: a stream sequence, and each shard's
+    last frame by number, hash and epoch.
     """
 
     sequence: int
@@ -51,11 +54,11 @@ class Mark(NamedTuple):
 
 
 class GatewayShard:
-    """What one broker's gateway remembers.
+    """The state of one broker's gateway.
 
-    It may be asked for its state with orders in hand: they are in no state, but their frames are
-    read again. So the state is one that reads on from a mark before the first of them, while what
-    was learned since is kept.
+    A snapshot may be asked for while orders are in hand. They are in no state: the next owner reads
+    their frames again. So the state is that of a mark before the first of them, but it keeps what
+    the gateway has learned since then.
     """
 
     schema = GATEWAY_SCHEMA
@@ -64,30 +67,32 @@ class GatewayShard:
         self.cursors: dict[tuple[Source, int], Cursor] = {}
         self.views: dict[int, FollowerView] = {}
         self.read_sequence = 0
-        self._marks = [Mark(0, {})]
+        self._marks = [ReadMark(0, {})]
         self.revoked: dict[int, int] = {}
-        self.sendings = Submissions()
+        self.submissions = Submissions()
         self.unresolved_count = 0
-        """Orders of which nobody could say whether the broker has them."""
+        """The number of orders of which nobody can say whether the broker has them."""
         self._gone: dict[int, list[OrdersRevoked | OrdersUnresolved]] = {}
 
     @property
     def answered_sequence(self) -> int:
-        """Up to where in the follower journals' stream every order is out of the gateway's
-        hands.
+        """The stream sequence up to which every order of the follower journals is out of the
+        gateway's hands.
         """
         cursor = self.cursors.get((Source.ORDERS, 0))
         return cursor.sequence if cursor else 0
 
     def view(self, shard: int) -> FollowerView:
-        """Name the view of a follower shard."""
+        """The view of a follower shard, made on first use."""
         view = self.views.get(shard)
         if view is None:
             view = self.views[shard] = FollowerView(shard)
         return view
 
     def mark(self) -> None:
-        """Remember how far everything is read, now and then: a state can only go back to a mark."""
+        """Remember from time to time how far the journals are read: a snapshot can only go back to
+        a mark.
+        """
         if self.read_sequence - self._marks[-1].sequence >= MARK_FRAMES:
             if len(self._marks) >= MARKS_MAX:
                 del self._marks[1::2]
@@ -100,11 +105,11 @@ class GatewayShard:
         while len(self._marks) > 1 and self._marks[1].sequence <= answered:
             del self._marks[0]
 
-    def _mark_here(self) -> Mark:
+    def _mark_here(self) -> ReadMark:
         chains = {
             v.shard: (v.chain.number, v.chain.hash, v.chain.epoch) for v in self.views.values()
         }
-        return Mark(self.read_sequence, chains)
+        return ReadMark(self.read_sequence, chains)
 
     def apply(self, header: FrameHeader, events: list[Any]) -> None:
         """Change the state by a frame of the gateway's own journal."""
@@ -119,23 +124,23 @@ class GatewayShard:
             self.apply(header, events)
 
     def forget_passed(self) -> None:
-        """Forget revoked and unresolved orders, and sendings, of frames that the ORDERS cursor has
-        passed: these are not read for sending again.
+        """Forget the revoked orders, unresolved orders and submissions of frames that the ORDERS
+        cursor has passed: nobody reads these frames for sending again.
         """
-        self.sendings.forget_passed(self.answered_sequence)
+        self.submissions.forget_passed(self.answered_sequence)
         for sequence in [sequence for sequence in self._gone if sequence <= self.answered_sequence]:
             del self._gone[sequence]
 
-    def without_revoked(self, outgoing: OutboundSection) -> OutboundSection:
-        """Leave out the orders that were revoked or unresolved before: their frame is read again
-        after a restart, they must not be sent.
+    def without_revoked(self, section: OutboundSection) -> OutboundSection:
+        """Leave out the orders that were revoked or found unresolved before. Their frame is read
+        again after a restart, and they must not be sent.
         """
-        for event in self._gone.get(outgoing.sequence, ()):
-            if outgoing.key == event.key and outgoing.follower_shard == event.follower_shard:
-                outgoing = outgoing.of_rows(
-                    ~np.isin(outgoing.orders.subscriptions, event.subscriptions)
+        for event in self._gone.get(section.sequence, ()):
+            if section.key == event.key and section.follower_shard == event.follower_shard:
+                section = section.of_rows(
+                    ~np.isin(section.orders.subscriptions, event.subscriptions)
                 )
-        return outgoing
+        return section
 
     def apply_event(self, event: Any) -> None:
         """Change the state by one event."""
@@ -147,17 +152,17 @@ class GatewayShard:
                 self.unresolved_count += len(event.subscriptions)
                 self._gone.setdefault(event.sequence, []).append(event)
             case SubmissionStarted():
-                self.sendings.apply_started(event)
+                self.submissions.apply_started(event)
             case SubmissionSettled():
-                self.sendings.apply_settled(event)
+                self.submissions.apply_settled(event)
             case OwnerFenced() | InputAttempted() | BlocksAnswered():
                 pass
             case _:
                 raise AssertionError(f"a gateway shard cannot apply {type(event).__name__}")
 
     def columns(self) -> State:
-        """Name everything as columns, as of the first mark kept: frames with orders in hand, and
-        with revoked ones, are ahead of an owner that reads on from it.
+        """Return everything as columns, as of the first mark kept. An owner that reads on from that
+        mark meets every frame that has orders in hand or revoked orders.
         """
         mark = self._marks[0]
         known = [
@@ -169,8 +174,8 @@ class GatewayShard:
             )
             for v in (self.views[shard] for shard in sorted(self.views))
         ]
-        sendings = (self.sendings.next_number, self.sendings.rows(), self.unresolved_count)
-        texts = msgspec.msgpack.encode((known, sorted(self.revoked.items()), sendings))
+        submissions = (self.submissions.next_number, self.submissions.rows(), self.unresolved_count)
+        texts = msgspec.msgpack.encode((known, sorted(self.revoked.items()), submissions))
         state: State = {
             "known": np.frombuffer(texts, np.uint8),
             "cursors": cursors_column(self.cursors),
@@ -203,7 +208,7 @@ class GatewayShard:
         ((next_number, rows, self.unresolved_count),) = stored.rows(
             "known.submissions", [submissions]
         )
-        self.sendings.restore(next_number, stored.rows("known.submissions.rows", rows))
+        self.submissions.restore(next_number, stored.rows("known.submissions.rows", rows))
         self.cursors = restored_cursors(stored)
         self.read_sequence = int(stored.column("read_sequence")[0])
         for shard, number, digest, epoch, brokers, symbols in stored.rows("known.views", views):

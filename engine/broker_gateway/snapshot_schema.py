@@ -38,7 +38,7 @@ _LAYOUT_3 = {
     ),
     "cursors": ("source", "shard", "number", "sequence", "position", "row", "hash"),
 }
-"""The fields that these records had in layout 3: never changed."""
+"""The fields that these records had in layout 3. They never change."""
 
 GATEWAY_SCHEMA = SnapshotSchema(
     [

@@ -1,10 +1,10 @@
-"""Submissions: orders that left for a broker and were not answered. The gateway's journal records
-them for a broker that takes an order id again.
+"""Submissions: the orders that left for a broker. The gateway's journal records them if the broker
+takes an order id again.
 
-Before a section leaves, `SubmissionStarted` names it. `SubmissionSettled` follows once it is known
-what became of it. Both are kept until the ORDERS cursor passes their frame, for a new owner reads
-that frame again. A settled submission is done with; the orders of another may or may not be at the
-broker (P9).
+Before a section leaves, `SubmissionStarted` records it. `SubmissionSettled` follows once its
+outcome is known. Both are kept until the ORDERS cursor passes their frame, because a new owner
+reads that frame again. The orders of a settled submission need nothing more. Those of any other may
+or may not be at the broker (P9).
 """
 
 from collections.abc import Iterable, Sequence
@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 
 from engine.broker_gateway.outbound import OutboundSection
-from engine.columns.sections import Column
+from engine.columns.section_types import Column
 from engine.columns.snapshot import Records, required
 from engine.journal.events.gateway import SubmissionSettled, SubmissionStarted
 from engine.values.order_ids import OrderKey
@@ -26,8 +26,8 @@ SUBMISSION_RECORDS: Records = {
 
 
 class Submission(NamedTuple):
-    """Orders of one section that left: those of a decision, from one subscription to another, except
-    those revoked before.
+    """The orders of one section that left: those of a decision with subscriptions from `first` to
+    `last`, except those revoked before.
     """
 
     sequence: int
@@ -50,25 +50,25 @@ class Submissions:
         return len(self._kept)
 
     def begin(self, sections: Iterable[OutboundSection]) -> SubmissionStarted | None:
-        """Number the sections of orders that have no number. Returns: the event that records it, or
-        None when there are no such sections.
+        """Number the sections of orders that have no submission yet. Returns: the event that
+        records them, or None when there are none.
         """
         new = [
-            outbound for outbound in sections if outbound.key is not None and outbound.sending < 0
+            section for section in sections if section.key is not None and section.submission < 0
         ]
         if not new:
             return None
-        for number, outbound in enumerate(new, self.next_number):
-            outbound.sending = number
+        for number, section in enumerate(new, self.next_number):
+            section.submission = number
         rows = [
             (
-                outbound.sequence,
-                outbound.follower_shard,
-                *(outbound.key or ()),
-                int(outbound.orders.subscriptions[0]),
-                int(outbound.orders.subscriptions[-1]),
+                section.sequence,
+                section.follower_shard,
+                *(section.key or ()),
+                int(section.orders.subscriptions[0]),
+                int(section.orders.subscriptions[-1]),
             )
-            for outbound in new
+            for section in new
         ]
         return SubmissionStarted(self.next_number, *np.array(rows, np.int64).T.copy())
 
@@ -103,31 +103,31 @@ class Submissions:
             self._of_decision.pop(decision, None)
 
     def split(
-        self, outbound: OutboundSection, made_for: Column
+        self, section: OutboundSection, made_for: Column
     ) -> tuple[list[OutboundSection], OutboundSection]:
-        """Take the orders that had left out of a section that is read again; `made_for` are its
-        subscriptions when it was made. Returns: what may be at the broker, one section a
-        submission; the rest.
+        """Take the orders that had left out of a section that is read again. `made_for` are the
+        subscriptions that the section was made for. Returns: the orders that may be at the broker,
+        one section per submission; and the rest.
 
-        A decision may make several sections in a frame, with subscriptions between each other's. A
-        submission is of the section that has its first subscription.
+        A decision may make several sections in a frame, and their subscriptions may interleave. A
+        submission belongs to the section that has its first subscription.
         """
-        assert outbound.key is not None
+        assert section.key is not None
         unresolved = []
         for number in self._of_decision.get(
-            (outbound.sequence, outbound.follower_shard, outbound.key), ()
+            (section.sequence, section.follower_shard, section.key), ()
         ):
             submission = self._kept[number]
-            subscriptions = outbound.orders.subscriptions
+            subscriptions = section.orders.subscriptions
             if not (made_for == submission.first).any():
                 continue
             rows = (subscriptions >= submission.first) & (subscriptions <= submission.last)
             if rows.any() and number not in self._settled:
-                part = outbound.of_rows(rows)
-                part.sending = number
+                part = section.of_rows(rows)
+                part.submission = number
                 unresolved.append(part)
-            outbound = outbound.of_rows(~rows)
-        return unresolved, outbound
+            section = section.of_rows(~rows)
+        return unresolved, section
 
     def rows(self) -> list[tuple[int, ...]]:
         """Return everything as rows of integers."""

@@ -1,9 +1,10 @@
 """Exact products and quotients of 64-bit columns.
 
-`a * b // c` exceeds 64 bits in between, so it is estimated in float64 and corrected by the
-remainder, which is computed modulo 2**64 and is exact as long as it is small. With |a * b| < 2**113
-and 0 < c < 2**61 the estimate is wrong by so little that the remainder stays below 2**63: the
-result is exact, floats never decide a digit. Rounding is always floor unless a name says otherwise.
+The product in `a * b // c` may exceed 64 bits. So the quotient is estimated in float64 and
+corrected by the remainder. The remainder is computed modulo 2**64, which is exact as long as it is
+small. With |a * b| < 2**113 and 0 < c < 2**61 the estimate is so close that the remainder stays
+below 2**63. So the result is exact, and no float decides a digit. Rounding is floor unless a name
+says otherwise.
 """
 
 import numpy as np
@@ -15,14 +16,17 @@ from engine.values.units import MICROS, QUANTITY_ONE
 Int64s = NDArray[np.int64]
 Operand = Int64s | int
 _NEARLY = 1 - 2**-48
-"""A float64 estimate is off by less than this share."""
+"""The estimate times this is below the exact quotient: a float64 estimate is off by a smaller
+share.
+"""
 
 
 def mul_div(a: Int64s, b: Operand, c: Operand) -> Int64s:
     """Compute floor(a * b / c) for each row.
 
-    Shapes: `a` a column, `b` and `c` columns of its length or numbers. The caller knows that
-    results are below 2**62 (`mul_div_within` checks). Cost: 8 passes, about 6 ns per row.
+    Shapes: `a` is a column, `b` and `c` are columns of its length, or numbers. The caller knows
+    that every result is below 2**62 (`mul_div_within` checks that). Cost: 8 passes, about 6 ns per
+    row.
     """
     estimate = a.astype(np.float64)
     estimate *= b
@@ -35,15 +39,16 @@ def mul_div_within(
 ) -> tuple[Int64s, NDArray[np.bool_] | None]:
     """Compute floor(a * b / c) for each row. `limit` is at most 2**61.
 
-    Returns: the quotients, 0 where one is beyond +-limit, and which rows these are, None where none
-    is.
+    Returns: the quotients, 0 for a row that is beyond +-limit; and a mask of these rows, None if
+    there are none.
     """
     estimate = a.astype(np.float64)
     estimate *= b
     estimate /= c
     if not _is_near(estimate, limit):
         return _corrected(estimate, a, b, c), None
-    # The estimate decides only what is far beyond; close to the limit the exact quotient does.
+    # The estimate decides only rows that are far beyond the limit. Close to it, the exact quotient
+    # decides.
     beyond = np.abs(estimate) > limit * (2 - _NEARLY)
     estimate[beyond] = 0.0
     quotient = _corrected(estimate, np.where(beyond, 0, a), b, c)
@@ -72,11 +77,11 @@ def _corrected(estimate: NDArray[np.float64], a: Int64s, b: Operand, c: Operand)
 def mul_mul_div(
     a: Operand, b: Int64s, ratio: Int64s, c: Operand, limit: int
 ) -> tuple[Int64s, NDArray[np.bool_] | None]:
-    """Compute floor(a * b * ratio / (c * 1e6)) for each row, floored once, with `ratio` in micros;
-    else as `mul_div_within`.
+    """Compute floor(a * b * ratio / (c * 1e6)) for each row, rounded only once. `ratio` is in
+    micros. All else is as in `mul_div_within`.
 
-    The quotient and remainder of a * b / c are multiplied by the ratio apart: floor((q * r +
-    floor(m * r / c)) / 1e6) is the same number.
+    The quotient q and the remainder m of a * b / c are multiplied by the ratio r separately:
+    floor((q * r + floor(m * r / c)) / 1e6) is the same number.
     """
     if len(ratio) and least(ratio) == most(ratio) == MICROS:
         return mul_div_within(b, a, c, limit)
@@ -90,7 +95,7 @@ def mul_mul_div(
         whole += carried
         whole //= MICROS
         return whole, None
-    # whole * ratio may exceed 64 bits: only its millionth is needed.
+    # whole * ratio may exceed 64 bits, but only its millionth is needed.
     high, low = np.divmod(whole, MICROS)
     too_large = np.abs(high.astype(np.float64) * ratio) > 2.0 * limit
     high[too_large] = 0
@@ -103,7 +108,7 @@ def mul_mul_div(
 
 
 def _is_small(whole: Int64s, ratio: Int64s, limit: int) -> bool:
-    """Return whether whole * ratio fits 64 bits, a remainder's share added, and its millionth is
+    """Return whether whole * ratio plus the remainder's share fits 64 bits, and its millionth is
     within the limit.
     """
     return max(most(whole), -least(whole)) * most(ratio) < min(1 << 61, limit * MICROS // 2)
@@ -119,8 +124,8 @@ def _shrink_exactly(
     c: Operand,
     limit: int,
 ) -> None:
-    """Bring rows back whose a * b / c is beyond the limit, but not with a small ratio. Such rows
-    are freaks: each costs one exact division.
+    """Compute the rows whose a * b / c is beyond the limit although the result, with a small ratio,
+    is not. Such rows are rare, and each costs one exact division.
     """
     a, c = np.broadcast_to(a, b.shape), np.broadcast_to(c, b.shape)
     estimate = b[rows].astype(np.float64) * a[rows] / c[rows] * ratio[rows] / MICROS
@@ -149,7 +154,7 @@ def fee_ceil(notional: Int64s, fee_rate: Operand) -> Int64s:
 
 
 def floor_to(values: Int64s, step: Operand) -> Int64s:
-    """Round quantities down to whole lots."""
+    """Round values down to whole steps, such as quantities to lots."""
     if isinstance(step, int) and step == 1:
         return values.copy()
     lots = values // step

@@ -1,5 +1,5 @@
-"""The column codec: one array of integers as few bytes, the same for frames, order blocks,
-execution blocks and snapshots.
+"""The column codec: it writes an array of integers in few bytes, in frames, in blocks and in
+snapshots.
 
 A column is a one-byte kind, a one-byte stored width, a count (u32), a base (i64), then the values,
 little-endian. Kinds: CONSTANT (every value is the base; nothing stored), OFFSET (value = base +
@@ -35,11 +35,11 @@ COUNT_MAX = 1 << 22
 _SHORT_MAX = 4096
 _FEW_MAX = 64
 _NO_WRAP = (1 << 63) - (1 << 32)
-"""A base below it, and an offset of at most four bytes, make no more than 64 bits."""
+"""A base below it plus an offset of at most four bytes fits 64 bits."""
 
 
 class ColumnError(ValueError):
-    """Bytes are not a column: says what was expected and what was found."""
+    """Bytes are not a column. The message says what was expected and what was found."""
 
 
 class Kind(IntEnum):
@@ -67,8 +67,8 @@ def _width(span: int) -> int:
 
 
 def encode_column(values: NDArray[np.integer], *, ascending: bool = False) -> bytes:
-    """Encode a column of at most 64-bit integers; `ascending` allows differences for columns that
-    never fall.
+    """Encode a column of integers of at most 64 bits. `ascending` allows differences, for a column
+    that never falls.
 
     Shapes: one dimension. Unsigned 64-bit values keep their bits. Cost: about 3 ns per value.
     """
@@ -79,8 +79,7 @@ def encode_column(values: NDArray[np.integer], *, ascending: bool = False) -> by
         values.view(np.int64) if values.dtype == np.uint64 else values.astype(np.int64, copy=False)
     )
     if count <= _SHORT_MAX:
-        # A constant column is known by its bytes at a fraction of what asking for its extremes
-        # costs.
+        # To compare a constant column's bytes costs a fraction of finding its extremes.
         raw = wide.tobytes()
         if raw == raw[:8] * count:
             return _HEADER.pack(_CONSTANT, 0, count, int(wide[0]))
@@ -95,7 +94,7 @@ def encode_column(values: NDArray[np.integer], *, ascending: bool = False) -> by
     low, high = least(wide), most(wide)
     if low == high:
         return _HEADER.pack(_CONSTANT, 0, count, low)
-    # Offsets wrap modulo 2**64, which is what makes the full 64-bit span fit.
+    # Offsets wrap modulo 2**64, so the full 64-bit span fits.
     stored = _narrow((wide - np.int64(low)).view(np.uint64), high - low)
     return _HEADER.pack(_OFFSET, stored.dtype.itemsize, count, low) + stored.tobytes()
 
@@ -108,7 +107,7 @@ def decode_column(
     """
     if len(data) < offset + _HEADER.size:
         raise ColumnError(
-            f"column: expected a head of {_HEADER.size} bytes at "
+            f"column: expected a header of {_HEADER.size} bytes at "
             f"{offset}, found {len(data) - offset}"
         )
     kind, width, count, base = _HEADER.unpack_from(data, offset)
@@ -139,15 +138,15 @@ def decode_column(
 
 
 def encode_integers(values: Sequence[int]) -> bytes:
-    """Encode a column from a list of at least one value. Most lists are one value throughout, which
-    costs next to nothing.
+    """Encode a column from a list of at least one value. Cost: next to nothing if all values are
+    equal, as in most lists.
     """
     count = len(values)
     if values.count(values[0]) == count:
         return _HEADER.pack(_CONSTANT, 0, count, values[0])
     if count > _FEW_MAX:
         return encode_column(np.array(values, np.int64))
-    # So few are done one by one at half of what asking a column costs; the bytes are the same.
+    # To encode so few values one by one costs half of the column's calls. The bytes are the same.
     low = min(values)
     offsets = [value - low for value in values]
     largest = max(offsets)

@@ -1,9 +1,9 @@
-"""An index of ids: it numbers them in order of arrival and finds them again. Cost: about 12 bytes
-per id beside its text.
+"""An index of ids: it numbers ids in order of arrival, and finds the number of an id. Cost: about
+12 bytes per id beside its text.
 
-New ids wait in a dict and are merged into sorted columns of hashes when it is full. The hashes are
-no part of the state: they are made again from the texts, many at once. Equal hashes are told apart
-by the text.
+New ids are kept in a dict. When it is full, they are merged into sorted columns of hashes. The
+hashes are no part of the state: after a restart they are computed again from the texts. Ids with
+equal hashes are told apart by their texts.
 """
 
 import numpy as np
@@ -54,7 +54,9 @@ class IdIndex:
         return self._ends.count
 
     def add(self, ids: list[str]) -> int:
-        """Number new ids. Returns: the first number. The caller knows that none is there yet."""
+        """Number new ids. Returns: the first number. The caller knows that none of them has a
+        number.
+        """
         first = len(self)
         encoded = [text.encode() for text in ids]
         ends = np.cumsum(np.fromiter(map(len, encoded), np.int64, len(encoded))) + self._text.count
@@ -67,7 +69,7 @@ class IdIndex:
         return first
 
     def _merge(self) -> None:
-        """Move what is recent into the sorted columns."""
+        """Move the recent ids into the sorted columns."""
         hashes, numbers = self._hashed(len(self._hashes), len(self))
         places = np.searchsorted(self._hashes, hashes, side="right")
         self._hashes = np.insert(self._hashes, places, hashes)
@@ -90,11 +92,11 @@ class IdIndex:
         return hashes[order], (order + first).astype(np.uint32)
 
     def text(self, number: int) -> str:
-        """The id of a number."""
+        """Return the id of a number."""
         return self.texts(number, number + 1)[0]
 
     def texts(self, first: int, last: int) -> list[str]:
-        """The ids numbered from `first` up to, not including, `last`."""
+        """Return the ids numbered from `first` up to, not including, `last`."""
         ends = self._ends["end"][first:last].tolist()
         if not ends:
             return []

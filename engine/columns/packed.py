@@ -1,9 +1,9 @@
-"""Packed sections: many of one type as one body, column by column, so that small ones cost by their
-rows and not by their number.
+"""Packed sections: many sections of one type as one body, column by column. So small sections cost
+by their rows and not by their number.
 
-A frame under load holds a hundred decisions of fifty rows each; one by one, each costs its two
-dozen fields. A packed body is a count (u32), then for each field, in order of declaration, the
-values of all sections:
+Under load a frame holds a hundred decisions of fifty rows each. Written one by one, each of them
+costs two dozen fields. A packed body is a count (u32) and then, for each field in order of
+declaration, the values of all sections:
 
     int                 a column of the sections' values
     group               a column of the sections' values for each of its integers
@@ -12,18 +12,20 @@ values of all sections:
     column, ascending   a column of the sections' counts, a byte for the form, then
                         PLAIN     all values
                         EQUAL     each section's one value
-                        RISING    each section's first value, then each value's difference from the one before it in its section
+                        RISING    each section's first value, then the difference of each value
+                                  from the one before it in its section
 
-A body that ends early takes the defaults of the fields it lacks in every section; what follows the
-last known field is skipped.
+If a body ends early, every section takes the defaults of the missing fields. Bytes after the last
+known field are skipped.
 """
 
 import struct
 from collections.abc import Callable, Sequence
 from enum import IntEnum
+from functools import cache
 from itertools import accumulate
 from operator import attrgetter
-from typing import Any
+from typing import Any, get_type_hints
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,6 +41,16 @@ from engine.columns.codec import (
     encode_texts,
 )
 from engine.columns.reductions import is_same
+from engine.columns.section_types import (
+    S,
+    Section,
+    SectionError,
+    group_of,
+    is_ascending,
+    left_out_count,
+    names_of,
+    trailing_defaults,
+)
 
 Int64s = NDArray[np.int64]
 Read = Callable[[memoryview, int, int], tuple[list[Any], int]]
@@ -57,30 +69,32 @@ class _Form(IntEnum):
 _PLAIN, _EQUAL, _RISING = (bytes((form,)) for form in _Form)
 
 
-def encode_packed(sections: Sequence[Any], layout: Sequence[tuple[str, Write, Read]]) -> bytes:
-    """Encode sections of one type; `layout` says how each field is written."""
+def encode_packed(sections: Sequence[Section]) -> bytes:
+    """Encode sections of one type."""
+    section_type = type(sections[0])
+    layout = _layout(section_type)
+    left_out = min(map(left_out_count, sections)) if trailing_defaults(section_type) else 0
     parts = [_COUNT.pack(len(sections))]
-    for name, write, _ in layout:
+    for name, write, _ in layout[:-left_out] if left_out else layout:
         parts.append(write(list(map(attrgetter(name), sections))))
     return b"".join(parts)
 
 
-def decode_packed(
-    section_type: Any, body: memoryview, layout: Sequence[tuple[str, Write, Read]]
-) -> list[Any]:
-    """Decode sections of one type. Raises: ColumnError, struct.error, TypeError when the bytes do
-    not hold their fields.
-    """
-    (count,) = _COUNT.unpack_from(body, 0)
-    if not 0 < count <= SECTIONS_MAX:
-        raise ColumnError(f"packed: expected 1 to {SECTIONS_MAX} sections, found {count}")
-    offset, found = _COUNT.size, []
-    for _, _, read in layout:
-        if offset == len(body):
-            break
-        values, offset = read(body, offset, count)
-        found.append(values)
-    return [section_type(*values) for values in zip(*found, strict=True)]
+def decode_packed(section_type: type[S], body: memoryview) -> list[S]:
+    """Decode sections of one type. Raises: SectionError when the bytes do not hold their fields."""
+    try:
+        (count,) = _COUNT.unpack_from(body, 0)
+        if not 0 < count <= SECTIONS_MAX:
+            raise ColumnError(f"packed: expected 1 to {SECTIONS_MAX} sections, found {count}")
+        offset, found = _COUNT.size, []
+        for _, _, read in _layout(section_type):
+            if offset == len(body):
+                break
+            values, offset = read(body, offset, count)
+            found.append(values)
+        return [section_type(*values) for values in zip(*found, strict=True)]
+    except (ColumnError, struct.error, TypeError) as error:
+        raise SectionError(f"sections {section_type.__name__}: {error}") from error
 
 
 def _checked(values: Any, count: int) -> Any:
@@ -93,23 +107,23 @@ def _checked(values: Any, count: int) -> Any:
 
 
 def write_ints(values: list[int]) -> bytes:
-    """Write one integer a section."""
+    """Write one integer per section."""
     return encode_integers(values)
 
 
 def read_ints(data: memoryview, offset: int, count: int) -> tuple[list[int], int]:
-    """Read one integer a section."""
+    """Read one integer per section."""
     values, offset = decode_integers(data, offset, count_max=count)
     return _checked(values, count), offset
 
 
 def write_groups(values: list[tuple[int, ...]]) -> bytes:
-    """Write one group of integers a section."""
+    """Write one group of integers per section."""
     return b"".join(map(encode_integers, zip(*values, strict=True)))
 
 
 def group_reader(group: type[Any]) -> Read:
-    """Return a function that reads one group of integers a section."""
+    """Return a function that reads one group of integers per section."""
 
     def read(data: memoryview, offset: int, count: int) -> tuple[list[Any], int]:
         columns = []
@@ -122,20 +136,20 @@ def group_reader(group: type[Any]) -> Read:
 
 
 def read_text(data: memoryview, offset: int, count: int) -> tuple[list[str], int]:
-    """Read one text a section."""
+    """Read one text per section."""
     texts, offset = decode_texts(data, offset, count_max=count)
     return _checked(texts, count), offset
 
 
 def write_texts(values: list[list[str]]) -> bytes:
-    """Write a list of texts a section."""
+    """Write one list of texts per section."""
     return encode_integers(list(map(len, values))) + encode_texts(
         [text for texts in values for text in texts]
     )
 
 
 def read_texts(data: memoryview, offset: int, count: int) -> tuple[list[list[str]], int]:
-    """Read a list of texts a section."""
+    """Read one list of texts per section."""
     ends, offset = _read_ends(data, offset, count)
     texts, offset = decode_texts(data, offset)
     _checked(texts, ends[-1])
@@ -153,12 +167,12 @@ def _read_ends(data: memoryview, offset: int, count: int) -> tuple[list[int], in
 
 
 def write_columns(values: list[Int64s]) -> bytes:
-    """Write a column a section."""
+    """Write one column per section."""
     return _write_joined(values, rises=False)
 
 
 def write_rising(values: list[Int64s]) -> bytes:
-    """Write a column a section that nearly always rises."""
+    """Write one column per section. The columns nearly always rise."""
     return _write_joined(values, rises=True)
 
 
@@ -183,7 +197,7 @@ def _write_joined(values: list[Int64s], *, rises: bool) -> bytes:
 
 
 def read_columns(data: memoryview, offset: int, count: int) -> tuple[list[Int64s], int]:
-    """Read a column a section: views of one array."""
+    """Read one column per section. The columns are views of one array."""
     ends, offset = _read_ends(data, offset, count)
     starts = [0, *ends[:-1]]
     form, offset = bytes(data[offset : offset + 1]), offset + 1
@@ -204,3 +218,28 @@ def read_columns(data: memoryview, offset: int, count: int) -> tuple[list[Int64s
             raise ColumnError(f"packed: expected a form of 0 to 2, found {form!r}")
     _checked(values, ends[-1])
     return [values[start:end] for start, end in zip(starts, ends, strict=True)], offset
+
+
+# The layout of a type.
+
+
+@cache
+def _layout(
+    section_type: type[Section],
+) -> tuple[tuple[str, Write, Read], ...]:
+    hints = get_type_hints(section_type, include_extras=True)
+    found: list[tuple[str, Write, Read]] = []
+    for name in names_of(section_type):
+        hint = hints[name]
+        if hint is int:
+            found.append((name, write_ints, read_ints))
+        elif hint is str:
+            found.append((name, encode_texts, read_text))
+        elif hint == list[str]:
+            found.append((name, write_texts, read_texts))
+        elif (group := group_of(hint)) is not None:
+            found.append((name, write_groups, group_reader(group)))
+        else:
+            write = write_rising if is_ascending(hint) else write_columns
+            found.append((name, write, read_columns))
+    return tuple(found)

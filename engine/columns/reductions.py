@@ -1,4 +1,4 @@
-"""Questions to columns, asked the cheap way: a short column's cost is the call, not the values
+"""Reductions of columns that are cheap for short ones, where the call costs more than the values
 (`latency`, `sustained` c).
 
 A ufunc's reduction costs about a microsecond however short the column is; counting and
@@ -22,22 +22,22 @@ def all_of(mask: NDArray[np.bool_]) -> bool:
 
 
 def least(values: NDArray[np.integer]) -> int:
-    """The smallest value. There must be one."""
+    """Return the smallest value. There must be one."""
     return int(values[values.argmin()])
 
 
 def most(values: NDArray[np.integer]) -> int:
-    """The largest value. There must be one."""
+    """Return the largest value. There must be one."""
     return int(values[values.argmax()])
 
 
 def rows_of(column: NDArray[np.generic]) -> NDArray[np.int64]:
-    """The rows that are true, or not zero, ascending."""
+    """Return the rows that are true, or not zero, in ascending order."""
     return column.nonzero()[0]
 
 
 def is_any(column: NDArray[np.integer], values: Sequence[int]) -> NDArray[np.bool_]:
-    """Return which rows hold one of some values; there must be one value."""
+    """Return a mask of the rows that hold one of some values. There must be at least one value."""
     found: NDArray[np.bool_] = column == values[0]
     for value in values[1:]:
         found |= column == value

@@ -1,10 +1,10 @@
 """Snapshots: states as bytes that every later version reads.
 
-A snapshot says by name what it holds. Layout 4 begins with a column `.schema`, in JSON: the layout,
-and for each record its fields in the order in which they were written. A record is a column, or a
-part of one, whose rows hold several values. The state's columns follow in order of their names,
-encoded as in `engine.columns.state`. Layout 3 had no `.schema`: each kind of shard knows which
-fields its records had.
+A snapshot names everything that it holds. Layout 4 begins with a column `.schema`, in JSON: the
+layout, and for each record its fields in the order in which they were written. A record is a
+column, or a part of one, whose rows hold several values. The state's columns follow in order of
+their names, encoded as in `engine.columns.state`. Layout 3 had no `.schema`: each kind of shard
+knows which fields its records had.
 
 Rules:
 
@@ -36,13 +36,13 @@ LAYOUT_MIN = 3
 Records = Mapping[str, Mapping[str, Any]]
 """The fields of records, in order, each with its default."""
 REQUIRED: Any = object()
-"""In place of a default: the field must be there."""
+"""Stands in place of a default: the field must be there."""
 
 _SCHEMA = ".schema"
 
 
 class NewerSnapshotError(ValueError):
-    """A newer version wrote the snapshot: the message says what is unknown and tells to upgrade."""
+    """A newer version wrote the snapshot. The message says what is unknown, and asks to upgrade."""
 
 
 class _Layout(msgspec.Struct):
@@ -65,7 +65,7 @@ def required(*names: str) -> dict[str, Any]:
 
 
 class SnapshotSchema:
-    """The columns of one kind of shard: what this version writes, and what it reads.
+    """The columns of one kind of shard, as this version writes and reads them.
 
     `columns` names every column, `#` standing for a number in a name. `records` declares the fields
     of each record, `layout_3` the fields that it had then. `optional` names columns, and fields as
@@ -110,7 +110,9 @@ class Picks(NamedTuple):
     written_count: int
 
     def row(self, values: Sequence[Any]) -> Sequence[Any]:
-        """Return the values of one row in today's order. A row that ends early takes defaults."""
+        """Return the values of one row in today's order. Values that a row lacks at its end take
+        their defaults.
+        """
         if self.places is None:
             missing = len(values) - len(self.defaults)
             return values if not missing else [*values, *self.defaults[missing:]]
@@ -118,8 +120,8 @@ class Picks(NamedTuple):
         return [values[place] if 0 <= place < len(values) else default for place, default in pairs]
 
     def matrix(self, written: AnyColumn) -> AnyColumn:
-        """Return columns, one a field, in today's order. Cost: none where that is the order
-        written.
+        """Return columns, one per field, in today's order. Cost: none if they were written in that
+        order.
         """
         if self.places is None:
             return written
@@ -148,7 +150,9 @@ class StoredState(NamedTuple):
         return list(map(self.picks[record].row, rows))
 
     def integers(self, record: str) -> list[Sequence[int]]:
-        """Return the rows of a record that is a column of integers; none where it is missing."""
+        """Return the rows of a record that is a column of integers; no row if the column is
+        missing.
+        """
         column = self.columns.get(record)
         if column is None:
             return []
@@ -191,7 +195,7 @@ def _read_schema(data: bytes) -> _Written:
 
 
 def newer_layout(layout: int) -> str:
-    """Return what to tell about a layout that is not known."""
+    """Return the message about a layout that is not known."""
     return (
         f"snapshot: expected layout {STATE_LAYOUT} or below, found {layout}; a newer version wrote "
         "it, upgrade first"

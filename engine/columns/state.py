@@ -32,7 +32,7 @@ def hash_64(text: str) -> int:
 
 
 def column_header(name: str, dtype: "np.dtype[Any]", count: int) -> bytes:
-    """Encode what stands before a column's values: its name, type and length."""
+    """Encode a column's header, which stands before its values: name, type and length."""
     return f"{name}:{dtype.str}:{count}\n".encode()
 
 
@@ -62,9 +62,7 @@ def encode_state(state: State) -> bytes:
 
 
 def decode_state(data: bytes | memoryview) -> State:
-    """Decode columns. Raises: ColumnError when a header is none or the bytes end inside a
-    column.
-    """
+    """Decode columns. Raises: ColumnError when the bytes are no header, or end inside a column."""
     view, offset, state = memoryview(data), 0, State()
     while offset < len(view):
         end = bytes(view[offset : offset + _COLUMN_HEADER_BYTES_MAX]).find(b"\n")

@@ -1,9 +1,9 @@
-"""A copy: a shard's state at one frame, encoded as a snapshot piece by piece while the shard goes
-on (P6).
+"""State copies: a shard's state at one frame, encoded as a snapshot piece by piece while the shard
+goes on (P6).
 
-Columns that only grow at their end are views, which stay as they are. Everything small is copied at
-once. Books are copied one by one, in order; one that is about to change before its turn is copied
-first (`keep`). So nobody waits for the whole state.
+Columns that only grow at their end are taken as views, because these do not change. Everything
+small is copied at once. Books are copied one by one, in order. A book that is about to change
+before its turn is copied first (`keep`). So nothing waits until the whole state is copied.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -51,7 +51,7 @@ class StateCopy:
         self._rest: Iterator[NDArray[np.int64]] = iter(())
 
     def keep(self, book: Part) -> None:
-        """Copy the part of a book that is still to be copied, for it is about to change."""
+        """Copy what is not copied yet of a book that is about to change."""
         index = book.index
         if index > self._current:
             if index < len(self._books) and index not in self._kept:
@@ -60,8 +60,8 @@ class StateCopy:
             self._rest = iter(list(self._rest))
 
     def pieces(self) -> Iterator[bytes | AnyColumn]:
-        """Encode the snapshot, once. No piece is copied before it is asked for, and none is held
-        here after.
+        """Encode the snapshot; to be called once. No piece is copied before it is asked for, and
+        none is held here afterwards.
         """
         groups = {
             f"{PREFIX}{first:010d}": range(first, min(first + BOOKS_IN_A_COLUMN, len(self._books)))
@@ -78,17 +78,20 @@ class StateCopy:
         self.close()
 
     def close(self) -> None:
-        """Let the state go on unwatched. The rest is not copied any more."""
+        """End the copy: changes of the state are not watched any more, and the rest is not
+        copied.
+        """
         self._ended(self)
 
     def _group(self, name: str, indices: range) -> Iterator[bytes | AnyColumn]:
-        # A book that changes from here on is kept first, so the count stays true.
+        # A book that changes from here on is kept first, so the count of pieces stays right.
         yield column_header(name, np.dtype(np.int64), sum(map(self._words, indices)))
         for index in indices:
             self._current = index
             kept = self._kept.pop(index, None)
             self._rest = self._books[index].pieces() if kept is None else iter(kept)
-            # Asked for one by one, for `keep` may put copies in the place of those not yet made.
+            # Pieces are asked for one by one, because `keep` may replace those that are not copied
+            # yet.
             while (piece := next(self._rest, None)) is not None:
                 yield piece
 
@@ -98,7 +101,7 @@ class StateCopy:
 
 
 def whole_copy(schema: SnapshotSchema, state: State) -> StateCopy:
-    """Copy a small state at once: columns that are still views of live ones."""
+    """Copy a small state at once, also the columns that are views of live ones."""
     columns = {
         name: column if column.flags.owndata else column.copy() for name, column in state.items()
     }

@@ -1,7 +1,7 @@
 """Tables: named columns of equal length that grow at the end and never move a row.
 
-A table grows by a quarter, so rows waste little however many they are. A view of rows stays as it
-is while rows are added after them.
+A table grows by a quarter, so it wastes little memory at any size. A view of rows keeps its values
+while rows are added behind them.
 """
 
 from collections.abc import Iterable, Mapping
@@ -16,7 +16,9 @@ _GROWTH_MIN = 8
 
 
 def capacity_for(count: int, capacity: int) -> int:
-    """Return how many rows to make room for when `count` are needed and `capacity` are there."""
+    """Return the number of rows to make room for, when `count` are needed and there is room for
+    `capacity`.
+    """
     if count <= capacity:
         return capacity
     return max(count, capacity + capacity // 4, capacity + _GROWTH_MIN)
@@ -30,8 +32,8 @@ def grown(column: AnyColumn, capacity: int) -> AnyColumn:
 
 
 def as_slice(rows: NDArray[np.int64]) -> slice | NDArray[np.int64]:
-    """Return rows as a slice where they follow one another: values are then read and written
-    without being gathered row by row. The rows ascend and are distinct.
+    """Return rows as a slice if they follow one another. Values are then read and written without
+    being gathered row by row. The rows ascend and are distinct.
     """
     count = len(rows)
     if count > 1:
@@ -66,7 +68,7 @@ class Table:
         return self._columns[name][: self.count]
 
     def append(self, rows: Mapping[str, AnyColumn]) -> slice:
-        """Add rows; columns not given are zero. Returns: where they are."""
+        """Add rows. Columns that are not given are zero. Returns: the place of the new rows."""
         added = len(next(iter(rows.values())))
         where = slice(self.count, self.count + added)
         have = len(next(iter(self._columns.values())))
@@ -90,8 +92,8 @@ class Table:
         return {f"{prefix}.{name}": column[: self.count] for name, column in self._columns.items()}
 
     def restore(self, prefix: str, state: State) -> None:
-        """Take rows back from a snapshot's columns. Raises: ColumnError when these are not equally
-        long.
+        """Take rows back from a snapshot's columns. Raises: ColumnError when the columns differ in
+        length.
         """
         found = {name: state.get(f"{prefix}.{name}") for name in self._columns}
         counts = {len(column) for column in found.values() if column is not None}

@@ -1,4 +1,4 @@
 """The creator machine: portfolios, fills, corrections of fills, suspensions.
 
-It knows nothing of followers or broker gateways.
+Nothing here knows a follower or a broker gateway.
 """

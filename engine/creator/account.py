@@ -5,7 +5,9 @@ from dataclasses import dataclass, field
 
 @dataclass(slots=True)
 class Creator:
-    """One creator account: `positions` by instrument, every one it ever traded, flat ones too."""
+    """One creator account. `positions` has every instrument that it ever traded, flat ones too.
+    `command` is the hash of the id of the command that opened it.
+    """
 
     number: int
     creator_id: str

@@ -6,12 +6,12 @@ from engine.messages.answers import Answer
 
 
 class CommandOutcome(NamedTuple):
-    """An answer, and what changes: nothing where the command is refused or a repeat."""
+    """An answer, and the event to apply: None when the command is refused or a repeat."""
 
     answer: Answer
     event: Any = None
     replayed: tuple[tuple[int, int], ...] = ()
     """The quarantined fills that are decided again after the event: each message's sequence in the
-    ingress stream, and the fill's position in the message. Where one of them cannot be read, the
+    ingress stream, and the fill's position in the message. If one of them cannot be read, the
     command changes nothing.
     """

@@ -15,8 +15,8 @@ DECIDERS: dict[type, Callable[[CreatorShard, Any, Sequence[str]], CommandOutcome
     OpenCreator: open_creator,
     ResumeCreator: resume_creator,
 }
-"""The decider of each kind of command. It is given the shard, the command, and the brokers that
-there are.
+"""The decider of each kind of command. It takes the shard, the command, and the names of all
+brokers.
 """
 
 

@@ -1,16 +1,16 @@
-"""Trade cancels and corrections of creators' fills: an earlier fill is taken back by a fill of the
-difference.
+"""Trade cancels and corrections of creators' fills: a fill of the difference reverses the earlier
+fill.
 
-Followers size this compensation like any fill, at the instrument's current mark. The creator's cash
-goes back by exactly what the original moved. The original is found among the fills seen; a
-corrected fill is known by the id of its latest correction.
+Followers size this compensation like any other fill, at the instrument's current mark. The
+creator's cash is restored by exactly what the original moved. The original is found among the fills
+seen. Once a fill is corrected, the id of its latest correction names it.
 """
 
 import msgspec
 
-from engine.columns.sections import names_of
+from engine.columns.section_types import names_of
 from engine.creator.fills import FillTarget, cash_of, decide_fill
-from engine.creator.seen_fills import SeenFill, SeenFills, Standing
+from engine.creator.seen_fills import FillStanding, SeenFill, SeenFills
 from engine.journal.events.creator import FillApplied, FillCorrected
 from engine.messages.inputs import FillInput
 from engine.values.order_status import ExecType
@@ -20,7 +20,9 @@ from engine.values.refusals import Refused
 def decide_fill_correction(
     fill: FillInput, target: FillTarget, seen: SeenFills
 ) -> FillCorrected | Refused:
-    """Cancel or correct an earlier fill: find it, and apply the fill of the difference."""
+    """Decide a trade cancel or correct: find the earlier fill, and return the fill of the
+    difference.
+    """
     original = _find_original(seen, fill, target)
     if isinstance(original, Refused):
         return original
@@ -76,19 +78,19 @@ def _find_original(seen: SeenFills, fill: FillInput, target: FillTarget) -> Seen
 
 
 def _check_counts(found: SeenFill) -> Refused | None:
-    """Refuse a fill that does not count any more, or never was a fill."""
+    """Refuse a fill that does not count any more, and a trade cancel, which is no fill."""
     match found.standing:
-        case Standing.IS_CANCEL:
+        case FillStanding.IS_CANCEL:
             return Refused(
                 "not_a_trade",
                 "exec_ref_id: expected a fill or its correction, found a trade_cancel",
             )
-        case Standing.CANCELED:
+        case FillStanding.CANCELED:
             return Refused(
                 "already_canceled",
                 "exec_ref_id: expected a fill that counts, found it cancelled before",
             )
-        case Standing.CORRECTED:
+        case FillStanding.CORRECTED:
             return Refused(
                 "already_corrected",
                 "exec_ref_id: expected the fill's latest correction, found an earlier one",
@@ -98,7 +100,7 @@ def _check_counts(found: SeenFill) -> Refused | None:
 
 
 def note_fill(seen: SeenFills, event: FillApplied) -> None:
-    """Remember a fill. Of a corrected one, the new quantity and price count from now on."""
+    """Remember a fill. After a correction the new quantity and price count."""
     if not isinstance(event, FillCorrected):
         seen.add(
             event.creator,
@@ -106,7 +108,7 @@ def note_fill(seen: SeenFills, event: FillApplied) -> None:
             event.transact_time,
             instrument=event.instrument,
             side=event.side,
-            standing=Standing.COUNTS,
+            standing=FillStanding.COUNTS,
             quantity=event.quantity,
             price=event.price,
         )
@@ -114,14 +116,14 @@ def note_fill(seen: SeenFills, event: FillApplied) -> None:
     is_cancel = event.exec_type == ExecType.TRADE_CANCEL
     found = seen.find(event.creator, event.reference)
     assert found is not None, "a correction was decided while its original was remembered"
-    seen.replace(found, Standing.CANCELED if is_cancel else Standing.CORRECTED)
+    seen.replace(found, FillStanding.CANCELED if is_cancel else FillStanding.CORRECTED)
     seen.add(
         event.creator,
         event.exec_id,
         event.transact_time,
         instrument=event.instrument,
         side=event.old_side,
-        standing=Standing.IS_CANCEL if is_cancel else Standing.COUNTS,
+        standing=FillStanding.IS_CANCEL if is_cancel else FillStanding.COUNTS,
         quantity=event.new_quantity,
         price=event.new_price,
     )

@@ -1,9 +1,9 @@
-"""Decisions about creators' fills: what a fill makes of its creator's portfolio, or why it is
-refused.
+"""Decisions about creators' fills: a fill changes its creator's portfolio, or it is refused with a
+reason.
 
-A fill counts once by broker, creator and execution id over `FILL_HORIZON_NS`. An older one is
-refused for its age. Trade cancels and corrections are decided in
-`engine.creator.fill_corrections`.
+Broker, creator and execution id name a fill, and it counts once. These ids are remembered for
+`FILL_HORIZON_NS`; a fill older than that is refused for its age. Trade cancels and corrections are
+decided in `engine.creator.fill_corrections`.
 """
 
 from typing import NamedTuple
@@ -24,8 +24,8 @@ FILL_AHEAD_NS_MAX = 5 * NS_PER_S
 
 
 class FillTarget(NamedTuple):
-    """The position that a fill changes: a creator's in one instrument. `marks` are by instrument,
-    `signal` is the number of the next signal.
+    """The position that a fill changes: that of a creator in one instrument. `marks` are by
+    instrument, `signal` is the number of the next signal.
     """
 
     creator: Creator
@@ -51,7 +51,7 @@ def check_sender(fill: FillInput, creator: Creator | None) -> Refused | None:
 
 
 def check_age(fill: FillInput, event_time_ns: int) -> Refused | None:
-    """Refuse a fill from the future, and one older than the execution ids are remembered."""
+    """Refuse a fill from the future, and one so old that its execution id may be forgotten."""
     if fill.transact_time > event_time_ns + FILL_AHEAD_NS_MAX:
         return refuse_ahead("transact_time", fill.transact_time, event_time_ns)
     if fill.transact_time < event_time_ns - FILL_HORIZON_NS:
@@ -78,7 +78,7 @@ def cash_of(side: int, quantity: int, price: int) -> int:
 
 
 def decide_fill(fill: FillInput, target: FillTarget, cash_change: int) -> FillApplied | Refused:
-    """Apply a fill to its creator's portfolio and number the signal."""
+    """Return the event that applies a fill to its creator's portfolio and numbers its signal."""
     creator, instrument, known, signal = target
     positions = creator.positions
     before = positions.get(instrument, 0)
@@ -116,7 +116,7 @@ def decide_fill(fill: FillInput, target: FillTarget, cash_change: int) -> FillAp
 def _check_positions(
     fill: FillInput, creator: Creator, after: int, traded_count: int
 ) -> Refused | None:
-    """Refuse a fill that does not fit the fills before it, or that trades too many instruments."""
+    """Refuse a fill that contradicts the fills before it, or that trades too many instruments."""
     said = fill.position_after
     if said is not None and said != after:
         return Refused(
@@ -135,7 +135,7 @@ def _check_positions(
 
 
 def _check_range(creator: Creator, after: int, equity: int, cash: int) -> Refused | None:
-    """Refuse a fill that leads position, cash or equity out of range."""
+    """Refuse a fill that takes position, cash or equity out of range."""
     if abs(after) > QUANTITY_MAX or abs(equity) > MONEY_MAX or abs(cash) > MONEY_MAX:
         return Refused(
             "out_of_range",

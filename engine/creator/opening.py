@@ -1,4 +1,6 @@
-"""The command `open_creator`: a creator gets its number, its cash and the broker of its fills."""
+"""The command `open_creator`: it gives a creator its number, its cash and the broker of its
+fills.
+"""
 
 from collections.abc import Sequence
 
@@ -17,7 +19,7 @@ from engine.values.units import MONEY_MAX
 def open_creator(
     shard: CreatorShard, command: OpenCreator, brokers: Sequence[str]
 ) -> CommandOutcome:
-    """Open a creator, unless another command has, or its broker is not known."""
+    """Open a creator. Refuse it if another command opened it, or if its broker is unknown."""
     if command.broker not in brokers:
         known = ", ".join(brokers)
         return CommandOutcome(

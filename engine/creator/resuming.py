@@ -1,4 +1,4 @@
-"""The command `resume_creator`: a creator's suspension ends, and its quarantined fills are settled
+"""The command `resume_creator`: it ends a creator's suspension and settles the quarantined fills
 (`engine.creator.suspensions`).
 """
 
@@ -15,7 +15,7 @@ from engine.values.refusals import Refused
 def resume_creator(
     shard: CreatorShard, command: ResumeCreator, brokers: Sequence[str]
 ) -> CommandOutcome:
-    """Settle a creator's quarantined fills: they are decided again, or void."""
+    """Settle a creator's quarantined fills: decide them again, or void them."""
     creator_id, command_hash = command.creator_id, hash_64(command.command_id)
     number = shard.number_of(creator_id)
     if number is None:

@@ -1,9 +1,10 @@
-"""The fills that a creator shard has seen over its horizon, each with what it moved. Cost: about 50
+"""The fills that a creator shard has seen over the horizon, each with what it moved. Cost: about 50
 bytes per fill, and its id.
 
-A fill counts once by its creator and exec id (a creator has one broker). Its quantity, price, side
-and instrument are kept for a trade cancel or correct that may come. Days are forgotten whole. The
-latest fills wait in a dict and are packed many at a time; the columns do not depend on when.
+Creator and execution id name a fill, because a creator has one broker. Its quantity, price, side
+and instrument are kept for a later trade cancel or correct. Fills are forgotten by whole days. The
+latest fills wait in a dict and are packed many at a time. The state's columns do not depend on when
+that happens.
 """
 
 from enum import IntEnum
@@ -29,8 +30,10 @@ FILL_COLUMNS = {
 _NO_DAY = 1 << 62
 
 
-class Standing(IntEnum):
-    """The standing of a fill: a trade that counts, one cancelled or corrected since, or a cancel."""
+class FillStanding(IntEnum):
+    """The standing of a fill: a trade that counts, a trade that was cancelled or corrected, or a
+    cancel.
+    """
 
     COUNTS = 0
     CANCELED = 1
@@ -39,13 +42,13 @@ class Standing(IntEnum):
 
 
 class SeenFill(NamedTuple):
-    """One fill seen, and where it is kept."""
+    """One fill, and the day and row under which it is kept."""
 
     day: int
     row: int
     instrument: int
     side: int
-    standing: Standing
+    standing: FillStanding
     quantity: int
     price: int
 
@@ -75,7 +78,9 @@ class SeenFills:
                 instrument, side, standing, quantity, price = (
                     int(day.fills[column][row]) for column in FILL_COLUMNS
                 )
-                return SeenFill(number, row, instrument, side, Standing(standing), quantity, price)
+                return SeenFill(
+                    number, row, instrument, side, FillStanding(standing), quantity, price
+                )
         return None
 
     def add(
@@ -86,11 +91,11 @@ class SeenFills:
         *,
         instrument: int,
         side: int,
-        standing: Standing,
+        standing: FillStanding,
         quantity: int,
         price: int,
     ) -> None:
-        """Note a fill that is not there."""
+        """Add a fill that is new."""
         day = transact_time_ns // BUCKET_NS
         self._first_day = min(self._first_day, day)
         self._recent[_name(creator, exec_id)] = (day, instrument, side, standing, quantity, price)
@@ -108,12 +113,12 @@ class SeenFills:
             of_day.fills.append({name: rows[:, at] for at, name in enumerate(FILL_COLUMNS)})
         self._recent = {}
 
-    def replace(self, fill: SeenFill, standing: Standing) -> None:
-        """Note that a fill was cancelled or corrected."""
+    def replace(self, fill: SeenFill, standing: FillStanding) -> None:
+        """Set the standing of a fill that was cancelled or corrected."""
         self._days[fill.day].fills["standing"][fill.row] = standing
 
     def forget_before(self, time_ns: int) -> None:
-        """Let go of the days before a time."""
+        """Forget the days before a time."""
         oldest = time_ns // BUCKET_NS
         if self._first_day >= oldest:
             return

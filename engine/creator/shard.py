@@ -1,8 +1,8 @@
 """A creator shard: its creators and instruments, and the decisions about fills, marks and commands.
 
-Deciders (`decide_*`) read the state and return events or a `Refused`; `apply` changes the state and
-is the same live and on replay (P6). Fills are applied in the order of the ingress stream and number
-the signals, so each creator's signals are in its fill order (P4).
+Deciders (`decide_*`) read the state and return events or a `Refused`. `apply` changes the state in
+the same way live and on replay (P6). Fills are applied in the order of the ingress stream and
+signals are numbered in that order. So each creator's signals follow the order of its fills (P4).
 """
 
 from collections.abc import Iterable, Sequence
@@ -51,7 +51,7 @@ from engine.values.refusals import Refused
 
 
 class CreatorShard:
-    """The creators of one shard and the instruments that they and the marks have named."""
+    """The creators of one shard, and the instruments that their fills and the marks have named."""
 
     schema = CREATOR_SCHEMA
 
@@ -79,8 +79,8 @@ class CreatorShard:
     def decide_suspend(
         self, creator_id: str, broker: str, sequence: int, position: int
     ) -> CreatorSuspended | None:
-        """Suspend the creator of a quarantined fill. Returns: None when such a fill would not have
-        counted.
+        """Return the event that suspends the creator of a quarantined fill. Returns: None if the
+        fill would have been refused anyway: its creator is not open, or has another broker.
         """
         number = self._ids.get(creator_id)
         if number is None or self.creators[number].broker != broker:
@@ -88,7 +88,9 @@ class CreatorShard:
         return CreatorSuspended(number, sequence, position)
 
     def decide_list(self, symbols: list[str]) -> InstrumentsListed | None:
-        """Introduce the symbols that have no number yet."""
+        """Return the event that introduces the symbols without a number, None when there are
+        none.
+        """
         new = [symbol for symbol in dict.fromkeys(symbols) if self._symbols.find(symbol) is None]
         if not new:
             return None
@@ -104,10 +106,10 @@ class CreatorShard:
     def decide_marks(
         self, marks: list[MarkInput], event_time_ns: int
     ) -> MarksUpdated | Refused | None:
-        """Take new marks of listed symbols; one older than the instrument's mark says nothing new
-        and is left out.
+        """Return the event of new marks of listed symbols, None when there are none. A mark older
+        than the instrument's own is left out.
 
-        One from the future would have the instrument keep that mark until then.
+        A mark from the future is refused: the instrument would keep it until that time.
         """
         latest = max((mark.time for mark in marks), default=0)
         if latest > event_time_ns + FILL_AHEAD_NS_MAX:
@@ -129,7 +131,7 @@ class CreatorShard:
         )
 
     def decide_fill(self, fill: FillInput, event_time_ns: int) -> FillApplied | Refused | None:
-        """Decide one fill, or the correction of one. Returns: None for a fill that was applied
+        """Decide one fill, or a trade cancel or correct. Returns: None for a fill that was applied
         before.
         """
         number = self._ids.get(fill.creator_id)
@@ -210,16 +212,16 @@ class CreatorShard:
                 self._instruments["mark"][event.instrument] = event.price
                 self._instruments["mark_time"][event.instrument] = event.transact_time
         note_fill(self._seen, event)
-        # Told from the fill alone, for a frame's event time may be later than the time it was
-        # decided at (P6): a fill is at most so far ahead of that, so whatever is forgotten is
-        # refused for its age.
+        # This depends on the fill alone, because a frame's event time may be later than the time at
+        # which the fill was decided (P6). A fill is at most `FILL_AHEAD_NS_MAX` ahead of the
+        # latter, so a fill that is forgotten here is refused for its age if it comes again.
         self._seen.forget_before(event.transact_time - FILL_AHEAD_NS_MAX - FILL_HORIZON_NS)
         self.next_signal = event.signal + 1
 
     # The state as columns.
 
     def traded_count(self, creator_id: str, symbols: Iterable[str]) -> int:
-        """Say how many instruments an open creator has ever traded once these symbols are traded
+        """Count the instruments that an open creator will have traded once these symbols are traded
         too.
         """
         positions = self.creators[self._ids[creator_id]].positions
@@ -228,7 +230,7 @@ class CreatorShard:
         )
 
     def symbol(self, number: int) -> str:
-        """Name the symbol of an instrument."""
+        """The symbol of an instrument."""
         return self._symbols.text(number)
 
     def columns(self) -> State:

@@ -23,7 +23,7 @@ _LAYOUT_3 = {
     "suspension.parked": ("creator", "sequence", "position"),
     "suspension.resumed": ("creator", "command", "count"),
 }
-"""The fields that these records had in layout 3: never changed."""
+"""The fields that these records had in layout 3. They never change."""
 
 CREATOR_SCHEMA = SnapshotSchema(
     [

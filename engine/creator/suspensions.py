@@ -21,8 +21,8 @@ SUSPENSION_RECORDS: Records = {
 
 @dataclass(slots=True)
 class Suspension:
-    """A creator's quarantined fills, by message and position, and how many fills each command that
-    resumed it has settled.
+    """A creator's quarantined fills, by message and position. `resumed` counts the fills that each
+    command settled, by the hash of the command's id.
     """
 
     quarantined: list[tuple[int, int]] = field(default_factory=list)
@@ -30,30 +30,32 @@ class Suspension:
 
 
 class Suspensions:
-    """The suspended creators of a creator shard, by number; and those that once were."""
+    """The creators of a shard that are suspended or once were, by number."""
 
     def __init__(self) -> None:
         self._of: dict[int, Suspension] = {}
 
     @property
     def count(self) -> int:
-        """The number of creators that are suspended now."""
+        """The number of creators that are suspended."""
         return sum(bool(suspension.quarantined) for suspension in self._of.values())
 
     def quarantined(self, creator: int) -> list[tuple[int, int]]:
-        """A creator's quarantined fills in order of the ingress stream, none while it is not
+        """A creator's quarantined fills in order of the ingress stream; empty if it is not
         suspended.
         """
         return sorted(self._of[creator].quarantined) if creator in self._of else []
 
     def settled_by(self, creator: int, command: int) -> int | None:
-        """Return how many quarantined fills a command has settled, None when it was not done."""
+        """Return how many quarantined fills a command has settled, None if there was no such
+        command.
+        """
         return self._of[creator].resumed.get(command) if creator in self._of else None
 
     def decide_resume(
         self, creator: int, signal: int, *, is_replay: bool, command: int
     ) -> CreatorResumed:
-        """Settle everything that is quarantined of a creator."""
+        """Return the event that settles all quarantined fills of a creator."""
         quarantined = np.array(self.quarantined(creator), np.int64).reshape(-1, 2)
         return CreatorResumed(
             creator, signal, int(is_replay), command, quarantined[:, 0], quarantined[:, 1]
@@ -69,7 +71,7 @@ class Suspensions:
             suspension.resumed[event.command] = len(event.sequences)
 
     def state(self) -> State:
-        """Return everything as columns, none while there is nothing."""
+        """Return everything as columns; no column while no creator was ever suspended."""
         if not self._of:
             return {}
         quarantined = [

@@ -29,8 +29,8 @@ class AppliedExecutions:
         self._ranges: dict[tuple[str, str], list[list[int]]] = {}
 
     def seen(self, broker: str, prefix: str, numbers: NDArray[np.int64]) -> NDArray[np.bool_]:
-        """Return which numbers were applied before. Cost: the ranges between the smallest number and
-        the largest, once; a broker may leave many gaps.
+        """Return which numbers were applied before. Cost: one pass over the ranges between the
+        smallest number and the largest. A broker may leave many gaps.
         """
         ranges = self._ranges.get((broker, prefix), [])
         known = np.zeros(len(numbers), np.bool_)

@@ -1,9 +1,8 @@
-"""A book: one creator's subscriptions in one follower shard, as columns, in order of creation; rows
+"""A book: one creator's subscriptions in one follower shard, as columns, in order of creation. Rows
 never move.
 
-All rows of a book answer the same signals, so a signal is a pass over contiguous columns. Positions
-stand per instrument in a `Slot`: target t, position p, open orders' signed remainder o, and cost,
-which is what the position cost to build (negative: a short's proceeds).
+All rows of a book answer the same signals, so a signal is a pass over contiguous columns. Each
+instrument has a slot (`engine.follower.slot`).
 
 A book also knows its creator's marks and positions, from the signals that its rows have answered.
 It learns nothing from a signal that found no active row.
@@ -16,23 +15,16 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.columns.arithmetic import Int64s
 from engine.columns.reductions import all_of, any_of, least, most
 from engine.columns.snapshot import Picks
 from engine.columns.state import AnyColumn
-from engine.follower.follow_ups import FollowUps
-from engine.follower.subscription_table import (
-    HEADER_WORDS,
-    TABLE_FIELDS,
-    NewRows,
-    SubscriptionTable,
-    TablePicks,
-    words_of,
-)
+from engine.follower.slot import SLOT_FIELDS, VALUE_FIELDS, Slot
+from engine.follower.subscription_columns import HEADER_WORDS, TABLE_FIELDS, NewRows, TablePicks
+from engine.follower.subscription_table import SubscriptionTable, words_of
 from engine.values.units import POSITION_UNKNOWN
 
 
-class Status(IntEnum):
+class SubscriptionStatus(IntEnum):
     """Where a subscription stands. An ending one closes its positions; an ended one holds
     nothing.
     """
@@ -43,12 +35,6 @@ class Status(IntEnum):
     ENDED = 3
 
 
-VALUE_FIELDS = ("target", "position", "open", "cost")
-"""The rows of a slot's values."""
-SLOT_FIELDS = ("instrument", "lot", "min_notional", "mark", "creator_position")
-"""The words of a slot before its values."""
-SLOT_HASHED_COUNT = 4
-"""So many of them are in the state's hash."""
 _OWN_FIELDS = ("creator_shard", "creator", "slots_count")
 BOOK_FIELDS = (*_OWN_FIELDS, *TABLE_FIELDS)
 """The words that a book begins with."""
@@ -72,61 +58,6 @@ class BookPicks(NamedTuple):
     def of(cls, picks: Mapping[str, Picks]) -> "BookPicks":
         """Find the books' records among those of a snapshot."""
         return cls(picks["book"], picks["book.slot"], picks["book.values"], TablePicks.of(picks))
-
-
-class Slot:
-    """One instrument in a book."""
-
-    __slots__ = (
-        "creator_position",
-        "follow_ups",
-        "index",
-        "instrument",
-        "lot",
-        "mark",
-        "min_notional",
-        "values",
-    )
-
-    def __init__(
-        self, index: int, instrument: int, lot: int, min_notional: int, values: NDArray[np.int64]
-    ) -> None:
-        self.index = index
-        self.instrument = instrument
-        self.lot = lot
-        self.min_notional = min_notional
-        self.mark = 0
-        """The creator's mark at the last signal that the book answered. Units: micros."""
-        self.creator_position = POSITION_UNKNOWN
-        """The creator's position after the last signal of this instrument that the book answered.
-        Units: 1e-8, signed.
-        """
-        self.values = values
-        self.follow_ups = FollowUps()
-
-    @property
-    def target(self) -> Int64s:
-        """The quantity that each row should hold. Units: 1e-8, signed."""
-        target: Int64s = self.values[0]
-        return target
-
-    @property
-    def position(self) -> Int64s:
-        """The quantity that each row holds. Units: 1e-8, signed."""
-        position: Int64s = self.values[1]
-        return position
-
-    @property
-    def open(self) -> Int64s:
-        """The rest of each row's open orders. Units: 1e-8, signed."""
-        open_: Int64s = self.values[2]
-        return open_
-
-    @property
-    def cost(self) -> Int64s:
-        """The cost at which each row's position was built. Units: micros, negative for shorts."""
-        cost: Int64s = self.values[3]
-        return cost
 
 
 class BookSummary(NamedTuple):
@@ -189,7 +120,7 @@ class Book:
             self._summary = _summary_of(self.subscriptions)
         return self._summary
 
-    def set_status(self, rows: slice | NDArray[np.int64] | int, status: Status) -> None:
+    def set_status(self, rows: slice | NDArray[np.int64] | int, status: SubscriptionStatus) -> None:
         """Change where some subscriptions stand."""
         self.subscriptions["status"][rows] = status
         self._summary = None

@@ -9,15 +9,9 @@ import numpy as np
 from engine.columns.snapshot import Records, StoredState, required
 from engine.columns.state import State
 from engine.columns.state_copy import BOOKS_IN_A_COLUMN, PREFIX
-from engine.follower.book import (
-    BOOK_FIELDS,
-    SLOT_FIELDS,
-    SLOT_HASHED_COUNT,
-    VALUE_FIELDS,
-    Book,
-    BookPicks,
-)
-from engine.follower.subscription_table import TABLE_RECORDS
+from engine.follower.book import BOOK_FIELDS, Book, BookPicks
+from engine.follower.slot import SLOT_FIELDS, SLOT_HASHED_COUNT, VALUE_FIELDS
+from engine.follower.subscription_columns import TABLE_RECORDS
 from engine.values.units import POSITION_UNKNOWN
 
 BOOK_RECORDS: Records = {

@@ -17,8 +17,8 @@ def cost_without(cost: int, position: int, side: int, quantity: int, price: int)
     """Undo a trade in a signed cost basis, whatever has happened since.
 
     What the trade built and is still held loses the trade's own notional, but never more than the
-    whole cost. What the trade had reduced comes back at the average cost of what is held of that
-    side, and where nothing is held at the trade's own price.
+    whole cost. What the trade had reduced comes back at the average cost of the quantity held on
+    that side. If nothing is held there, it comes back at the trade's own price.
     """
     held = position * side
     after = position - side * quantity

@@ -4,8 +4,9 @@ import numpy as np
 
 from engine.columns.snapshot import Records, StoredState, integers_column, required
 from engine.columns.state import State
-from engine.follower.book import Book, Slot
+from engine.follower.book import Book
 from engine.follower.follow_ups import FollowUp
+from engine.follower.slot import Slot
 from engine.values.order_ids import OrderKey
 
 FOLLOW_UP_RECORDS: Records = {

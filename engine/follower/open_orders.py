@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 from engine.columns.reductions import any_of, is_same
 from engine.columns.snapshot import Records, StoredState, integers_column, required
 from engine.columns.state import State
-from engine.follower.book import Book, Slot, joined
+from engine.follower.book import Book, joined
 from engine.follower.order_group import OrderGroup, can_merge, count_as_open, merged
+from engine.follower.slot import Slot
 from engine.journal.events.orders import ExecutionsApplied
 from engine.values.order_ids import OrderKey
 from engine.values.order_terms import OrderTerms

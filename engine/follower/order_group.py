@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from engine.columns.arithmetic import Int64s, Operand, fee_ceil, notional_ceil
 from engine.columns.reductions import is_same
 from engine.columns.table import as_slice
-from engine.follower.book import Book, Slot
+from engine.follower.book import Book
+from engine.follower.slot import Slot
 from engine.values.order_ids import OrderKey
 from engine.values.order_terms import OrderTerms
 

@@ -49,8 +49,8 @@ class FollowerShard:
         batches.apply()
 
     def apply_events(self, events: Sequence[Any]) -> None:
-        """Change the state by events in their order; neighbours about different books share a
-        pass.
+        """Change the state by events in their order. Successive events about different books
+        share a pass.
         """
         apply_events(self.state, events)
 

@@ -1,8 +1,8 @@
-"""A follower shard's state, and how events change it.
+"""A follower shard's state.
 
-Accounts and subscriptions have numbers that are never reused; a subscription stands in its
-creator's book at a row that never moves. `apply` is the one way in, live and on replay alike (P6);
-what to apply is decided in `engine.follower.decide.signals`, which only reads.
+Accounts and subscriptions have numbers that are never reused. A subscription stands in its
+creator's book at a row that never moves. State changes only in `engine.follower.apply`, in the same
+way live and on replay (P6). Deciders (`engine.follower.decide`) only read it.
 """
 
 import msgspec
@@ -16,10 +16,11 @@ from engine.columns.state import State
 from engine.columns.state_copy import StateCopy
 from engine.columns.table import Table
 from engine.follower.applied_executions import AppliedExecutions
-from engine.follower.book import Book, Slot
+from engine.follower.book import Book
 from engine.follower.books_state import books_state, restore_books
 from engine.follower.follow_ups_state import follow_ups_state, restore_follow_ups
 from engine.follower.open_orders import OpenOrders
+from engine.follower.slot import Slot
 from engine.follower.snapshot_schema import ACCOUNT_COLUMNS, FOLLOWER_SCHEMA, PLACE_COLUMNS
 from engine.follower.suspended_entries import SuspendedEntries
 from engine.journal.cursors import Cursor, Source, cursors_column, restored_cursors
@@ -108,8 +109,8 @@ class FollowerState:
         return {**self._columns(), **books_state(self.books)}
 
     def copy(self) -> StateCopy:
-        """Begin to encode the state as it is now, for a snapshot; the books are copied as it goes
-        on, one copy at a time.
+        """Begin to encode the state as it is now, for a snapshot; the books are copied as it
+        goes on, one copy at a time.
         """
         assert self._copy is None, "one copy at a time"
         columns = self._columns()

@@ -6,57 +6,30 @@ modes and endings are the same for all rows of most books. Such a column is read
 written through `own`.
 """
 
-from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.columns.reductions import all_of, any_of
-from engine.columns.snapshot import Picks, Records
+from engine.columns.reductions import all_of
+from engine.columns.snapshot import Picks
 from engine.columns.state import AnyColumn
 from engine.columns.table import capacity_for, grown
-
-WIDE = ("cash", "reserved", "from_frame", "command")
-"""64 bits."""
-MONEY = WIDE[:2]
-"""The two that nearly every signal and report asks for."""
-NARROW = ("subscription", "account", "ratio")
-"""32 bits, unsigned."""
-STATUS = ("status",)
-"""8 bits, unsigned."""
-SHARED_NARROW = ("mode", "allow_short")
-"""8 bits, unsigned."""
-SHARED_WIDE = (
-    "amount",
-    "max_order_notional",
-    "max_weight",
-    "short_proceeds",
-    "until_frame",
-    "end_command",
-    "pause_command",
-    "resume_command",
+from engine.follower.subscription_columns import (
+    MONEY,
+    NARROW,
+    NO_SHARED,
+    SHARED,
+    WIDE,
+    NewRows,
+    TablePicks,
 )
-"""64 bits."""
-SHARED: dict[str, np.dtype[Any]] = {
-    **dict.fromkeys(SHARED_NARROW, np.dtype(np.uint8)),
-    **dict.fromkeys(SHARED_WIDE, np.dtype(np.int64)),
-}
-TABLE_RECORDS: Records = {
-    "book.wide": dict.fromkeys(WIDE, 0),
-    "book.narrow": dict.fromkeys(NARROW, 0),
-    "book.status": dict.fromkeys(STATUS, 0),
-    "book.shared_narrow": dict.fromkeys(SHARED_NARROW, 0),
-    "book.shared_wide": dict.fromkeys(SHARED_WIDE, 0),
-}
+
 _SHARED_NAMES = tuple(SHARED)
 _SHARED_FIRST = len(WIDE)
 _NARROW_FIRST = _SHARED_FIRST + len(SHARED)
 _STATUS = _NARROW_FIRST + len(NARROW)
 _AT = {name: at for at, name in enumerate((*WIDE, *SHARED, *NARROW, "status"))}
-TABLE_FIELDS = ("count", "varied")
-"""The first words of a table. Those of the shared values follow."""
-HEADER_WORDS = len(TABLE_FIELDS) + len(SHARED)
 _ROWS_MAX = 1 << 32
 _INT64, _UINT32, _UINT8 = np.dtype(np.int64), np.dtype(np.uint32), np.dtype(np.uint8)
 
@@ -76,65 +49,6 @@ def _is_one_value(column: AnyColumn) -> bool:
 
 
 _ZEROS = tuple(_one_value(dtype, 0) for dtype in SHARED.values())
-
-_NONE: tuple[AnyColumn | None, ...] = (None,) * len(SHARED)
-
-
-class TablePicks(NamedTuple):
-    """The way from the columns of a table in a snapshot to those of today."""
-
-    wide: Picks
-    narrow: Picks
-    status: Picks
-    shared_narrow: Picks
-    shared_wide: Picks
-
-    @classmethod
-    def of(cls, picks: Mapping[str, Picks]) -> "TablePicks":
-        """Find a table's records among those of a snapshot."""
-        return cls(*(picks[name] for name in TABLE_RECORDS))
-
-    @property
-    def shared_count(self) -> int:
-        """The number of shared columns that were written."""
-        return self.shared_narrow.written_count + self.shared_wide.written_count
-
-
-class NewRows(NamedTuple):
-    """Rows to add, to one book or many: each takes a slice. None stands for zero in every row.
-
-    They are gathered once. Most books in a batch get one row or two, and one call per column of
-    each book would cost more than the rows.
-    """
-
-    wide: AnyColumn
-    narrow: AnyColumn
-    status: AnyColumn | None
-    shared: tuple[AnyColumn | None, ...]
-
-    @classmethod
-    def of(cls, columns: Mapping[str, AnyColumn]) -> "NewRows":
-        """Gather columns of equal length; those not given are zero."""
-        count = len(next(iter(columns.values())))
-
-        def gathered(names: tuple[str, ...], dtype: type[np.integer]) -> AnyColumn:
-            matrix: AnyColumn = np.zeros((len(names), count), dtype)
-            for row, name in zip(matrix, names, strict=True):
-                if name in columns:
-                    row[:] = columns[name]
-            return matrix
-
-        def unless_zero(name: str) -> AnyColumn | None:
-            column = columns.get(name)
-            return column if column is not None and any_of(column) else None
-
-        shared = tuple(map(unless_zero, SHARED))
-        return cls(
-            gathered(WIDE, np.int64),
-            gathered(NARROW, np.uint32),
-            unless_zero("status"),
-            _NONE if all(column is None for column in shared) else shared,
-        )
 
 
 class SubscriptionTable:
@@ -206,7 +120,7 @@ class SubscriptionTable:
         self._narrow[:, where] = rows.narrow[:, which]
         if rows.status is not None:
             self._status[where] = rows.status[which]
-        if rows.shared is not _NONE or self._shared is not _ZEROS:
+        if rows.shared is not NO_SHARED or self._shared is not _ZEROS:
             for at, (column, values) in enumerate(zip(self._shared, rows.shared, strict=True)):
                 if values is not None or column is not _ZEROS[at]:
                     self._append_shared(at, where, None if values is None else values[which])

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from engine.history.corrections import Correction
+from engine.history.corrections import AppliedCorrection
 from engine.history.executions import Executions
 from engine.history.storage import ColumnStorage, Ints, rows_where
 from engine.values.order_status import ExecType, OrdStatus
@@ -59,13 +59,13 @@ def stories(
     order_rows: Ints,
     quantities: Ints,
     executions: Executions,
-    corrected: Sequence[tuple[int, Correction]],
+    corrected: Sequence[tuple[int, AppliedCorrection]],
     storage: ColumnStorage,
 ) -> dict[int, OrderStory]:
     """Return the stories of corrected orders by row. `order_rows` are the orders of the executions,
     `corrected` the corrections with their orders' rows.
     """
-    of_order: dict[int, list[Correction]] = {}
+    of_order: dict[int, list[AppliedCorrection]] = {}
     for row, correction in corrected:
         of_order.setdefault(row, []).append(correction)
     wanted = np.fromiter(of_order, np.int64, len(of_order))
@@ -80,14 +80,14 @@ def stories(
 
 
 def _told(
-    quantity: int, executions: Executions, rows: list[int], corrections: list[Correction]
+    quantity: int, executions: Executions, rows: list[int], corrections: list[AppliedCorrection]
 ) -> OrderStory:
     trades: dict[str, tuple[int, int, int]] = {}
     leaves, end, faults = quantity, None, list[str]()
-    events: list[tuple[int, int, int | Correction]] = [(row, 1, row) for row in rows]
+    events: list[tuple[int, int, int | AppliedCorrection]] = [(row, 1, row) for row in rows]
     events += [(each.after_executions, 0, each) for each in corrections]
     for _, _, event in sorted(events, key=lambda item: item[:2]):
-        if isinstance(event, Correction):
+        if isinstance(event, AppliedCorrection):
             faults += _correct(trades, event)
             leaves, end = event.leaves, None if event.leaves else end
             continue
@@ -105,7 +105,7 @@ def _told(
     return OrderStory(trades, leaves, end, faults)
 
 
-def _correct(trades: dict[str, tuple[int, int, int]], correction: Correction) -> list[str]:
+def _correct(trades: dict[str, tuple[int, int, int]], correction: AppliedCorrection) -> list[str]:
     faults = []
     said = correction.old_quantity, correction.old_price, correction.old_fee
     if trades.pop(correction.reference, None) != said:

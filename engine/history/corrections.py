@@ -9,7 +9,7 @@ from engine.history.frames import JournalFrame
 from engine.journal.events.orders import TradesCorrected
 
 
-class Correction(NamedTuple):
+class AppliedCorrection(NamedTuple):
     """One correction as the journal has it. `after_executions` executions were applied before it;
     the trade given by `old_*` is reversed.
 
@@ -44,7 +44,7 @@ class Correction(NamedTuple):
 
 def corrections_of(
     shard: int, frame: JournalFrame, event: TradesCorrected, after_executions: int
-) -> list[Correction]:
+) -> list[AppliedCorrection]:
     """Return the corrections of one event."""
     high = event.key.high(shard)
     columns = (
@@ -67,7 +67,7 @@ def corrections_of(
     ):
         old_quantity, old_price, old_fee, quantity, price, fee, filled, leaves = rest
         found.append(
-            Correction(
+            AppliedCorrection(
                 high,
                 event.key.low(subscription),
                 event.broker,

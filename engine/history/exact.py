@@ -1,8 +1,8 @@
 """Exact products of 64-bit columns by splitting: no float, and nothing shared with the engine's own
 arithmetic.
 
-A quantity is a * 10**8 + b and a price c * 10**8 + d, so quantity * price / 10**8 = a * price + b *
-c + b * d / 10**8, and each product fits 64 bits as long as the result does.
+A quantity is a * 10**8 + b and a price is c * 10**8 + d. So quantity * price / 10**8 = a * price +
+b * c + b * d / 10**8. Each product fits 64 bits as long as the result does.
 """
 
 from typing import NamedTuple

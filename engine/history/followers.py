@@ -8,7 +8,7 @@ import numpy as np
 
 from engine.columns.table import Table
 from engine.follower.shard import FollowerShard
-from engine.history.corrections import Correction, corrections_of
+from engine.history.corrections import AppliedCorrection, corrections_of
 from engine.history.dispositions import DispositionsGatherer
 from engine.history.executions import ExecutionsGatherer
 from engine.history.frames import JournalFrame
@@ -73,7 +73,7 @@ class FollowerTables:
         self.orders = OrdersGatherer(shard, storage)
         self.cancels = CancelsGatherer(shard, storage)
         self.executions = ExecutionsGatherer(shard, storage)
-        self.corrections: list[Correction] = []
+        self.corrections: list[AppliedCorrection] = []
         self.cursors: dict[tuple[Source, int], Cursor] = {}
         self.replayed = FollowerShard(shard)
         self.state = self.replayed.state

@@ -1,5 +1,5 @@
-"""Orders found by id without a set of ids; and the outcome of each: status, filled quantity,
-average price, cash and fees.
+"""An index of orders by id without a set of ids, and the outcome of each order: status, filled
+quantity, average price, cash and fees.
 
 The cause, leg and attempt of an order id stand once in a section. A dense number for them, joined
 with the subscription, is one sortable 64-bit key per order.
@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.history.corrected_outcomes import OrderStory, status_of, stories
-from engine.history.corrections import Correction
+from engine.history.corrections import AppliedCorrection
 from engine.history.exact import notionals
 from engine.history.executions import Executions
 from engine.history.orders import Cancels, Orders
@@ -99,7 +99,7 @@ class OrderIndex:
         if not len(highs):
             return np.zeros(0, np.int64)
         tails = lows & _TAIL_MASK
-        # Orders of one cause stand together: each cause is looked up once.
+        # Orders of one cause stand next to each other, so each cause is looked up once.
         changes = np.flatnonzero((highs[1:] != highs[:-1]) | (tails[1:] != tails[:-1])) + 1
         starts = np.concatenate((np.zeros(1, np.int64), changes))
         causes = np.repeat(
@@ -140,7 +140,7 @@ class Outcomes(NamedTuple):
     executions_counts: Ints
 
 
-def rows_of_corrections(index: OrderIndex, corrections: Sequence[Correction]) -> list[int]:
+def rows_of_corrections(index: OrderIndex, corrections: Sequence[AppliedCorrection]) -> list[int]:
     """Find the orders of corrections. Returns: rows, -1 where there is no such order."""
     highs = np.array([each.high for each in corrections], np.uint64)
     rows: list[int] = index.find(
@@ -154,7 +154,7 @@ def order_outcomes(
     index: OrderIndex,
     executions: Executions,
     cancels: Cancels | None = None,
-    corrections: Sequence[Correction] = (),
+    corrections: Sequence[AppliedCorrection] = (),
 ) -> Outcomes:
     """Return the outcome of every order. Raises: OverflowError when an amount does not fit 64
     bits.

@@ -1,4 +1,4 @@
-"""Where the columns of a history are kept: in memory here, in files by `gateways.storage`.
+"""Where the columns of a history are kept: in memory here, in files by `gateways.spill`.
 
 A history may hold more rows than memory has room for. So whoever goes over long columns does it in
 `slices`, and asks a `ColumnStorage` for every column as long as the history.
@@ -45,11 +45,11 @@ class ColumnStorage(Protocol):
 
     @property
     def chunk_rows(self) -> int:
-        """The number of rows that are looked at together."""
+        """The number of rows that are read at once."""
         ...
 
     def columns(self, count: int, *dtypes: DTypeLike) -> list[AnyColumn]:
-        """Return new columns of zeros that are kept together."""
+        """Return new columns of zeros that are kept in one place."""
         ...
 
     def growing(self, dtypes: Sequence[DTypeLike]) -> GrowingColumns:

@@ -1,5 +1,4 @@
 """The journal's format: frames, cursors, chains, quarantine, and the events that frames carry.
 
-It says how decisions are written down. It does not decide and applies nothing but what every shard
-shares.
+Nothing here decides, and only what every shard shares is applied here.
 """

@@ -1,8 +1,9 @@
-"""Reading a journal: which frames count, and when its history is broken.
+"""Reading a journal: the frames that count, and the check that its history is whole.
 
-Frames of a shard form one chain: each numbers one more than the one before and carries its hash. A
-frame of a lower epoch than one seen was written by a superseded owner and is dropped (P5); any
-other break is fail-stop for the shard (P6).
+The frames of a shard form one chain: each frame's number is one above that of the frame before, and
+each carries the hash of the frame before. A frame of a lower epoch than one already seen was
+written by a superseded owner, and is dropped (P5). At any other break of the chain the shard stops
+(P6).
 """
 
 from engine.journal.cursors import NO_HASH
@@ -10,7 +11,7 @@ from engine.journal.frame import FrameHeader, ShardKey, decode_header, frame_has
 
 
 class ChainBrokenError(Exception):
-    """A journal's history does not hold together: its shard must stop and an operator must look."""
+    """A journal's chain is broken: its shard must stop, and an operator must look."""
 
 
 class Chain:
@@ -50,7 +51,7 @@ class Chain:
         return header
 
     def rejoin(self, data: bytes, *, number: int, hash: bytes) -> FrameHeader:
-        """Check that a stored frame is the known one, and go on from it. Returns: its header.
+        """Check that a stored frame is the last known one, and go on from it. Returns: its header.
         Raises: ChainBrokenError.
         """
         header, _ = decode_header(data)

@@ -11,7 +11,7 @@ from engine.columns.snapshot import REQUIRED, Records, StoredState
 HASH_BYTES = 32
 NO_HASH = bytes(HASH_BYTES)
 NO_ROW = (1 << 32) - 1
-"""Cursor row: everything at this position is decided, no part is pending."""
+"""The row of a cursor when everything at its position is decided."""
 
 
 class Source(IntEnum):
@@ -21,16 +21,16 @@ class Source(IntEnum):
     CREATOR_JOURNAL = 2
     EXECUTIONS = 3
     ORDERS = 4
-    """All follower journals together, by stream sequence."""
+    """All follower journals as one stream, by stream sequence."""
 
 
 class Cursor(NamedTuple):
     """The place up to which a shard has taken one input.
 
-    For a journal, `number` is a frame's and `hash` is that frame's. A stream has its sequence as
-    number, and no hash. `sequence` is the stream's in both. Between two parts of a signal,
-    `position` is the signal's place in the frame and `row` the first row not yet decided; `row` is
-    NO_ROW otherwise.
+    In a journal, `number` and `hash` are those of a frame. In a stream, `number` is the stream
+    sequence, and there is no hash. `sequence` is the stream sequence in both. Between two parts of
+    a signal, `position` is the signal's place in the frame and `row` the first row that is not
+    decided. Otherwise `row` is NO_ROW.
     """
 
     source: Source

@@ -1,9 +1,9 @@
 """Journal frames: one group commit of one shard, as one message.
 
 A frame is a fixed header, the input cursors that the shard had reached, and its decisions as
-sections (`engine.journal.events`). Each frame carries the hash of the one before it (BLAKE2b, 32
-bytes, over that frame's whole bytes), so a rewritten or shortened history is noticed. Frame numbers
-start at 1 and grow by one; epochs grow with each change of owner (P5).
+sections (`engine.journal.events`). Each frame carries the hash of the frame before it (BLAKE2b, 32
+bytes, over all of that frame's bytes), so a rewritten or shortened history is noticed. Frame
+numbers start at 1 and grow by one. Epochs grow with each change of owner (P5).
 """
 
 import struct
@@ -14,7 +14,8 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from engine.columns.sections import SectionError, encode_sections, walk_sections
+from engine.columns.section_types import SectionError
+from engine.columns.sections import encode_sections, walk_sections
 from engine.journal.cursors import HASH_BYTES, Cursor, Source
 from engine.journal.events import EVENT_TYPES
 
@@ -29,7 +30,7 @@ _SHARD_AT = struct.calcsize("<4sHHHB")
 
 
 class FrameError(ValueError):
-    """Bytes are not a frame: says what was expected and what was found."""
+    """Bytes are not a frame. The message says what was expected and what was found."""
 
 
 class ShardKind(IntEnum):
@@ -60,7 +61,7 @@ class ShardKey(NamedTuple):
 
 
 class FrameHeader(msgspec.Struct, frozen=True):
-    """Everything of a frame but its sections."""
+    """A frame without its sections."""
 
     key: ShardKey
     epoch: int
@@ -73,7 +74,7 @@ class FrameHeader(msgspec.Struct, frozen=True):
 
 
 def frame_hash(data: bytes | memoryview) -> bytes:
-    """Hash a frame's bytes: what the next frame must carry."""
+    """Hash a frame's bytes. The next frame must carry this hash."""
     return blake2b(data, digest_size=HASH_BYTES).digest()
 
 
@@ -97,7 +98,7 @@ def encode_frame(header: FrameHeader, sections: Sequence[Any]) -> bytes:
 
 
 def shard_in(data: bytes | memoryview) -> int:
-    """Read which shard a frame is of. Raises: FrameError."""
+    """Read the shard number from a frame's bytes. Raises: FrameError."""
     if len(data) < _HEADER.size:
         raise FrameError(f"frame: expected {_HEADER.size} bytes, found {len(data)}")
     shard: int = _SHARD.unpack_from(data, _SHARD_AT)[0]
@@ -143,8 +144,8 @@ def decode_header(data: bytes | memoryview) -> tuple[FrameHeader, int]:
 def decode_events(
     header: FrameHeader, data: bytes | memoryview, *, skipped: frozenset[int] = frozenset()
 ) -> list[Any]:
-    """Decode the events of a frame whose header is decoded, but for sections of the skipped tags.
-    Raises: FrameError.
+    """Decode the events of a frame whose header is decoded. Sections with a tag in `skipped` are
+    left out. Raises: FrameError.
     """
     start = _HEADER.size + len(header.cursors) * _CURSOR.size
     try:
@@ -156,6 +157,6 @@ def decode_events(
 def decode_frame(
     data: bytes | memoryview, *, skipped: frozenset[int] = frozenset()
 ) -> tuple[FrameHeader, list[Any]]:
-    """Decode a whole frame, but for sections of the skipped tags. Raises: FrameError."""
+    """Decode a whole frame. Sections with a tag in `skipped` are left out. Raises: FrameError."""
     header, _ = decode_header(data)
     return header, decode_events(header, data, skipped=skipped)

@@ -14,13 +14,14 @@ from engine.columns.state import State, hash_64
 from engine.journal.events.shard import InputQuarantined
 
 WHOLE = -1
-"""Position of a quarantined message of which nothing was taken."""
+"""The position that stands for a whole message: it was quarantined before any part of it was taken.
+"""
 
 
 @dataclass(slots=True)
 class Quarantine:
     """The number of inputs that a shard has quarantined, and the hashes of the commands among them,
-    for those are sent again.
+    which may be sent again.
     """
 
     count: int = 0
@@ -37,7 +38,7 @@ class Quarantine:
         return bool(self.commands) and hash_64(command) in self.commands
 
     def state(self) -> State:
-        """Return it as columns, none while nothing is quarantined."""
+        """Return it as columns; no column while nothing is quarantined."""
         if not self.count:
             return {}
         return {"parked": np.array([self.count, *sorted(self.commands)], np.int64)}

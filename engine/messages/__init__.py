@@ -1,4 +1,4 @@
 """Messages between the engine and the outside, as values: inputs, commands, answers, blocks.
 
-Their JSON form is in `gateways.json`.
+Nothing here decides, and no JSON is read or written: that is in `gateways.json`.
 """

@@ -1,11 +1,11 @@
-"""Answers to commands, one type for each outcome."""
+"""Answers to commands, one type per outcome."""
 
 from typing import NamedTuple
 
 from engine.values.refusals import Refused
 
 POISON_TEXT = (
-    "command: expected one that can be decided, found one parked for "
+    "command: expected one that can be decided, found one quarantined for "
     "crashing its shard; use another command_id"
 )
 
@@ -17,7 +17,7 @@ class CreatorOpened(NamedTuple):
 
 
 class EntriesAllowed(NamedTuple):
-    """Answer: the creator is suspended no more. `quarantined` counts its messages or fills that
+    """Answer: the creator is no longer suspended. `quarantined` counts the messages and fills that
     were settled.
     """
 
@@ -33,14 +33,16 @@ class AccountOpened(NamedTuple):
 
 
 class Followed(NamedTuple):
-    """Answer: the subscription counts from creator-shard frame `from_frame` on."""
+    """Answer: the subscription copies signals from frame `from_frame` of the creator's shard on."""
 
     subscription: int
     from_frame: int
 
 
 class Unfollowed(NamedTuple):
-    """Answer: no signal from creator-shard frame `until_frame` on counts."""
+    """Answer: the subscription copies no signal from frame `until_frame` of the creator's shard
+    on.
+    """
 
     subscription: int
     until_frame: int
@@ -53,14 +55,14 @@ class Paused(NamedTuple):
 
 
 class Resumed(NamedTuple):
-    """Answer: the subscription takes increases."""
+    """Answer: the subscription takes increases again."""
 
     subscription: int
 
 
 class Elsewhere(NamedTuple):
-    """No answer yet: the account has a shard to itself, `shard`, which answers. The account trades
-    at `broker`.
+    """No answer yet: the account has the dedicated shard `shard`, which will answer. The account
+    trades at `broker`.
     """
 
     shard: int

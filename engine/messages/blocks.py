@@ -1,31 +1,23 @@
-"""Blocks: what the gateway and a broker say to each other, many orders in one message.
+"""Blocks: the messages between a gateway and a broker, many orders in one message.
 
-A block is the magic `LSB1` and sections (`engine.columns.sections`). One orders block holds orders
-of one follower shard, one cause, leg and attempt, one symbol and side, so that everything but
+A block is the magic `LSB1` and sections (`engine.columns.sections`). A section of orders holds the
+orders of one follower shard, cause, leg and attempt, and of one symbol and side. So everything but
 subscription and quantity stands once. Order ids are the two halves of `engine.values.order_ids`.
 """
 
 from collections.abc import Iterator
 from typing import Any, ClassVar
 
-from engine.columns.sections import (
-    Ascending,
-    Column,
-    Section,
-    SectionError,
-    Texts,
-    encode_sections,
-    tags,
-    walk_sections,
-)
+from engine.columns.section_types import Ascending, Column, Section, SectionError, Texts, tags
+from engine.columns.sections import encode_sections, walk_sections
 from engine.values.order_ids import OrderKey
 
 _MAGIC = b"LSB1"
 
 
 class GatewayEpoch(Section, frozen=True):
-    """The gateway that speaks: the first section of each of its blocks. A broker refuses blocks of
-    an epoch below the highest it saw (P5).
+    """The gateway that sends the block: the first section of each of its blocks. A broker refuses a
+    block of an epoch below the highest that it has seen (P5).
     """
 
     TAG: ClassVar[int] = 100
@@ -34,7 +26,7 @@ class GatewayEpoch(Section, frozen=True):
 
 
 class AccountsRegistered(Section, frozen=True):
-    """Names the accounts of a follower shard numbered from `first`; registering one again changes
+    """The accounts of a follower shard, numbered from `first`. To register an account again changes
     nothing.
     """
 
@@ -45,11 +37,11 @@ class AccountsRegistered(Section, frozen=True):
 
 
 class OrdersSubmitted(Section, frozen=True):
-    """New orders. `price` is the mark they were decided at, `limit_price` 0 for market,
-    `expire_time` 0 for never; quantities unsigned.
+    """New orders. `price` is the mark at which they were decided. `limit_price` is 0 for market
+    orders, `expire_time` 0 for never. Quantities are unsigned.
 
-    `frame` is the journal frame that decided them. `accounts` are the numbers given in
-    AccountsRegistered, row by row with `subscriptions`.
+    `frame` is the journal frame that decided them. `accounts` are the numbers of
+    `AccountsRegistered`, one for each row of `subscriptions`.
     """
 
     TAG: ClassVar[int] = 102
@@ -67,8 +59,8 @@ class OrdersSubmitted(Section, frozen=True):
 
 
 class CancelsSubmitted(Section, frozen=True):
-    """Cancels of orders that may have been sent, by order coordinates; answered by executions
-    (Canceled), or not at all if already done.
+    """Cancels of orders that may have been sent, by the orders' coordinates. The broker answers
+    with executions (Canceled), or not at all if an order is already over.
     """
 
     TAG: ClassVar[int] = 103
@@ -82,11 +74,11 @@ class CancelsSubmitted(Section, frozen=True):
 
 
 class BlockAnswered(Section, frozen=True):
-    """The broker's one reply to a block, after its ledger is on disk. `refusal` is empty, or why
-    the whole block was refused.
+    """The broker's one reply to a block, sent once its ledger is on disk. `refusal` is empty, or
+    the reason why the whole block was refused.
 
-    `accepted` and `repeated` count orders taken now and orders whose ids it had seen. Orders
-    refused one by one are reported as executions.
+    `accepted` counts the orders taken now, `repeated` those whose ids the broker had seen before.
+    An order that is refused by itself is reported as an execution.
     """
 
     TAG: ClassVar[int] = 104
@@ -96,10 +88,10 @@ class BlockAnswered(Section, frozen=True):
 
 
 class ExecutionsReported(Section, frozen=True):
-    """Executions of orders of one cause, leg and attempt: the message on
+    """Executions of orders of one cause, leg and attempt. The broker publishes them on
     `executions.<broker>.<follower shard>`.
 
-    Execution ids are `prefix` and the decimal `numbers`; the numbers of one prefix ascend without
+    An execution id is `prefix` and the decimal number. The numbers of one prefix ascend without
     gaps over the messages of one follower shard. `exec_types` are
     `engine.values.order_status.ExecType`.
     """
@@ -119,9 +111,9 @@ class ExecutionsReported(Section, frozen=True):
 
 
 class SendingRound(Section, frozen=True):
-    """Second section of each block to a broker that is looked up. It refuses blocks of the same
-    epoch and a lower round than the highest it saw: so what it does not know when it is asked under
-    a new round can never arrive any more (P9).
+    """The second section of each block to a broker that answers look-ups. The broker refuses a
+    block of the same epoch if its round is below the highest that it has seen. So an order that it
+    does not know when it is asked under a new round can never arrive later (P9).
     """
 
     TAG: ClassVar[int] = 106
@@ -129,7 +121,7 @@ class SendingRound(Section, frozen=True):
 
 
 class OrdersLookedUp(Section, frozen=True):
-    """Asks which of some orders the broker has taken, ever."""
+    """A question: which of these orders has the broker ever taken?"""
 
     TAG: ClassVar[int] = 107
     follower_shard: int
@@ -138,7 +130,7 @@ class OrdersLookedUp(Section, frozen=True):
 
 
 class OrdersKnown(Section, frozen=True):
-    """Answers one OrdersLookedUp: the subscriptions of those taken."""
+    """The answer to one `OrdersLookedUp`: the subscriptions whose orders were taken."""
 
     TAG: ClassVar[int] = 108
     follower_shard: int
@@ -147,14 +139,14 @@ class OrdersKnown(Section, frozen=True):
 
 
 class CorrectionsReported(Section, frozen=True):
-    """Trade cancels and corrections of executions of one cause, leg and attempt, on the subject of
-    `ExecutionsReported`.
+    """Trade cancels and corrections of executions of one cause, leg and attempt. The broker
+    publishes them on the subject of `ExecutionsReported`.
 
-    Each has an execution id of its own, numbered with the other executions of the prefix, and names
-    the execution meant (FIX ExecRefID): `reference_prefix` and the decimal `reference_numbers`, or
-    the prefix alone where the number is -1. A trade correct carries the new quantity, price and
-    fee; a trade cancel zeros, or what it cancels. `leaves` is what the order works again; 0 where
-    the broker does not say.
+    Each has an execution id of its own, numbered with the other executions of the prefix. It also
+    names the execution that it is about (FIX ExecRefID): `reference_prefix` and the decimal number,
+    or the prefix alone where the number is -1. A trade correct carries the new quantity, price and
+    fee. A trade cancel carries zeros, or the values that it cancels. `leaves` is the quantity that
+    the order works again, 0 where the broker does not say.
     """
 
     TAG: ClassVar[int] = 110
@@ -194,7 +186,7 @@ def encode_block(*sections: Any) -> bytes:
 
 
 def is_block(data: bytes) -> bool:
-    """Return whether data is a block, not JSON."""
+    """Return whether data is a block. If not, it should be JSON."""
     return data[:4] == _MAGIC
 
 

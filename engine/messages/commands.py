@@ -1,4 +1,4 @@
-"""Commands to creator and follower shards, and the table that every layer looks them up in.
+"""Commands to creator and follower shards, and the table in which every layer looks them up.
 
 A new command is a struct here, a member of one of the unions, and a row in `COMMANDS`.
 """
@@ -21,7 +21,7 @@ from engine.values.copy_mode import Mode
 
 
 class OpenCreator(msgspec.Struct, frozen=True, tag="open_creator"):
-    """Open a creator with cash; its fills come from one broker. Units: micros."""
+    """Open a creator with cash. All its fills come from one broker. Units: micros."""
 
     command_id: str
     creator_id: str
@@ -30,7 +30,7 @@ class OpenCreator(msgspec.Struct, frozen=True, tag="open_creator"):
 
 
 class ResumeCreator(msgspec.Struct, frozen=True, tag="resume_creator"):
-    """End a creator's suspension: its quarantined fills are decided now, in order, or void."""
+    """End a creator's suspension: its quarantined fills are decided in order, or voided."""
 
     command_id: str
     creator_id: str
@@ -38,7 +38,7 @@ class ResumeCreator(msgspec.Struct, frozen=True, tag="resume_creator"):
 
 
 class OpenAccount(msgspec.Struct, frozen=True, tag="open_account", gc=False):
-    """Open a follower account at a broker; `dedicated` gives it an actor of its own."""
+    """Open a follower account at a broker. `dedicated` gives it a shard of its own."""
 
     command_id: str
     account_id: str
@@ -47,8 +47,8 @@ class OpenAccount(msgspec.Struct, frozen=True, tag="open_account", gc=False):
 
 
 class Follow(msgspec.Struct, frozen=True, tag="follow", gc=False):
-    """Subscribe an account to a creator with cash of its own. Units: micros; a limit of 0 is
-    none.
+    """Subscribe an account to a creator, with cash of its own. Units: micros. A limit of 0 is no
+    limit.
     """
 
     command_id: str
@@ -64,7 +64,7 @@ class Follow(msgspec.Struct, frozen=True, tag="follow", gc=False):
 
 
 class Unfollow(msgspec.Struct, frozen=True, tag="unfollow", gc=False):
-    """Close every position of a subscription; then it is over."""
+    """Close every position of a subscription, and end it."""
 
     command_id: str
     account_id: str
@@ -72,7 +72,7 @@ class Unfollow(msgspec.Struct, frozen=True, tag="unfollow", gc=False):
 
 
 class Pause(msgspec.Struct, frozen=True, tag="pause", gc=False):
-    """Take no increases for a subscription; its exits go on."""
+    """Take no increases for a subscription. Exits are still copied."""
 
     command_id: str
     account_id: str
@@ -94,15 +94,15 @@ Command = CreatorCommand | AccountCommand
 
 
 class CommandKind(NamedTuple):
-    """One kind of command, as every layer must know it."""
+    """One kind of command, with what every layer must know about it."""
 
     taken_by: ShardKind
-    """The shards that decide it: of its creator, or of its account."""
+    """The kind of shard that decides it: the creator's, or the account's."""
     answer: type
     """The type of its answer when it is not refused."""
     counts_from_frame: bool = False
-    """Its answer names a frame of the creator's journal, so that journal is read to its end before
-    the command is decided (P2).
+    """True if its answer names a frame of the creator's journal. That journal is then read to its
+    end before the command is decided (P2).
     """
 
 
@@ -115,8 +115,8 @@ COMMANDS: dict[type, CommandKind] = {
     Pause: CommandKind(ShardKind.FOLLOWER, Paused),
     Resume: CommandKind(ShardKind.FOLLOWER, Resumed),
 }
-"""Every command. Its decider is in `engine.creator.commands` or `engine.follower.decide.commands`,
-its JSON in `gateways.json.commands`.
+"""Every kind of command. The deciders are in `engine.creator.commands` and
+`engine.follower.decide.commands`, the JSON is in `gateways.json.commands`.
 """
 
 
@@ -127,5 +127,5 @@ def tag_of(kind: type) -> str:
 
 
 def name_of(command: AccountCommand) -> str:
-    """Return the name under which a command is quarantined: a repeat has the same."""
+    """Return the name under which a command is quarantined. A repeat of it has the same name."""
     return f"commands.account.{command.account_id} {command.command_id}"

@@ -8,11 +8,11 @@ from engine.values.order_status import ExecType
 
 
 class FillInput(msgspec.Struct, frozen=True):
-    """A creator's fill as it came in. Units: 1e-8, micros, ns; `order_quantity` 0 and
-    `position_after` None when not named.
+    """A creator's fill as it came in. `order_quantity` is 0 and `position_after` None if the fill
+    does not name them. Units: 1e-8, micros, ns.
 
-    A trade cancel or correct names the fill it means in `exec_ref_id`; a cancel may have neither
-    quantity nor price.
+    A trade cancel or correct names the fill that it is about in `exec_ref_id`. A cancel may have
+    neither quantity nor price.
     """
 
     broker: str

@@ -1,4 +1,4 @@
 """Values that everything shares: units, ids, order ids, statuses, dispositions, policies.
 
-Nothing here knows a column, a journal or a shard.
+Nothing here knows a codec, a journal or a shard.
 """

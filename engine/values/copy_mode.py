@@ -1,10 +1,10 @@
-"""Copy modes: how an increase of a creator's position is sized for a subscription."""
+"""Copy modes: the ways to size an increase of a creator's position for a subscription."""
 
 from enum import IntEnum
 
 
 class Mode(IntEnum):
-    """The way in which an increase is sized."""
+    """The copy mode of a subscription."""
 
     PROPORTIONAL = 0
     FIXED_AMOUNT = 1

@@ -1,4 +1,4 @@
-"""The copy policy: the engine's settings that decisions depend on."""
+"""The copy policy: the settings that the engine's decisions depend on."""
 
 from typing import NamedTuple
 
@@ -6,8 +6,8 @@ from engine.values.units import NS_PER_S
 
 
 class CopyPolicy(NamedTuple):
-    """The engine's settings that decisions depend on. Each decision records what it used of
-    them.
+    """The settings that decisions depend on. Each decision records those that it used. Units:
+    `slippage_cap` and `fee_rate` micros. `denied` are symbols.
     """
 
     entry_window_ns: int = 60 * NS_PER_S

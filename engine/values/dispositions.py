@@ -1,11 +1,13 @@
-"""Dispositions: what became of one signal for one subscription. Exactly one each, always (P2)."""
+"""Dispositions: the outcome of one signal for one subscription. There is always exactly one
+(P2).
+"""
 
 from enum import IntEnum
 
 
 class Disposition(IntEnum):
-    """ORDERED, NETTED (an open order was cancelled for it), or the reason why it was skipped. 0 is
-    no disposition: not active.
+    """ORDERED, NETTED (an open order is cancelled first), or the reason of a skip. INACTIVE is no
+    disposition: the subscription was not active.
     """
 
     INACTIVE = 0

@@ -1,4 +1,5 @@
-"""Ids of parties, executions and commands: which texts are allowed, and which shard owns one.
+"""Ids of parties, executions and commands: the texts that are allowed, and the shard that owns an
+id.
 
 A shard is chosen by 32-bit FNV-1a of the id modulo the shard count, as NATS subject partitioning
 does.
@@ -34,9 +35,7 @@ def is_id(text: object) -> bool:
 
 
 def fnv1a_32(text: str) -> int:
-    """Hash a text's UTF-8 bytes with 32-bit FNV-1a. Source: NATS subject partitioning uses the
-    same.
-    """
+    """Hash a text's UTF-8 bytes with 32-bit FNV-1a. Source: NATS subject partitioning."""
     value = _FNV_BASIS
     for byte in text.encode():
         value = ((value ^ byte) * _FNV_PRIME) & 0xFFFFFFFF
@@ -50,9 +49,9 @@ def fnv1a_each(
     basis: W,
     prime: W,
 ) -> NDArray[W]:
-    """Hash the pieces of a text with FNV-1a, as wide as `basis`. Cost: about 0.1 us a piece."""
+    """Hash the pieces of a text with FNV-1a, as wide as `basis`. Cost: about 0.1 us per piece."""
     lengths = ends - starts
-    # By length, longest first: the pieces that have an n-th byte are then a run.
+    # The longest pieces come first, so those that have an n-th byte stand at the beginning.
     order = np.argsort(-lengths, kind="stable")
     places = starts[order]
     having = np.searchsorted(-lengths[order], -np.arange(int(lengths.max(initial=0))))
@@ -66,12 +65,12 @@ def fnv1a_each(
 
 
 def shard_of(identity: str, shard_count: int) -> int:
-    """The hashed shard that owns an id."""
+    """Return the hashed shard that owns an id."""
     return fnv1a_32(identity) % shard_count if shard_count > 1 else 0
 
 
 def shards_of(identities: Sequence[str], shard_count: int) -> list[int]:
-    """The hashed shard of each of many ids. Cost: 0.3 us per id."""
+    """Return the hashed shard of each id. Cost: 0.3 us per id."""
     if shard_count == 1:
         return [0] * len(identities)
     encoded = [identity.encode() for identity in identities]

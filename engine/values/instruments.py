@@ -1,4 +1,4 @@
-"""Instruments: the symbol, the lot and the minimum notional under which they trade."""
+"""Instruments: their symbols, lots and minimum notionals."""
 
 from dataclasses import dataclass
 from typing import NamedTuple

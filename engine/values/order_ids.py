@@ -1,9 +1,9 @@
 """Order ids and the keys that groups of orders share.
 
-An order id is the order's coordinates, not a hash (P1): two orders with one id would be one
-decision taken twice. Packed in 128 bits, high to low: follower shard 14, cause kind 2, creator
-shard 12, cause number 36 | subscription 32, leg 12, attempt 20. All orders that one signal causes
-in one shard therefore share the high 64 bits.
+An order id is the order's coordinates, not a hash (P1): two orders with one id would be the same
+decision, taken twice. Packed in 128 bits, high to low: follower shard 14, cause kind 2, creator
+shard 12, cause number 36 | subscription 32, leg 12, attempt 20. So all orders that one signal
+causes in one shard share the high 64 bits.
 """
 
 from enum import IntEnum
@@ -17,7 +17,7 @@ _BASE32_VALUE = {letter: value for value, letter in enumerate(_BASE32)}
 
 
 class OrderKey(NamedTuple):
-    """What orders of one group share: their cause, leg and attempt."""
+    """The key that the orders of one group share: cause, leg and attempt."""
 
     cause_kind: int
     creator_shard: int
@@ -32,6 +32,13 @@ class OrderKey(NamedTuple):
     def low(self, subscription: int) -> int:
         """Return the lower 64 bits of the id of a subscription's order."""
         return subscription << 32 | self.leg << 20 | self.attempt
+
+    def order_id(self, shard: int, subscription: int) -> "OrderId":
+        """Return the coordinates of a subscription's order in a follower shard."""
+        kind, creator_shard, cause_number, leg, attempt = self
+        return OrderId(
+            shard, CauseKind(kind), creator_shard, cause_number, subscription, leg, attempt
+        )
 
     def after(self, attempt: int) -> "OrderKey":
         """Return the key of the attempt after one of the same cause."""

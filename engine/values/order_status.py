@@ -1,14 +1,13 @@
-"""The life of an order, in FIX terms: OrdStatus (tag 39), ExecType (tag 150), and which report
-leads where.
+"""The life of an order, in FIX terms: OrdStatus (tag 39), ExecType (tag 150), and the status after
+each report.
 
     (planned) -> PENDING_NEW -> NEW -> PARTIALLY_FILLED -> FILLED
                      |           |           |
                      +-----------+-----------+--> PENDING_CANCEL -> CANCELED
                      +-----------+-----------+--> CANCELED | EXPIRED | REJECTED
 
-A fill may come before its acknowledgement, and after a cancel was asked for; a terminal order takes
-only a trade cancel or correct
-(`engine.follower.decide.corrections`), which may reopen it.
+A fill may come before the acknowledgement, and after a cancel was requested. A terminal order takes
+only a trade cancel or correct (`engine.follower.decide.corrections`), which may reopen it.
 """
 
 from enum import IntEnum
@@ -50,11 +49,11 @@ _STATUS_OF_END = {
     ExecType.EXPIRED: OrdStatus.EXPIRED,
 }
 ENDS = tuple(_STATUS_OF_END)
-"""Reports that end an order with what is left of it."""
+"""The reports that end an order although a quantity is left."""
 
 TRANSITIONS: dict[tuple[OrdStatus, ExecType], OrdStatus] = {
     (OrdStatus.PENDING_NEW, ExecType.NEW): OrdStatus.NEW,
-    # An acknowledgement that comes late says nothing new.
+    # A late acknowledgement changes nothing.
     (OrdStatus.NEW, ExecType.NEW): OrdStatus.NEW,
     (OrdStatus.PARTIALLY_FILLED, ExecType.NEW): OrdStatus.PARTIALLY_FILLED,
     (OrdStatus.PENDING_CANCEL, ExecType.NEW): OrdStatus.PENDING_CANCEL,
@@ -67,8 +66,8 @@ def next_status(
 ) -> OrdStatus | None:
     """Return the status after a report, or None when the order cannot take it.
 
-    `leaves_quantity` (1e-8 units) is what remains of the order after this execution, never negative
-    here: more is an overfill.
+    `leaves_quantity` is what remains of the order after this execution, never negative: the caller
+    has refused an overfill. Units: 1e-8.
     """
     assert leaves_quantity >= 0
     if exec_type is ExecType.TRADE and status in OPEN:

@@ -1,4 +1,4 @@
-"""Refusals: business never raises, it answers why not."""
+"""Refusals: what business rules forbid is answered with a reason, and never raises."""
 
 from typing import NamedTuple
 

@@ -1,9 +1,9 @@
-"""Fixed-point units: what the integers mean, which are allowed, and how they round.
+"""Fixed-point units: what the integers mean, and how text becomes an integer and back.
 
 Money and prices are micros (1e-6 of the account's currency), quantities are 1e-8 units. Ratios and
-weights are micros (1.0 = 1_000_000), times are nanoseconds since the epoch in UTC. No float carries
-money or quantity; text is read exactly or refused. Bounds are chosen so that every product in this
-package is exact (see `engine.columns.arithmetic`).
+weights are micros (1.0 = 1_000_000), times are nanoseconds since the epoch in UTC. No float holds
+money or a quantity. Text is read exactly or refused. The bounds are chosen so that every product in
+this package is exact (`engine.columns.arithmetic`).
 """
 
 from datetime import UTC, datetime, timedelta
@@ -20,20 +20,19 @@ PRICE_MAX = 10**13
 QUANTITY_MAX = 10**17
 """Largest quantity, 1e-8 units: one billion units."""
 POSITION_UNKNOWN = -(2**63)
-"""Stands for a position that nobody has told: no position is that large."""
+"""The position that stands for an unknown one. No position is that large."""
 RATIO_MAX = 10**9
 """Largest ratio, micros: one thousand times."""
 TIME_MAX_NS = 2**62
 """Latest time, ns: in the year 2116."""
 
-# The estimate-and-correct division is exact only for such products and divisors; see
-# engine.columns.arithmetic.mul_div.
+# The division in `engine.columns.arithmetic.mul_div` is exact only for such products and divisors.
 assert max(MONEY_MAX * QUANTITY_MAX, PRICE_MAX * QUANTITY_MAX, MONEY_MAX * QUANTITY_ONE) < 2**113
 assert max(MONEY_MAX, QUANTITY_MAX, PRICE_MAX) < 2**61
 
 
 class UnitError(ValueError):
-    """A text is not a number of the unit: says what was expected and what was found."""
+    """A text is not a number of the unit. The message says what was expected and what was found."""
 
 
 def _scaled(text: str | int | Decimal, digits: int, maximum: int, what: str) -> int:
@@ -128,8 +127,8 @@ def weight_micros(text: str | int | Decimal, what: str = "weight") -> int:
 
 
 def format_scaled(value: int, digits: int) -> str:
-    """Show an integer of 10**-digits units as an exact decimal without exponent or trailing zeros:
-    `-1.05`.
+    """Return an integer of 10**-digits units as an exact decimal text, without exponent or trailing
+    zeros: `-1.05`.
     """
     sign = "-" if value < 0 else ""
     whole, rest = divmod(abs(int(value)), 10**digits)
@@ -138,12 +137,12 @@ def format_scaled(value: int, digits: int) -> str:
 
 
 def format_micros(value: int) -> str:
-    """Show money, a price or a ratio: exact decimal text."""
+    """Return money, a price or a ratio as exact decimal text."""
     return format_scaled(value, 6)
 
 
 def format_quantity(value: int) -> str:
-    """Show a quantity: exact decimal text."""
+    """Return a quantity as exact decimal text."""
     return format_scaled(value, 8)
 
 
@@ -152,15 +151,15 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 def time_ns(text: str, what: str = "time") -> int:
     """Read an RFC 3339 time with a zone. Units: ns since the epoch, exact. Raises: UnitError."""
-    header, digits = text, ""
+    whole, digits = text, ""
     dot = text.find(".")
     if dot >= 0:
         end = dot + 1
         while end < len(text) and text[end].isdigit():
             end += 1
-        header, digits = text[:dot] + text[end:], text[dot + 1 : end]
+        whole, digits = text[:dot] + text[end:], text[dot + 1 : end]
     try:
-        moment = datetime.fromisoformat(header)
+        moment = datetime.fromisoformat(whole)
     except ValueError:
         raise UnitError(
             f"{what}: expected a time like 2026-01-31T20:00:00Z, found {_shown(text)}"
@@ -178,7 +177,7 @@ def time_ns(text: str, what: str = "time") -> int:
 
 
 def format_time(value_ns: int) -> str:
-    """Show a time as RFC 3339 in UTC, with only the decimals that it needs."""
+    """Return a time as RFC 3339 text in UTC, with only the decimals that it needs."""
     seconds, rest = divmod(int(value_ns), NS_PER_S)
     shown = (_EPOCH + timedelta(seconds=seconds)).strftime("%Y-%m-%dT%H:%M:%S")
     return f"{shown}.{rest:09d}".rstrip("0") + "Z" if rest else f"{shown}Z"

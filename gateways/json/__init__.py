@@ -1,1 +1,4 @@
-"""JSON messages as the protocol pages document them, to and from the engine's values."""
+"""JSON messages as the protocol pages document them, to and from the engine's values.
+
+Nothing here knows NATS, or decides.
+"""

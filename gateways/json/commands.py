@@ -158,7 +158,7 @@ def _read(element: Raw, expected: _Object) -> Any:
 # Answering.
 
 
-class Answer(msgspec.Struct, omit_defaults=True):
+class CommandAnswer(msgspec.Struct, omit_defaults=True):
     """An answer as a client reads it; `sequence` and `epoch` of the frame that holds the command
     where it was accepted.
     """
@@ -194,6 +194,6 @@ def encode_answers(encoded: list[bytes]) -> bytes:
     return b"[" + b",".join(encoded) + b"]"
 
 
-def decode_answer(data: bytes) -> Answer:
+def decode_answer(data: bytes) -> CommandAnswer:
     """Read one answer. Raises: MessageError."""
-    return decoded(msgspec.json.Decoder(Answer).decode, data, "answer")
+    return decoded(msgspec.json.Decoder(CommandAnswer).decode, data, "answer")

@@ -1,5 +1,5 @@
-"""The `MessageFormat` port over the documented JSON: it turns messages into the engine's values, and
-answers into JSON.
+"""The `MessageFormat` port over the documented JSON. It turns messages into values of the
+engine, and answers into JSON.
 """
 
 from collections.abc import Iterable
@@ -8,7 +8,7 @@ import msgspec
 
 from actors.errors import BadInputError
 from engine.columns.reductions import least, most
-from engine.columns.sections import SectionError, column_of
+from engine.columns.section_types import SectionError, column_of
 from engine.messages.answers import Answer
 from engine.messages.blocks import CorrectionsReported, ExecutionsReported, is_block, walk_block
 from engine.messages.commands import AccountCommand, Command, CreatorCommand

@@ -13,7 +13,7 @@ from engine.messages.commands import (
     Unfollow,
 )
 from gateways.json.commands import (
-    Answer,
+    CommandAnswer,
     decode_answer,
     decode_bulk,
     decode_command,
@@ -36,8 +36,8 @@ from gateways.json.subscription_commands import MODES
 __all__ = [
     "MODES",
     "AccountCommand",
-    "Answer",
     "Command",
+    "CommandAnswer",
     "Execution",
     "Fill",
     "Follow",

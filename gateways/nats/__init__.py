@@ -1,3 +1,5 @@
-"""NATS: connection, protocol, JetStream streams, journal, feeds, bus, the listener to a cluster. No
-other room knows nats-py.
+"""NATS: connection, protocol, JetStream streams, journal, feeds, bus, and the listener to a
+cluster.
+
+No other room knows nats-py.
 """

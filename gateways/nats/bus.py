@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from actors.errors import OperatingError, TransientError
 from actors.ports import Request
-from gateways.nats.connection import BusSubscription, NatsConnection
+from gateways.nats.connection import NatsConnection, NatsSubscription
 
 _log = logging.getLogger(__name__)
 
@@ -30,7 +30,7 @@ class NatsBus:
 
     async def subscribe(
         self, subject: str, receive: Callable[[Request], None], *, queue: str = ""
-    ) -> BusSubscription:
+    ) -> NatsSubscription:
         """Call `receive` for each message. With a queue name, one subscriber of the group gets
         each.
 

@@ -28,7 +28,7 @@ _STATUS = "Status"
 _NO_RESPONDERS = "503"
 
 
-class NatsOptions(msgspec.Struct, frozen=True, kw_only=True):
+class NatsConnectionOptions(msgspec.Struct, frozen=True, kw_only=True):
     """The options of a connection to NATS."""
 
     url: str
@@ -42,16 +42,16 @@ class NatsOptions(msgspec.Struct, frozen=True, kw_only=True):
     `<inbox_prefix>.>`.
     """
     connect_deadline_s: float = 10.0
-    """How long the first connect keeps trying."""
+    """The time for which the first connect keeps trying."""
     request_deadline_s: float = 5.0
-    """How long a request waits for its answer, unless the call says otherwise."""
+    """The time for which a request waits for its answer, unless the call says otherwise."""
     reconnect_wait_s: float = 0.05
     """Pause between two attempts to reconnect."""
     ping_interval_s: float = 2.0
     """Pause between two pings. After two unanswered pings the connection is given up."""
 
 
-class Answer(NamedTuple):
+class Reply(NamedTuple):
     """The payload and headers of one reply."""
 
     data: bytes
@@ -79,7 +79,7 @@ class JetStreamError(NamedTuple):
 _decode_api = msgspec.json.Decoder(_ApiAnswer).decode
 
 
-class BusSubscription:
+class NatsSubscription:
     """A core NATS subscription. Closing it stops delivery at once."""
 
     def __init__(self, client: DirectClient, subscription: Any) -> None:
@@ -97,14 +97,14 @@ class _Waiting(NamedTuple):
     """
 
     subject: str
-    done: asyncio.Future[Answer | None]
+    done: asyncio.Future[Reply | None]
     take: Callable[[bytes, dict[str, str] | None], bool] | None
 
 
 class NatsConnection:
     """A connection, made by `connect_nats`: one per process and event loop."""
 
-    def __init__(self, options: NatsOptions) -> None:
+    def __init__(self, options: NatsConnectionOptions) -> None:
         self.options = options
         self._client = DirectClient()
         self._waiting: dict[str, _Waiting] = {}
@@ -116,7 +116,7 @@ class NatsConnection:
 
     @property
     def is_connected(self) -> bool:
-        """Whether calls can succeed now."""
+        """True while calls can succeed."""
         return bool(self._client.is_connected)
 
     async def open(self) -> None:
@@ -203,10 +203,10 @@ class NatsConnection:
 
     async def subscribe(
         self, subject: str, deliver: Deliver, *, queue: str = ""
-    ) -> BusSubscription:
+    ) -> NatsSubscription:
         """Call `deliver` for each message, in the read loop. It must not block or raise."""
         try:
-            return BusSubscription(
+            return NatsSubscription(
                 self._client, await self._client.subscribe_direct(subject, deliver, queue=queue)
             )
         except nats.errors.Error as error:
@@ -233,7 +233,7 @@ class NatsConnection:
         *,
         headers: dict[str, str] | None = None,
         deadline_s: float | None = None,
-    ) -> Answer:
+    ) -> Reply:
         """Send a request and wait for one answer.
 
         Raises: OutcomeUnknownError after the deadline or a lost connection; TransientError when
@@ -269,7 +269,7 @@ class NatsConnection:
     @contextmanager
     def _wait(
         self, subject: str, take: Callable[[bytes, dict[str, str] | None], bool], deadline_s: float
-    ) -> Iterator[tuple[str, asyncio.Future[Answer | None]]]:
+    ) -> Iterator[tuple[str, asyncio.Future[Reply | None]]]:
         """Wait for answers within a block. Yields: the reply subject, and a future that the
         last answer, a lost connection or the deadline completes.
         """
@@ -284,15 +284,15 @@ class NatsConnection:
         subject: str,
         take: Callable[[bytes, dict[str, str] | None], bool] | None,
         deadline_s: float,
-    ) -> tuple[str, asyncio.Future[Answer | None], asyncio.TimerHandle]:
+    ) -> tuple[str, asyncio.Future[Reply | None], asyncio.TimerHandle]:
         loop = asyncio.get_running_loop()
-        done: asyncio.Future[Answer | None] = loop.create_future()
+        done: asyncio.Future[Reply | None] = loop.create_future()
         token = str(next(self._tokens))
         self._waiting[token] = _Waiting(subject, done, take)
         return token, done, loop.call_later(deadline_s, _expire, done, subject, deadline_s)
 
     def _end(
-        self, token: str, done: asyncio.Future[Answer | None], timer: asyncio.TimerHandle
+        self, token: str, done: asyncio.Future[Reply | None], timer: asyncio.TimerHandle
     ) -> None:
         timer.cancel()
         del self._waiting[token]
@@ -336,7 +336,7 @@ class NatsConnection:
             )
             return
         if waiting.take is None:
-            waiting.done.set_result(Answer(data, headers))
+            waiting.done.set_result(Reply(data, headers))
             return
         try:
             if waiting.take(data, headers):
@@ -391,19 +391,19 @@ def _take_none(data: bytes, headers: dict[str, str] | None) -> bool:
     return False
 
 
-def _finish(done: asyncio.Future[Answer | None]) -> None:
+def _finish(done: asyncio.Future[Reply | None]) -> None:
     if not done.done():
         done.set_result(None)
 
 
-def _expire(done: asyncio.Future[Answer | None], subject: str, deadline_s: float) -> None:
+def _expire(done: asyncio.Future[Reply | None], subject: str, deadline_s: float) -> None:
     if not done.done():
         done.set_exception(
             OutcomeUnknownError(f"request to {subject}: no answer within {deadline_s} s")
         )
 
 
-async def connect_nats(options: NatsOptions) -> NatsConnection:
+async def connect_nats(options: NatsConnectionOptions) -> NatsConnection:
     """Connect to NATS. Raises: as `NatsConnection.open`."""
     connection = NatsConnection(options)
     try:

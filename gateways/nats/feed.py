@@ -29,7 +29,7 @@ import msgspec
 
 from actors.errors import OperatingError, OutcomeUnknownError, PermanentError
 from actors.ports import StoredMessage
-from gateways.nats.connection import BusSubscription, NatsConnection
+from gateways.nats.connection import NatsConnection, NatsSubscription
 from gateways.nats.errors import STREAM_NOT_FOUND
 
 _log = logging.getLogger(__name__)
@@ -97,7 +97,7 @@ class NatsFeed:
         self._heard = False
         self._silent_count = 0
         self._generation = 0
-        self._subscription: BusSubscription | None = None
+        self._subscription: NatsSubscription | None = None
         self._consumer = ""
         self._owed: list[str] = []
         self._wake = asyncio.Event()

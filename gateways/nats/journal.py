@@ -13,7 +13,7 @@ import msgspec
 from actors.errors import OutcomeUnknownError, StreamFullError, TransientError
 from actors.ports import StoredMessage, journal_stream
 from engine.journal.frame import ShardKey
-from gateways.nats.connection import Answer, JetStreamError, NatsConnection
+from gateways.nats.connection import JetStreamError, NatsConnection, Reply
 from gateways.nats.errors import NO_MESSAGE_FOUND, api_error
 from gateways.nats.streams import stored_sequence
 
@@ -64,7 +64,7 @@ class NatsJournal:
         answer = await self._send(subject, data, headers)
         return stored_sequence(answer.data, f"append to {subject} after {expected_sequence}")
 
-    async def _send(self, subject: str, data: bytes, headers: dict[str, str]) -> Answer:
+    async def _send(self, subject: str, data: bytes, headers: dict[str, str]) -> Reply:
         if not self._connection.is_connected:
             raise TransientError(f"append to {subject}: no connection; nothing was sent")
         try:

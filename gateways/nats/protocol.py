@@ -186,7 +186,7 @@ class NatsProtocol(asyncio.BufferedProtocol):
 
     @property
     def has_unread(self) -> bool:
-        """Whether the buffer holds bytes that were not read."""
+        """True while the buffer holds bytes that were not read."""
         return self._start < self._end
 
     def start(self, pong: Callable[[], None]) -> None:

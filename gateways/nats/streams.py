@@ -29,7 +29,7 @@ class StreamSettings(msgspec.Struct, frozen=True, kw_only=True):
     replicas: int = 1
     """Copies on different servers; the durability profile says how many."""
     duplicate_window_s: int = 120
-    """How long the stream remembers a message id."""
+    """The time for which the stream remembers a message id."""
 
     def config(self) -> dict[str, Any]:
         """The settings as the JetStream API names them."""

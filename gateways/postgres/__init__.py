@@ -1,1 +1,4 @@
-"""Postgres: snapshots. Nothing else knows asyncpg."""
+"""Postgres: snapshots.
+
+No other room of `gateways` knows asyncpg, and nothing here knows what a snapshot holds.
+"""

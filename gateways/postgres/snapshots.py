@@ -2,17 +2,18 @@
 and replaced in one guarded transaction.
 
 Two tables, made on first use. A state is sent no faster than `bytes_per_s_max`: nobody waits for
-it, and other users of the disk and the cores do not notice. Pieces are compressed by Zstandard, for
-every byte costs its sender, Postgres, Postgres's log and the disk more than the compression does.
+it, and other users of the disk and the cores do not notice. Pieces are compressed by Zstandard,
+because the sender, Postgres, its log and the disk spend more on a byte than the compression does.
 
 Each header row says under which layout its snapshot was stored. Snapshots of every layout that this
 version reads are found. Those of a newer one are found without their pieces, so that the reader can
 tell the operator to upgrade.
 
-A save copies the pieces in as they come, takes the shard's advisory lock, refuses to go back
-(higher epoch, or same epoch and equal or higher number, is there), drops all but the newest two and
-commits. Saving again after a lost connection is therefore safe, and every failure is
-`TransientError`. A damaged piece is handed on as it is: its reader knows the digest.
+A save copies the pieces in as they come and takes the shard's advisory lock. It stores nothing if a
+snapshot of a higher epoch is there, or one of the same epoch and an equal or higher number.
+Otherwise it drops all but the newest two and commits. So saving again after a lost connection is
+safe, and every failure is `TransientError`. A damaged piece is handed on as it is: its reader knows
+the digest.
 """
 
 import asyncio
@@ -38,7 +39,7 @@ their content.
 """
 _OLDEST, LAYOUT = _PIECES | LAYOUT_MIN, _PIECES | STATE_LAYOUT
 COPY_DEADLINE_S = 3600.0
-"""For the library, which knows one deadline for all pieces; ours is for each."""
+"""The library's deadline, which is for all pieces. Our own deadline is for each piece."""
 _LOCK_SCHEMA = 0x4C53
 
 _SCHEMA = """
@@ -102,7 +103,7 @@ _PERMANENT: tuple[type[Exception], ...] = (
 )
 
 
-class PostgresOptions(msgspec.Struct, frozen=True, kw_only=True):
+class PostgresConnectionOptions(msgspec.Struct, frozen=True, kw_only=True):
     """The way to Postgres."""
 
     dsn: str
@@ -123,7 +124,7 @@ class PostgresSnapshots:
     anew after a loss.
     """
 
-    def __init__(self, pool: Any, options: PostgresOptions) -> None:
+    def __init__(self, pool: Any, options: PostgresConnectionOptions) -> None:
         self._pool = pool
         self._options = options
         self._is_prepared = False
@@ -148,7 +149,7 @@ class PostgresSnapshots:
 
     async def newest(self, key: ShardKey, *, count: int = 2) -> list[Snapshot]:
         """Read the shard's snapshots, newest first, at most `count`: of every layout that this
-        version reads, and without their chunks those of newer ones.
+        version reads, and those of newer layouts without their chunks.
         """
         return await self._run(
             lambda connection, _: _newest(connection, key, count),
@@ -197,7 +198,7 @@ class PostgresSnapshots:
             raise _mapped(error, what) from error
 
 
-async def postgres_snapshots(options: PostgresOptions) -> PostgresSnapshots:
+async def postgres_snapshots(options: PostgresConnectionOptions) -> PostgresSnapshots:
     """Make the pool only: Postgres may be away, and is connected when needed."""
     pool = asyncpg.create_pool(
         options.dsn,
@@ -210,7 +211,7 @@ async def postgres_snapshots(options: PostgresOptions) -> PostgresSnapshots:
     return PostgresSnapshots(pool, options)
 
 
-async def open_postgres_snapshots(options: PostgresOptions) -> PostgresSnapshots:
+async def open_postgres_snapshots(options: PostgresConnectionOptions) -> PostgresSnapshots:
     """Make the pool and the tables. Raises: TransientError when Postgres is away; PermanentError
     when it refuses us.
     """
@@ -228,8 +229,8 @@ async def _nothing(connection: Any, progress: Callable[[], None]) -> None:
 
 
 async def _prepare(connection: Any) -> None:
-    # Altering a table waits for everyone who writes to it, and a recovery would wait for its
-    # neighbour's save to end (`recovery`).
+    # Altering a table waits for everyone who writes to it, and a recovery would wait until another
+    # shard's save has ended (`recovery`).
     if await connection.fetchval(_IS_PREPARED):
         return
     async with connection.transaction():
@@ -285,7 +286,7 @@ async def _numbered(
 async def _paced(
     chunks: AsyncIterator[bytes], bytes_per_s: int, progress: Callable[[], None]
 ) -> AsyncIterator[bytes]:
-    """Split chunks that are too large, compress them, and let no more in a second go than is
+    """Split chunks that are too large, compress them, and send no more per second than is
     wanted.
     """
     compressor = zstandard.ZstdCompressor(COMPRESSION_LEVEL)

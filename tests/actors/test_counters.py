@@ -36,18 +36,18 @@ def test_no_two_counters_have_the_same_description() -> None:
     assert len({found.description for found in definitions()}) == len(definitions())
 
 
-def test_a_name_that_is_not_declared_cannot_be_counted() -> None:
+def test_an_undeclared_counter_is_refused() -> None:
     with pytest.raises(AttributeError):
         Counters().__setattr__("orders_lost", 1)
 
 
-def test_what_is_counted_where_it_happens_only_grows() -> None:
+def test_a_count_of_happenings_only_grows() -> None:
     grown = {found.name for found in definitions() if found.only_grows}
     counted = {name for name in Counters.__struct_fields__ if getattr(Counters(), name) == 0}
     assert counted <= grown
 
 
-def test_what_was_not_counted_is_left_out_and_a_number_that_is_told_is_there_at_zero() -> None:
+def test_a_counter_never_counted_is_left_out_and_a_gauge_at_zero_is_published() -> None:
     counters = Counters(open_orders=0)
     counters.fills_repeated += 2
     assert msgspec.json.decode(msgspec.json.encode(counters)) == {
@@ -57,6 +57,6 @@ def test_what_was_not_counted_is_left_out_and_a_number_that_is_told_is_there_at_
     assert msgspec.json.encode(Counters()) == b"{}"
 
 
-def test_counters_of_a_later_version_are_passed_over() -> None:
+def test_counters_of_a_later_version_are_skipped() -> None:
     found = msgspec.json.decode(b'{"open_orders":3,"new_counter":1}', type=Counters)
     assert found == Counters(open_orders=3)

@@ -6,11 +6,11 @@ from hypothesis import strategies as st
 from actors.rate_limit import NS_PER_S, RateLimit
 
 
-def test_no_limit_allows_anything() -> None:
+def test_without_a_limit_any_number_is_allowed() -> None:
     assert RateLimit(0, burst=0).allowed(5) is None
 
 
-def test_a_second_is_worth_its_orders() -> None:
+def test_each_second_allows_the_rate_of_orders() -> None:
     rate = RateLimit(10, burst=10)
     assert rate.allowed(0) == 10
     rate.take(10)
@@ -19,7 +19,7 @@ def test_a_second_is_worth_its_orders() -> None:
     assert rate.allowed(5 * NS_PER_S) == 10
 
 
-def test_a_clock_that_steps_back_gives_nothing() -> None:
+def test_a_clock_that_steps_back_allows_nothing_more() -> None:
     rate = RateLimit(10, burst=10)
     rate.allowed(NS_PER_S)
     rate.take(10)
@@ -27,7 +27,7 @@ def test_a_clock_that_steps_back_gives_nothing() -> None:
 
 
 @given(st.integers(1, 1000), st.lists(st.integers(0, 3 * NS_PER_S), max_size=50))
-def test_never_more_than_a_bucket_and_the_time_that_passed(
+def test_no_more_is_taken_than_the_burst_plus_the_time_that_passed(
     per_s: int, pauses_ns: list[int]
 ) -> None:
     rate, now_ns, sent = RateLimit(per_s, burst=per_s), 0, 0
@@ -44,7 +44,7 @@ def test_never_more_than_a_bucket_and_the_time_that_passed(
     st.integers(1, 1000),
     st.lists(st.tuples(st.integers(0, NS_PER_S), st.integers(0, 1000)), max_size=50),
 )
-def test_what_goes_again_waits_for_its_turn_and_what_is_new_for_that(
+def test_repeats_wait_for_their_turn_and_new_orders_wait_behind_them(
     per_s: int, again: list[tuple[int, int]]
 ) -> None:
     rate, now_ns, sent = RateLimit(per_s, burst=per_s), 0, list[tuple[int, int]]()
@@ -61,14 +61,14 @@ def test_what_goes_again_waits_for_its_turn_and_what_is_new_for_that(
         assert gone <= per_s + until_ns * per_s // NS_PER_S + 1
 
 
-def test_a_burst_goes_at_once_after_a_pause_and_then_each_waits_for_its_turn() -> None:
+def test_a_burst_goes_at_once_after_a_pause_and_later_orders_wait() -> None:
     rate, now_ns = RateLimit(50, burst=8), 1_000 * NS_PER_S
     waits = [rate.take_in_turn(1, now_ns) for _ in range(10)]
     assert waits == [0] * 8 + [NS_PER_S // 50, 2 * NS_PER_S // 50]
     assert rate.take_in_turn(1, now_ns + 10 * NS_PER_S) == 0
 
 
-def test_those_that_wait_for_their_turn_never_exceed_the_rate() -> None:
+def test_orders_that_wait_for_their_turn_never_exceed_the_rate() -> None:
     rate, taken, now_ns = RateLimit(50, burst=8), 0, 1_000 * NS_PER_S
     while now_ns < 1_002 * NS_PER_S:
         now_ns += rate.take_in_turn(1, now_ns) + NS_PER_S // 1_000

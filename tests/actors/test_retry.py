@@ -1,4 +1,4 @@
-"""What is safe to repeat is repeated until it is done, and nothing else is."""
+"""Only an operation that is safe to repeat is repeated, and until it succeeds."""
 
 from collections.abc import Iterator
 
@@ -17,7 +17,7 @@ from actors.retry import retry_until_done
 
 
 class Attempts:
-    """Fails as it is told, then answers 7."""
+    """Fails with the given errors, then answers 7."""
 
     def __init__(self, *failures: Exception) -> None:
         self._failures: Iterator[Exception] = iter(failures)
@@ -40,14 +40,14 @@ async def test_an_attempt_that_succeeds_is_made_once() -> None:
     assert attempt.count == 1
 
 
-async def test_what_failed_for_now_or_with_an_unknown_outcome_is_tried_again() -> None:
+async def test_transient_failures_and_unknown_outcomes_are_tried_again() -> None:
     attempt = Attempts(TransientError("away"), OutcomeUnknownError("no answer"))
     assert await retry_until_done("x", attempt, backoff=pauses()) == 7
     assert attempt.count == 3
 
 
 @pytest.mark.parametrize("failure", [PermanentError("wrong"), ValueError("a fault of ours")])
-async def test_what_a_repetition_cannot_mend_is_raised_at_once(failure: Exception) -> None:
+async def test_permanent_errors_are_raised_at_once(failure: Exception) -> None:
     attempt = Attempts(failure)
     with pytest.raises(type(failure)):
         await retry_until_done("x", attempt, backoff=pauses())
@@ -64,7 +64,7 @@ async def test_a_full_stream_is_an_alarm_and_any_other_failure_a_warning() -> No
     ]
 
 
-async def test_failures_go_to_the_report_that_is_given_instead_of_the_log() -> None:
+async def test_failures_go_to_a_given_report_instead_of_the_log() -> None:
     told: list[tuple[str, str]] = []
 
     def report(what: str, error: OperatingError) -> None:

@@ -19,7 +19,7 @@ async def _recorded() -> Recording:
 
 @pytest.fixture(scope="session")
 def recorded() -> Recording:
-    """What a cluster of two creators and twelve accounts left behind."""
+    """The journals, ledger and snapshots of a cluster of two creators and twelve accounts."""
     return asyncio.run(_recorded())
 
 

@@ -135,7 +135,7 @@ class MemoryCluster:
         await self.drained()
 
     def traded(self) -> list[str]:
-        """Name the executions that the broker has reported, in order."""
+        """Return the executions that the broker has reported, in order."""
         found = []
         for message in self.server.stream("EXECUTIONS").messages:
             for section in decode_block(message.data):

@@ -17,7 +17,7 @@ from msgspec.structs import replace
 from actors.ports import StoredMessage, journal_stream
 from cluster.audit import AuditReport, audit
 from cluster.history.store import JournalStore
-from engine.columns.sections import decode_section, encode_section
+from engine.columns.section_codec import decode_section, encode_section
 from engine.journal.cursors import NO_HASH, Source
 from engine.journal.frame import (
     FrameHeader,
@@ -42,7 +42,7 @@ Change = Callable[[FrameHeader, list[Any]], list[Any]]
 
 
 class Recording:
-    """What a cluster left behind; every planted fault is in a copy of it."""
+    """The journals, ledger and snapshots of one cluster. Faults are planted in copies of them."""
 
     def __init__(self, server: MemoryServer, ledger: bytes) -> None:
         self.server = server
@@ -64,8 +64,8 @@ class Recording:
         return memory_store(self.server, self.ledger, directory, is_running=is_running)
 
     async def audit(self, directory: Path, *, is_drained: bool = True) -> AuditReport:
-        """Audit it as a stopped cluster: what is kept in files, looked at some rows at a time, is
-        told as what is in memory.
+        """Audit it as a stopped cluster, in memory and with all columns in files. Both reports must
+        be alike.
         """
         report = await audit(self.store(directory), is_drained=is_drained)
         storage = Spill(directory, bytes_in_memory=0, chunk_rows=16)

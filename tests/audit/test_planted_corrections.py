@@ -1,5 +1,5 @@
-"""Trade cancels and corrections of executions and fills: a run with them passes, and every planted
-fault in them is named (P7, P8).
+"""Trade cancels and corrections of executions and fills: the audit passes a cluster with them, and
+names every planted fault in them (P7, P8).
 """
 
 import asyncio
@@ -101,9 +101,9 @@ async def test_a_run_with_corrections_passes_and_counts_them(
     assert counted["fills_corrected"] == 2
 
 
-async def test_p8_the_end_of_an_order_that_stayed_closed_here_is_no_fault(tmp_path: Path) -> None:
-    """The broker works an order again against open orders of the other side: it is cancelled at
-    once, which says nothing new.
+async def test_p8_a_second_end_of_a_closed_order_is_no_fault(tmp_path: Path) -> None:
+    """The broker works an order again while there are open orders of the other side, and cancels it
+    at once.
     """
     async with memory_cluster(FillSettings(fill_delay_ms=10)) as cluster:
         await cluster.command("commands.creator.anna", "open_creator", cash="100000")
@@ -131,7 +131,7 @@ async def test_p8_the_end_of_an_order_that_stayed_closed_here_is_no_fault(tmp_pa
 async def test_the_ledgers_net_trades_are_the_positions(
     corrected: Recording, tmp_path: Path
 ) -> None:
-    """What broker.csv shows adds up to what the accounts hold."""
+    """The trades in broker.csv add up to the accounts' positions."""
     corrected.store(tmp_path)
     reader = LedgerReader(tmp_path / "paper")
     (executions,) = reader.executions()

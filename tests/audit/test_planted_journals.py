@@ -14,9 +14,9 @@ from cluster.audit.report import Checks
 from engine.columns.snapshot import STATE_LAYOUT, decode_snapshot
 from engine.columns.state import decode_state, encode_state, state_hash
 from engine.columns.state_copy import PREFIX
-from engine.follower.book import SLOT_FIELDS
 from engine.follower.shard import FollowerShard
-from engine.follower.subscription_table import HEADER_WORDS
+from engine.follower.slot import SLOT_FIELDS
+from engine.follower.subscription_columns import HEADER_WORDS
 from engine.history.creators import CreatorTables
 from engine.history.followers import FollowerTables
 from engine.history.outcomes import OrderIndex, order_outcomes
@@ -340,7 +340,7 @@ async def test_p8_an_overfill_is_named(recording: Recording, tmp_path: Path) -> 
     assert f"frame {number}: cannot be replayed" in report["P6"].offender
 
 
-async def test_what_is_under_way_is_counted_as_pending(recorded: Recording, tmp_path: Path) -> None:
+async def test_orders_under_way_are_counted_as_pending(recorded: Recording, tmp_path: Path) -> None:
     recording = recorded.copy()
     frames = recording.frames(FOLLOWERS[0])
     number = next(

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from msgspec.structs import replace
 
-from engine.columns.sections import decode_section
+from engine.columns.section_codec import decode_section
 from engine.journal.events.gateway import OrdersRevoked, OrdersUnresolved
 from engine.journal.events.orders import OrdersPlaced, SignalDecided
 from engine.journal.frame import FrameHeader, decode_frame
@@ -138,7 +138,9 @@ async def test_p2_an_account_twice_in_one_part_is_named(
     assert "found 2 dispositions" in report["P2"].offender
 
 
-async def test_p2_ordered_without_an_order_is_named(recording: Recording, tmp_path: Path) -> None:
+async def test_p2_a_disposition_ordered_without_its_order_is_named(
+    recording: Recording, tmp_path: Path
+) -> None:
     def ordered(event: SignalDecided) -> list[object]:
         row = int(np.flatnonzero(event.dispositions > Disposition.NETTED)[0])
         return [with_value(event, "dispositions", row, Disposition.ORDERED)]
@@ -214,18 +216,18 @@ async def test_p3_a_wrong_frame_number_side_or_symbol_is_named(
         assert f"expected the {what} of its frame" in report["P3"].offender
 
 
-async def test_p3_an_order_lost_on_its_way_is_named_when_its_gateway_is_done_with_it_or_nothing_is_under_way(
+async def test_p3_an_order_lost_on_its_way_is_named_once_its_gateway_is_done_with_it(
     recording: Recording, tmp_path: Path
 ) -> None:
     recording.change_ledger(OrdersTaken, lambda taken: [])
     passed = await recording.audit(tmp_path, is_drained=False)
-    assert "found it neither there nor withdrawn" in passed["P3"].offender
+    assert "found it neither there nor revoked" in passed["P3"].offender
     recording.put(GATEWAY, recording.frames(GATEWAY)[:1])
     lenient = await recording.audit(tmp_path, is_drained=False)
     assert lenient["P3"].passed
     assert lenient["P3"].counts["not_yet_sent"] > 0
     report = await recording.audit(tmp_path)
-    assert "found it neither there nor withdrawn" in report["P3"].offender
+    assert "found it neither there nor revoked" in report["P3"].offender
 
 
 async def test_p3_an_order_revoked_although_the_broker_has_it_is_named(
@@ -280,7 +282,7 @@ async def test_p4_signals_out_of_order_are_named(recording: Recording, tmp_path:
     assert "expected it before what was decided already" in report["P4"].offender
 
 
-async def test_p9_a_parked_order_is_no_fault_whether_the_broker_has_it_or_not(
+async def test_p9_an_unresolved_order_is_no_fault_whether_the_broker_has_it_or_not(
     recording: Recording, recorded: Recording, tmp_path: Path
 ) -> None:
     order = _order(recording)
@@ -291,7 +293,7 @@ async def test_p9_a_parked_order_is_no_fault_whether_the_broker_has_it_or_not(
     )
     report = await recording.audit(tmp_path)
     assert report.passed, "\n".join(report.lines())
-    assert report["P3"].counts["parked_unknown"] == 1
+    assert report["P3"].counts["unresolved"] == 1
     without, lost = recorded.copy(), []
     for each in (recording, without):
         each.change_ledger(OrdersTaken, lambda taken: [])
@@ -299,7 +301,7 @@ async def test_p9_a_parked_order_is_no_fault_whether_the_broker_has_it_or_not(
     assert lost[0] == lost[1] - 1
 
 
-async def test_p9_an_order_parked_and_revoked_is_named(
+async def test_p9_an_order_both_unresolved_and_revoked_is_named(
     recording: Recording, tmp_path: Path
 ) -> None:
     order = _order(recording)

@@ -1,4 +1,4 @@
-"""The audit of a cluster that works: live states are compared, orders under way are no fault."""
+"""The audit of a working cluster: live states are compared, and orders under way are no fault."""
 
 from pathlib import Path
 
@@ -31,8 +31,8 @@ async def test_a_running_cluster_passes_and_its_live_states_are_the_replayed_one
 
 
 async def audited(settings: FillSettings, directory: Path) -> AuditReport:
-    """Tell the story to a broker with habits, let time pass until nothing is left to do, and
-    audit.
+    """Tell the story to a broker with given settings, let time pass until nothing is left to do,
+    and audit.
     """
     async with memory_cluster(settings) as cluster:
         await story(cluster)
@@ -71,8 +71,8 @@ class LosingTheFirstOrders:
         return await self._broker.submit(block)
 
 
-async def test_p9_what_an_operator_reports_of_parked_orders_is_no_fault(tmp_path: Path) -> None:
-    """An operator who has asked the broker does as `gateways/protocol` says."""
+async def test_p9_an_operators_report_on_unresolved_orders_is_no_fault(tmp_path: Path) -> None:
+    """The operator has asked the broker and reports as `gateways/protocol` says."""
     settings = msgspec.structs.replace(SETTINGS, order_ids={"paper": OrderIds.UNCHECKED})
     fills = FillSettings(order_ids="unchecked")
     async with memory_cluster(fills, settings=settings, way=LosingTheFirstOrders) as cluster:
@@ -98,4 +98,4 @@ async def test_p9_what_an_operator_reports_of_parked_orders_is_no_fault(tmp_path
         await cluster.fill("anna", "AAA", "buy", "100", "101")
     report = await Recording(cluster.server, bytes(cluster.broker.ledger.data)).audit(tmp_path)
     assert report.passed, "\n".join(report.lines())
-    assert report["P8"].counts["of_parked"] == len(quarantined) > 0
+    assert report["P8"].counts["of_unresolved"] == len(quarantined) > 0

@@ -1,6 +1,6 @@
-"""An audit whose columns are in files: nothing is left of the files, whatever happens.
+"""An audit with its columns in files leaves none of the files behind.
 
-That such an audit says the same as one in memory is checked wherever a fault is planted
+Every planted fault is also audited that way and must give the same report
 (`planting.Recording.audit`).
 """
 

@@ -1,6 +1,4 @@
-"""`lockstep audit` on a stopped data directory and on one whose servers run, with real servers, and
-what it prints.
-"""
+"""`lockstep audit` on a stopped data directory and on one with running servers, and its output."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -23,7 +21,7 @@ from engine.journal.frame import ShardKey, ShardKind
 from gateways.brokers.ledger.ledger import FILE_NAME
 from gateways.nats.connection import connect_nats
 from gateways.nats.streams import NatsStreams, ensure_stream
-from gateways.postgres.snapshots import PostgresOptions, open_postgres_snapshots
+from gateways.postgres.snapshots import PostgresConnectionOptions, open_postgres_snapshots
 from tests.audit.planting import Recording, without_row
 from tests.gateways.contracts import save_whole
 
@@ -56,7 +54,7 @@ async def store(recording: Recording, data: Path, servers: Servers) -> None:
             )
             assert sequence == message.sequence
     await connection.close()
-    snapshots = await open_postgres_snapshots(PostgresOptions(dsn=servers.postgres_url))
+    snapshots = await open_postgres_snapshots(PostgresConnectionOptions(dsn=servers.postgres_url))
     for held in recording.server.snapshots.values():
         for snapshot in reversed(held):
             assert await save_whole(snapshots, snapshot)

@@ -1,4 +1,4 @@
-"""Hypothesis is repeatable here: the same examples on every batch, whatever machine."""
+"""Hypothesis is repeatable here: every run uses the same examples, on any machine."""
 
 from hypothesis import HealthCheck, settings
 

@@ -1,22 +1,21 @@
-"""What must hold of a follower shard's state after every step, whatever happened (P7, P10, DESIGN
-section 7).
-"""
+"""The invariants of a follower shard's state, which hold after every step (P7, P10)."""
 
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.follower.book import Book, Slot, Status
+from engine.follower.book import Book, SubscriptionStatus
+from engine.follower.slot import Slot
 from engine.follower.state import FollowerState
 
 Ints = NDArray[np.int64]
 
 
 def demand_invariants(shard: FollowerState, *, has_corrections: bool = False) -> None:
-    """Demand of every subscription that its columns and its open orders say the same, and that
-    nothing is stuck.
+    """Demand of every subscription that its columns agree with its open orders, and that nothing is
+    stuck.
 
-    What was bought may be taken back after it was sold: with corrections, sells may exceed what is
-    held.
+    A purchase may be cancelled after it was sold. With corrections, sells may therefore exceed the
+    position.
     """
     for book in shard.books:
         reserved, proceeds = np.zeros(book.count, np.int64), np.zeros(book.count, np.int64)
@@ -42,13 +41,13 @@ def _demand_of_orders(
     open_, reserved = np.zeros(count, np.int64), np.zeros(count, np.int64)
     sides = {side: np.zeros(count, np.bool_) for side in (1, -1)}
     for side in (1, -1):
-        for block in shard.orders.of_slot(slot, side):
-            assert (np.diff(block.rows) > 0).all(), "rows ascend, one order each"
-            at = np.flatnonzero(block.is_open)
-            rows, leaves = block.rows[at], (block.quantity - block.filled)[at]
+        for group in shard.orders.of_slot(slot, side):
+            assert (np.diff(group.rows) > 0).all(), "rows ascend, one order each"
+            at = np.flatnonzero(group.is_open)
+            rows, leaves = group.rows[at], (group.quantity - group.filled)[at]
             assert (leaves > 0).all(), "an open order has something left"
             open_[rows] += side * leaves
-            reserved[rows] += block.reservation(leaves)
+            reserved[rows] += group.reservation(leaves)
             sides[side][rows] = True
     assert slot.open[:count].tolist() == open_.tolist(), "open is the sum of open orders"
     assert not (sides[1] & sides[-1]).any(), "never open orders on both sides"
@@ -65,15 +64,15 @@ def _demand_of_follow_ups(shard: FollowerState, book: Book, slot: Slot) -> None:
     waiting, queued = slot.follow_ups.are_waiting(rows), slot.follow_ups.are_queued(rows)
     cancelling = np.zeros(book.count, np.bool_)
     for side in (1, -1):
-        for block in shard.orders.of_slot(slot, side):
-            cancelling[block.rows[block.is_open & block.is_cancelling]] = True
+        for group in shard.orders.of_slot(slot, side):
+            cancelling[group.rows[group.is_open & group.is_cancelling]] = True
     assert (cancelling | ~waiting).all(), "who waits for cancels has some under way"
     position, open_, target = (
         column[: book.count] for column in (slot.position, slot.open, slot.target)
     )
     is_over = (position != 0) & (np.sign(target) != np.sign(position))
     assert (queued | (open_ != 0) | ~is_over).all(), "a position to be left is being left"
-    ended = book.subscriptions["status"] == Status.ENDED
+    ended = book.subscriptions["status"] == SubscriptionStatus.ENDED
     assert not (ended & (queued | (position != 0) | (open_ != 0))).any(), (
         "what is over holds nothing"
     )

@@ -19,7 +19,7 @@ from engine.journal.frame import FrameHeader, ShardKey, decode_frame, encode_fra
 
 
 class Shard(Protocol):
-    """What both kinds of shards offer to a journal."""
+    """The methods of both kinds of shards that a journal needs."""
 
     @property
     def schema(self) -> SnapshotSchema: ...
@@ -39,7 +39,7 @@ S = TypeVar("S", bound=Shard)
 
 
 def apply_batch(shard: Shard, frames: Sequence[bytes], seed: int) -> None:
-    """Apply frames by the batch, of which each is as large as it happens to be."""
+    """Apply frames in batches of random sizes."""
     rng, at = Random(seed), 0
     while at < len(frames):
         size = rng.choice((1, 2, 5, 30))
@@ -97,8 +97,8 @@ class Journaled(Generic[S]):
         self._parts += islice(self._pieces, pieces)
 
     def _snapshot(self) -> bytes:
-        """Encode what is left of the snapshot's state. It is the state at the snapshot's frame,
-        whatever happened since.
+        """Encode the rest of the snapshot. It is the state at the snapshot's frame, even after
+        later frames.
         """
         self._parts += self._pieces
         data = b"".join(bytes(piece) for piece in self._parts)
@@ -118,9 +118,10 @@ class Journaled(Generic[S]):
         return recovered
 
     def check(self) -> None:
-        """Demand that live, full replay, snapshot with tail, and a snapshot of now agree bit for
-        bit (P6), in what is hashed and in all that a snapshot holds; and that a snapshot of layout
-        3 holds all that is hashed.
+        """Demand that four states agree bit for bit in their hash (P6): live, full replay, snapshot
+        with tail, and a snapshot of now.
+
+        All but the one restored from layout 3 must also make the same snapshot.
         """
         recovered = self._recovered()
         snapshot = encode_copy(self.live.copy())

@@ -7,7 +7,7 @@ from typing import Any, get_type_hints
 
 import numpy as np
 
-from engine.columns.sections import group_of, names_of
+from engine.columns.section_types import group_of, names_of
 from engine.journal.cursors import Cursor, Source
 from engine.journal.events import EVENT_TYPES
 from engine.journal.frame import FrameHeader, ShardKey, ShardKind, encode_frame
@@ -23,8 +23,8 @@ _ASCENDING = np.array([5, 6, 300_000], np.int64)
 
 
 def sample(section_type: Any, *, is_whole: bool = False) -> Any:
-    """Fill a section's fields in order with values of their kinds, each field another; integers
-    that were appended with a default only where the section is to be whole.
+    """Fill a section's fields in order with different values of their kinds. Appended integers with
+    a default are filled only where the section is to be whole.
     """
     hints = get_type_hints(section_type, include_extras=True)
     numbers = count()

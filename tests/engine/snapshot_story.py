@@ -1,8 +1,8 @@
-"""One fixed story whose states hold something of everything: the journals behind the golden
-snapshots (`tests.engine.test_golden_snapshots`).
+"""One fixed story whose states fill every column: the journals behind the golden snapshots
+(`tests.engine.test_golden_snapshots`).
 
-Three shards come out of it: a creator shard, a follower shard of more books than one column holds,
-and the gateway of their broker, which has read the follower's frames and has orders in hand.
+It leads to three shards: a creator shard, a follower shard with more books than one column holds,
+and a gateway. The gateway has read the follower's frames and has orders in hand.
 """
 
 from random import Random
@@ -15,8 +15,9 @@ from engine.journal.cursors import NO_HASH, Cursor, Source
 from engine.journal.events import EVENT_TYPES
 from engine.journal.frame import FrameHeader, ShardKey, ShardKind, encode_frame, frame_hash
 from engine.messages.commands import OpenAccount, Pause, ResumeCreator
-from tests.engine.pair import Setting, Sleeving, Step, tell
-from tests.engine.world import EngineWorld
+from tests.engine.stories.setting import Setting, Sleeving, Step
+from tests.engine.stories.telling import tell
+from tests.engine.world.engine_world import EngineWorld
 from tests.reference.values import SleeveTerms
 
 _KINDS = (
@@ -51,7 +52,7 @@ _SETTING = Setting(
 )
 
 
-class Story(NamedTuple):
+class StoryFrames(NamedTuple):
     """The frames of each shard's journal, in order."""
 
     creator: list[bytes]
@@ -59,8 +60,8 @@ class Story(NamedTuple):
     gateway: list[bytes]
 
 
-def told() -> Story:
-    """Tell the story."""
+def told() -> StoryFrames:
+    """Return the frames of the story."""
     rng = Random(75)
     numbers = [[rng.randrange(10_000) for _ in range(3)] for _ in range(_STEPS)]
     steps = [Step(rng.choice(_KINDS), *each) for each in numbers]
@@ -68,7 +69,7 @@ def told() -> Story:
     _open_many(world)
     _leave_things_open(world)
     world.check()
-    return Story(world.creators.frames, world.followers.frames, _gateway_frames(world))
+    return StoryFrames(world.creators.frames, world.followers.frames, _gateway_frames(world))
 
 
 def _open_many(world: EngineWorld) -> None:
@@ -95,11 +96,13 @@ def _leave_things_open(world: EngineWorld) -> None:
         ]
         for event in events:
             live.apply_event(event)
-        journaled.commit(events, world.time)
-    world._create([_CREATOR_SUSPENDED(1, 90_000, 3)])
+        journaled.commit(events, world.clock.time)
+    world.creator_side.journal([_CREATOR_SUSPENDED(1, 90_000, 3)])
     resume = ResumeCreator("resume", "c1", is_replay=False)
-    world._create([resume_creator(world.creators.live, resume, ()).event])
-    world._create([_CREATOR_SUSPENDED(2, 90_001, -1), _CREATOR_SUSPENDED(2, 90_002, 4)])
+    world.creator_side.journal([resume_creator(world.creators.live, resume, ()).event])
+    world.creator_side.journal(
+        [_CREATOR_SUSPENDED(2, 90_001, -1), _CREATOR_SUSPENDED(2, 90_002, 4)]
+    )
     world.command([OpenAccount("open-dedicated", "alone", dedicated=True)])
     world.command([Pause("paused", "b1", "x1")])
 
@@ -118,7 +121,7 @@ def _gateway_frames(world: EngineWorld) -> list[bytes]:
     previous, name = NO_HASH, ShardKey(ShardKind.GATEWAY, 0)
     for number, of_frame in enumerate(events, 1):
         cursors = (Cursor(Source.ORDERS, 0, answered - 3 + number, answered - 3 + number),)
-        header = FrameHeader(name, 1, number, world.time, previous, cursors)
+        header = FrameHeader(name, 1, number, world.clock.time, previous, cursors)
         frames.append(encode_frame(header, of_frame))
         previous = frame_hash(frames[-1])
     return frames

@@ -1,9 +1,8 @@
-"""Golden bytes: what was written once reads the same for ever, and the same values give the same
-bytes (P6).
+"""Golden bytes: old bytes read the same for ever, and the same values give the same bytes (P6).
 
 A file under `golden/` is never changed. New section types get new files: `python -m
-tests.engine.test_golden` writes those that are missing and touches no other. A changed layout needs
-a new tag or a new FORMAT_VERSION, not new bytes here.
+tests.engine.test_golden` writes the missing ones and touches no other. A changed layout needs a new
+tag or a new FORMAT_VERSION, not new bytes here.
 """
 
 from pathlib import Path
@@ -12,7 +11,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from engine.columns.sections import decode_section, encode_section, names_of
+from engine.columns.section_codec import decode_section, encode_section
+from engine.columns.section_types import names_of
 from engine.journal.events.orders import SignalDecided
 from engine.journal.frame import decode_frame, encode_frame
 from engine.messages.blocks import decode_block, encode_block
@@ -61,7 +61,7 @@ def test_old_sections_are_read(section_type: type) -> None:
 
 
 @pytest.mark.parametrize("section_type", APPENDED, ids=lambda each: each.__name__)
-def test_sections_with_what_was_appended_are_read(section_type: type) -> None:
+def test_sections_with_appended_fields_are_read(section_type: type) -> None:
     data = (GOLDEN / f"{_section_file(section_type)}_whole.bin").read_bytes()
     _assert_same(
         decode_section(section_type, memoryview(data)), sample(section_type, is_whole=True)

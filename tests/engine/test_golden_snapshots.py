@@ -1,10 +1,10 @@
-"""Golden snapshots: a snapshot of any layout restores to the state that its journal leads to, and
-today's state is written as the same bytes for ever (P6).
+"""Golden snapshots: a snapshot of any layout restores to the state of its journal. Today's state is
+written as the same bytes for ever (P6).
 
 `golden/snapshot_layout<N>_<kind>.bin` is a snapshot that a version of layout N wrote, with the
-frames of its journal beside it. No file there is ever changed. A form that is added gets new files:
-`python -m tests.engine.test_golden_snapshots` writes those of the present layout that are missing,
-from the story in `tests.engine.snapshot_story`.
+frames of its journal beside it. No file there is ever changed. An added form gets new files:
+`python -m tests.engine.test_golden_snapshots` writes the missing ones of the present layout, from
+the story in `tests.engine.snapshot_story`.
 """
 
 import zlib
@@ -23,10 +23,10 @@ from engine.follower.shard import FollowerShard
 from engine.journal.frame import decode_frame
 from engine.values.instruments import InstrumentTerms
 from tests.engine.journaled import Shard
-from tests.engine.snapshot_story import Story, told
+from tests.engine.snapshot_story import StoryFrames, told
 
 GOLDEN = Path(__file__).parent / "golden"
-KINDS = Story._fields
+KINDS = StoryFrames._fields
 LAYOUTS = range(LAYOUT_MIN, STATE_LAYOUT + 1)
 HASHES = {
     (3, "creator"): "9bb7a09d90c74353348453ee57fc2ae7a037106cb30d11efb33d7924a6f2d488",
@@ -42,12 +42,12 @@ def _file(layout: int, kind: str, what: str = "") -> Path:
     return GOLDEN / f"snapshot_layout{layout}_{kind}{what}.bin"
 
 
-def _story(layout: int) -> Story:
+def _story(layout: int) -> StoryFrames:
     packed = (_file(layout, kind, "_frames").read_bytes() for kind in KINDS)
-    return Story(*(msgspec.msgpack.decode(zlib.decompress(data)) for data in packed))
+    return StoryFrames(*(msgspec.msgpack.decode(zlib.decompress(data)) for data in packed))
 
 
-def _gateway(story: Story) -> GatewayShard:
+def _gateway(story: StoryFrames) -> GatewayShard:
     """Replay a gateway's journal, and read the follower's frames as far as they are answered."""
     shard = GatewayShard()
     for frame in story.gateway:
@@ -69,7 +69,7 @@ _NEW: dict[str, Callable[[], Shard]] = {
 }
 
 
-def _replayed(story: Story, kind: str) -> Shard:
+def _replayed(story: StoryFrames, kind: str) -> Shard:
     if kind == "gateway":
         return _gateway(story)
     shard = _NEW[kind]()
@@ -105,13 +105,13 @@ def test_the_same_state_gives_the_same_snapshot(kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_layout_3_was_the_columns_that_are_hashed(kind: str) -> None:
+def test_a_snapshot_of_layout_3_is_the_hashed_columns(kind: str) -> None:
     data = _file(3, kind).read_bytes()
     assert encode_state(_restored(data, kind).columns()) == data
 
 
-def test_the_golden_states_hold_something_of_everything() -> None:
-    """Else a layout could lose what no golden snapshot has."""
+def test_the_golden_states_fill_every_column() -> None:
+    """Else a layout could lose a column that no golden snapshot has."""
     found = {}
     for kind in KINDS:
         shard = _restored(_file(STATE_LAYOUT, kind).read_bytes(), kind)

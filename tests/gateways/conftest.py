@@ -22,11 +22,11 @@ from gateways.memory.server import MemoryServer
 from gateways.memory.snapshots import MemorySnapshots
 from gateways.memory.streams import MemoryStreams
 from gateways.nats.bus import NatsBus
-from gateways.nats.connection import NatsConnection, NatsOptions, connect_nats
+from gateways.nats.connection import NatsConnection, NatsConnectionOptions, connect_nats
 from gateways.nats.feed import FeedOptions
 from gateways.nats.journal import NatsJournal
 from gateways.nats.streams import NatsStreams, StreamSettings, ensure_stream
-from gateways.postgres.snapshots import PostgresOptions, open_postgres_snapshots
+from gateways.postgres.snapshots import PostgresConnectionOptions, open_postgres_snapshots
 from tests.servers import (
     ENGINE_USER,
     PASSWORD,
@@ -50,7 +50,7 @@ SUBJECTS = {
 _numbers = count(1)
 
 
-class World:
+class Adapters:
     """The ports over one kind of server. `number` is no other test's: shards and subjects are made
     from it.
     """
@@ -63,10 +63,18 @@ class World:
         self.key = ShardKey(ShardKind.FOLLOWER, self.number)
 
 
-def nats_options(server: NatsServer, user: str = ENGINE_USER, **changes: object) -> NatsOptions:
+def nats_options(
+    server: NatsServer, user: str = ENGINE_USER, **changes: object
+) -> NatsConnectionOptions:
     """Options for a user of the test server; a broker's user has its own inbox prefix."""
     prefix = "_INBOX_" + user.removeprefix("broker_")
-    return NatsOptions(url=server.url, user=user, password=PASSWORD, inbox_prefix=prefix, **changes)  # type: ignore[arg-type]
+    return NatsConnectionOptions(
+        url=server.url,
+        user=user,
+        password=PASSWORD,
+        inbox_prefix=prefix,
+        **changes,  # type: ignore[arg-type]
+    )
 
 
 async def make_streams(connection: NatsConnection, *, bytes_max: int = 1 << 30) -> None:
@@ -86,9 +94,9 @@ def memory_server() -> MemoryServer:
 
 
 @pytest.fixture
-def memory_world() -> World:
+def memory_adapters() -> Adapters:
     server = memory_server()
-    return World(MemoryJournal(server), MemoryStreams(server), MemoryBus(server))
+    return Adapters(MemoryJournal(server), MemoryStreams(server), MemoryBus(server))
 
 
 @pytest.fixture
@@ -100,9 +108,9 @@ async def connection(nats_server: NatsServer) -> AsyncIterator[NatsConnection]:
 
 
 @pytest.fixture
-def nats_world(connection: NatsConnection) -> World:
+def nats_adapters(connection: NatsConnection) -> Adapters:
     streams = NatsStreams(connection, feed=FeedOptions(heartbeat_s=0.2))
-    return World(NatsJournal(connection), streams, NatsBus(connection))
+    return Adapters(NatsJournal(connection), streams, NatsBus(connection))
 
 
 @pytest.fixture
@@ -112,7 +120,7 @@ def memory_snapshots() -> Snapshots:
 
 @pytest.fixture
 async def postgres_snapshots(postgres_server: PostgresServer) -> AsyncIterator[Snapshots]:
-    opened = await open_postgres_snapshots(PostgresOptions(dsn=postgres_server.dsn))
+    opened = await open_postgres_snapshots(PostgresConnectionOptions(dsn=postgres_server.dsn))
     yield opened
     await opened.close()
 

@@ -1,5 +1,5 @@
-"""What every adapter of a port must do: one abstract suite per port, run on the twin and on the
-real thing.
+"""The duties of every adapter of a port: one abstract suite per port, run on the twin and on the
+real adapter.
 """
 
 import asyncio
@@ -11,7 +11,7 @@ import pytest
 from actors.errors import OutcomeUnknownError, TransientError
 from actors.ports import EXECUTIONS, Feed, Request, Snapshot, Snapshots, StoredMessage
 from engine.journal.frame import ShardKey
-from tests.gateways.conftest import World
+from tests.gateways.conftest import Adapters
 
 Receive = Callable[[Request], None]
 
@@ -31,90 +31,98 @@ async def take_count(
 
 class JournalContract:
     @pytest.fixture
-    def world(self) -> World:
+    def adapters(self) -> Adapters:
         raise NotImplementedError
 
-    async def fill(self, world: World, count: int, size: int = 10) -> list[int]:
+    async def fill(self, adapters: Adapters, count: int, size: int = 10) -> list[int]:
         last, sequences = 0, []
         for number in range(1, count + 1):
-            last = await world.journal.append(
-                world.key,
+            last = await adapters.journal.append(
+                adapters.key,
                 bytes([number]) * size,
-                message_id=f"{world.key}/1/{number}",
+                message_id=f"{adapters.key}/1/{number}",
                 expected_sequence=last,
             )
             sequences.append(last)
         return sequences
 
-    async def test_empty_subject_has_no_tail_and_no_frames(self, world: World) -> None:
-        assert await world.journal.tail(world.key) is None
-        assert await world.journal.read(world.key, after_sequence=0) == []
+    async def test_empty_subject_has_no_tail_and_no_frames(self, adapters: Adapters) -> None:
+        assert await adapters.journal.tail(adapters.key) is None
+        assert await adapters.journal.read(adapters.key, after_sequence=0) == []
 
-    async def test_frames_are_read_back_in_order_after_a_sequence(self, world: World) -> None:
-        sequences = await self.fill(world, 5)
-        frames = await world.journal.read(world.key, after_sequence=sequences[1])
+    async def test_frames_are_read_back_in_order_after_a_sequence(self, adapters: Adapters) -> None:
+        sequences = await self.fill(adapters, 5)
+        frames = await adapters.journal.read(adapters.key, after_sequence=sequences[1])
         assert [frame.sequence for frame in frames] == sequences[2:]
         assert [frame.data[0] for frame in frames] == [3, 4, 5]
-        assert {frame.subject for frame in frames} == {world.key.subject}
-        assert await world.journal.read(world.key, after_sequence=sequences[-1]) == []
+        assert {frame.subject for frame in frames} == {adapters.key.subject}
+        assert await adapters.journal.read(adapters.key, after_sequence=sequences[-1]) == []
 
-    async def test_tail_is_the_last_frame(self, world: World) -> None:
-        sequences = await self.fill(world, 3)
-        assert await world.journal.tail(world.key) == StoredMessage(
-            sequences[-1], world.key.subject, bytes([3]) * 10
+    async def test_tail_is_the_last_frame(self, adapters: Adapters) -> None:
+        sequences = await self.fill(adapters, 3)
+        assert await adapters.journal.tail(adapters.key) == StoredMessage(
+            sequences[-1], adapters.key.subject, bytes([3]) * 10
         )
 
-    async def test_read_takes_as_many_frames_as_fit_but_at_least_one(self, world: World) -> None:
-        sequences = await self.fill(world, 4, size=100_000)
-        one = await world.journal.read(world.key, after_sequence=0, bytes_max=10)
+    async def test_read_takes_as_many_frames_as_fit_but_at_least_one(
+        self, adapters: Adapters
+    ) -> None:
+        sequences = await self.fill(adapters, 4, size=100_000)
+        one = await adapters.journal.read(adapters.key, after_sequence=0, bytes_max=10)
         assert [frame.sequence for frame in one] == sequences[:1]
-        some = await world.journal.read(world.key, after_sequence=0, bytes_max=350_000)
+        some = await adapters.journal.read(adapters.key, after_sequence=0, bytes_max=350_000)
         assert [frame.sequence for frame in some] == sequences[: len(some)]
         assert 2 <= len(some) <= 3
 
-    async def test_other_shards_frames_are_not_read(self, world: World) -> None:
-        sequences = await self.fill(world, 2)
-        other = ShardKey(world.key.kind, world.key.shard + 100_000)
-        await world.journal.append(other, b"x", message_id=f"{other}/1/1", expected_sequence=0)
-        last = await world.journal.append(
-            world.key, b"y", message_id=f"{world.key}/1/3", expected_sequence=sequences[-1]
+    async def test_other_shards_frames_are_not_read(self, adapters: Adapters) -> None:
+        sequences = await self.fill(adapters, 2)
+        other = ShardKey(adapters.key.kind, adapters.key.shard + 100_000)
+        await adapters.journal.append(other, b"x", message_id=f"{other}/1/1", expected_sequence=0)
+        last = await adapters.journal.append(
+            adapters.key, b"y", message_id=f"{adapters.key}/1/3", expected_sequence=sequences[-1]
         )
-        frames = await world.journal.read(world.key, after_sequence=0)
+        frames = await adapters.journal.read(adapters.key, after_sequence=0)
         assert [frame.sequence for frame in frames] == [*sequences, last]
 
     async def test_refused_expectation_is_an_unknown_outcome_and_stores_nothing(
-        self, world: World
+        self, adapters: Adapters
     ) -> None:
         """P5: a zombie's append after its successor's fence changes nothing."""
-        sequences = await self.fill(world, 2)
-        fence = await world.journal.append(
-            world.key, b"fence", message_id=f"{world.key}/2/3", expected_sequence=sequences[-1]
+        sequences = await self.fill(adapters, 2)
+        fence = await adapters.journal.append(
+            adapters.key,
+            b"fence",
+            message_id=f"{adapters.key}/2/3",
+            expected_sequence=sequences[-1],
         )
         with pytest.raises(OutcomeUnknownError):
-            await world.journal.append(
-                world.key, b"zombie", message_id=f"{world.key}/1/3", expected_sequence=sequences[-1]
+            await adapters.journal.append(
+                adapters.key,
+                b"zombie",
+                message_id=f"{adapters.key}/1/3",
+                expected_sequence=sequences[-1],
             )
-        tail = await world.journal.tail(world.key)
+        tail = await adapters.journal.tail(adapters.key)
         assert tail is not None
         assert (tail.sequence, tail.data) == (fence, b"fence")
 
-    async def test_first_append_expects_an_empty_subject(self, world: World) -> None:
-        await self.fill(world, 1)
+    async def test_first_append_expects_an_empty_subject(self, adapters: Adapters) -> None:
+        await self.fill(adapters, 1)
         with pytest.raises(OutcomeUnknownError):
-            await world.journal.append(
-                world.key, b"x", message_id=f"{world.key}/9/1", expected_sequence=0
+            await adapters.journal.append(
+                adapters.key, b"x", message_id=f"{adapters.key}/9/1", expected_sequence=0
             )
 
-    async def test_repeated_append_is_not_stored_twice(self, world: World) -> None:
-        """An append whose answer was lost is found at the tail; sent again it changes nothing."""
-        sequences = await self.fill(world, 1)
-        message = {"message_id": f"{world.key}/1/2", "expected_sequence": sequences[0]}
-        stored = await world.journal.append(world.key, b"frame", **message)  # type: ignore[arg-type]
+    async def test_repeated_append_is_not_stored_twice(self, adapters: Adapters) -> None:
+        """An append whose answer was lost is found at the tail. Sent again, it changes nothing."""
+        sequences = await self.fill(adapters, 1)
+        message = {"message_id": f"{adapters.key}/1/2", "expected_sequence": sequences[0]}
+        stored = await adapters.journal.append(adapters.key, b"frame", **message)  # type: ignore[arg-type]
         # One server tests the expectation before the message id, a cluster after it.
         with contextlib.suppress(OutcomeUnknownError):
-            assert await world.journal.append(world.key, b"frame", **message) == stored  # type: ignore[arg-type]
+            assert await adapters.journal.append(adapters.key, b"frame", **message) == stored  # type: ignore[arg-type]
         assert [
-            frame.sequence for frame in await world.journal.read(world.key, after_sequence=0)
+            frame.sequence for frame in await adapters.journal.read(adapters.key, after_sequence=0)
         ] == [
             *sequences,
             stored,
@@ -123,69 +131,69 @@ class JournalContract:
 
 class StreamsContract:
     @pytest.fixture
-    def world(self) -> World:
+    def adapters(self) -> Adapters:
         raise NotImplementedError
 
-    def subject(self, world: World) -> str:
-        return f"executions.b{world.number}.0"
+    def subject(self, adapters: Adapters) -> str:
+        return f"executions.b{adapters.number}.0"
 
-    async def publish(self, world: World, first: int, count: int) -> list[int]:
+    async def publish(self, adapters: Adapters, first: int, count: int) -> list[int]:
         return [
-            await world.streams.publish(
-                self.subject(world), b"%d" % number, message_id=f"{world.number}/{number}"
+            await adapters.streams.publish(
+                self.subject(adapters), b"%d" % number, message_id=f"{adapters.number}/{number}"
             )
             for number in range(first, first + count)
         ]
 
-    async def test_feed_reads_what_was_there_and_what_comes_in_order(self, world: World) -> None:
+    async def test_a_feed_reads_stored_and_new_messages_in_order(self, adapters: Adapters) -> None:
         arrived = asyncio.Event()
-        await self.publish(world, 0, 3)
-        feed = await world.streams.open_feed(
-            EXECUTIONS, self.subject(world), after_sequence=0, arrived=arrived
+        await self.publish(adapters, 0, 3)
+        feed = await adapters.streams.open_feed(
+            EXECUTIONS, self.subject(adapters), after_sequence=0, arrived=arrived
         )
         first = await take_count(feed, arrived, 3)
-        later = await self.publish(world, 3, 2)
+        later = await self.publish(adapters, 3, 2)
         second = await take_count(feed, arrived, 2)
         await feed.close()
         assert [message.data for message in first + second] == [b"0", b"1", b"2", b"3", b"4"]
         assert [message.sequence for message in second] == later
-        assert {message.subject for message in first} == {self.subject(world)}
+        assert {message.subject for message in first} == {self.subject(adapters)}
 
-    async def test_the_end_of_a_stream_is_told(self, world: World) -> None:
-        (sequence,) = await self.publish(world, 0, 1)
-        assert await world.streams.last_sequence(EXECUTIONS) == sequence
+    async def test_the_end_of_a_stream_is_reported(self, adapters: Adapters) -> None:
+        (sequence,) = await self.publish(adapters, 0, 1)
+        assert await adapters.streams.last_sequence(EXECUTIONS) == sequence
 
-    async def test_feed_starts_after_a_sequence(self, world: World) -> None:
+    async def test_feed_starts_after_a_sequence(self, adapters: Adapters) -> None:
         arrived = asyncio.Event()
-        sequences = await self.publish(world, 0, 4)
-        feed = await world.streams.open_feed(
-            EXECUTIONS, self.subject(world), after_sequence=sequences[1], arrived=arrived
+        sequences = await self.publish(adapters, 0, 4)
+        feed = await adapters.streams.open_feed(
+            EXECUTIONS, self.subject(adapters), after_sequence=sequences[1], arrived=arrived
         )
         taken = await take_count(feed, arrived, 2)
         await feed.close()
         assert [message.sequence for message in taken] == sequences[2:]
 
-    async def test_feed_filters_by_subject_with_wildcards(self, world: World) -> None:
+    async def test_feed_filters_by_subject_with_wildcards(self, adapters: Adapters) -> None:
         arrived = asyncio.Event()
-        await self.publish(world, 0, 1)
-        await world.streams.publish(
-            f"executions.c{world.number}.0", b"other", message_id=f"other/{world.number}"
+        await self.publish(adapters, 0, 1)
+        await adapters.streams.publish(
+            f"executions.c{adapters.number}.0", b"other", message_id=f"other/{adapters.number}"
         )
-        await world.streams.publish(
-            f"executions.b{world.number}.7", b"7", message_id=f"seven/{world.number}"
+        await adapters.streams.publish(
+            f"executions.b{adapters.number}.7", b"7", message_id=f"seven/{adapters.number}"
         )
-        feed = await world.streams.open_feed(
-            EXECUTIONS, f"executions.b{world.number}.*", after_sequence=0, arrived=arrived
+        feed = await adapters.streams.open_feed(
+            EXECUTIONS, f"executions.b{adapters.number}.*", after_sequence=0, arrived=arrived
         )
         taken = await take_count(feed, arrived, 2)
         await feed.close()
         assert [message.data for message in taken] == [b"0", b"7"]
 
-    async def test_take_gives_at_most_what_is_asked(self, world: World) -> None:
+    async def test_take_gives_at_most_what_is_asked(self, adapters: Adapters) -> None:
         arrived = asyncio.Event()
-        await self.publish(world, 0, 3)
-        feed = await world.streams.open_feed(
-            EXECUTIONS, self.subject(world), after_sequence=0, arrived=arrived
+        await self.publish(adapters, 0, 3)
+        feed = await adapters.streams.open_feed(
+            EXECUTIONS, self.subject(adapters), after_sequence=0, arrived=arrived
         )
         assert len(await take_count(feed, arrived, 1)) == 1
         arrived.set()
@@ -193,11 +201,11 @@ class StreamsContract:
         assert feed.take(10) == []
         await feed.close()
 
-    async def test_reset_reads_again(self, world: World) -> None:
+    async def test_a_reset_feed_reads_again(self, adapters: Adapters) -> None:
         arrived = asyncio.Event()
-        sequences = await self.publish(world, 0, 3)
-        feed = await world.streams.open_feed(
-            EXECUTIONS, self.subject(world), after_sequence=0, arrived=arrived
+        sequences = await self.publish(adapters, 0, 3)
+        feed = await adapters.streams.open_feed(
+            EXECUTIONS, self.subject(adapters), after_sequence=0, arrived=arrived
         )
         await take_count(feed, arrived, 3)
         feed.reset(sequences[0])
@@ -205,47 +213,55 @@ class StreamsContract:
         await feed.close()
         assert [message.sequence for message in again] == sequences[1:]
 
-    async def test_same_message_id_is_stored_once(self, world: World) -> None:
-        first = await self.publish(world, 0, 1)
-        assert await self.publish(world, 0, 1) == first
+    async def test_same_message_id_is_stored_once(self, adapters: Adapters) -> None:
+        first = await self.publish(adapters, 0, 1)
+        assert await self.publish(adapters, 0, 1) == first
 
-    async def test_publish_where_no_stream_listens_is_transient(self, world: World) -> None:
+    async def test_publish_where_no_stream_listens_is_transient(self, adapters: Adapters) -> None:
         with pytest.raises(TransientError):
-            await world.streams.publish("nowhere.at.all", b"", message_id="x")
+            await adapters.streams.publish("nowhere.at.all", b"", message_id="x")
 
 
 class BusContract:
     @pytest.fixture
-    def world(self) -> World:
+    def adapters(self) -> Adapters:
         raise NotImplementedError
 
-    async def test_request_is_answered(self, world: World) -> None:
+    async def test_request_is_answered(self, adapters: Adapters) -> None:
         tasks = []
 
         def receive(request: Request) -> None:
             tasks.append(asyncio.ensure_future(request.reply(request.data + b"!")))
 
-        subscription = await world.bus.subscribe(f"commands.account.a{world.number}", receive)
+        subscription = await adapters.bus.subscribe(f"commands.account.a{adapters.number}", receive)
         assert (
-            await world.bus.request(f"commands.account.a{world.number}", b"hello", timeout_s=5)
+            await adapters.bus.request(
+                f"commands.account.a{adapters.number}", b"hello", timeout_s=5
+            )
             == b"hello!"
         )
         await subscription.close()
         with pytest.raises(TransientError):
-            await world.bus.request(f"commands.account.a{world.number}", b"hello", timeout_s=5)
+            await adapters.bus.request(
+                f"commands.account.a{adapters.number}", b"hello", timeout_s=5
+            )
 
-    async def test_request_without_an_answer_is_an_unknown_outcome(self, world: World) -> None:
-        subscription = await world.bus.subscribe(f"silent.{world.number}", lambda request: None)
+    async def test_request_without_an_answer_is_an_unknown_outcome(
+        self, adapters: Adapters
+    ) -> None:
+        subscription = await adapters.bus.subscribe(
+            f"silent.{adapters.number}", lambda request: None
+        )
         with pytest.raises(OutcomeUnknownError):
-            await world.bus.request(f"silent.{world.number}", b"", timeout_s=0.05)
+            await adapters.bus.request(f"silent.{adapters.number}", b"", timeout_s=0.05)
         await subscription.close()
 
-    async def test_request_to_nobody_is_transient(self, world: World) -> None:
+    async def test_request_to_nobody_is_transient(self, adapters: Adapters) -> None:
         with pytest.raises(TransientError):
-            await world.bus.request(f"nobody.{world.number}", b"", timeout_s=5)
+            await adapters.bus.request(f"nobody.{adapters.number}", b"", timeout_s=5)
 
     async def test_publish_reaches_every_subscriber_and_one_of_each_queue(
-        self, world: World
+        self, adapters: Adapters
     ) -> None:
         received: list[tuple[str, bytes]] = []
         done = asyncio.Event()
@@ -259,13 +275,13 @@ class BusContract:
             return receive
 
         subscriptions = [
-            await world.bus.subscribe(f"heads.{world.number}.*", into("plain")),
-            await world.bus.subscribe(f"heads.{world.number}.x", into("queued"), queue="q"),
-            await world.bus.subscribe(f"heads.{world.number}.x", into("queued"), queue="q"),
+            await adapters.bus.subscribe(f"heads.{adapters.number}.*", into("plain")),
+            await adapters.bus.subscribe(f"heads.{adapters.number}.x", into("queued"), queue="q"),
+            await adapters.bus.subscribe(f"heads.{adapters.number}.x", into("queued"), queue="q"),
         ]
         for number in range(10):
-            await world.bus.publish(f"heads.{world.number}.x", b"%d" % number)
-        await world.bus.publish(f"heads.{world.number}.end", b"end")
+            await adapters.bus.publish(f"heads.{adapters.number}.x", b"%d" % number)
+        await adapters.bus.publish(f"heads.{adapters.number}.end", b"end")
         async with asyncio.timeout(5):
             await done.wait()
         for subscription in subscriptions:
@@ -277,7 +293,9 @@ class BusContract:
             b"%d" % n for n in range(10)
         ]
 
-    async def test_reply_to_a_message_that_wants_none_does_nothing(self, world: World) -> None:
+    async def test_reply_to_a_message_that_wants_none_does_nothing(
+        self, adapters: Adapters
+    ) -> None:
         requests: list[Request] = []
         arrived = asyncio.Event()
 
@@ -285,8 +303,8 @@ class BusContract:
             requests.append(request)
             arrived.set()
 
-        subscription = await world.bus.subscribe(f"hosts.{world.number}", receive)
-        await world.bus.publish(f"hosts.{world.number}", b"beat")
+        subscription = await adapters.bus.subscribe(f"hosts.{adapters.number}", receive)
+        await adapters.bus.publish(f"hosts.{adapters.number}", b"beat")
         async with asyncio.timeout(5):
             await arrived.wait()
         await requests[0].reply(b"thanks")
@@ -321,7 +339,7 @@ class SnapshotsContract:
             assert await save_whole(snapshots, self.snapshot(shard_key, 1, number))
         assert [found.number for found in await snapshots.newest(shard_key)] == [3, 2]
 
-    async def test_none_saved_is_none_found(
+    async def test_without_a_saved_snapshot_none_is_found(
         self, snapshots: Snapshots, shard_key: ShardKey
     ) -> None:
         assert await snapshots.newest(shard_key) == []
@@ -351,7 +369,9 @@ class SnapshotsContract:
         assert await save_whole(snapshots, self.snapshot(shard_key, 2, 8))
         assert [found.epoch for found in await snapshots.newest(shard_key)] == [2, 1]
 
-    async def test_shards_do_not_share(self, snapshots: Snapshots, shard_key: ShardKey) -> None:
+    async def test_each_shard_has_its_own_snapshots(
+        self, snapshots: Snapshots, shard_key: ShardKey
+    ) -> None:
         await save_whole(snapshots, self.snapshot(shard_key, 1, 1))
         assert await snapshots.newest(ShardKey(shard_key.kind, shard_key.shard + 100_000)) == []
 

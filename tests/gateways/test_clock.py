@@ -50,14 +50,14 @@ def test_a_jump_of_hours_that_is_taken_back_is_never_seen() -> None:
         assert machine.pass_(HOUR, calls=500) == 0
 
 
-def test_a_jump_that_lasts_is_believed() -> None:
+def test_a_lasting_jump_is_followed() -> None:
     machine = Machine()
     machine.wrong = 5 * HOUR
     assert machine.pass_(BELIEVED_AFTER_NS, calls=500) == 0
     assert machine.pass_(2 * CHECKED_EVERY_NS) == 5 * HOUR
 
 
-def test_a_clock_that_jumps_about_is_not_believed() -> None:
+def test_a_clock_that_jumps_back_and_forth_is_not_followed() -> None:
     machine = Machine()
     for number in range(20):
         machine.wrong = (number % 3 + 1) * HOUR
@@ -78,7 +78,7 @@ def test_a_clock_that_never_jumps_is_the_wall_clock(steps: list[tuple[int, int]]
         assert machine.pass_(CHECKED_EVERY_NS) == wrong
 
 
-def test_the_machines_own_clocks_are_told() -> None:
+def test_the_machines_own_clocks_are_read() -> None:
     first, before = WallClock(), steady_ns()
     assert abs(first.now_ns() - time.time_ns()) < HOUR
     assert steady_ns() >= before

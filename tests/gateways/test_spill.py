@@ -90,7 +90,7 @@ def test_a_full_disk_is_an_error_that_names_the_place(tmp_path: Path) -> None:
         Spill(tmp_path / "missing", bytes_in_memory=0).columns(1, np.int64)
 
 
-def test_what_a_running_cluster_needs_of_the_disk_stays_free(tmp_path: Path) -> None:
+def test_spilling_leaves_the_disk_space_that_a_running_cluster_needs(tmp_path: Path) -> None:
     spill = Spill(tmp_path, bytes_in_memory=0, chunk_rows=1, bytes_free_min=1 << 60)
     with pytest.raises(
         DiskFullError, match="1,152,921,504,606,846,976 bytes that stay free, found"

@@ -17,17 +17,17 @@ def value_of(position: int, mark: int) -> int:
 
 
 def paid(quantity: int, price: int) -> int:
-    """Say what a buy costs. Rounds: up."""
+    """Return the cost of a buy. Rounds: up."""
     return ceil(Fraction(quantity * price, ONE))
 
 
 def received(quantity: int, price: int) -> int:
-    """Say what a sell brings. Rounds: down."""
+    """Return the proceeds of a sell. Rounds: down."""
     return floor(Fraction(quantity * price, ONE))
 
 
 def afforded(money: int, price: int) -> int:
-    """Say how much money buys at a price; nothing for none. Rounds: down."""
+    """Return the quantity that money buys at a price, 0 for no money. Rounds: down."""
     return floor(Fraction(max(money, 0)) / Fraction(price, ONE))
 
 
@@ -50,12 +50,12 @@ def fixed(amount: int, price: int, quantity: int, order_quantity: int) -> int:
 
 
 def removed(target: int, quantity: int, before: int) -> int:
-    """Say how much of a target's size a decrease takes away. Rounds: down."""
+    """Return the part of a target's size that a decrease removes. Rounds: down."""
     return floor(abs(target) * Fraction(quantity, abs(before)))
 
 
 def weighted(weight: int, equity: int, price: int) -> int:
-    """Say how much of an instrument may be held at a weight of the equity. Rounds: down, money
+    """Return the quantity of an instrument that a weight of the equity allows. Rounds: down, money
     first.
     """
     return afforded(floor(Fraction(weight, MICRO) * equity), price)
@@ -68,8 +68,8 @@ def limit_of(price: int, side: int, slippage: int) -> int:
 
 
 def reserve_of(quantity: int, limit_price: int, fee_rate: int) -> int:
-    """Say what an open buy withholds: its cost at the limit and the fee on that. Rounds: both
-    up.
+    """Return the money that an open buy withholds: its cost at the limit and the fee on that.
+    Rounds: both up.
     """
     cost = paid(quantity, limit_price)
     return cost + ceil(cost * Fraction(fee_rate, MICRO))
@@ -89,9 +89,9 @@ def reservable(money: int, limit_price: int, fee_rate: int, lot: int) -> int:
 def cost_after(cost: int, position: int, side: int, quantity: int, price: int) -> int:
     """Move a signed cost basis by one execution.
 
-    A reduction takes its share toward zero, an increase adds the execution's notional (shorts:
-    proceeds, negative); an execution across zero does both, the increase with the notional of the
-    part beyond zero.
+    A reduction takes its share toward zero. An increase adds the execution's notional (shorts:
+    proceeds, negative). An execution across zero does both; its increase counts the part beyond
+    zero.
     """
     closing = min(quantity, abs(position)) if position * side < 0 else 0
     if closing:

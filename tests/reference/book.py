@@ -1,4 +1,4 @@
-"""What the auditor remembers: instruments, creators, subscriptions and their holdings. No rule of
+"""The auditor's records: instruments, creators, subscriptions and their holdings. No rule of
 copying lives here.
 """
 
@@ -24,7 +24,7 @@ class Instrument:
 
 @dataclass(frozen=True, slots=True)
 class Cause:
-    """What an order follows from, and what its later attempts are decided with."""
+    """The reason for an order, with the price and time that its later attempts are decided with."""
 
     kind: str
     number: int
@@ -61,12 +61,12 @@ class Holding:
 
     @property
     def reach(self) -> int:
-        """What will be held when every open order is done."""
+        """The position once every open order is done: p+o."""
         return self.position + self.open
 
     @property
     def is_waiting(self) -> bool:
-        """Whether cancels have to be answered first."""
+        """True while cancels have to be answered first."""
         return self.follow_up is not None and self.follow_up.due is None
 
     def cancel_all(self) -> None:
@@ -111,7 +111,7 @@ class Subscription:
     holdings: dict[str, Holding] = field(default_factory=dict)
 
     def is_active_at(self, signal: int) -> bool:
-        """Whether a signal counts for this subscription."""
+        """Return whether a signal counts for this subscription."""
         return self.status != "ended" and (self.until is None or signal < self.until)
 
     def holding(self, symbol: str) -> Holding:
@@ -129,8 +129,8 @@ class Subscription:
 
     @property
     def reserved(self) -> int:
-        """What open entries withhold: buys at the limit with the fee, shorts at the signal's price.
-        Exits withhold nothing.
+        """The money that open entries withhold: buys at the limit with the fee, shorts at the
+        signal's price. Exits withhold nothing.
         """
         entries = (
             o
@@ -179,26 +179,26 @@ class Placing:
 
     @property
     def filled(self) -> int:
-        """What counts as filled."""
+        """The quantity that counts as filled."""
         return sum(trade.quantity for trade in self.trades if trade.replaced_by is None)
 
 
 def base_of(holding: Holding, side: int) -> int:
-    """What an increase of this side builds on: p+o, or 0 while an exit of the other side still has
-    to finish.
+    """Return what an increase of this side builds on: p+o, or 0 while an exit of the other side
+    still has to finish.
     """
     return holding.reach if holding.reach * side > 0 else 0
 
 
 def net(holding: Holding, cause: Cause, *, attempt: int) -> str:
-    """Cancel what is open for a cause that follows up when that is answered."""
+    """Cancel the open orders for a cause that follows up once the cancels are answered."""
     holding.cancel_all()
     holding.follow_up = FollowUp(cause, attempt)
     return "netted"
 
 
 def end_if_empty(subscription: Subscription) -> None:
-    """End what is to end once it holds nothing and waits for nothing."""
+    """End a subscription that is ending, once it holds nothing and waits for nothing."""
     held = subscription.holdings.values()
     if subscription.status == "ending" and not any(
         h.position or h.orders or h.follow_up for h in held
@@ -207,6 +207,6 @@ def end_if_empty(subscription: Subscription) -> None:
 
 
 def pause_after(attempt: int) -> int:
-    """Say how long an exit's next attempt waits."""
+    """Return the pause before an exit's next attempt."""
     pause: int = min(60 * SECOND, SECOND * 2**attempt)
     return pause

@@ -1,17 +1,21 @@
-"""The slow auditor's trade cancels and corrections, read from the rules and worked out one at a
-time.
+"""The slow auditor's trade cancels and corrections, worked out one at a time.
 
-- A trade is named by its execution id; a corrected one by its correction's. What was cancelled or corrected before, what is no trade and
-  what is unknown is refused, in the words below, and so is a correction beyond the order's quantity.
-- The trade is undone: money and fee back, position back, cost by `cost_without`. Then the new trade, if any, counts as usual.
-- An open order goes on with what was taken back (or what `leaves` says); a closed one works again only as `leaves` says, unless open
-  orders of the other side are there. While a cause waits for cancels, what works again is to be cancelled too.
-- An entry that fills and works less than before lowers its target like a remainder; one that does more raises a target of its side.
-- Beyond the target by a lot, or with nothing to hold: orders that lead there are cancelled and followed up, as the cause's next attempt;
-  where none do, and nothing is queued, the position is exited as that attempt, after its pause.
-- A subscription that was over and holds something again is ending.
-- A creator's fill is taken back, or brought to another quantity, by a fill of the difference at the current mark; the creator's cash goes
-  by what the original had moved and what counts instead.
+- A trade is named by its execution id, a corrected one by its correction's id.
+- Rejected, in the words below: an execution that was cancelled or corrected before, one that is no
+  trade or unknown, and a correction beyond the order's quantity.
+- The trade is undone: money, fee and position go back, the cost by `cost_without`. Then the new
+  trade, if any, counts as usual.
+- An open order goes on with what was taken back, or with what `leaves` says. A closed one works
+  again only as `leaves` says, unless there are open orders of the other side.
+- While a cause waits for cancels, an order that works again is to be cancelled too.
+- An entry that fills and works less than before lowers its target like a remainder. One that does
+  more raises a target of its side.
+- A position beyond the target by a lot, or with a target of nothing, is an excess. Open orders that
+  lead there are cancelled, and the cause's next attempt follows up. If there are none and nothing
+  is queued, the position is exited as that attempt, after its pause.
+- A subscription that had ended and holds something again is ending.
+- A creator's fill is cancelled, or brought to another quantity, by a fill of the difference at the
+  current mark. The creator's cash goes by the original's amount and the one that counts instead.
 """
 
 from dataclasses import dataclass, replace
@@ -36,8 +40,8 @@ def correct(
     leaves: int = 0,
     is_cancel: bool,
 ) -> str:
-    """Cancel or correct a trade. Returns: why not, or nothing."""
-    placing = reference.placings[key]
+    """Cancel or correct a trade. Returns: the reason of a rejection, or an empty text."""
+    placing = reference.orders.placings[key]
     found = next((trade for trade in placing.trades if trade.exec_id == exec_ref_id), None)
     if any(trade.exec_id == exec_id for trade in placing.trades):
         return "repeated"
@@ -90,8 +94,9 @@ def _redo(placing: Placing, holding: Holding, trade: Trade) -> None:
 def cost_without(cost: int, position: int, side: int, quantity: int, price: int) -> int:
     """Move a signed cost basis by the undoing of one trade.
 
-    Of what it built, its own notional goes, at most all of the cost; what it reduced comes back at
-    the holding's average, and at its own price where the holding is empty or on its side.
+    A trade that built the position takes back its own notional, at most all of the cost. A trade
+    that reduced it comes back at the holding's average; where the holding is empty or on the
+    trade's side, at the trade's own price.
     """
 
     def worth(some: int) -> int:
@@ -144,7 +149,7 @@ def _exit_excess(reference: Reference, placing: Placing, holding: Holding) -> No
         or holding.is_waiting
     ):
         return
-    last = reference.last_attempt(order.key)
+    last = reference.orders.last_attempt(order.key)
     cause = Cause(
         order.key.cause_kind, order.key.cause_number, order.key.leg, order.price, placing.time
     )
@@ -169,7 +174,7 @@ class Fill:
 
 
 def difference(fill: Fill, quantity: int) -> tuple[int, int]:
-    """Say which way and how much brings a fill to another quantity."""
+    """Return the side and the quantity that bring a fill to another quantity."""
     more = quantity - fill.quantity
     return (fill.side if more > 0 else -fill.side), abs(more)
 
@@ -185,8 +190,8 @@ def correct_fill(
     price: int,
     is_cancel: bool,
 ) -> tuple[str, list[Decision]]:
-    """Cancel or correct a creator's fill. Returns: why not, or nothing, and what the followers
-    decided.
+    """Cancel or correct a creator's fill. Returns: the reason of a rejection, or an empty text, and
+    what the followers decided.
     """
     fill = fills.get((creator, exec_ref_id))
     if (creator, exec_id) in fills:

@@ -1,6 +1,4 @@
-"""What is decided upon and what a step asks for: legs of a creator's fill, and the orders
-wanted.
-"""
+"""The legs of a creator's fill, and the orders that a step asks for."""
 
 from dataclasses import dataclass
 
@@ -28,7 +26,7 @@ class Leg:
 
 @dataclass(frozen=True, slots=True)
 class Ask:
-    """What a step wants done: an order, or a reason for none."""
+    """The result of a step: an order wanted, or a reason for none."""
 
     side: int
     quantity: int = 0

@@ -1,6 +1,4 @@
-"""The slow auditor's limits of an increase: what they leave of it, in their order, and what becomes
-of the target.
-"""
+"""The slow auditor's limits of an increase, in their order, and what each does to the target."""
 
 from typing import NamedTuple
 
@@ -28,7 +26,9 @@ class Increase(NamedTuple):
 
 
 def limited(increase: Increase) -> Ask:
-    """Find what the limits leave of an increase, and lower the target to what is reachable."""
+    """Find the quantity of an increase that the limits leave, and lower the target to what is
+    reachable.
+    """
     instrument, side, price = increase.instrument, increase.side, increase.cause.price
     holding = increase.subscription.holding(increase.symbol)
     base = base_of(holding, side)
@@ -53,7 +53,7 @@ def limited(increase: Increase) -> Ask:
 
 
 def barred(increase: Increase) -> str:
-    """Say why an increase may not be at all; empty when it may."""
+    """Return the reason why an increase is not allowed at all; empty when it is allowed."""
     if increase.subscription.equity(increase.marks) <= 0:
         # A follow-up's only: a signal's equity is asked before it moves the target.
         return "subscription_equity"
@@ -65,7 +65,7 @@ def barred(increase: Increase) -> str:
 
 
 def _limits(increase: Increase, held: int) -> list[tuple[str, int]]:
-    """Say how much each limit that is set allows to order, in their order."""
+    """Return each limit that is set with the quantity that it allows, in their order."""
     subscription, price, limits = increase.subscription, increase.cause.price, []
     if subscription.terms.max_order_notional:
         limits.append(

@@ -1,61 +1,84 @@
-"""The slow auditor: an independent reading of the rules of copying, one subscription at a time,
-with dicts and `Fraction`.
+"""The slow auditor: an independent reading of the rules of copying, with dicts and `Fraction`.
 
-It imports nothing of the engine and decides what the engine must. Where the design leaves a choice,
-it is this one:
+It decides one subscription at a time what the engine must decide, and imports nothing of the
+engine. RULES.md tells the same rules by example.
 
-- Value = floor(p * mark) an instrument; equity = cash + values. A buy costs ceil, a sell brings floor. Fees come with executions.
-  A fill's price becomes its symbol's mark unless a mark of a later time is known.
-- An increase adds to t: proportional floor(L*e*ratio/E), fixed_amount floor(amount/price [* L/order quantity]), multiplier
-  floor(L*ratio), in the leg's direction. A decrease removes floor(|t|*L/|P before|); a flat creator means t = 0.
-- A fill across zero is leg 0 (close) and leg 1 (open); E is the same for both. A single leg is leg 0.
-- creator_equity (E <= 0), subscription_equity (e <= 0), short_not_allowed, out_of_range, in this order, leave t as it was; so does
-  `paused` on a subscription that is ending, whose t stays 0. Everything later has moved t. A follow-up that finds e <= 0 by then enters
-  nothing either, and t is lowered to p+o.
-- Desired = t - (p+o), where p+o of the sign opposite to an increase counts as 0. An order is desired, floored to lots.
-- While a cause waits for cancels, or when a wanted order (a lot or more) meets an open one of the other side, which is then cancelled,
-  the leg is `netted`, and the newest cause follows up, as attempt 1, once nothing is being cancelled. An increase that may not be at
-  all (paused, instrument_denied, entry_window) cancels no exit and follows up nothing; while a cause waits it leaves t as it was.
-- Limits of an increase, in order: paused, instrument_denied, entry_window (fill older than 60 s): t is lowered to p+o, never raised.
-  below_lot, below_min_notional of the uncut order: t is kept. max_order_notional, max_position_weight, available_cash: an order cut
-  below a lot or the minimum is skipped with that reason and t = p+o; one cut less is ordered and t = p+o+order.
-- A decrease ignores status and limits. t = 0 (flat, or left before): all of |p+o|, no lots. Otherwise whole lots toward t, at most
-  |p+o|. Neither p nor p+o on the creator's side is `no_position`: what is held of the other side is an exit that is tried again for its
-  own cause. Nothing to order is `below_lot`.
-- Follow-ups and further attempts go by the target, whatever their cause: t = 0 exits all of p+o; a position beyond the target is
-  exited, all of it when the target lies across zero; else, after cancels only, an increase with its limits, at its cause's price and
-  time and the newest signal's marks. A holding has one follow-up; a newer one replaces it.
-- An entry that ends with remainder r lowers t to max(t - r, min(t, p+o)), mirrored for shorts, whoever ended it; p+o of the other sign
-  counts as 0 here too, or a follower would aim to the other side of zero than its creator. An exit that ends with a remainder is tried
-  again as attempt + 1 after min(60 s, 1 s * 2**attempt), attempt being the last of its cause, unless a cause waits for cancels or p+o is 0.
-  So is an entry, as an exit, that ends with p+o on the other side, unless something is queued: it was to cover what an exit had left.
-- Available = cash - reserved - 2 * shorts' proceeds. Entries reserve (buys at limit and fee, shorts at the signal's price).
-- unfollow: t = 0 everywhere; leg = the instrument's slot in the creator's book; a holding with open entries, or with open orders
-  against the exit, cancels them all first. It ends when it holds nothing and has nothing open.
+Letters: t is the target, p the position, o the signed rest of the open orders. L is a leg's
+quantity and P the creator's position. E is the creator's equity, e the subscription's.
 
-What does not belong here: ids in 128 bits, frames, parts, shards; trade cancels and corrections are
-in `tests.reference.corrections`.
+Money.
+- A value is floor(p * mark) for each instrument. Equity is cash plus values.
+- A buy costs ceil, a sell brings floor. Fees come with executions.
+- A fill's price becomes its symbol's mark, unless a mark of a later time is known.
+- Available = cash - reserved - 2 * the proceeds of shorts. Entries reserve: buys at limit and fee,
+  shorts at the signal's price.
+
+Targets.
+- An increase adds to t, in the leg's direction: floor(L * e * ratio / E) when proportional,
+  floor(amount / price [* L / order quantity]) when fixed_amount, floor(L * ratio) when multiplier.
+- A decrease removes floor(|t| * L / |P before|). A flat creator means t = 0.
+- A fill across zero is leg 0 (close) and leg 1 (open), with the same E. A single leg is leg 0.
+- creator_equity (E <= 0), subscription_equity (e <= 0), short_not_allowed and out_of_range, in this
+  order, leave t as it was. So does `paused` on a subscription that is ending, whose t stays 0.
+- Every later outcome has moved t. A follow-up that then finds e <= 0 enters nothing either and
+  lowers t to p+o.
+
+Orders.
+- Desired = t - (p+o). For an increase, a p+o of the opposite sign counts as 0. An order is
+  desired, floored to lots.
+- A leg is `netted` while a cause waits for cancels. It is also `netted` when a wanted order of a
+  lot or more meets an open one of the other side, which is then cancelled. The newest cause follows
+  up, as attempt 1, once nothing is being cancelled.
+- An increase that is not allowed at all (paused, instrument_denied, entry_window) cancels no exit
+  and follows up nothing. While a cause waits it leaves t as it was.
+- A decrease ignores status and limits. With t = 0 (the creator is flat, or it left before) it exits
+  all of |p+o|, without lots. Otherwise it exits whole lots toward t, at most |p+o|.
+- A decrease is `no_position` when neither p nor p+o is on the creator's side. A position on the
+  other side is then an exit that is tried again for its own cause. Nothing to order is `below_lot`.
+
+Limits of an increase, in their order.
+- paused, instrument_denied, entry_window (fill older than 60 s): t is lowered to p+o, never raised.
+- below_lot, below_min_notional, by the order before any cut: t is kept.
+- max_order_notional, max_position_weight, available_cash: an order cut below a lot or the minimum
+  is skipped with that reason, and t = p+o. An order cut less is ordered, and t = p+o+order.
+
+After an order.
+- Follow-ups and further attempts go by the target, whatever their cause. t = 0 exits all of p+o. A
+  position beyond the target is exited; all of it, when the target lies across zero.
+- Otherwise a follow-up, after cancels only, is an increase with its limits. It takes its cause's
+  price and time and the newest signal's marks. A holding has one follow-up; a newer one takes its
+  place.
+- An entry that ends with remainder r lowers t to max(t - r, min(t, p+o)), mirrored for shorts,
+  however it ended. A p+o of the other sign counts as 0 here too, or the follower's target would lie
+  on the other side of zero than its creator's.
+- An exit that ends with a remainder is tried again as attempt + 1, where `attempt` is the last of
+  its cause, after min(60 s, 1 s * 2**attempt). It is not tried again while a cause waits for
+  cancels, or when p+o is 0.
+- An entry that ends with p+o on the other side is tried again as an exit in the same way, unless
+  a follow-up is queued: the entry was to cover what an exit had left.
+- unfollow: t = 0 everywhere. The leg is the instrument's slot in the creator's book. A holding with
+  open entries, or with open orders against the exit, first cancels them all. The subscription ends
+  when it holds nothing and has nothing open.
+
+Not here: ids in 128 bits, frames, parts, shards. Trade cancels and corrections are in
+`tests.reference.corrections`.
 """
-
-from dataclasses import replace
 
 from tests.reference import amounts
 from tests.reference.book import (
     Cause,
     Creator,
-    FollowUp,
-    Holding,
     Instrument,
-    Placing,
     Subscription,
     Trade,
     base_of,
     end_if_empty,
     net,
-    pause_after,
 )
+from tests.reference.executions import apply_end, apply_trade
 from tests.reference.legs import Ask, Leg, legs_of, sized
 from tests.reference.limits import Increase, barred, limited
+from tests.reference.orders import Orders
 from tests.reference.values import (
     BUY,
     CANCELED,
@@ -89,16 +112,14 @@ class Reference:
         self._fee_rate = fee_rate
         self._slippage_cap = slippage_cap
         self.instruments: dict[str, Instrument] = {}
+        self.orders = Orders(slippage_cap)
         self.marks: dict[str, tuple[int, int]] = {}
         self._creators: dict[str, Creator] = {}
         self._subscriptions: dict[tuple[str, str], Subscription] = {}
-        self._placed: dict[OrderKey, str] = {}
-        self.placings: dict[OrderKey, Placing] = {}
-        self._attempts: dict[OrderKey, int] = {}
         self._signals = 0
         self._commands = 0
 
-    # What is known beforehand.
+    # The setting.
 
     def list_instrument(self, symbol: str, *, lot: int, min_notional: int) -> None:
         """Introduce an instrument."""
@@ -133,7 +154,7 @@ class Reference:
         if at >= self.marks.get(symbol, (0, at))[1]:
             self.marks[symbol] = price, at
 
-    # What happens.
+    # Events.
 
     def fill(
         self,
@@ -199,10 +220,10 @@ class Reference:
         subscription, symbol, order = self._find(key)
         holding = subscription.holdings[symbol]
         if exec_type == TRADE:
-            self._trade(subscription, holding, order, quantity, price, fee)
-            self.placings[key].trades.append(Trade(exec_id, quantity, price, fee))
+            apply_trade(subscription, holding, order, quantity, price, fee)
+            self.orders.placings[key].trades.append(Trade(exec_id, quantity, price, fee))
         elif exec_type in (CANCELED, EXPIRED, REJECTED):
-            self._end(holding, order)
+            apply_end(holding, order, self.orders.last_attempt(key), self.time)
         else:
             raise ValueError(
                 f"expected one of {TRADE, CANCELED, EXPIRED, REJECTED}, found {exec_type!r}"
@@ -222,12 +243,6 @@ class Reference:
     def subscription(self, key: OrderKey) -> Subscription:
         """Find the newest subscription of an order's account and creator."""
         return self._subscriptions[key.account, key.creator]
-
-    def last_attempt(self, key: OrderKey) -> int:
-        """Name the last attempt placed for an order's cause: a correction may have an earlier one
-        worked again.
-        """
-        return self._attempts.get(key._replace(attempt=0), 0)
 
     def advance(self, time: int) -> list[Order]:
         """Move event time on. Returns: the further attempts of exits that fell due."""
@@ -260,12 +275,12 @@ class Reference:
             cause = Cause(COMMAND, self._commands, slot, book.seen[symbol], self.time)
             if holding.is_waiting or any(not order.is_exit for order in holding.orders.values()):
                 net(holding, cause, attempt=1)
-            elif outcome := self._exit_all(subscription, symbol, cause):
+            elif outcome := self.orders.exit_all(subscription, symbol, cause):
                 placed.append(outcome)
         end_if_empty(subscription)
         return placed
 
-    # What can be seen.
+    # The view.
 
     def open_orders(self) -> list[Order]:
         """List the open orders, in order of their keys."""
@@ -334,7 +349,7 @@ class Reference:
         )
         if not reason and (holding.is_waiting or (wanted and holding.open * leg.side < 0)):
             return net(holding, leg.cause, attempt=1)
-        return self._placed_or_reason(subscription, leg.symbol, leg.cause, 0, limited(entry))
+        return self.orders.placed_or_reason(subscription, leg.symbol, leg.cause, 0, limited(entry))
 
     def _decrease(self, subscription: Subscription, leg: Leg) -> Order | str:
         holding = subscription.holding(leg.symbol)
@@ -347,64 +362,19 @@ class Reference:
         if max(-leg.side * holding.position, -leg.side * holding.reach) <= 0:
             return "no_position"
         if holding.target == 0:
-            return self._exit_all(subscription, leg.symbol, leg.cause) or (
+            return self.orders.exit_all(subscription, leg.symbol, leg.cause) or (
                 "netted" if holding.is_waiting else "below_lot"
             )
         most = max(-leg.side * holding.reach, 0)
         lots = self.instruments[leg.symbol].to_lot(leg.side * (holding.target - holding.reach))
         ask = Ask(leg.side, min(lots, most), "below_lot", is_exit=True)
-        return self._netted_or_placed(subscription, leg.symbol, leg.cause, 0, ask)
+        return self.orders.netted_or_placed(subscription, leg.symbol, leg.cause, 0, ask)
 
     def _entry(self, subscription: Subscription, symbol: str, side: int, cause: Cause) -> Increase:
         instrument, marks = self.instruments[symbol], self._creators[subscription.creator].seen
         return Increase(
             subscription, symbol, side, cause, instrument, marks, self.time, self._slippage_cap
         )
-
-    # Orders.
-
-    def _exit_all(
-        self, subscription: Subscription, symbol: str, cause: Cause, attempt: int = 0
-    ) -> Order | None:
-        """Sell or cover everything held and on its way, without lots; None when netted or when
-        there is nothing.
-        """
-        reach = subscription.holding(symbol).reach
-        ask = Ask(SELL if reach > 0 else BUY, abs(reach), is_exit=True)
-        outcome = self._netted_or_placed(subscription, symbol, cause, attempt, ask)
-        return outcome if isinstance(outcome, Order) else None
-
-    def _netted_or_placed(
-        self, subscription: Subscription, symbol: str, cause: Cause, attempt: int, ask: Ask
-    ) -> Order | str:
-        holding = subscription.holding(symbol)
-        if ask.quantity and holding.open * ask.side < 0:
-            return net(holding, cause, attempt=max(attempt, 1))
-        return self._placed_or_reason(subscription, symbol, cause, attempt, ask)
-
-    def _placed_or_reason(
-        self, subscription: Subscription, symbol: str, cause: Cause, attempt: int, ask: Ask
-    ) -> Order | str:
-        if not ask.quantity:
-            return ask.reason
-        key = OrderKey(
-            cause.kind, cause.number, subscription.account, subscription.creator, cause.leg, attempt
-        )
-        assert key not in self._placed, (
-            f"one order per cause, subscription, leg and attempt; {key} was placed before"
-        )
-        limit = 0 if ask.is_exit else amounts.limit_of(cause.price, ask.side, self._slippage_cap)
-        order = Order(
-            key, symbol, ask.side, ask.quantity, cause.price, limit, ask.is_exit, ask.quantity
-        )
-        holding = subscription.holding(symbol)
-        holding.orders[key] = order
-        if ask.is_exit:
-            holding.follow_up = None
-        self._placed[key] = symbol
-        self._attempts[key._replace(attempt=0)] = max(attempt, self.last_attempt(key))
-        self.placings[key] = Placing(subscription, order, cause.time)
-        return order
 
     def _follow_up(self, subscription: Subscription, symbol: str) -> list[Order]:
         """Move a holding toward its target for the cause that waits, unless cancels are still to be
@@ -418,15 +388,15 @@ class Reference:
         is_retry, holding.follow_up = holding.follow_up.due is not None, None
         outcome: Order | str | None
         if holding.target == 0:
-            outcome = self._exit_all(subscription, symbol, cause, attempt)
+            outcome = self.orders.exit_all(subscription, symbol, cause, attempt)
         elif ask := self._exit_part(subscription, symbol):
-            outcome = self._netted_or_placed(subscription, symbol, cause, attempt, ask)
+            outcome = self.orders.netted_or_placed(subscription, symbol, cause, attempt, ask)
         elif is_retry:
             return []
         else:
             side = BUY if holding.target > holding.reach else SELL
             ask = limited(self._entry(subscription, symbol, side, cause))
-            outcome = self._placed_or_reason(subscription, symbol, cause, attempt, ask)
+            outcome = self.orders.placed_or_reason(subscription, symbol, cause, attempt, ask)
         return [outcome] if isinstance(outcome, Order) else []
 
     def _exit_part(self, subscription: Subscription, symbol: str) -> Ask | None:
@@ -443,52 +413,11 @@ class Reference:
     # Executions.
 
     def _find(self, key: OrderKey) -> tuple[Subscription, str, Order]:
-        subscription, symbol = self._subscriptions[key.account, key.creator], self._placed.get(key)
+        subscription, symbol = (
+            self._subscriptions[key.account, key.creator],
+            self.orders.symbol_of.get(key),
+        )
         order = subscription.holdings[symbol].orders.get(key) if symbol else None
         if symbol is None or order is None:
             raise ValueError(f"expected an open order, found {key}")
         return subscription, symbol, order
-
-    def _trade(
-        self,
-        subscription: Subscription,
-        holding: Holding,
-        order: Order,
-        quantity: int,
-        price: int,
-        fee: int,
-    ) -> None:
-        if not 0 < quantity <= order.remaining:
-            raise ValueError(
-                f"expected a quantity of at most {order.remaining}, "
-                f"found {quantity} for {order.key}"
-            )
-        subscription.cash -= fee
-        if order.side == BUY:
-            subscription.cash -= amounts.paid(quantity, price)
-        else:
-            subscription.cash += amounts.received(quantity, price)
-        holding.cost = amounts.cost_after(
-            holding.cost, holding.position, order.side, quantity, price
-        )
-        holding.position += order.side * quantity
-        if quantity == order.remaining:
-            del holding.orders[order.key]
-        else:
-            holding.orders[order.key] = replace(order, remaining=order.remaining - quantity)
-
-    def _end(self, holding: Holding, order: Order) -> None:
-        """End an order with its remainder: an entry's lowers the target, an exit's is tried
-        again.
-        """
-        del holding.orders[order.key]
-        if not order.is_exit:
-            target, base = order.side * holding.target, order.side * base_of(holding, order.side)
-            holding.target = order.side * max(target - order.remaining, min(target, base))
-            is_exit_left = order.side * holding.reach < 0 and holding.follow_up is None
-        else:
-            is_exit_left = holding.reach != 0 and not holding.is_waiting
-        if is_exit_left:
-            key, attempt = order.key, self.last_attempt(order.key)
-            cause = Cause(key.cause_kind, key.cause_number, key.leg, order.price, self.time)
-            holding.follow_up = FollowUp(cause, attempt + 1, self.time + pause_after(attempt))

@@ -26,7 +26,7 @@ class Example(NamedTuple):
     rows: list[dict[str, str]]
 
 
-class Trade(NamedTuple):
+class BrokerTrade(NamedTuple):
     """A trade as the broker knows it; `name` is its execution id."""
 
     order: Order
@@ -38,10 +38,10 @@ class RulesWorld(World, Protocol):
     all of it back.
     """
 
-    def trade(self, order: Order, quantity: int, price: int) -> Trade:
+    def trade(self, order: Order, quantity: int, price: int) -> BrokerTrade:
         """Let the broker fill some of an order."""
 
-    def correct_trade(self, trade: Trade, quantity: int, price: int) -> None:
+    def correct_trade(self, trade: BrokerTrade, quantity: int, price: int) -> None:
         """Let the broker correct a trade, or cancel it."""
 
     def correct_last_fill(self, quantity: int, price: int) -> list[str]:
@@ -94,7 +94,7 @@ class _Player:
     def __init__(self, world: RulesWorld) -> None:
         self._world = world
         self._stage: Stage | None = None
-        self._trade: Trade | None = None
+        self._trade: BrokerTrade | None = None
         self._steps: list[tuple[str, Callable[..., list[str]]]] = [
             (r"lots are (\S+)", self._lots),
             (r"bob follows with ([\d.,]*\d)((?:, [^,]+(?:,\d+)?)*)", self._follows),

@@ -3,8 +3,10 @@ each with a fresh world.
 """
 
 from tests.reference.scenarios_limits import LIMITS
+from tests.reference.scenarios_netting import NETTING
 from tests.reference.scenarios_orders import ORDERS
 from tests.reference.scenarios_sizing import SIZING
+from tests.reference.scenarios_unfollow import UNFOLLOWING
 from tests.reference.stage import Scenario
 
-SCENARIOS: list[Scenario] = [*SIZING, *LIMITS, *ORDERS]
+SCENARIOS: list[Scenario] = [*SIZING, *LIMITS, *NETTING, *ORDERS, *UNFOLLOWING]

@@ -1,5 +1,5 @@
-"""Scenarios: what limits cut, what they skip, and which reason is named. Unless said otherwise E =
-100,000 and e = 10,000.
+"""Scenarios: orders that limits cut or skip, and the reasons. Unless said otherwise E = 100,000 and
+e = 10,000.
 """
 
 from tests.reference.book import SECOND
@@ -170,7 +170,7 @@ def a_late_entry_is_named_before_its_size(world: World) -> None:
     assert stage.buys("4", "100") == ["below_lot"]
     stage.expect_holding("0.4", "0")
     assert stage.buys("1", "100", age=61 * SECOND) == ["entry_window"]
-    # Too late also for what was carried.
+    # It is too late for the carried remainder, too.
     stage.expect_holding("0", "0")
 
 

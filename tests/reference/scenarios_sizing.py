@@ -1,5 +1,5 @@
-"""Scenarios: how legs are sized and what carries over. Unless said otherwise E = 100,000 and e =
-10,000, so dt = L / 10.
+"""Scenarios: the sizes of legs, and the remainders that carry over. Unless said otherwise E =
+100,000 and e = 10,000, so dt = L / 10.
 """
 
 from tests.reference.stage import Scenario, Stage, qty, usd
@@ -85,7 +85,7 @@ def decrease_takes_its_share(world: World) -> None:
     stage.follow()
     stage.buys("50", "100")
     execute_all(world)
-    # 5 * 20 / 50 = 2, whatever the equities
+    # 5 * 20 / 50 = 2, at any equities
     assert stage.sells("20", "400") == ["ordered"]
     stage.expect_order(SELL, "2", "0", is_exit=True)
     stage.expect_holding("3", "5", "-2")

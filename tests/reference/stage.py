@@ -1,6 +1,4 @@
-"""How scenarios are told: amounts as decimal text, one creator, one follower, and short ways to
-look.
-"""
+"""Short ways to tell scenarios: amounts as decimal text, one creator, one follower."""
 
 from collections.abc import Callable
 from fractions import Fraction
@@ -134,3 +132,14 @@ def _shown(decision: Decision) -> str:
     assert (decision.outcome == "skipped") == bool(decision.reason)
     assert (decision.outcome == "ordered") == (decision.order is not None)
     return decision.reason or decision.outcome
+
+
+def tenth_stage(
+    world: World, *, lot: str = "0.01", allow_short: bool = False, weight: str = "0"
+) -> Stage:
+    """Make a stage on which the follower takes a tenth of every leg (multiplier 0.1)."""
+    stage = Stage(world, lot=lot)
+    stage.follow(
+        mode="multiplier", ratio="0.1", allow_short=allow_short, max_position_weight=weight
+    )
+    return stage

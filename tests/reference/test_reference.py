@@ -79,7 +79,7 @@ def test_paused_comes_before_denied_before_age() -> None:
     assert _held(reference).target == 0
 
 
-def test_paused_gives_up_what_was_carried_and_exits_all_the_same() -> None:
+def test_a_paused_follower_gives_up_its_carried_remainder_and_still_exits() -> None:
     reference = _reference(lot="1")
     _buy(reference, "55")
     _execute(reference, *reference.open_orders())
@@ -223,7 +223,7 @@ class Walk:
 
 
 @pytest.mark.parametrize("seed", range(60))
-def test_any_walk_conserves_and_ends_flat_with_its_creator(seed: int) -> None:
+def test_p7_any_walk_conserves_money_and_ends_flat_with_its_creator(seed: int) -> None:
     walk = Walk(seed)
     for _ in range(120):
         walk.step()

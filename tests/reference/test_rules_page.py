@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.reference.corrections import Fill, correct, correct_fill
-from tests.reference.rules_page import PAGE, Example, Trade, examples, headings, play
+from tests.reference.rules_page import PAGE, BrokerTrade, Example, examples, headings, play
 from tests.reference.values import TRADE, Decision, Order
 from tests.reference.world import ReferenceWorld
 
@@ -22,12 +22,12 @@ class ReferenceRules(ReferenceWorld):
         self._executions = 0
         self._fills: dict[tuple[str, str], Fill] = {}
 
-    def trade(self, order: Order, quantity: int, price: int) -> Trade:
+    def trade(self, order: Order, quantity: int, price: int) -> BrokerTrade:
         name = self._next_name()
         self.book.execution(order.key, TRADE, quantity=quantity, price=price, exec_id=name)
-        return Trade(order, name)
+        return BrokerTrade(order, name)
 
-    def correct_trade(self, trade: Trade, quantity: int, price: int) -> None:
+    def correct_trade(self, trade: BrokerTrade, quantity: int, price: int) -> None:
         refused = correct(
             self.book,
             trade.order.key,
@@ -76,7 +76,7 @@ class ReferenceRules(ReferenceWorld):
 
 
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda example: example.heading)
-def test_reference_decides_as_the_page_says(example: Example) -> None:
+def test_reference_decides_as_the_rules_page_says(example: Example) -> None:
     play(example, ReferenceRules())
 
 
@@ -90,7 +90,7 @@ def test_every_rule_has_an_example_or_names_its_tests() -> None:
             assert (Path(PAGE).parent / path).exists(), f"{heading}: {path} does not exist"
 
 
-def test_a_wrong_cell_is_found() -> None:
+def test_a_wrong_cell_of_the_rules_page_is_found() -> None:
     heading, rows = EXAMPLES[0]
     wrong = [*rows[:-1], {**rows[-1], "target": "12345"}]
     with pytest.raises(AssertionError, match="target"):

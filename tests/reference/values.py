@@ -1,5 +1,5 @@
-"""What a book of copying says to the outside: decisions, orders, positions, cash. Plain values,
-shared by every `World`.
+"""The values that a book of copying shows: decisions, orders, positions, cash. Every `World` shares
+them.
 
 Units: money, prices and ratios in micros, quantities in 1e-8 units, times in ns. Sides are +1 buy
 and -1 sell.
@@ -14,7 +14,7 @@ TRADE, CANCELED, EXPIRED, REJECTED = "trade", "canceled", "expired", "rejected"
 
 
 class OrderKey(NamedTuple):
-    """What an order is called: its cause, its subscription, its leg and its attempt (P1). One order
+    """The name of an order: its cause, subscription, leg and attempt (P1). There is one order for
     each, ever.
     """
 
@@ -45,7 +45,7 @@ class Order:
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """What became of one leg of one signal for one subscription: `ordered`, `netted` or `skipped`
+    """The outcome of one leg of one signal for one subscription: `ordered`, `netted`, or `skipped`
     with a reason.
     """
 
@@ -72,7 +72,7 @@ class Position:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SleeveTerms:
-    """How a subscription copies: its cash, its mode, its limits. 0 is no limit."""
+    """The terms of a subscription: its cash, its mode, its limits. 0 is no limit."""
 
     cash: int
     mode: str = "proportional"

@@ -1,5 +1,5 @@
-"""A world in which copying happens: what a scenario may do and see. The reference is one; an engine
-is another.
+"""A world in which copying happens, as a scenario acts in it and sees it. The reference is one; an
+engine is another.
 
 Units: money, prices, ratios in micros, quantities in 1e-8 units, times and ages in ns. Sides are +1
 and -1.

@@ -1,8 +1,8 @@
-"""What a replay must lead to, by the slow auditor: the same input files, read apart from the
-replay's own reader, through `Reference`.
+"""The results that a replay must lead to, by the slow auditor. The input files are read here apart
+from the replay's own reader.
 
-Amounts are read with `Fraction`; rounding is the auditor's. Fills that repeat an execution id leave
-only their mark.
+Amounts are read with `Fraction`; rounding is the auditor's. A fill that repeats an execution id
+leaves only its mark.
 """
 
 import csv
@@ -68,19 +68,21 @@ def expect(files: InputFiles) -> Expected:
         book.open_creator(row["creator_id"], cash=_micros(row["cash"]))
     for row in _rows(files.followers):
         _follow(book, row)
-    run = _Batch(book)
+    replayed = _Replay(book)
     prices = [(_time(f"{row['date']}T21:00:00Z"), 0, row) for row in price_rows]
     fills = [(_time(row["time"]), 1, row) for row in fill_rows]
     # Sorting keeps the order of equal ones, and 0 is a price.
     for time, is_fill, row in sorted([*prices, *fills], key=lambda item: item[:2]):
         if is_fill:
-            run.fill(time, row)
+            replayed.fill(time, row)
         else:
             book.mark(row["symbol"], _micros(row["close"]), time=time)
-    return Expected(run.dispositions, run.orders, book.state())
+    return Expected(replayed.dispositions, replayed.orders, book.state())
 
 
-class _Batch:
+class _Replay:
+    """The fills of a replay, taken one by one."""
+
     def __init__(self, book: Reference) -> None:
         self.dispositions: dict[tuple[str, int, str, str], tuple[str, str]] = {}
         self.orders: dict[OrderName, PlacedOrder] = {}
@@ -160,5 +162,5 @@ def _time(text: str) -> int:
 
 
 def average_price(cost: int, quantity: int) -> int:
-    """What a position cost to build over its size. Rounds: down. Units: micros."""
+    """Return the cost of building a position over its size. Rounds: down. Units: micros."""
     return floor(Fraction(abs(cost) * 100_000_000, abs(quantity)))

@@ -7,7 +7,8 @@ from cluster.replay.inputs import Inputs, read_inputs
 GOOD = {
     "creators": "creator_id,cash\nann,1000\nben,2000.50\n",
     "followers": "account_id,creator_id,cash\nbob,ann,100\n",
-    "fills": "time,fill_id,creator_id,symbol,side,qty,price\n2026-01-05T15:00:00Z,f1,ann,ACME,buy,1.5,10.25\n",
+    "fills": "time,fill_id,creator_id,symbol,side,qty,price\n"
+    "2026-01-05T15:00:00Z,f1,ann,ACME,buy,1.5,10.25\n",
     "prices": "date,symbol,open,high,low,close\n2026-01-05,ACME,10,11,9,10.5\n",
     "instruments": "symbol,lot,min_notional\nACME,0.01,5\n",
 }

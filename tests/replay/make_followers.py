@@ -3,7 +3,7 @@ for the same seed.
 
     python -m tests.replay.make_followers CREATORS.csv FOLLOWERS.csv [accounts] [seed]
 
-Every 500th account is dedicated, at most `DEDICATED_MAX`; one in six accounts follows a second
+Every 500th account is dedicated, at most `DEDICATED_MAX`. One in six accounts follows a second
 creator.
 """
 

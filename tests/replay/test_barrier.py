@@ -1,5 +1,5 @@
-"""The barrier: passed only when every shard says that everything earlier is applied and journaled
-and no order is open.
+"""The barrier passes only when every shard reports everything earlier as applied and journaled, and
+no order is open.
 """
 
 import asyncio
@@ -77,7 +77,7 @@ async def is_passed(made: ProgressBarrier, sequence: int = 10) -> bool:
 DONE = (creator(10, 4), follower(0, 4), follower(1, 4))
 
 
-async def test_everything_applied_passes() -> None:
+async def test_the_barrier_passes_once_everything_is_applied() -> None:
     assert await is_passed(barrier(*DONE))
 
 
@@ -96,23 +96,23 @@ async def test_everything_applied_passes() -> None:
         progress("follower", 1, 5, (), Counters(), phase="replaying"),
     ],
 )
-async def test_one_shard_that_is_not_there_holds_it_back(lacking: ShardProgress) -> None:
+async def test_one_missing_shard_holds_the_barrier(lacking: ShardProgress) -> None:
     assert not await is_passed(barrier(*DONE, lacking))
 
 
-async def test_a_dedicated_shard_counts_once_its_home_tells_of_it() -> None:
+async def test_a_dedicated_shard_counts_once_its_home_shard_reports_it() -> None:
     home = follower(1, 4, dedicated=(3,))
     assert await is_passed(barrier(*DONE, home, follower(3, 4)))
     assert not await is_passed(barrier(*DONE, home, follower(3, 4, open_orders=2)))
 
 
-async def test_a_superseded_owners_head_is_ignored() -> None:
+async def test_a_superseded_owners_progress_is_ignored() -> None:
     made = barrier(*DONE, creator(9, 5, epoch=2))
     hear(made, creator(10, 4, epoch=1))
     assert not await is_passed(made)
 
 
-async def test_the_next_head_wakes_it() -> None:
+async def test_the_next_progress_wakes_the_barrier() -> None:
     made = barrier(*DONE[:2])
     waiting = asyncio.create_task(made.wait_applied(10))
     await asyncio.sleep(0)
@@ -121,7 +121,7 @@ async def test_the_next_head_wakes_it() -> None:
         await waiting
 
 
-async def test_drained_waits_for_the_gateway_too() -> None:
+async def test_draining_waits_for_the_gateway_too() -> None:
     made = barrier(*DONE, progress("gateway", 0, 1, (), Counters(queued_orders=1)))
     waiting = asyncio.create_task(made.wait_drained(10))
     await asyncio.sleep(0)
@@ -138,7 +138,7 @@ async def test_a_failed_shard_ends_the_replay() -> None:
         ).wait_applied(10)
 
 
-async def test_an_exit_that_waits_for_a_later_time_is_told_instead_of_waited_for() -> None:
+async def test_an_exit_due_at_a_later_time_is_reported_and_not_waited_for() -> None:
     with pytest.raises(
         ReplayError, match="no order left to place in follower shard 1, found 3 waiting"
     ):

@@ -1,6 +1,4 @@
-"""Input files: what is read, exactly, and what is refused with file, line, field, expected and
-found.
-"""
+"""Input files are read exactly, or refused with file, line, field, expected and found."""
 
 from pathlib import Path
 
@@ -33,7 +31,10 @@ def test_rows_are_read_exactly(tmp_path: Path) -> None:
 
 
 def test_every_term_of_copying_is_read(tmp_path: Path) -> None:
-    header = "account_id,creator_id,cash,mode,ratio,amount,max_order_notional,max_position_weight,allow_short,dedicated\n"
+    header = (
+        "account_id,creator_id,cash,mode,ratio,amount,"
+        "max_order_notional,max_position_weight,allow_short,dedicated\n"
+    )
     inputs = read(tmp_path, followers=header + "bob,ann,100,fixed_amount,1.25,10,50,0.3,true,yes\n")
     row = FollowerRow(
         2, "bob", "ann", 10**8, "fixed_amount", 1_250_000, 10**7, 5 * 10**7, 300_000, True, True
@@ -205,7 +206,7 @@ def test_wrong_input_is_refused_by_file_line_field_expected_and_found(
     )
 
 
-def test_errors_of_all_files_are_told_at_once_but_not_endlessly(tmp_path: Path) -> None:
+def test_errors_of_all_files_are_reported_at_once_up_to_a_limit(tmp_path: Path) -> None:
     fills = FILLS + 50 * f"{TIME},f1,ann,ACME,hold,1,1\n"
     with pytest.raises(InputError) as raised:
         read(tmp_path, followers=FOLLOWERS + "bob,ann,nothing\n", fills=fills)
@@ -214,7 +215,7 @@ def test_errors_of_all_files_are_told_at_once_but_not_endlessly(tmp_path: Path) 
     assert "followers.csv:2: cash" in lines[0]
 
 
-def test_other_files_are_not_blamed_for_wrong_creators(tmp_path: Path) -> None:
+def test_wrong_creators_cause_no_errors_in_other_files(tmp_path: Path) -> None:
     with pytest.raises(InputError) as raised:
         read(tmp_path, creators=GOOD["creators"] + "cid,none\n")
     assert len(str(raised.value).splitlines()) == 1

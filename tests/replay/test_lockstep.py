@@ -7,9 +7,9 @@ from actors.counters import Counters
 from actors.ports import INGRESS, StoredMessage
 from actors.shard.progress import CursorProgress, ShardProgress
 from cluster.replay.barrier import ProgressBarrier
-from cluster.replay.lockstep import Publisher, publish_all
+from cluster.replay.lockstep import FillPublisher, publish_all
 from engine.journal.cursors import NO_ROW
-from gateways.json import public as wire
+from gateways.json import public
 from gateways.memory.server import MemoryServer
 from gateways.memory.streams import MemoryFeed, MemoryStreams
 from gateways.nats.heard import Heard
@@ -19,7 +19,10 @@ FILLS = (
     "time,fill_id,creator_id,symbol,side,qty,price\n"
     "2026-01-05T15:00:00Z,f1,ann,ACME,buy,1,10\n2026-01-06T21:00:00Z,f2,ben,BETA,buy,1,20\n"
 )
-PRICES = "date,symbol,close\n2026-01-05,ACME,11\n2026-01-06,ACME,12\n2026-01-06,BETA,19\n2026-01-07,BETA,21\n"
+PRICES = (
+    "date,symbol,close\n2026-01-05,ACME,11\n2026-01-06,ACME,12\n2026-01-06,BETA,19\n"
+    "2026-01-07,BETA,21\n"
+)
 EXPECTED = [
     ("marks.paper", "ACME 10"),
     ("fills.paper.ann", "f1"),
@@ -31,7 +34,7 @@ EXPECTED = [
 
 
 class Cluster:
-    """Stores what is published and says at once, with heads, that it is applied."""
+    """Stores published messages and reports at once, by progress, that they are applied."""
 
     def __init__(self) -> None:
         self.server = MemoryServer()
@@ -64,10 +67,10 @@ class Cluster:
             "follower": CursorProgress("creator_journal", 0, sequence, sequence, NO_ROW),
         }
         for kind, cursor in cursors.items():
-            head = ShardProgress(
+            progress = ShardProgress(
                 kind, 0, "host", "live", 1, sequence, sequence, 0, True, (cursor,), Counters()
             )
-            self.heard.take_progress(head)
+            self.heard.take_progress(progress)
 
     def stored(self) -> list[tuple[str, str]]:
         return [
@@ -83,16 +86,16 @@ async def turns() -> None:
 
 def shown(message: StoredMessage) -> str:
     if message.subject.startswith("fills."):
-        (fill,) = wire.decode_fills(message.subject, message.data)
+        (fill,) = public.decode_fills(message.subject, message.data)
         return fill.exec_id
-    marks = wire.decode_marks(message.subject, message.data)
+    marks = public.decode_marks(message.subject, message.data)
     return " ".join(f"{mark.symbol} {mark.px // 1_000_000}" for mark in marks)
 
 
 async def test_prices_go_out_as_one_array_then_the_fills_mark_then_the_fill(tmp_path: Path) -> None:
     cluster = Cluster()
     published = await publish_all(
-        Publisher(cluster, "paper"), cluster.barrier, read(tmp_path, fills=FILLS, prices=PRICES)
+        FillPublisher(cluster, "paper"), cluster.barrier, read(tmp_path, fills=FILLS, prices=PRICES)
     )
     assert cluster.stored() == EXPECTED
     assert [(fill.row.fill_id, fill.sequence) for fill in published.fills] == [("f1", 2), ("f2", 5)]
@@ -106,7 +109,7 @@ async def test_messages_whose_outcome_is_unknown_are_sent_again_and_stored_once(
     cluster.server.faults.acks_lost_count = 2
     cluster.server.faults.appends_lost_count = 2
     await publish_all(
-        Publisher(cluster, "paper"), cluster.barrier, read(tmp_path, fills=FILLS, prices=PRICES)
+        FillPublisher(cluster, "paper"), cluster.barrier, read(tmp_path, fills=FILLS, prices=PRICES)
     )
     assert cluster.stored() == EXPECTED
 
@@ -115,7 +118,7 @@ async def test_a_repeated_fill_is_published_and_marked_as_such(tmp_path: Path) -
     cluster = Cluster()
     fills = FILLS + "2026-01-07T15:00:00Z,f1,ann,ACME,buy,1,13\n"
     published = await publish_all(
-        Publisher(cluster, "paper"), cluster.barrier, read(tmp_path, fills=fills, prices=PRICES)
+        FillPublisher(cluster, "paper"), cluster.barrier, read(tmp_path, fills=fills, prices=PRICES)
     )
     assert [fill.is_repeated for fill in published.fills] == [False, False, True]
     assert published.fills[2].sequence == published.fills[0].sequence
@@ -123,7 +126,7 @@ async def test_a_repeated_fill_is_published_and_marked_as_such(tmp_path: Path) -
 
 async def test_a_fill_waits_until_everything_before_it_is_applied(tmp_path: Path) -> None:
     cluster = Cluster()
-    silent = Publisher(MemoryStreams(cluster.server), "paper")
+    silent = FillPublisher(MemoryStreams(cluster.server), "paper")
     cluster.tell(0)
     replay = asyncio.create_task(publish_all(silent, cluster.barrier, read(tmp_path, fills=FILLS)))
     await turns()

@@ -11,7 +11,7 @@ import pytest
 from actors.errors import OutcomeUnknownError, TransientError
 from cluster.replay.errors import ReplayError
 from cluster.replay.opening import open_all
-from gateways.json import public as wire
+from gateways.json import public
 from tests.replay.files import read
 
 FOLLOWERS = (
@@ -39,15 +39,15 @@ class Owner:
             failure = self.failures.pop(0)
             if isinstance(failure, Exception):
                 raise failure
-            return wire.encode_refused(failure, "try again")
+            return public.encode_refused(failure, "try again")
         answers = [self._answer(command) for command in commands]
-        return wire.encode_answers(answers) if isinstance(decoded, list) else answers[0]
+        return public.encode_answers(answers) if isinstance(decoded, list) else answers[0]
 
     def _answer(self, command: dict[str, Any]) -> bytes:
         assert self.taken.setdefault(command["command_id"], command) == command
         if command["command_id"] == self.refused:
-            return wire.encode_refused("out_of_range", "cash: too much")
-        return wire.encode_ok()
+            return public.encode_refused("out_of_range", "cash: too much")
+        return public.encode_ok()
 
 
 async def test_each_account_is_opened_once_and_dedicated_ones_come_last(tmp_path: Path) -> None:
@@ -63,21 +63,21 @@ async def test_each_account_is_opened_once_and_dedicated_ones_come_last(tmp_path
     assert owner.taken["open-4"]["dedicated"] is True
 
 
-async def test_commands_carry_every_term_as_the_wire_reads_it(tmp_path: Path) -> None:
+async def test_commands_carry_every_term_as_the_protocol_reads_it(tmp_path: Path) -> None:
     owner = Owner()
     inputs = read(tmp_path, followers=FOLLOWERS)
     await open_all(owner.request, inputs, broker="paper")
     sent = [body for body in owner.taken.values() if body["type"] == "follow"]
     for body, row in zip(
-        wire.decode_bulk(msgspec.json.encode(sent)), inputs.followers, strict=True
+        public.decode_bulk(msgspec.json.encode(sent)), inputs.followers, strict=True
     ):
-        assert isinstance(body, wire.Follow)
+        assert isinstance(body, public.Follow)
         terms = (body.account_id, body.creator_id, body.cash, body.mode, body.ratio, body.amount)
         assert terms == (
             row.account_id,
             row.creator_id,
             row.cash,
-            wire.MODES[row.mode],
+            public.MODES[row.mode],
             row.ratio,
             row.amount,
         )

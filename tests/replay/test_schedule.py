@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from cluster.replay import schedule
 from cluster.replay.inputs import FillRow, PriceRow
 from cluster.replay.schedule import fill_mark_message, fill_message, mark_messages, steps
-from gateways.json import public as wire
+from gateways.json import public
 
 TIMES = st.integers(0, 6)
 
@@ -56,7 +56,7 @@ def test_a_large_array_is_split_and_loses_nothing() -> None:
     messages = list(mark_messages(rows))
     assert len(messages) > 1
     assert max(map(len, messages)) <= schedule.MARKS_BYTES_MAX + 2
-    marks = [mark for message in messages for mark in wire.decode_marks("marks.paper", message)]
+    marks = [mark for message in messages for mark in public.decode_marks("marks.paper", message)]
     assert [(mark.symbol, mark.px, mark.time_ns) for mark in marks] == [
         (row.symbol, row.price, row.time) for row in rows
     ]
@@ -64,7 +64,7 @@ def test_a_large_array_is_split_and_loses_nothing() -> None:
 
 def test_a_fill_is_written_as_its_broker_would() -> None:
     row = fill(7, 5)
-    (read,) = wire.decode_fills("fills.paper.ann", fill_message(row))
+    (read,) = public.decode_fills("fills.paper.ann", fill_message(row))
     found = (
         read.exec_id,
         read.symbol,
@@ -75,5 +75,5 @@ def test_a_fill_is_written_as_its_broker_would() -> None:
     )
     assert found == (row.fill_id, row.symbol, row.side, row.quantity, row.price, row.time)
     assert msgspec.json.decode(fill_message(row))["last_qty"] == "1.5"
-    (mark,) = wire.decode_marks("marks.paper", fill_mark_message(row))
+    (mark,) = public.decode_marks("marks.paper", fill_mark_message(row))
     assert (mark.px, mark.time_ns) == (row.price, row.time)

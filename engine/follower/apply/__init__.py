@@ -1,1 +1,4 @@
-"""Applying: events change the state, live and on replay alike (P6). Nothing here decides."""
+"""Applying: events change the state, in the same way live and on replay (P6).
+
+Nothing here decides.
+"""

@@ -9,8 +9,9 @@ from numpy.typing import NDArray
 
 from engine.columns.arithmetic import Int64s, notional_ceil, notional_floor
 from engine.columns.reductions import any_of
-from engine.follower.book import Book, Slot, Status
+from engine.follower.book import Book, SubscriptionStatus
 from engine.follower.order_group import OrderGroup
+from engine.follower.slot import Slot
 from engine.follower.state import FollowerState
 from engine.journal.events.orders import LaterAttemptsFound, TradesCorrected
 
@@ -31,9 +32,9 @@ def apply_corrections(state: FollowerState, event: TradesCorrected) -> None:
     slot.target[rows] = event.targets
     _correct_orders(state, event, book, slot, rows)
     held = (slot.position[rows] != 0) | (slot.open[rows] != 0)
-    again = rows[held & (table["status"][rows] == Status.ENDED)]
+    again = rows[held & (table["status"][rows] == SubscriptionStatus.ENDED)]
     if len(again):
-        book.set_status(again, Status.ENDING)
+        book.set_status(again, SubscriptionStatus.ENDING)
 
 
 def _correct_orders(

@@ -15,7 +15,7 @@ from engine.follower.apply.subscriptions import (
     apply_paused,
     apply_subscriptions,
 )
-from engine.follower.book import Status
+from engine.follower.book import SubscriptionStatus
 from engine.follower.sizing.batch import batched
 from engine.follower.state import FollowerState
 from engine.journal.events.orders import (
@@ -43,7 +43,7 @@ from engine.journal.events.subscriptions import (
 
 
 def apply_events(state: FollowerState, events: Sequence[Any]) -> None:
-    """Apply events in their order. Neighbours that are about different books are applied in one
+    """Apply events in their order. Successive events about different books are applied in one
     pass.
     """
     if len(events) == 1:
@@ -83,7 +83,7 @@ def apply_event(state: FollowerState, event: Any) -> None:
         case SubscriptionsEnded():
             for book, rows, _ in state.by_book(event.subscriptions):
                 state.changing(book)
-                book.set_status(rows, Status.ENDED)
+                book.set_status(rows, SubscriptionStatus.ENDED)
         case CreatorsLearned():
             for number, creator_id in zip(event.numbers.tolist(), event.ids, strict=True):
                 state.creators[event.creator_shard, creator_id] = number

@@ -54,7 +54,9 @@ class ReplayBatches:
             (signals if type(event) is SignalDecided else executions).append(event)
 
     def _creator(self, event: Any) -> _Creator | None:
-        """Return the creator whose book a signal or executions are about, None for any other event."""
+        """Return the creator whose book a signal or executions are about, None for any other
+        event.
+        """
         if type(event) is SignalDecided:
             creator = event.creator_shard, event.creator
             self._creator_of[event.key] = creator

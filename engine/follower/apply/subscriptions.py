@@ -3,9 +3,9 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.follower.book import Status
+from engine.follower.book import SubscriptionStatus
 from engine.follower.state import NOTHING, FollowerState
-from engine.follower.subscription_table import NewRows
+from engine.follower.subscription_columns import NewRows
 from engine.journal.events.subscriptions import (
     AccountsOpened,
     InstrumentsLearned,
@@ -102,7 +102,7 @@ def apply_ending(state: FollowerState, event: SubscriptionsEnding) -> None:
     """Mark subscriptions as ending: every target is flat."""
     for book, rows, which in state.by_book(event.subscriptions):
         state.changing(book)
-        book.set_status(rows, Status.ENDING)
+        book.set_status(rows, SubscriptionStatus.ENDING)
         book.subscriptions.own("until_frame")[rows] = event.until_frames[which]
         book.subscriptions.own("end_command")[rows] = event.commands[which]
         for slot in book.slots:
@@ -113,9 +113,9 @@ def apply_ending(state: FollowerState, event: SubscriptionsEnding) -> None:
 def apply_paused(state: FollowerState, event: SubscriptionsPaused | SubscriptionsResumed) -> None:
     """Mark subscriptions as paused or as active again."""
     status, column = (
-        (Status.PAUSED, "pause_command")
+        (SubscriptionStatus.PAUSED, "pause_command")
         if isinstance(event, SubscriptionsPaused)
-        else (Status.ACTIVE, "resume_command")
+        else (SubscriptionStatus.ACTIVE, "resume_command")
     )
     for book, rows, which in state.by_book(event.subscriptions):
         state.changing(book)

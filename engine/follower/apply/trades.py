@@ -15,7 +15,8 @@ from engine.columns.reductions import any_of, least, most
 from engine.follower.book import Rows, joined
 from engine.follower.order_group import OrderGroup, reservation, reserved_at
 from engine.follower.rows import length_of, per_row, ranges
-from engine.follower.subscription_table import MONEY, SubscriptionTable
+from engine.follower.subscription_columns import MONEY
+from engine.follower.subscription_table import SubscriptionTable
 
 
 class Traded(NamedTuple):
@@ -30,7 +31,7 @@ def apply_trades(traded: Sequence[Traded], quantity: Int64s, price: Int64s, fee:
     """Apply trades of distinct orders, each within its open quantity. The groups are of one side
     and of different books.
 
-    Shapes: one row an order, group by group.
+    Shapes: one row per order, group by group.
     """
     side = traded[0].group.terms.side
     filled = joined([group.filled[at] for group, _, at in traded])

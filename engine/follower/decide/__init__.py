@@ -1,1 +1,4 @@
-"""Deciding: reads the state and yields events. Nothing here changes the state."""
+"""Deciding: reads the state and yields events.
+
+Nothing here changes the state.
+"""

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.follower.book import Book, Slot
-from engine.follower.decide.check_correction import Correction
+from engine.follower.book import Book
+from engine.follower.decide.check_correction import CheckedCorrection
 from engine.follower.decide.follow_ups import (
     cancel_open,
     follow_reports,
@@ -19,11 +19,12 @@ from engine.follower.decide.follow_ups import (
 )
 from engine.follower.deciding import Deciding
 from engine.follower.order_group import OrderGroup
+from engine.follower.slot import Slot
 from engine.values.order_ids import OrderKey
 
 
 def follow_corrections(
-    deciding: Deciding, key: OrderKey, corrections: list[Correction]
+    deciding: Deciding, key: OrderKey, corrections: list[CheckedCorrection]
 ) -> Iterator[Any]:
     """Follow applied corrections of one book: cancel what is not wanted, exit what is too much, end
     what is over.
@@ -46,18 +47,18 @@ def follow_corrections(
     yield from follow_reports(deciding, group, rows, rows[:0])
 
 
-def _rows(corrections: list[Correction]) -> NDArray[np.int64]:
+def _rows(corrections: list[CheckedCorrection]) -> NDArray[np.int64]:
     """Return the rows of the book, ascending."""
     return np.sort(_in_order(corrections))
 
 
-def _in_order(corrections: Iterable[Correction]) -> NDArray[np.int64]:
-    """Return the rows of the book, one a correction."""
+def _in_order(corrections: Iterable[CheckedCorrection]) -> NDArray[np.int64]:
+    """Return the rows of the book, one per correction."""
     return np.fromiter((each.book_row for each in corrections), np.int64)
 
 
 def _exit_excess(
-    deciding: Deciding, key: OrderKey, book: Book, slot: Slot, corrections: list[Correction]
+    deciding: Deciding, key: OrderKey, book: Book, slot: Slot, corrections: list[CheckedCorrection]
 ) -> Iterator[Any]:
     """Exit what is held, or on its way, beyond the target: cancel what is on its way, else queue a
     further attempt after its pause.
@@ -80,13 +81,13 @@ def _exit_excess(
 
 
 def _group_excess(
-    slot: Slot, corrections: list[Correction]
-) -> list[tuple[tuple[int, bool], list[Correction]]]:
+    slot: Slot, corrections: list[CheckedCorrection]
+) -> list[tuple[tuple[int, bool], list[CheckedCorrection]]]:
     """Group the corrections that leave too much, by the last attempt and by whether orders for more
     are on their way.
     """
     is_queued = slot.follow_ups.are_queued(_in_order(corrections)).tolist()
-    groups: dict[tuple[int, bool], list[Correction]] = {}
+    groups: dict[tuple[int, bool], list[CheckedCorrection]] = {}
     for each, has_queued in zip(corrections, is_queued, strict=True):
         open_ = int(slot.open[each.book_row])
         held = int(slot.position[each.book_row]) + open_

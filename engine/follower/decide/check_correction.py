@@ -4,7 +4,7 @@ is not applied.
 
 from typing import NamedTuple
 
-from engine.follower.book import Book, Slot
+from engine.follower.book import Book
 from engine.follower.cost_basis import cash_change_of, cost_with, cost_without
 from engine.follower.order_histories import OrderHistories
 from engine.follower.order_history import (
@@ -14,6 +14,7 @@ from engine.follower.order_history import (
     exec_id_of,
     find_corrected,
 )
+from engine.follower.slot import Slot
 from engine.follower.state import FollowerState
 from engine.messages.blocks import CorrectionsReported
 from engine.values.order_status import ExecType
@@ -36,7 +37,7 @@ class Rejected(NamedTuple):
     refused: Refused
 
 
-class Correction(NamedTuple):
+class CheckedCorrection(NamedTuple):
     """One correction that is applied: the order and the position after it.
 
     Positions are signed. An unwanted order is reopened by the broker against open orders of the
@@ -67,7 +68,7 @@ def check_correction(
     report: CorrectionsReported,
     row: int,
     histories: OrderHistories,
-) -> Correction | Rejected | Repeated:
+) -> CheckedCorrection | Rejected | Repeated:
     """Check one correction of a report: find its order, the trade meant, and its effect."""
     history = histories.get(report.key, int(report.subscriptions[row]))
     if history is None or history.placed is None:
@@ -148,7 +149,7 @@ class _Order(NamedTuple):
 
 def _work_out(
     report: CorrectionsReported, row: int, order: _Order, old: PastExecution
-) -> Correction | Refused:
+) -> CheckedCorrection | Refused:
     """Work out the order and the position after a correction."""
     quantity, price, fee = _counting_now(report, row)
     history = order.history
@@ -171,7 +172,7 @@ def _work_out(
         return Refused(
             "out_of_range", "expected cash and position in range after it, found one beyond"
         )
-    return Correction(
+    return CheckedCorrection(
         row,
         order.book,
         order.slot,

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.follower.book import Book, Slot
+from engine.follower.book import Book
 from engine.follower.decide.follow_ups import (
     cancel_open,
     end_finished,
@@ -20,6 +20,7 @@ from engine.follower.decide.follow_ups import (
 )
 from engine.follower.deciding import Deciding
 from engine.follower.sizing.toward_target import size_toward_target
+from engine.follower.slot import Slot
 from engine.journal.events.subscriptions import SubscriptionsEnding
 from engine.values.order_ids import CauseKind, OrderKey
 

@@ -8,7 +8,7 @@ Each kind of command has a module of its own and a `CommandDecider` in it. The t
 from collections.abc import Collection, Iterator
 from typing import Any, NamedTuple, Protocol, TypeVar
 
-from engine.follower.book import Book, Status
+from engine.follower.book import Book, SubscriptionStatus
 from engine.follower.deciding import Deciding
 from engine.follower.state import NOTHING
 from engine.journal.cursors import Source
@@ -147,7 +147,7 @@ class CommandScope:
     def find_active(self, pair: Pair) -> Place | None:
         """Find an account's subscription to a creator that is not ending."""
         for book, row in self.subscriptions(pair):
-            if book.subscriptions["status"][row] < Status.ENDING:
+            if book.subscriptions["status"][row] < SubscriptionStatus.ENDING:
                 return book, row
         return None
 

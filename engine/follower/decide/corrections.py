@@ -27,7 +27,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.follower.decide.after_corrections import follow_corrections
-from engine.follower.decide.check_correction import Correction, check_correction
+from engine.follower.decide.check_correction import CheckedCorrection, check_correction
 from engine.follower.deciding import Deciding
 from engine.follower.order_histories import OrderHistories
 from engine.follower.order_history import Placing
@@ -44,15 +44,15 @@ def decide_corrections(
     sequence: int,
     histories: OrderHistories,
 ) -> Iterator[Any]:
-    """Decide corrections of one key, at most one a subscription. Yields: events to apply at once,
+    """Decide corrections of one key, at most one per subscription. Yields: events to apply at once,
     `Repeated` and `Rejected`.
 
-    Each order's history was asked for. Cost: about 20 us a row: brokers correct few trades.
+    Each order's history was asked for. Cost: about 20 us per row: brokers correct few trades.
     """
-    alike: dict[tuple[int, Placing], list[Correction]] = {}
+    alike: dict[tuple[int, Placing], list[CheckedCorrection]] = {}
     for row in range(len(report.subscriptions)):
         found = check_correction(deciding.state, broker, report, row, histories)
-        if isinstance(found, Correction):
+        if isinstance(found, CheckedCorrection):
             alike.setdefault((found.book.index, found.placed), []).append(found)
         else:
             yield found
@@ -106,7 +106,7 @@ def _slice_of(report: CorrectionsReported, rows: slice) -> CorrectionsReported:
 
 
 def _correct_trades(
-    broker: str, report: CorrectionsReported, sequence: int, corrections: list[Correction]
+    broker: str, report: CorrectionsReported, sequence: int, corrections: list[CheckedCorrection]
 ) -> TradesCorrected:
     """Return the event of corrections of orders that were placed alike."""
     placed, at = corrections[0].placed, [each.row for each in corrections]
@@ -155,7 +155,7 @@ def _correct_trades(
 
 
 def _find_later_attempts(
-    key: OrderKey, corrections: list[Correction]
+    key: OrderKey, corrections: list[CheckedCorrection]
 ) -> Iterator[LaterAttemptsFound]:
     """Yield the event about reopened orders that later attempts were placed after, if any were."""
     late = [

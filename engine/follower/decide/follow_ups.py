@@ -7,12 +7,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.columns.reductions import any_of
-from engine.follower.book import Book, Slot, Status
+from engine.follower.book import Book, SubscriptionStatus
 from engine.follower.deciding import Deciding
 from engine.follower.follow_ups import FollowUp
 from engine.follower.order_group import OrderGroup
 from engine.follower.sizing.decisions import Decisions
 from engine.follower.sizing.toward_target import size_toward_target
+from engine.follower.slot import Slot
 from engine.follower.state import FollowerState
 from engine.journal.events.orders import CancelsRequested, FollowUpsQueued, OrdersPlaced
 from engine.journal.events.subscriptions import SubscriptionsEnded
@@ -268,7 +269,7 @@ def end_finished(
     """
     if book.summary.is_active:
         return
-    ending = np.unique(rows[book.subscriptions["status"][rows] == Status.ENDING])
+    ending = np.unique(rows[book.subscriptions["status"][rows] == SubscriptionStatus.ENDING])
     for slot in book.slots:
         if not len(ending):
             return

@@ -5,7 +5,7 @@ from collections.abc import Collection, Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.follower.book import Status
+from engine.follower.book import SubscriptionStatus
 from engine.follower.decide.command_scope import NOT_OPEN, ROWS_OF_OPENED, CommandScope, Pair, Place
 from engine.journal.events.subscriptions import SubscriptionsOpened
 from engine.messages.answers import Answer, Elsewhere, Followed
@@ -52,7 +52,8 @@ class Follows:
     def decide(self, command: Follow, target: Pair, command_hash: int) -> Answer:
         """Begin a subscription, unless there is one that is not yet over."""
         if target in self._new or any(
-            book.subscriptions["status"][row] != Status.ENDED for book, row in self._held(target)
+            book.subscriptions["status"][row] != SubscriptionStatus.ENDED
+            for book, row in self._held(target)
         ):
             return Refused(
                 "subscription_exists",

@@ -13,7 +13,7 @@ import numpy as np
 
 from engine.columns.arithmetic import Int64s
 from engine.columns.reductions import any_of, rows_of
-from engine.follower.book import Book, Status
+from engine.follower.book import Book, SubscriptionStatus
 from engine.follower.decide.follow_ups import cancel_open, queue_follow_up
 from engine.follower.deciding import Deciding
 from engine.follower.rows import per_row
@@ -96,7 +96,7 @@ def decide_parts(deciding: Deciding, parts: Sequence[SignalPart], part_rows: int
 
 
 class _Kind(NamedTuple):
-    """The traits that signals must share to be sized in one pass."""
+    """The properties that signals must share to be sized in one pass."""
 
     is_increase: bool
     side: int
@@ -120,7 +120,7 @@ def _generate(
         book, leg = part.book, part.leg
         rows = slice(part.first_row, min(part.first_row + part_rows, book.count))
         if not book.summary.is_active and not any_of(
-            book.subscriptions["status"][rows] < Status.ENDING
+            book.subscriptions["status"][rows] < SubscriptionStatus.ENDING
         ):
             continue
         is_skipped = len(state.suspended) > 0 and state.suspended.skips(

@@ -3,7 +3,7 @@
 from collections.abc import Collection, Iterator
 from typing import Any
 
-from engine.follower.book import Status
+from engine.follower.book import SubscriptionStatus
 from engine.follower.decide.closing import Ending, end_subscriptions
 from engine.follower.decide.command_scope import CommandScope, Pair, no_subscription
 from engine.messages.answers import Answer, Elsewhere, Unfollowed
@@ -43,7 +43,7 @@ class Unfollows:
             return Unfollowed(ending.subscription, ending.until_frame)
         for book, row in self._scope.subscriptions(target):
             table = book.subscriptions
-            is_over = table["status"][row] >= Status.ENDING
+            is_over = table["status"][row] >= SubscriptionStatus.ENDING
             if is_over and int(table["end_command"][row]) == command_hash:
                 return Unfollowed(int(table["subscription"][row]), int(table["until_frame"][row]))
         return None

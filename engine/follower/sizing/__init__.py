@@ -1,1 +1,4 @@
-"""Sizing: how much each row orders, over columns. It reads books and changes nothing."""
+"""Sizing: how much each row orders, over columns.
+
+Nothing here changes a book, or makes an event.
+"""

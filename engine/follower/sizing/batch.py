@@ -18,7 +18,7 @@ from engine.follower.book import BookSummary, Mask, Rows, joined
 from engine.follower.rows import length_of, per_row, ranges
 from engine.follower.sizing.pieces import Piece
 from engine.follower.sizing.valuation import equity_of
-from engine.follower.subscription_table import MONEY, NARROW
+from engine.follower.subscription_columns import MONEY, NARROW
 
 BOOKS_MAX = 64
 ROWS_MAX = 4096

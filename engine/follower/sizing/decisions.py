@@ -11,7 +11,7 @@ from engine.columns.arithmetic import (
     Int64s,
 )
 from engine.columns.reductions import any_of
-from engine.follower.book import Mask, Status
+from engine.follower.book import Mask, SubscriptionStatus
 from engine.follower.sizing.batch import Batch
 from engine.follower.sizing.legs import Leg
 from engine.follower.sizing.pieces import Piece
@@ -74,7 +74,9 @@ def undecided(batch: Batch) -> NDArray[np.uint8]:
     if batch.summary.is_active:
         return np.zeros(batch.count, np.uint8)
     status = batch.column("status")
-    undecided: NDArray[np.uint8] = np.where(status >= Status.ENDING, np.uint8(255), np.uint8(0))
+    undecided: NDArray[np.uint8] = np.where(
+        status >= SubscriptionStatus.ENDING, np.uint8(255), np.uint8(0)
+    )
     return undecided
 
 

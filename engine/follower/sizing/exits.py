@@ -9,7 +9,7 @@ from engine.columns.arithmetic import (
     mul_div,
 )
 from engine.columns.reductions import all_of, any_of
-from engine.follower.book import Mask, Status
+from engine.follower.book import Mask, SubscriptionStatus
 from engine.follower.rows import per_row, per_row_mask
 from engine.follower.sizing.batch import Batch
 from engine.follower.sizing.decisions import ORDERED, Decisions, finish, held_of, skip, undecided
@@ -46,7 +46,7 @@ def skip_suspended(batch: Batch, *, is_increase: bool) -> Decisions:
     """Skip a leg for every active row: the creator is suspended, or the signal quarantined. Targets
     stay.
     """
-    active = batch.column("status") < Status.ENDING
+    active = batch.column("status") < SubscriptionStatus.ENDING
     disposition = np.where(
         active, np.uint8(Disposition.CREATOR_SUSPENDED), np.uint8(Disposition.INACTIVE)
     )

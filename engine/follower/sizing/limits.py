@@ -20,7 +20,7 @@ from engine.columns.arithmetic import (
     mul_div_within,
 )
 from engine.columns.reductions import all_of, any_of
-from engine.follower.book import Mask, Status
+from engine.follower.book import Mask, SubscriptionStatus
 from engine.follower.rows import per_row, per_row_mask
 from engine.follower.sizing.batch import Batch
 from engine.follower.sizing.decisions import ORDERED, Decisions, Pricing, skip
@@ -144,7 +144,7 @@ def _check_permission(batch: Batch, out: Decisions, held: Int64s, market: Market
         # Where an earlier cause waits, that one goes on toward what it was to reach.
         np.copyto(reachable, batch.target, where=batch.waiting)
     for blocked, reason in (
-        (batch.column("status") == Status.PAUSED, Disposition.PAUSED),
+        (batch.column("status") == SubscriptionStatus.PAUSED, Disposition.PAUSED),
         (market.is_denied, Disposition.INSTRUMENT_DENIED),
         (market.is_stale, Disposition.ENTRY_WINDOW),
     ):

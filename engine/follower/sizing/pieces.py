@@ -2,7 +2,8 @@
 
 from typing import NamedTuple
 
-from engine.follower.book import Book, Rows, Slot
+from engine.follower.book import Book, Rows
+from engine.follower.slot import Slot
 
 
 class Piece(NamedTuple):

@@ -6,12 +6,13 @@ from numpy.typing import NDArray
 from engine.columns.arithmetic import (
     entry_limit_price,
 )
-from engine.follower.book import Book, Slot
+from engine.follower.book import Book
 from engine.follower.sizing.batch import Batch
 from engine.follower.sizing.decisions import Decisions, Pricing, held_of, skip
 from engine.follower.sizing.exits import decide_exit
 from engine.follower.sizing.limits import check_entry, market_of
 from engine.follower.sizing.pieces import Piece
+from engine.follower.slot import Slot
 from engine.values.copy_policy import CopyPolicy
 from engine.values.dispositions import Disposition
 

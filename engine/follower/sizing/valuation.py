@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 
 from engine.columns.arithmetic import Int64s, mul_div_within
 from engine.columns.reductions import any_of, least, most
-from engine.follower.book import VALUE_FIELDS, Book, Mask, Rows, joined
+from engine.follower.book import Book, Mask, Rows, joined
 from engine.follower.rows import length_of, per_row, ranges
+from engine.follower.slot import VALUE_FIELDS
 from engine.values.units import MONEY_MAX, QUANTITY_ONE
 
 ROWS_AT_ONCE = 4096
@@ -39,9 +40,9 @@ def equity_of(
     """Value rows: their cash, which is given, and each position at its mark. Rounds: each position
     down to the micro.
 
-    Shapes: `pieces` and `marks` belong together; `cash` has the rows of all pieces in order. Marks
-    hold every instrument that a row of their piece holds. Returns: equity in micros, and which rows
-    are beyond MONEY_MAX, None where none is.
+    Shapes: `pieces` and `marks` have equal length; `cash` has the rows of all pieces in order.
+    Marks hold every instrument that a row of their piece holds. Returns: equity in micros, and
+    which rows are beyond MONEY_MAX, None where none is.
     """
     equity = np.array(cash, np.int64)
     beyond: Mask | None = None

@@ -1,10 +1,11 @@
-"""Events: everything a shard's journal can say, one section type each, past tense.
+"""Events: everything that a shard's journal records, one section type per kind, in the past tense.
+Nothing here decides or applies.
 
-State changes by applying these and in no other way, live and on replay alike (P6): they record what
-was decided, so old frames replay the same under newer rules. Numbers name things inside one shard:
-creators and instruments per creator shard, accounts and subscriptions per follower shard; none is
-ever reused. Texts stand here once, when a number is introduced. Units: see `engine.values.units`.
-Sides are +1 buy and -1 sell.
+State changes only by applying these events, in the same way live and on replay (P6). They record
+what was decided, so old frames replay the same under newer rules. Creators and instruments are
+numbered per creator shard, accounts and subscriptions per follower shard. No number is ever reused.
+A text is recorded once, when its number is introduced. Units: see `engine.values.units`. Sides are
++1 buy and -1 sell.
 
     shard           of any shard: its owners, the inputs it refused or gave up
     creator         of a creator shard: instruments, creators, fills
@@ -13,7 +14,7 @@ Sides are +1 buy and -1 sell.
     gateway         of a broker's gateway: what became of the orders in its hands
 """
 
-from engine.columns.sections import tags
+from engine.columns.section_types import tags
 from engine.journal.events import creator, gateway, orders, shard, subscriptions
 
 EVENT_TYPES = tags(

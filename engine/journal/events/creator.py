@@ -1,14 +1,14 @@
-"""Events of a creator shard's journal: instruments, creators, their fills; follower shards read
+"""Events of a creator shard's journal: instruments, creators and their fills. Follower shards read
 signals from them.
 """
 
 from typing import ClassVar
 
-from engine.columns.sections import Ascending, Column, Section, Texts
+from engine.columns.section_types import Ascending, Column, Section, Texts
 
 
 class InstrumentsListed(Section, frozen=True):
-    """A creator shard introduced instruments: `lots` in 1e-8 units, `min_notionals` in micros."""
+    """A creator shard introduced instruments. Units: `lots` 1e-8, `min_notionals` micros."""
 
     TAG: ClassVar[int] = 10
     numbers: Ascending
@@ -18,7 +18,7 @@ class InstrumentsListed(Section, frozen=True):
 
 
 class CreatorsOpened(Section, frozen=True):
-    """Creators began, each with cash; `commands` are 64-bit hashes of the command ids."""
+    """Creators were opened, each with cash. `commands` are 64-bit hashes of the command ids."""
 
     TAG: ClassVar[int] = 11
     numbers: Ascending
@@ -29,7 +29,7 @@ class CreatorsOpened(Section, frozen=True):
 
 
 class MarksUpdated(Section, frozen=True):
-    """Instruments got new marks; within one section a later price of an instrument replaces an
+    """Instruments got new marks. Within one section, a later price of an instrument replaces an
     earlier one.
     """
 
@@ -40,13 +40,13 @@ class MarksUpdated(Section, frozen=True):
 
 
 class FillApplied(Section, frozen=True):
-    """A creator's fill changed its portfolio; followers read their signals, one a leg, from this
+    """A creator's fill changed its portfolio. Followers read their signals from it, one per leg
     (`engine.follower.sizing.legs`).
 
-    `signal` numbers the fill in its creator shard. `equity` is the creator's just before the fill,
-    at `mark_prices`, which hold every instrument the creator has traded with the fill's own price
-    as its instrument's mark. Positions are signed. `order_quantity` is 0 when the fill names no
-    order. `sequence` is the ingress message's.
+    `signal` numbers the fill in its creator shard. `equity` is the creator's equity just before the
+    fill, at `mark_prices`. These hold every instrument that the creator has traded; the instrument
+    of the fill is valued at the fill's own price. Positions are signed. `order_quantity` is 0 if
+    the fill names no order. `sequence` is that of the ingress message.
     """
 
     TAG: ClassVar[int] = 13
@@ -70,14 +70,14 @@ class FillApplied(Section, frozen=True):
 
 
 class FillCorrected(FillApplied, frozen=True):
-    """A creator's earlier fill was cancelled or corrected; followers read the signals of the
-    difference from this.
+    """A creator's earlier fill was cancelled or corrected. Followers read the signals of the
+    difference from it.
 
-    As a fill it is the compensation: `side` and `quantity` are what the correction moves (0:
-    nothing, no signal), `price` is the instrument's current mark. `exec_type` is TRADE_CANCEL or
-    TRADE_CORRECT, `reference` the execution meant, which moved `old_quantity` at `old_price` on
-    `old_side`; `new_quantity` and `new_price` are what counts instead (0 for a cancel).
-    `cash_change` is the creator's.
+    The fields of a fill are those of the compensation: `side` and `quantity` are the change of the
+    position (0: no change, no signal), and `price` is the instrument's current mark. `exec_type` is
+    TRADE_CANCEL or TRADE_CORRECT. `reference` names the earlier execution, which moved
+    `old_quantity` at `old_price` on `old_side`. `new_quantity` and `new_price` count instead (0 for
+    a cancel). `cash_change` is that of the creator's cash.
     """
 
     TAG: ClassVar[int] = 16
@@ -92,10 +92,10 @@ class FillCorrected(FillApplied, frozen=True):
 
 
 class CreatorSuspended(Section, frozen=True):
-    """A creator's fill was quarantined: until the creator is resumed its followers copy no entries.
+    """A creator's fill was quarantined. Its followers copy no entries until the creator is resumed.
 
-    `sequence` is the quarantined message's in the ingress stream, `position` the fill in it, -1 for
-    all of it.
+    `sequence` is that of the quarantined message in the ingress stream. `position` is the fill's
+    place in it, -1 for the whole message.
     """
 
     TAG: ClassVar[int] = 18
@@ -105,9 +105,9 @@ class CreatorSuspended(Section, frozen=True):
 
 
 class CreatorResumed(Section, frozen=True):
-    """An operator settled a creator's quarantined fills: `is_replay` says whether they are decided
-    now, in this frame, or void. Entries are copied again from `signal` on; `command` is the hash of
-    the command's id.
+    """An operator settled a creator's quarantined fills. With `is_replay` they are decided in this
+    frame; otherwise they are void. Entries are copied again from `signal` on. `command` is the hash
+    of the command's id.
     """
 
     TAG: ClassVar[int] = 19

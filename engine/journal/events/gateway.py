@@ -1,16 +1,16 @@
-"""Events of a broker gateway's journal: which orders are out of its hands, which left, and what
-became of those without an answer.
+"""Events of a broker gateway's journal: the orders that are out of its hands, those that left, and
+the outcome of those without an answer.
 """
 
 from typing import ClassVar
 
-from engine.columns.sections import Ascending, Column, Section
+from engine.columns.section_types import Ascending, Column, Section
 from engine.values.order_ids import OrderKey
 
 
 class BlocksAnswered(Section, frozen=True):
-    """A broker took orders: every follower frame up to the header's ORDERS cursor is out of the
-    gateway's hands.
+    """A broker took orders: every follower frame up to the ORDERS cursor in the frame header is out
+    of the gateway's hands.
     """
 
     TAG: ClassVar[int] = 40
@@ -18,11 +18,11 @@ class BlocksAnswered(Section, frozen=True):
 
 
 class OrdersRevoked(Section, frozen=True):
-    """Orders of one cause that never left for the broker: expired unsent, or cancelled while queued
-    (`exec_type` says which).
+    """Orders of one cause that will never be at the broker: expired or cancelled while they were
+    queued, or rejected. `exec_type` says which.
 
-    The gateway reports them as executions numbered from `first_number`. `sequence` is their frame's
-    in the follower journals' stream.
+    The gateway reports them as executions numbered from `first_number`. `sequence` is that of their
+    frame in the stream of follower journals.
     """
 
     TAG: ClassVar[int] = 41
@@ -36,11 +36,11 @@ class OrdersRevoked(Section, frozen=True):
 
 
 class SubmissionStarted(Section, frozen=True):
-    """Orders are about to leave for a broker that takes an order id again: numbered from
-    `first_number`, one row a block.
+    """Orders are about to leave for a broker that takes an order id again. The submissions are
+    numbered from `first_number`, one row each.
 
-    A row means the orders of a decision in a frame (`sequences`, of the follower journals' stream)
-    with subscriptions from `firsts` to `lasts`, without those revoked before.
+    A row means the orders of one decision with subscriptions from `firsts` to `lasts`, without
+    those revoked before. `sequences` are those of their frames in the stream of follower journals.
     """
 
     TAG: ClassVar[int] = 42
@@ -57,17 +57,15 @@ class SubmissionStarted(Section, frozen=True):
 
 
 class SubmissionSettled(Section, frozen=True):
-    """It is known, or known never to be known, what became of what left: taken, refused, revoked or
-    unresolved.
-    """
+    """The outcome of submissions is settled: taken, refused, revoked or unresolved."""
 
     TAG: ClassVar[int] = 43
     numbers: Ascending
 
 
 class OrdersUnresolved(Section, frozen=True):
-    """Orders of one cause left for a broker that cannot be asked, and no answer came: they are at
-    the broker or nowhere, and are never sent again (P9).
+    """Orders of one cause left for a broker that cannot be asked, and no answer came. They may be
+    at the broker or nowhere, and are never sent again (P9).
 
     They stay open until executions or an operator's report end them. `sequence` is as in
     `OrdersRevoked`.

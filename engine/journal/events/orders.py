@@ -1,10 +1,10 @@
-"""Events of a follower shard's journal: what it decided for its subscriptions, and what brokers
-reported of their orders.
+"""Events of a follower shard's journal: its decisions for its subscriptions, and the brokers'
+reports on their orders.
 """
 
 from typing import ClassVar
 
-from engine.columns.sections import Ascending, Column, Section, Texts
+from engine.columns.section_types import Ascending, Column, Section, Texts
 from engine.values.order_ids import CauseKind, OrderKey
 from engine.values.order_terms import OrderTerms
 from engine.values.units import POSITION_UNKNOWN
@@ -13,15 +13,17 @@ _SIGNAL = int(CauseKind.SIGNAL)
 
 
 class SignalDecided(Section, frozen=True):
-    """One part of a shard's subscriptions answered one signal: its dispositions and its orders.
+    """The decision of one signal for one part of a book: dispositions and orders.
 
-    Shapes: one row a subscription of the creator's book, `first_row` on, in order of creation;
-    `dispositions` are `engine.values.dispositions.Disposition` (0: not active, no disposition). An
-    order's quantity is `units * unit`; 0 is no order. `residuals` are what the target keeps beyond
-    position, open orders and this order, so target = position + open + order + residual. The terms
-    are the orders'; their price and time are those of the signal, and so are the marks.
-    `creator_position` is the creator's signed position in the instrument after the leg; frames
-    older than the field do not say it.
+    Shapes: one row per subscription of the creator's book, from `first_row` on, in order of
+    creation. `dispositions` are `engine.values.dispositions.Disposition` (0: not active, no
+    disposition).
+
+    An order's quantity is `units * unit`; 0 is no order. `residuals` are what the target keeps
+    beyond position, open orders and this order, so target = position + open + order + residual.
+    `terms` are those of the orders. Their price and time are the signal's, and so are the marks.
+    `creator_position` is the creator's signed position in the instrument after the leg. Frames
+    older than this field do not have it.
     """
 
     TAG: ClassVar[int] = 26
@@ -49,12 +51,12 @@ class SignalDecided(Section, frozen=True):
 
 
 class OrdersPlaced(Section, frozen=True):
-    """Orders whose cause was decided before or is no signal: closings, follow-ups after a cancel,
-    further attempts of an exit.
+    """Orders of a cause that was decided before, or that is no signal: closings, follow-ups after a
+    cancel, further attempts of an exit.
 
     `creator_shard` is the creator's own, `key.creator_shard` that of the cause (0 for a command).
-    Shapes: one row a subscription; a quantity of 0 places nothing
-    and only ends the row's follow-up. `targets` are the rows' targets after it.
+    `targets` are the rows' targets afterwards. Shapes: one row per subscription. A quantity of 0
+    places nothing and only ends the row's follow-up.
     """
 
     TAG: ClassVar[int] = 27
@@ -69,7 +71,7 @@ class OrdersPlaced(Section, frozen=True):
 
 
 class CancelsRequested(Section, frozen=True):
-    """Open orders are to be cancelled: their coordinates."""
+    """Cancels were requested, by the orders' coordinates."""
 
     TAG: ClassVar[int] = 28
     cause_kinds: Column
@@ -81,11 +83,11 @@ class CancelsRequested(Section, frozen=True):
 
 
 class FollowUpsQueued(Section, frozen=True):
-    """A cause is not done for some subscriptions: it waits for cancels to be answered (`due` 0), or
-    for an exit's next attempt at `due`.
+    """A cause is not done for these subscriptions: it waits until cancels are answered (`due` 0),
+    or until an exit's next attempt at `due`.
 
-    `attempt` is the one that the order will have. It replaces what was queued for the same
-    subscriptions and instrument.
+    The attempt in `key` is the one that the order will have. The event replaces what was queued for
+    the same subscriptions and instrument.
     """
 
     TAG: ClassVar[int] = 29
@@ -100,11 +102,11 @@ class FollowUpsQueued(Section, frozen=True):
 
 
 class ExecutionsApplied(Section, frozen=True):
-    """A broker's reports on orders of one cause, leg and attempt, each counted once (P8).
+    """A broker's reports on orders of one cause, leg and attempt. Each counts once (P8).
 
-    An execution id is `prefix` and the decimal `numbers`, or `prefix` alone where the number is -1.
-    `exec_types` are `engine.values.order_status.ExecType`; `quantities`, `prices` and `fees` are of
-    this execution.
+    An execution id is `prefix` and the decimal number, or `prefix` alone where the number is -1.
+    `exec_types` are `engine.values.order_status.ExecType`. `quantities`, `prices` and `fees` are
+    those of the execution.
     """
 
     TAG: ClassVar[int] = 30
@@ -122,15 +124,17 @@ class ExecutionsApplied(Section, frozen=True):
 
 
 class TradesCorrected(Section, frozen=True):
-    """A broker cancelled or corrected trades on orders of one cause, leg and attempt, each counted
+    """A broker cancelled or corrected trades on orders of one cause, leg and attempt. Each counts
     once (P8).
 
-    An order's terms are as they were placed, for one that is worked again. Shapes: one row a
-    correction, each of another subscription. `old_*` is what the reference had moved and is
-    reversed, `quantities`, `prices` and `fees` what counts instead (0 for a cancel);
-    `order_quantities` are the whole orders'. After it: `filled` and `leaves` of the order (0: not
-    working), `targets` and `costs` of the position. `known` are the ids of executions without a
-    number that reopened orders have had, by `known_rows`.
+    Shapes: one row per correction, each of another subscription.
+
+    The event has the terms with which the orders were placed, because an order may be worked again.
+    `old_*` are the values of the trade that is reversed. `quantities`, `prices` and `fees` count
+    instead (0 for a cancel). `order_quantities` are those of the whole orders. `filled` and
+    `leaves` (0: not working) are the order's afterwards, `targets` and `costs` the position's.
+    `known` are the ids of executions without a number that the reopened orders have had;
+    `known_rows` has the row of each.
     """
 
     TAG: ClassVar[int] = 31
@@ -183,9 +187,9 @@ class TradesCorrected(Section, frozen=True):
 
 
 class LaterAttemptsFound(Section, frozen=True):
-    """Orders that are worked again had later attempts of their cause placed after them: the number
-    of the last. What follows them comes after it, for an order id is used once (P1). Shapes: one
-    row an order.
+    """Later attempts were placed after orders that are now worked again: the number of the last of
+    them. The next attempt comes after it, because an order id is used once (P1). Shapes: one row
+    per order.
     """
 
     TAG: ClassVar[int] = 32

@@ -1,24 +1,26 @@
-"""Events of any shard's journal: who owns it, and which inputs it refused or gave up."""
+"""Events of any shard's journal: its owners, and the inputs that it refused or quarantined."""
 
 from typing import ClassVar
 
-from engine.columns.sections import Column, Section, Texts
+from engine.columns.section_types import Column, Section, Texts
 
 
 class OwnerFenced(Section, frozen=True):
-    """A new owner took the shard: the first frame of an epoch, and nothing else is in it."""
+    """A new owner took the shard. This is the first frame of an epoch, and nothing else is in
+    it.
+    """
 
     TAG: ClassVar[int] = 1
     incarnation: str
 
 
 class InputAttempted(Section, frozen=True):
-    """An input is about to be decided with nothing else in hand, for its shard crashed again and
-    again: if fences follow and nothing else, this input was what the owner died of.
+    """An input is about to be decided with nothing else in hand, because its shard has crashed
+    repeatedly. If nothing but fences follows, this input ended the owner.
 
-    `source` is `engine.journal.cursors.Source`, or 0 for a command, which has no place in a stream:
-    its `subject` names it. `sequence` is the stream's; `position` and `row` say which part of the
-    message.
+    `source` is `engine.journal.cursors.Source`. It is 0 for a command, which is in no stream; its
+    `subject` names it. `sequence` is that of the message in its stream, and `position` and `row`
+    are the part of the message.
     """
 
     TAG: ClassVar[int] = 2
@@ -31,8 +33,8 @@ class InputAttempted(Section, frozen=True):
 
 
 class InputQuarantined(Section, frozen=True):
-    """An input was given up after it had crashed its shard `tries` times alone: it goes to the
-    dead-letter stream and the shard goes on behind it. Fields as in `InputAttempted`.
+    """An input was quarantined after it had crashed its shard `tries` times when tried alone. It
+    goes to the dead-letter stream, and the shard goes on behind it. Fields as in `InputAttempted`.
     """
 
     TAG: ClassVar[int] = 3
@@ -48,7 +50,7 @@ class InputQuarantined(Section, frozen=True):
 
 
 class InputsRefused(Section, frozen=True):
-    """Inputs were not applied: each goes to the dead-letter stream with its reason."""
+    """Inputs were refused. Each goes to the dead-letter stream with its reason."""
 
     TAG: ClassVar[int] = 15
     sequences: Column

@@ -1,12 +1,14 @@
-"""Events of a follower shard's journal: whom it knows, and who copies whom on which terms."""
+"""Events of a follower shard's journal: creators, instruments and accounts that it knows, and
+subscriptions.
+"""
 
 from typing import ClassVar
 
-from engine.columns.sections import Ascending, Column, Section, Texts
+from engine.columns.section_types import Ascending, Column, Section, Texts
 
 
 class CreatorsLearned(Section, frozen=True):
-    """A follower shard learned of creators from a creator shard's journal."""
+    """A follower shard learned creators from a creator shard's journal."""
 
     TAG: ClassVar[int] = 20
     creator_shard: int
@@ -15,7 +17,7 @@ class CreatorsLearned(Section, frozen=True):
 
 
 class InstrumentsLearned(Section, frozen=True):
-    """A follower shard learned of instruments from a creator shard's journal."""
+    """A follower shard learned instruments from a creator shard's journal."""
 
     TAG: ClassVar[int] = 21
     creator_shard: int
@@ -26,8 +28,8 @@ class InstrumentsLearned(Section, frozen=True):
 
 
 class AccountsOpened(Section, frozen=True):
-    """Accounts began with numbers from `first`; `broker_of` indexes `brokers`; `dedicated` is the
-    shard given away to, or -1.
+    """Accounts were opened with numbers from `first`. `broker_of` indexes `brokers`. `dedicated` is
+    the dedicated shard that an account lives in, or -1.
     """
 
     TAG: ClassVar[int] = 22
@@ -40,8 +42,8 @@ class AccountsOpened(Section, frozen=True):
 
 
 class SubscriptionsOpened(Section, frozen=True):
-    """Subscriptions began with numbers from `first`; each counts from the creator-shard frame in
-    `from_frames`.
+    """Subscriptions were opened with numbers from `first`. Each copies signals from the frame in
+    `from_frames` of the creator's shard on.
 
     `modes` are `engine.values.copy_mode.Mode`, `ratios` micros, `amounts`, `max_order_notionals`
     and `cash` micros (0 = no limit), `max_weights` micros (0 = no limit), `allow_short` 0 or 1.
@@ -64,10 +66,10 @@ class SubscriptionsOpened(Section, frozen=True):
 
 
 class SubscriptionsEnding(Section, frozen=True):
-    """Unfollowed: from creator-shard frame `until_frames` on no signal counts; every position is
-    being closed.
+    """Subscriptions were unfollowed: no signal from the frame in `until_frames` of the creator's
+    shard on is copied, and every position is being closed.
 
-    `cause` numbers the closing orders' cause in this shard (CauseKind.COMMAND).
+    `cause` is the number of the closing orders' cause in this shard (CauseKind.COMMAND).
     """
 
     TAG: ClassVar[int] = 24
@@ -78,15 +80,15 @@ class SubscriptionsEnding(Section, frozen=True):
 
 
 class SubscriptionsEnded(Section, frozen=True):
-    """An ending subscription holds nothing and has nothing open: it is over."""
+    """Ending subscriptions hold nothing and have nothing open: they are over."""
 
     TAG: ClassVar[int] = 25
     subscriptions: Column
 
 
 class SubscriptionsPaused(Section, frozen=True):
-    """Subscriptions take no increases from here on; exits go on. `commands` are 64-bit hashes of
-    the command ids.
+    """Subscriptions take no increases from here on. Exits are still copied. `commands` are 64-bit
+    hashes of the command ids.
     """
 
     TAG: ClassVar[int] = 35
@@ -103,8 +105,8 @@ class SubscriptionsResumed(Section, frozen=True):
 
 
 class EntriesSuspended(Section, frozen=True):
-    """A follower shard copies no entries of a creator any more. `signal` is the quarantined one,
-    which moves nothing in this shard; 0 when it was the creator's shard that suspended.
+    """A follower shard copies no entries of a creator any more. `signal` is the quarantined signal,
+    which moves nothing in this shard. It is 0 if the creator's shard suspended the creator.
     """
 
     TAG: ClassVar[int] = 37

@@ -12,11 +12,11 @@ from collections import Counter
 from pathlib import Path
 
 from actors.errors import OperatingError
-from gateways.brokers.acceptance.bench import Bench, Options
-from gateways.brokers.acceptance.nats_program import Process, open_program
-from gateways.brokers.acceptance.rules import ALL_CLASSES, Outcome, Verdict, lines_of, run_rules
+from gateways.brokers.acceptance.bench import Bench, SuiteOptions
+from gateways.brokers.acceptance.nats_program import ProgramProcess, open_program
+from gateways.brokers.acceptance.rules import ALL_CLASSES, RuleOutcome, Verdict, lines_of, run_rules
 from gateways.brokers.acceptance.suite import RULES
-from gateways.nats.connection import NatsOptions
+from gateways.nats.connection import NatsConnectionOptions
 
 _MICROS = 1_000_000
 
@@ -33,8 +33,8 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 async def _run(given: argparse.Namespace, log: Path) -> int:
-    process = Process(given.start, log) if given.start else None
-    nats = NatsOptions(
+    process = ProgramProcess(given.start, log) if given.start else None
+    nats = NatsConnectionOptions(
         url=given.nats,
         user=given.user,
         password=given.password,
@@ -49,8 +49,8 @@ async def _run(given: argparse.Namespace, log: Path) -> int:
     finally:
         await program.close()
     counts = Counter(verdict.outcome for verdict in verdicts)
-    print(", ".join(f"{counts[outcome]} {outcome.value}" for outcome in Outcome), flush=True)
-    return 1 if counts[Outcome.FAILED] else 0
+    print(", ".join(f"{counts[outcome]} {outcome.value}" for outcome in RuleOutcome), flush=True)
+    return 1 if counts[RuleOutcome.FAILED] else 0
 
 
 def _print(verdict: Verdict) -> None:
@@ -58,8 +58,8 @@ def _print(verdict: Verdict) -> None:
         print(line, flush=True)
 
 
-def _options(given: argparse.Namespace) -> Options:
-    return Options(
+def _options(given: argparse.Namespace) -> SuiteOptions:
+    return SuiteOptions(
         order_ids=given.order_ids,
         symbol=given.symbol,
         price=round(given.price * _MICROS),
@@ -73,7 +73,7 @@ def _options(given: argparse.Namespace) -> Options:
 
 
 def _parser() -> argparse.ArgumentParser:
-    usual = Options()
+    usual = SuiteOptions()
     parser = argparse.ArgumentParser(
         prog="python -m gateways.brokers.acceptance",
         description="Checks a broker program against the broker protocol. Use a nats-server and a "

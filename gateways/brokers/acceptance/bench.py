@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import msgspec
 import numpy as np
 
-from engine.columns.sections import SectionError
+from engine.columns.section_types import SectionError
 from engine.messages.blocks import (
     AccountsRegistered,
     BlockAnswered,
@@ -28,7 +28,7 @@ from engine.values.ids import SHARDS_MAX
 from engine.values.order_ids import OrderId, OrderKey
 from gateways.brokers.acceptance.broken import Broken, expect
 from gateways.brokers.acceptance.history import History, ids_of
-from gateways.brokers.acceptance.program import Program, Sent
+from gateways.brokers.acceptance.program import BrokerProgram, Sent
 from gateways.brokers.acceptance.reported import OrderReport, Reported
 
 ACCOUNTS = 64
@@ -41,7 +41,7 @@ _NS_PER_S = 1_000_000_000
 _NS_PER_MS = 1_000_000
 
 
-class Options(msgspec.Struct, frozen=True, kw_only=True):
+class SuiteOptions(msgspec.Struct, frozen=True, kw_only=True):
     """The suite's options."""
 
     order_ids: str = "refused"
@@ -63,7 +63,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     """Changes the moments of the kills."""
 
 
-class Answer(NamedTuple):
+class BlockAnswer(NamedTuple):
     """A program's answer to one block."""
 
     accepted: int
@@ -77,7 +77,7 @@ class Bench:
     keep its ledger.
     """
 
-    def __init__(self, program: Program, options: Options) -> None:
+    def __init__(self, program: BrokerProgram, options: SuiteOptions) -> None:
         self.program = program
         self.options = options
         self.history = History()
@@ -162,7 +162,7 @@ class Bench:
 
     async def answer_to(
         self, sent: Sent, sections: Iterable[Any] = (), *, within_s: float | None = None
-    ) -> Answer | None:
+    ) -> BlockAnswer | None:
         """Wait for the answer to a block. Returns: None when none came in time. Raises: Broken when
         it cannot be read.
         """
@@ -177,7 +177,7 @@ class Bench:
         self.history.note_answer(sections, is_refused=bool(answer.refusal))
         return answer
 
-    async def ask_raw(self, block: bytes, sections: Iterable[Any] = ()) -> Answer:
+    async def ask_raw(self, block: bytes, sections: Iterable[Any] = ()) -> BlockAnswer:
         """Send bytes and wait for the answer. Raises: Broken when none comes."""
         sections = list(sections)
         answer = await self.answer_to(await self.hand_over(block, sections), sections)
@@ -187,7 +187,7 @@ class Bench:
 
     async def ask(
         self, *sections: Any, epoch: int | None = None, round: int | None = None
-    ) -> Answer:
+    ) -> BlockAnswer:
         """Send sections and wait for the answer. Raises: Broken when none comes."""
         return await self.ask_raw(self.block(*sections, epoch=epoch, round=round), sections)
 
@@ -211,7 +211,7 @@ class Bench:
                 "none",
             )
 
-    async def restart(self, first: bytes | None = None) -> Answer:
+    async def restart(self, first: bytes | None = None) -> BlockAnswer:
         """Start a program that was killed, and send it a block until it answers, an introduction
         unless told otherwise. Returns: the answer. Raises: Broken.
         """
@@ -225,7 +225,7 @@ class Bench:
             await asyncio.sleep(_POLL_S)
         raise Broken(f"an answer within {self.options.start_s} s of the restart", "none")
 
-    async def kill_and_restart(self, first: bytes | None = None) -> Answer:
+    async def kill_and_restart(self, first: bytes | None = None) -> BlockAnswer:
         """Kill the program, then `restart` it. Raises: Broken."""
         await self.program.kill()
         return await self.restart(first)
@@ -285,7 +285,7 @@ def account_id(shard: int, number: int) -> str:
     return f"acceptance-{shard}-{number}"
 
 
-def read_answer(data: bytes) -> Answer:
+def read_answer(data: bytes) -> BlockAnswer:
     """Read an answer. Raises: Broken when it is none."""
     try:
         first, *rest = decode_block(data)
@@ -294,10 +294,10 @@ def read_answer(data: bytes) -> Answer:
     expect(isinstance(first, BlockAnswered), "BlockAnswered first", type(first).__name__)
     strangers = [each for each in rest if not isinstance(each, OrdersKnown)]
     expect(not strangers, "nothing but OrdersKnown behind BlockAnswered", strangers)
-    return Answer(first.accepted, first.repeated, first.refusal, rest)
+    return BlockAnswer(first.accepted, first.repeated, first.refusal, rest)
 
 
-def expect_accepted(answer: Answer, accepted: int, repeated: int = 0) -> None:
+def expect_accepted(answer: BlockAnswer, accepted: int, repeated: int = 0) -> None:
     """Raise Broken unless an answer accepts so many orders."""
     expect(
         (answer.accepted, answer.repeated, answer.refusal) == (accepted, repeated, ""),
@@ -306,7 +306,7 @@ def expect_accepted(answer: Answer, accepted: int, repeated: int = 0) -> None:
     )
 
 
-def expect_refused(answer: Answer, begins: str = "") -> None:
+def expect_refused(answer: BlockAnswer, begins: str = "") -> None:
     """Raise Broken unless an answer refuses its block whole, with a refusal that begins so."""
     expect(
         answer.accepted == answer.repeated == 0

@@ -5,7 +5,7 @@ from enum import Enum
 from typing import Any, NamedTuple
 
 from engine.messages.blocks import OrdersSubmitted
-from engine.values.order_ids import CauseKind, OrderId
+from engine.values.order_ids import OrderId
 
 
 class Known(Enum):
@@ -69,15 +69,7 @@ def _orders_in(sections: Iterable[Any]) -> Iterator[tuple[OrderId, Terms]]:
         for subscription, account, quantity in zip(
             *(column.tolist() for column in columns), strict=False
         ):
-            order = OrderId(
-                section.follower_shard,
-                CauseKind(section.key.cause_kind),
-                section.key.creator_shard,
-                section.key.cause_number,
-                subscription,
-                section.key.leg,
-                section.key.attempt,
-            )
+            order = section.key.order_id(section.follower_shard, subscription)
             yield (
                 order,
                 Terms(account, section.side, quantity, section.limit_price, section.expire_time),

@@ -1,7 +1,7 @@
 """Rules about look-ups and rounds, for programs that answer them (P9)."""
 
 from engine.messages.blocks import OrdersLookedUp, OrdersSubmitted
-from gateways.brokers.acceptance.bench import Answer, Bench, expect_accepted, expect_refused
+from gateways.brokers.acceptance.bench import Bench, BlockAnswer, expect_accepted, expect_refused
 from gateways.brokers.acceptance.broken import expect
 from gateways.brokers.acceptance.history import ids_of
 from gateways.brokers.acceptance.repeats import some_of
@@ -25,7 +25,7 @@ async def look_up(bench: Bench, *sections: OrdersSubmitted) -> list[list[int]]:
     return known
 
 
-def known_of(answer: Answer, asked: list[OrdersLookedUp]) -> list[list[int]]:
+def known_of(answer: BlockAnswer, asked: list[OrdersLookedUp]) -> list[list[int]]:
     """Return the subscriptions that an answer names. Raises: Broken unless it names each section
     asked after, in order.
     """

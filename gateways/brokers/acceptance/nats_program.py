@@ -15,8 +15,8 @@ import msgspec
 
 from actors.errors import OperatingError, PermanentError
 from actors.ports import EXECUTIONS
-from gateways.brokers.acceptance.program import Sent, Stored
-from gateways.nats.connection import NatsConnection, NatsOptions, connect_nats
+from gateways.brokers.acceptance.program import PublishedMessage, Sent
+from gateways.nats.connection import NatsConnection, NatsConnectionOptions, connect_nats
 from gateways.nats.feed import NatsFeed
 from gateways.nats.streams import NatsStreams, StreamSettings, ensure_stream
 
@@ -36,7 +36,7 @@ class _Info(msgspec.Struct):
     state: _State
 
 
-class Process:
+class ProgramProcess:
     """The program's process, in a group of its own so that a kill reaches all of it."""
 
     def __init__(self, command: str, log: Path) -> None:
@@ -61,10 +61,14 @@ class Process:
 
 
 class NatsProgram:
-    """Implements `Program`; made by `open_program`."""
+    """Implements `BrokerProgram`; made by `open_program`."""
 
     def __init__(
-        self, connection: NatsConnection, feed: NatsFeed, broker: str, process: Process | None
+        self,
+        connection: NatsConnection,
+        feed: NatsFeed,
+        broker: str,
+        process: ProgramProcess | None,
     ) -> None:
         self.broker = broker
         self.can_restart = process is not None
@@ -75,7 +79,7 @@ class NatsProgram:
         self._sent: dict[str, Sent] = {}
         self._numbers = count(1)
         self._inbox = connection.new_inbox()
-        self._stored: list[Stored] = []
+        self._stored: list[PublishedMessage] = []
         self._read_to = 0
 
     async def listen(self, after_sequence: int) -> None:
@@ -99,7 +103,7 @@ class NatsProgram:
         await self._connection.publish(f"broker.{self.broker}.orders", block, reply=reply)
         return sent
 
-    async def stored(self) -> list[Stored]:
+    async def stored(self) -> list[PublishedMessage]:
         """Return everything published since the suite began, up to the stream's end now. Raises:
         OperatingError.
         """
@@ -109,7 +113,7 @@ class NatsProgram:
             for message in self._feed.take(_FEED_MESSAGES):
                 self._read_to = message.sequence
                 if message.subject.startswith(f"executions.{self.broker}."):
-                    self._stored.append(Stored(message.subject, message.data))
+                    self._stored.append(PublishedMessage(message.subject, message.data))
             if self._read_to >= last:
                 return self._stored
             if time.monotonic() > until:
@@ -154,7 +158,7 @@ class NatsProgram:
 
 
 async def open_program(
-    options: NatsOptions, broker: str, process: Process | None = None
+    options: NatsConnectionOptions, broker: str, process: ProgramProcess | None = None
 ) -> NatsProgram:
     """Connect, make the stream if it is missing, and start the program. Raises: OperatingError,
     OSError.

@@ -26,14 +26,14 @@ class Sent:
         self.arrived.set()
 
 
-class Stored(NamedTuple):
+class PublishedMessage(NamedTuple):
     """One message that the program published."""
 
     subject: str
     data: bytes
 
 
-class Program(Protocol):
+class BrokerProgram(Protocol):
     """A broker program. `kill` ends it as SIGKILL does; `start` returns before it is ready."""
 
     broker: str
@@ -43,7 +43,7 @@ class Program(Protocol):
         """Hand a block over."""
         ...
 
-    async def stored(self) -> list[Stored]:
+    async def stored(self) -> list[PublishedMessage]:
         """Return everything published since the suite began, in order."""
         ...
 

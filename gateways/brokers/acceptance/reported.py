@@ -5,17 +5,17 @@ from typing import NamedTuple
 
 from actors.errors import BadInputError
 from engine.messages.blocks import CorrectionsReported, ExecutionsReported
-from engine.values.order_ids import CauseKind, OrderId
+from engine.values.order_ids import OrderId
 from engine.values.order_status import ExecType
 from gateways.brokers.acceptance.history import History
-from gateways.brokers.acceptance.program import Stored
+from gateways.brokers.acceptance.program import PublishedMessage
 from gateways.json.format import JsonFormat
 
 _ENDS = (ExecType.CANCELED, ExecType.EXPIRED, ExecType.REJECTED)
 _CORRECTIONS = (ExecType.TRADE_CANCEL, ExecType.TRADE_CORRECT)
 
 
-class Execution(NamedTuple):
+class PublishedExecution(NamedTuple):
     """One execution as published. Units: quantity 1e-8, price and fee micros, time ns."""
 
     subject: str
@@ -32,23 +32,15 @@ class Execution(NamedTuple):
 
 def _executions(
     subject: str, section: ExecutionsReported | CorrectionsReported
-) -> Iterator[Execution]:
+) -> Iterator[PublishedExecution]:
     for row, subscription in enumerate(section.subscriptions.tolist()):
         reference = ""
         if isinstance(section, CorrectionsReported):
             number = int(section.reference_numbers[row])
             reference = _exec_id(section.reference_prefix, number)
-        yield Execution(
+        yield PublishedExecution(
             subject,
-            OrderId(
-                section.follower_shard,
-                CauseKind(section.key.cause_kind),
-                section.key.creator_shard,
-                section.key.cause_number,
-                subscription,
-                section.key.leg,
-                section.key.attempt,
-            ),
+            section.key.order_id(section.follower_shard, subscription),
             _exec_id(section.prefix, int(section.numbers[row])),
             ExecType(int(section.exec_types[row])),
             int(section.quantities[row]),
@@ -67,10 +59,10 @@ class OrderReport:
     """The executions of one order, each once, however often it was published."""
 
     def __init__(self) -> None:
-        self.executions: dict[str, Execution] = {}
+        self.executions: dict[str, PublishedExecution] = {}
 
     @property
-    def trades(self) -> list[Execution]:
+    def trades(self) -> list[PublishedExecution]:
         """The trades that count: those not taken back or corrected, and the corrections."""
         replaced = {each.reference for each in self.executions.values()}
         return [
@@ -86,7 +78,7 @@ class OrderReport:
         return sum(each.quantity for each in self.trades)
 
     @property
-    def ends(self) -> list[Execution]:
+    def ends(self) -> list[PublishedExecution]:
         """The executions that end the order without filling it."""
         return [each for each in self.executions.values() if each.exec_type in _ENDS]
 
@@ -106,10 +98,10 @@ class Reported:
         self.conflicts: list[str] = []
         """Execution ids that stand for two executions of one account."""
         self._history = history
-        self._named: dict[tuple[int, int, str], Execution] = {}
+        self._named: dict[tuple[int, int, str], PublishedExecution] = {}
         self._read_count = 0
 
-    def read(self, stored: list[Stored]) -> None:
+    def read(self, stored: list[PublishedMessage]) -> None:
         """Read the messages behind those already read."""
         for message in stored[self._read_count :]:
             try:
@@ -120,7 +112,7 @@ class Reported:
                 self.unreadable.append(f"{message.subject}: {error}")
         self._read_count = len(stored)
 
-    def _add(self, execution: Execution) -> None:
+    def _add(self, execution: PublishedExecution) -> None:
         order = execution.order
         terms = self._history.terms.get(order)
         if terms is not None:

@@ -21,7 +21,7 @@ class Rule(NamedTuple):
     needs_restart: bool = False
 
 
-class Outcome(Enum):
+class RuleOutcome(Enum):
     """The outcome of one rule."""
 
     PASSED = "passed"
@@ -35,7 +35,7 @@ class Verdict(NamedTuple):
     """
 
     rule: Rule
-    outcome: Outcome
+    outcome: RuleOutcome
     expected: str = ""
     found: str = ""
 
@@ -56,24 +56,24 @@ async def run_rules(
 
 async def _run(rule: Rule, bench: Bench) -> Verdict:
     if bench.options.order_ids not in rule.order_ids:
-        return Verdict(rule, Outcome.NOT_RUN, found=f"order_ids is {bench.options.order_ids}")
+        return Verdict(rule, RuleOutcome.NOT_RUN, found=f"order_ids is {bench.options.order_ids}")
     if rule.needs_restart and not bench.program.can_restart:
-        return Verdict(rule, Outcome.NOT_RUN, found="no --start command was given")
+        return Verdict(rule, RuleOutcome.NOT_RUN, found="no --start command was given")
     if bench.is_lost:
-        return Verdict(rule, Outcome.NOT_RUN, found="the program does not answer any more")
+        return Verdict(rule, RuleOutcome.NOT_RUN, found="the program does not answer any more")
     try:
         await bench.make_ready()
         await rule.check(bench)
     except Broken as broken:
-        return Verdict(rule, Outcome.FAILED, broken.expected, broken.found)
-    return Verdict(rule, Outcome.PASSED)
+        return Verdict(rule, RuleOutcome.FAILED, broken.expected, broken.found)
+    return Verdict(rule, RuleOutcome.PASSED)
 
 
 def lines_of(verdict: Verdict) -> Iterator[str]:
     """Yield a verdict's lines for a terminal."""
     rule = verdict.rule
-    reason = f"  ({verdict.found})" if verdict.outcome is Outcome.NOT_RUN else ""
+    reason = f"  ({verdict.found})" if verdict.outcome is RuleOutcome.NOT_RUN else ""
     yield f"{verdict.outcome.value:8} {rule.family:13} {rule.text}{reason}"
-    if verdict.outcome is Outcome.FAILED:
+    if verdict.outcome is RuleOutcome.FAILED:
         yield f"{'':22} expected: {verdict.expected}"
         yield f"{'':22} found:    {verdict.found}"

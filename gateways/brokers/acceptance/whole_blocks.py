@@ -6,7 +6,9 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from engine.columns.sections import REQUIRED, Section, encode_section
+from engine.columns.section_codec import encode_section
+from engine.columns.section_types import Section
+from engine.columns.sections import REQUIRED
 from engine.messages.blocks import GatewayEpoch, OrdersSubmitted, SendingRound
 from gateways.brokers.acceptance.bench import ACCOUNTS, Bench, expect_accepted, expect_refused
 from gateways.brokers.acceptance.broken import expect

@@ -30,7 +30,7 @@ _SEARCH_BYTES = 4 << 20
 _LOCK_POLL_S = 0.05
 
 
-class Frame(NamedTuple):
+class LedgerFrame(NamedTuple):
     """A whole frame: its offset, its number, its records' bytes."""
 
     offset: int
@@ -56,14 +56,14 @@ class Ledger(Readable, Protocol):
     end: int
     next_number: int
 
-    def replay(self) -> Iterator[Frame]: ...
+    def replay(self) -> Iterator[LedgerFrame]: ...
 
     def append(self, frame: bytes) -> None: ...
 
     def close(self) -> None: ...
 
 
-def frame_at(source: Readable, offset: int) -> Frame | None:
+def frame_at(source: Readable, offset: int) -> LedgerFrame | None:
     """Return the frame at an offset, None when there is no whole one."""
     header = source.read(offset, FRAME_HEADER.size)
     if len(header) < FRAME_HEADER.size:
@@ -78,7 +78,7 @@ def frame_at(source: Readable, offset: int) -> Frame | None:
     payload = source.read(offset + FRAME_HEADER.size, length)
     if len(payload) < length or checksum(number, payload) != crc:
         return None
-    return Frame(offset, number, memoryview(payload))
+    return LedgerFrame(offset, number, memoryview(payload))
 
 
 def record_at(source: Readable, offset: int) -> Record:
@@ -87,7 +87,7 @@ def record_at(source: Readable, offset: int) -> Record:
     return Record(tag, offset, memoryview(source.read(offset + RECORD_HEADER.size, length)))
 
 
-def walk_frames(source: Readable, offset: int = 0, number: int = 1) -> Iterator[Frame]:
+def walk_frames(source: Readable, offset: int = 0, number: int = 1) -> Iterator[LedgerFrame]:
     """Yield whole frames in order until there is none. Raises: LedgerError when the numbers do not
     follow each other.
     """
@@ -150,7 +150,7 @@ class FileLedger:
     def size(self) -> int:
         return os.fstat(self._file).st_size
 
-    def replay(self) -> Iterator[Frame]:
+    def replay(self) -> Iterator[LedgerFrame]:
         """Yield every frame, then truncate a torn tail; appending is allowed afterwards. Raises:
         LedgerError on damage.
         """
@@ -200,7 +200,7 @@ class MemoryLedger:
     def size(self) -> int:
         return len(self.data)
 
-    def replay(self) -> Iterator[Frame]:
+    def replay(self) -> Iterator[LedgerFrame]:
         for frame in walk_frames(self):
             yield frame
             self.end, self.next_number = frame.end, frame.number + 1

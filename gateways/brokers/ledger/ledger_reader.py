@@ -12,7 +12,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from engine.columns.sections import Column, SectionError, decode_section
+from engine.columns.section_codec import decode_section
+from engine.columns.section_types import Column, SectionError
 from engine.messages.blocks import CorrectionsReported, ExecutionsReported, decode_block
 from gateways.brokers.ledger.ledger import FILE_NAME, check_torn, walk_frames
 from gateways.brokers.ledger.records import (
@@ -35,7 +36,7 @@ class Accounts(NamedTuple):
     ids: list[str]
 
 
-class Orders(NamedTuple):
+class LedgerOrders(NamedTuple):
     """Orders taken. Shapes: one row per order; `symbols` is indexed by `symbol_of`. Units: see
     `engine.values.units`.
     """
@@ -63,7 +64,7 @@ class Orders(NamedTuple):
     """
 
 
-class Executions(NamedTuple):
+class LedgerExecutions(NamedTuple):
     """Executions reported. Shapes: one row per execution; its id is `prefixes[prefix_of]` and the
     decimal `numbers`.
     """
@@ -102,14 +103,14 @@ class LedgerReader:
         for section in self._sections(frozenset({AccountsFiled.TAG})):
             yield Accounts(section.follower_shard, section.first, section.ids)
 
-    def orders(self, rows_min: int = 1 << 20) -> Iterator[Orders]:
+    def orders(self, rows_min: int = 1 << 20) -> Iterator[LedgerOrders]:
         """Yield the orders in the order they were taken, in batches of at least `rows_min` rows;
         the last may be smaller.
         """
         for group in _grouped(self._sections(frozenset({OrdersTaken.TAG})), rows_min):
             yield _orders(group)
 
-    def executions(self, rows_min: int = 1 << 20) -> Iterator[Executions]:
+    def executions(self, rows_min: int = 1 << 20) -> Iterator[LedgerExecutions]:
         """Yield the executions in the order they were made, in batches of at least `rows_min`
         rows; the last may be smaller.
         """
@@ -137,7 +138,7 @@ class LedgerReader:
 
     def _sections(self, wanted: frozenset[int]) -> Iterator[Any]:
         try:
-            source = _File(self._path)
+            source = LedgerFile(self._path)
         except OSError as error:
             raise LedgerError(
                 f"{self._path}: expected a paper broker's ledger, found {error.strerror}"
@@ -161,8 +162,8 @@ class LedgerReader:
             source.close()
 
 
-class _File:
-    """A file at the length it had when opened. The next reading sees what is appended
+class LedgerFile:
+    """A ledger's file at the length that it had when opened. The next reading sees what is appended
     meanwhile.
     """
 
@@ -171,12 +172,15 @@ class _File:
         self._size = os.fstat(self._file).st_size
 
     def read(self, offset: int, length: int) -> bytes:
+        """Read bytes at any offset."""
         return os.pread(self._file, max(0, min(length, self._size - offset)), offset)
 
     def size(self) -> int:
+        """Return the length in bytes."""
         return self._size
 
     def close(self) -> None:
+        """Close the file."""
         os.close(self._file)
 
 
@@ -222,10 +226,10 @@ def _coordinates(
     )
 
 
-def _orders(group: list[OrdersTaken]) -> Orders:
+def _orders(group: list[OrdersTaken]) -> LedgerOrders:
     counts = np.array([len(section.subscriptions) for section in group], np.int64)
     symbol_of, symbols = _numbered([section.symbol for section in group], counts)
-    return Orders(
+    return LedgerOrders(
         *_coordinates(group, counts),
         subscriptions=_joined(group, "subscriptions"),
         accounts=_joined(group, "accounts"),
@@ -242,10 +246,10 @@ def _orders(group: list[OrdersTaken]) -> Orders:
     )
 
 
-def _executions(group: list[ExecutionsReported]) -> Executions:
+def _executions(group: list[ExecutionsReported]) -> LedgerExecutions:
     counts = np.array([len(section.subscriptions) for section in group], np.int64)
     prefix_of, prefixes = _numbered([section.prefix for section in group], counts)
-    return Executions(
+    return LedgerExecutions(
         *_coordinates(group, counts),
         subscriptions=_joined(group, "subscriptions"),
         numbers=_joined(group, "numbers"),

@@ -5,8 +5,8 @@ frame number u64, little-endian. The records follow, each a tag u16, a reserved 
 and a body. The CRC covers number, length and payload. Frame numbers start at 1 and grow by one.
 
 A frame is whole or torn. An order and what was executed of it at once stand in one frame, so the
-ledger never has one without the other. Bodies are encoded by `engine.columns.sections`. The body
-of MESSAGE_TAG is one published executions message, verbatim (`engine.messages.blocks`).
+ledger never has one without the other. Bodies are encoded by `engine.columns.section_codec`. The
+body of MESSAGE_TAG is one published executions message, verbatim (`engine.messages.blocks`).
 """
 
 import struct
@@ -14,7 +14,8 @@ import zlib
 from collections.abc import Iterator
 from typing import Any, ClassVar, NamedTuple
 
-from engine.columns.sections import Ascending, Column, Section, Texts, encode_section, tags
+from engine.columns.section_codec import encode_section
+from engine.columns.section_types import Ascending, Column, Section, Texts, tags
 from engine.values.order_ids import OrderKey
 
 MAGIC = b"LSL1"
@@ -29,7 +30,7 @@ MESSAGE_TAG = 206
 
 
 class LedgerError(Exception):
-    """The ledger cannot be used: says where, what was expected and what was found."""
+    """The ledger cannot be used. The message says where, what was expected and what was found."""
 
 
 class LedgerOpened(Section, frozen=True):

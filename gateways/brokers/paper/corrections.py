@@ -10,7 +10,8 @@ import msgspec
 import numpy as np
 from msgspec import Raw
 
-from engine.columns.sections import decode_section, names_of
+from engine.columns.section_codec import decode_section
+from engine.columns.section_types import names_of
 from engine.follower.order_history import OrderHistory, PastExecution, exec_id_of, find_corrected
 from engine.messages.blocks import CorrectionsReported, ExecutionsReported, decode_block
 from engine.values.order_status import ExecType

@@ -14,7 +14,7 @@ from gateways.brokers.paper.venue import PaperVenue
 from gateways.brokers.program.core import ProgramCore
 
 
-class Report(Protocol):
+class TakeReport(Protocol):
     """Receives executions messages, as JetStream would: in order, each once per start of the broker
     until it was confirmed.
     """
@@ -35,7 +35,7 @@ class MemoryPaperBroker:
         self,
         settings: FillSettings,
         clock: _Clock,
-        report: Report,
+        report: TakeReport,
         *,
         ledger: MemoryLedger | None = None,
         ledger_id: str = "memory",

@@ -56,7 +56,7 @@ class OpenBatch:
         return self.taken.subscriptions[is_open]
 
 
-class OpenOrders:
+class OpenBatches:
     """Open batches by key and by due time."""
 
     def __init__(self) -> None:

@@ -7,7 +7,7 @@ prices, fees and rejections; `open_orders` keeps what is open.
 
 import numpy as np
 
-from engine.columns.sections import Section
+from engine.columns.section_types import Section
 from engine.messages.blocks import CancelsSubmitted, CorrectionsReported, ExecutionsReported
 from engine.values.order_status import ExecType
 from engine.values.refusals import Refused
@@ -25,9 +25,9 @@ from gateways.brokers.paper.fill_rules import (
     rejected_by_count,
     rejected_by_ratio,
 )
-from gateways.brokers.paper.open_orders import OpenBatch, OpenOrders
+from gateways.brokers.paper.open_orders import OpenBatch, OpenBatches
 from gateways.brokers.paper.settings import FillSettings
-from gateways.brokers.program.reports import Correction, Outcome, no_trade
+from gateways.brokers.program.reports import ExecutionCorrection, OrdersOutcome, no_trade
 from gateways.brokers.program.turn import Turn
 
 _NS_PER_MS = 1_000_000
@@ -38,7 +38,7 @@ class PaperVenue:
 
     def __init__(self, settings: FillSettings) -> None:
         self._settings = settings
-        self._open = OpenOrders()
+        self._open = OpenBatches()
         self._placed_count = 0
 
     def place(self, orders: OrdersTaken, now_ns: int, turn: Turn) -> None:
@@ -118,7 +118,7 @@ class PaperVenue:
             )
         values = (asked.exec_type, asked.exec_ref_id, asked.quantity, asked.price, asked.fee)
         turn.record(CorrectionTaken(*values, int(asked.is_reopened), now_ns))
-        correction = Correction(*values, remaining + more, self._clock_ns(taken, now_ns))
+        correction = ExecutionCorrection(*values, remaining + more, self._clock_ns(taken, now_ns))
         exec_id = turn.correct(taken, order.subscription, correction)
         if more:
             reopened = reopened_order(taken, order.row, more, now_ns)
@@ -188,7 +188,7 @@ class PaperVenue:
             if len(rows) == len(taken.subscriptions)
             else taken.subscriptions[rows]
         )
-        outcome = Outcome(ExecType.TRADE, subscriptions, quantities, price, fees, time_ns)
+        outcome = OrdersOutcome(ExecType.TRADE, subscriptions, quantities, price, fees, time_ns)
         turn.report(taken, outcome)
 
     def _clock_ns(self, taken: OrdersTaken, now_ns: int) -> int:

@@ -9,7 +9,7 @@ from operator import attrgetter
 from typing import Any
 
 from engine.columns.reductions import any_of, least, most
-from engine.columns.sections import Column
+from engine.columns.section_types import Column
 from engine.messages.blocks import CancelsSubmitted, OrdersLookedUp, OrdersSubmitted
 from engine.values.ids import DEDICATED_SHARDS_MAX, SHARDS_MAX
 from engine.values.order_ids import ATTEMPT_MAX, LEG_MAX

@@ -9,7 +9,9 @@ apply to later orders.
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from engine.columns.sections import SectionError, UnknownSection, decode_section
+from engine.columns.section_codec import decode_section
+from engine.columns.section_types import SectionError
+from engine.columns.sections import UnknownSection
 from engine.messages.blocks import (
     AccountsRegistered,
     BlockAnswered,
@@ -22,7 +24,7 @@ from engine.messages.blocks import (
     encode_block,
 )
 from gateways.brokers.ledger.accounts import AccountNumbers
-from gateways.brokers.ledger.ledger import Frame, Ledger
+from gateways.brokers.ledger.ledger import Ledger, LedgerFrame
 from gateways.brokers.ledger.records import (
     MESSAGE_TAG,
     RECORD_HEADER,
@@ -189,7 +191,7 @@ class ProgramCore:
         self.prefix = f"{self._settings.name}-{ledger_id}-"
         self._reports = Reports(self.prefix)
 
-    def _replay(self, frame: Frame) -> None:
+    def _replay(self, frame: LedgerFrame) -> None:
         for record in walk_records(frame.offset, frame.payload):
             if record.tag == MESSAGE_TAG:
                 self._replay_message(record.offset + RECORD_HEADER.size, record.body)

@@ -8,7 +8,7 @@ since, and was told that they never arrived (P9).
 from collections.abc import Iterator
 from typing import Any
 
-from engine.columns.sections import Section
+from engine.columns.section_types import Section
 from engine.messages.blocks import GatewayEpoch, SendingRound
 from engine.values.units import TIME_MAX_NS
 from gateways.brokers.ledger.records import EpochSeen, RoundSeen

@@ -36,7 +36,7 @@ class Publish(Protocol):
     async def publish(self, subject: str, data: bytes, *, message_id: str) -> int: ...
 
 
-class Publisher:
+class ReportPublisher:
     """Messages on their way to JetStream. The publisher calls `confirm` for each that arrived."""
 
     def __init__(

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.columns.reductions import least, most
-from engine.columns.sections import Column, column_of
+from engine.columns.section_types import Column, column_of
 from engine.messages.blocks import CorrectionsReported, ExecutionsReported, encode_block
 from engine.values.order_status import ExecType
 from gateways.brokers.ledger.records import MESSAGE_TAG, RECORD_HEADER, FrameDraft, OrdersTaken
@@ -37,7 +37,7 @@ class Message(NamedTuple):
     data: bytes | None
 
 
-class Outcome(NamedTuple):
+class OrdersOutcome(NamedTuple):
     """One outcome of some orders of one record. Shapes: one row per order; quantities and fees are
     zero except for trades.
     """
@@ -51,7 +51,7 @@ class Outcome(NamedTuple):
     text: str = ""
 
 
-class Correction(NamedTuple):
+class ExecutionCorrection(NamedTuple):
     """A trade cancel or correction of an execution of this ledger. Units: 1e-8, micros, ns."""
 
     exec_type: ExecType
@@ -67,10 +67,10 @@ class Correction(NamedTuple):
 
 def no_trade(
     exec_type: ExecType, subscriptions: NDArray[np.int64], transact_time: int, text: str = ""
-) -> Outcome:
+) -> OrdersOutcome:
     """Make an outcome that moves nothing."""
     zeros = np.zeros(len(subscriptions), np.int64)
-    return Outcome(exec_type, subscriptions, zeros, 0, zeros, transact_time, text)
+    return OrdersOutcome(exec_type, subscriptions, zeros, 0, zeros, transact_time, text)
 
 
 class Reports:
@@ -84,7 +84,7 @@ class Reports:
         self.waiting_count = 0
         self._sections: dict[int, list[tuple[int, Report]]] = {}
 
-    def add(self, orders: OrdersTaken, outcome: Outcome) -> None:
+    def add(self, orders: OrdersTaken, outcome: OrdersOutcome) -> None:
         """Number an outcome's executions; nothing when it has no rows."""
         count = len(outcome.subscriptions)
         if not count:
@@ -105,7 +105,9 @@ class Reports:
         """Return the prefix of a follower shard's execution ids."""
         return f"{self._prefix}{shard}-"
 
-    def add_correction(self, orders: OrdersTaken, subscription: int, correction: Correction) -> str:
+    def add_correction(
+        self, orders: OrdersTaken, subscription: int, correction: ExecutionCorrection
+    ) -> str:
         """Number the correction of one order's execution. Returns: its execution id."""
         shard = orders.follower_shard
         number = self.last_numbers.get(shard, 0) + 1
@@ -130,7 +132,7 @@ class Reports:
         return messages
 
     def _section(
-        self, orders: OrdersTaken, outcome: Outcome, rows: slice, first: int
+        self, orders: OrdersTaken, outcome: OrdersOutcome, rows: slice, first: int
     ) -> ExecutionsReported:
         subscriptions = outcome.subscriptions[rows]
         count = len(subscriptions)
@@ -150,7 +152,11 @@ class Reports:
 
 
 def _correction_section(
-    orders: OrdersTaken, subscription: int, correction: Correction, number: int, prefix: str
+    orders: OrdersTaken,
+    subscription: int,
+    correction: ExecutionCorrection,
+    number: int,
+    prefix: str,
 ) -> CorrectionsReported:
     return CorrectionsReported(
         follower_shard=orders.follower_shard,
@@ -174,7 +180,7 @@ def message_id(prefix: str, message: Message) -> str:
     return f"{prefix}{message.follower_shard}-{message.first}"
 
 
-def _row_bytes(outcome: Outcome) -> int:
+def _row_bytes(outcome: OrdersOutcome) -> int:
     """Bound the bytes of a row: 1 for the number as a difference; exec types and prices are
     constant.
     """

@@ -18,7 +18,12 @@ from gateways.brokers.program.core import ProgramCore
 from gateways.brokers.program.settings import Connection, ProgramSettings
 from gateways.brokers.program.turns import Answer, TurnOptions, Turns
 from gateways.brokers.program.venue import Venue
-from gateways.nats.connection import BusSubscription, NatsConnection, NatsOptions, connect_nats
+from gateways.nats.connection import (
+    NatsConnection,
+    NatsConnectionOptions,
+    NatsSubscription,
+    connect_nats,
+)
 from gateways.nats.streams import NatsStreams
 
 _log = logging.getLogger(__name__)
@@ -86,7 +91,7 @@ async def serve(
 
 async def _connect(name: str, connection: Connection, stop: asyncio.Event) -> NatsConnection | None:
     """Connect, however long it takes. Returns: None when stopped before."""
-    options = NatsOptions(
+    options = NatsConnectionOptions(
         url=connection.nats_url,
         user=connection.user,
         password=connection.password,
@@ -137,7 +142,7 @@ async def _serve(
 
 async def _receive(
     connection: NatsConnection, subject: str, offer: Callable[[bytes, Answer], bool]
-) -> BusSubscription:
+) -> NatsSubscription:
     """Offer what arrives on a subject, with the way to answer it."""
 
     def receive(subject: str, reply: str, data: bytes, headers: dict[str, str] | None) -> None:

@@ -15,7 +15,9 @@ NAME_LENGTH_MAX = 32
 
 
 class SettingsError(ValueError):
-    """A setting cannot be used: says the field, what was expected and what was found."""
+    """A setting cannot be used. The message says the field, what was expected and what was
+    found.
+    """
 
 
 class ProgramSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

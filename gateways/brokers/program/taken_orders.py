@@ -4,7 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.columns.reductions import is_rising
-from engine.columns.sections import decode_section
+from engine.columns.section_codec import decode_section
 from engine.messages.blocks import (
     GatewayEpoch,
     OrdersKnown,

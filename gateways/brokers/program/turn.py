@@ -8,9 +8,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from engine.columns.sections import Section
+from engine.columns.section_types import Section
 from gateways.brokers.ledger.records import FrameDraft, OrdersTaken, PublishConfirmed
-from gateways.brokers.program.reports import Correction, Message, Outcome, Reports
+from gateways.brokers.program.reports import ExecutionCorrection, Message, OrdersOutcome, Reports
 
 EXECUTIONS_PER_TURN = 4_000_000
 """Executions after which a turn takes no further block or open order: bounds memory and frame."""
@@ -41,11 +41,13 @@ class Turn:
         """Add a record. Returns: the offset that it will have in the ledger."""
         return self._draft.add(record)
 
-    def report(self, orders: OrdersTaken, outcome: Outcome) -> None:
+    def report(self, orders: OrdersTaken, outcome: OrdersOutcome) -> None:
         """Report executions of some orders of a record."""
         self._reports.add(orders, outcome)
 
-    def correct(self, orders: OrdersTaken, subscription: int, correction: Correction) -> str:
+    def correct(
+        self, orders: OrdersTaken, subscription: int, correction: ExecutionCorrection
+    ) -> str:
         """Report a trade cancel or correction. Returns: its execution id."""
         return self._reports.add_correction(orders, subscription, correction)
 

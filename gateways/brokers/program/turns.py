@@ -14,7 +14,7 @@ from typing import Any, NamedTuple, TypeVar
 
 from gateways.brokers.ledger.ledger import Ledger
 from gateways.brokers.program.core import ProgramCore
-from gateways.brokers.program.publisher import Publish, Publisher
+from gateways.brokers.program.publisher import Publish, ReportPublisher
 from gateways.brokers.program.turn import Turn
 
 _QUEUE_BYTES_MAX = 64 << 20
@@ -70,7 +70,7 @@ class Turns:
         self._requested: deque[_Requested] = deque()
         self._stopping = False
         self._wake = asyncio.Event()
-        self.publisher = Publisher(
+        self.publisher = ReportPublisher(
             streams,
             ledger,
             broker=broker,

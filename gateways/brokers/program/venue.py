@@ -6,7 +6,7 @@ and report what comes back. The program does everything else.
 
 from typing import Protocol
 
-from engine.columns.sections import Section
+from engine.columns.section_types import Section
 from engine.messages.blocks import CancelsSubmitted, CorrectionsReported, ExecutionsReported
 from gateways.brokers.ledger.records import OrdersTaken
 from gateways.brokers.program.turn import Turn

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from engine.columns.sections import Column
+from engine.columns.section_types import Column
 from engine.journal.cursors import NO_HASH
 from engine.journal.events.orders import CancelsRequested, OrdersPlaced
 from engine.journal.events.subscriptions import (

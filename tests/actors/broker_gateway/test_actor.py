@@ -1,5 +1,5 @@
-"""One gateway over the in-memory server, orders written by hand: what goes together, what a refusal
-meets, what a snapshot leaves ahead.
+"""One gateway over the in-memory server, with orders written by hand: messages, refusals,
+snapshots, rates.
 """
 
 import asyncio
@@ -32,7 +32,7 @@ from gateways.brokers.paper.memory import MemoryPaperBroker
 from gateways.brokers.paper.settings import FillSettings
 from tests.actors.broker_gateway.order_flow import OrderFlow
 from tests.actors.counting import counted
-from tests.faults.adversarial.stage import SETTINGS, START_NS, Stage
+from tests.actors.memory_shards import SETTINGS, START_NS, MemoryShards
 from tests.faults.adversarial.unreliable import SkippingLoop
 
 KEY = ShardKey(ShardKind.GATEWAY, 0)
@@ -69,10 +69,10 @@ class Recorder:
         ]
 
 
-async def gateway(stage: Stage, broker: Broker) -> BrokerGatewayShardActor:
+async def gateway(shards: MemoryShards, broker: Broker) -> BrokerGatewayShardActor:
     """Start the gateway anew."""
     actor = BrokerGatewayShardActor(
-        0, "gateway", stage.ports, stage.settings, name="paper", broker=broker
+        0, "gateway", shards.ports, shards.settings, name="paper", broker=broker
     )
     await actor.start()
     await actor.sender.introduction.wait()
@@ -87,10 +87,10 @@ async def turns(actor: BrokerGatewayShardActor, count: int = 8) -> None:
 
 
 async def test_the_blocks_of_a_frame_go_in_one_message_exits_first() -> None:
-    stage, broker = Stage(), Recorder()
-    flow = OrderFlow(stage.server, stage.clock.time_ns)
+    shards, broker = MemoryShards(), Recorder()
+    flow = OrderFlow(shards.server, shards.clock.time_ns)
     flow.open(100, ["AAA", "BBB"])
-    actor = await gateway(stage, broker)
+    actor = await gateway(shards, broker)
     await turns(actor)
     broker.messages.clear()
     blocks = [flow.orders("AAA", range(n * 10, n * 10 + 10)) for n in range(6)]
@@ -101,16 +101,16 @@ async def test_the_blocks_of_a_frame_go_in_one_message_exits_first() -> None:
     await actor.close()
 
 
-async def test_a_refusal_of_a_message_meets_only_the_block_it_is_for() -> None:
-    stage, broker = Stage(), Recorder(refused="BBB")
-    flow = OrderFlow(stage.server, stage.clock.time_ns)
+async def test_a_refused_block_leaves_the_others_of_its_message_accepted() -> None:
+    shards, broker = MemoryShards(), Recorder(refused="BBB")
+    flow = OrderFlow(shards.server, shards.clock.time_ns)
     flow.open(100, ["AAA", "BBB"])
-    actor = await gateway(stage, broker)
+    actor = await gateway(shards, broker)
     await turns(actor)
     flow.append(flow.orders("AAA", [1]), flow.orders("BBB", [2, 3]), flow.orders("AAA", [4]))
     await turns(actor)
     assert broker.causes == [1, 3]
-    [revoked] = stage.events(KEY, OrdersRevoked)
+    [revoked] = shards.events(KEY, OrdersRevoked)
     assert revoked.subscriptions.tolist() == [2, 3]
     assert counted(actor).answered_orders == 4
     await actor.close()
@@ -120,32 +120,35 @@ async def test_a_refusal_of_a_message_meets_only_the_block_it_is_for() -> None:
 async def test_a_snapshot_is_taken_with_orders_in_hand_and_its_owner_sends_them(
     frames: int,
 ) -> None:
-    """The broker is down: snapshots go on, exits behind are read, and nothing is lost by either
-    (P6, P10).
+    """While the broker is down, snapshots go on and exits behind the orders are read. Nothing is
+    lost by either (P6, P10).
     """
-    stage, broker = Stage(msgspec.structs.replace(SETTINGS, snapshot_frames_every=1)), Recorder()
-    flow = OrderFlow(stage.server, stage.clock.time_ns)
+    shards, broker = (
+        MemoryShards(msgspec.structs.replace(SETTINGS, snapshot_frames_every=1)),
+        Recorder(),
+    )
+    flow = OrderFlow(shards.server, shards.clock.time_ns)
     flow.open(100, ["AAA"])
-    actor = await gateway(stage, broker)
+    actor = await gateway(shards, broker)
     flow.append(flow.orders("AAA", [1]))
     await turns(actor)
-    stage.clock.time_ns += 10**9
+    shards.clock.time_ns += 10**9
     broker.is_there = False
     flow.append(flow.orders("AAA", [2]))
     for _ in range(frames - 2):
         flow.append()
     # One that waits and expires makes a frame, and so a snapshot due, while an exit is in hand.
-    expire_time = stage.clock.time_ns + 1
+    expire_time = shards.clock.time_ns + 1
     flow.append(
         flow.orders("AAA", [2], expire_time=expire_time), flow.orders("AAA", [4], is_exit=True)
     )
     await turns(actor, frames // 16 + 8)
-    stage.clock.time_ns += 10**9
+    shards.clock.time_ns += 10**9
     await turns(actor)
     assert counted(actor).queued_exits or counted(actor).outstanding_messages
     flow.open(7, ["BBB"])
     await turns(actor)
-    stage.clock.time_ns += 10**9
+    shards.clock.time_ns += 10**9
     actor.on_snapshot()
     snapshot = actor.core.standing.durable_state()
     await actor.close()
@@ -153,9 +156,9 @@ async def test_a_snapshot_is_taken_with_orders_in_hand_and_its_owner_sends_them(
     restored.restore(decode_snapshot(encode_state(snapshot), restored.schema))
     assert encode_state(restored.columns()) == encode_state(snapshot)
     assert restored.read_sequence <= restored.answered_sequence <= 2
-    assert stage.server.snapshots
+    assert shards.server.snapshots
     again, taken = Recorder(), broker.causes
-    successor = await gateway(stage, again)
+    successor = await gateway(shards, again)
     await turns(successor, frames // 16 + 8)
     assert taken == [1]
     assert sorted(again.causes) == [2, 4]
@@ -165,11 +168,11 @@ async def test_a_snapshot_is_taken_with_orders_in_hand_and_its_owner_sends_them(
     await successor.close()
 
 
-async def test_entries_beyond_the_queue_are_revoked_and_exits_behind_them_are_read() -> None:
-    stage, broker = Stage(), Recorder()
-    flow = OrderFlow(stage.server, stage.clock.time_ns)
+async def test_entries_beyond_the_queue_are_revoked_and_exits_behind_them_are_sent() -> None:
+    shards, broker = MemoryShards(), Recorder()
+    flow = OrderFlow(shards.server, shards.clock.time_ns)
     flow.open(100, ["AAA"])
-    actor = await gateway(stage, broker)
+    actor = await gateway(shards, broker)
     await turns(actor)
     actor.queue.entries_count = QUEUED_ENTRIES_MAX - 1
     flow.append(
@@ -177,9 +180,9 @@ async def test_entries_beyond_the_queue_are_revoked_and_exits_behind_them_are_re
     )
     await turns(actor)
     assert broker.causes == [2, 3]
-    [revoked] = stage.events(KEY, OrdersRevoked)
+    [revoked] = shards.events(KEY, OrdersRevoked)
     assert revoked.subscriptions.tolist() == [1, 2]
-    assert len(stage.server.stream("EXECUTIONS").messages) == 1
+    assert len(shards.server.stream("EXECUTIONS").messages) == 1
     await actor.close()
 
 
@@ -188,16 +191,16 @@ class Silent:
     the same.
     """
 
-    def __init__(self, stage: Stage, order_ids: OrderIds, *, takes: bool) -> None:
+    def __init__(self, shards: MemoryShards, order_ids: OrderIds, *, takes: bool) -> None:
         settings = FillSettings(order_ids=order_ids.value)
         self.broker = MemoryPaperBroker(
-            settings, stage.clock, lambda subject, data, *, message_id: None
+            settings, shards.clock, lambda subject, data, *, message_id: None
         )
         self.is_silent = True
         self.blocks: list[str] = []
         self.journaled: list[int] = []
         self.taken: list[int] = []
-        self._stage = stage
+        self._shards = shards
         self._takes = takes
 
     async def submit(self, block: bytes) -> bytes:
@@ -209,7 +212,7 @@ class Silent:
             if isinstance(each, OrdersSubmitted | OrdersLookedUp)
         ]
         if is_orders:
-            self.journaled.append(len(self._stage.events(KEY, SubmissionStarted)))
+            self.journaled.append(len(self._shards.events(KEY, SubmissionStarted)))
         if not is_orders:
             return await self.broker.submit(block)
         if self._takes or not self.is_silent:
@@ -223,29 +226,31 @@ class Silent:
         raise OutcomeUnknownError("no answer")
 
 
-async def silent_stage(order_ids: OrderIds, *, takes: bool) -> tuple[Stage, Silent, OrderFlow]:
-    """Set a stage with a silent broker of a kind."""
-    stage = Stage(msgspec.structs.replace(SETTINGS, order_ids={"paper": order_ids}))
-    flow = OrderFlow(stage.server, stage.clock.time_ns)
+async def silent_shards(
+    order_ids: OrderIds, *, takes: bool
+) -> tuple[MemoryShards, Silent, OrderFlow]:
+    """Prepare orders for a gateway whose broker is silent."""
+    shards = MemoryShards(msgspec.structs.replace(SETTINGS, order_ids={"paper": order_ids}))
+    flow = OrderFlow(shards.server, shards.clock.time_ns)
     flow.open(10_000, ["AAA"])
-    return stage, Silent(stage, order_ids, takes=takes), flow
+    return shards, Silent(shards, order_ids, takes=takes), flow
 
 
 @pytest.mark.parametrize("takes", [True, False])
 async def test_orders_without_an_answer_are_looked_up_once_and_never_sent_again(
     takes: bool,
 ) -> None:
-    """Journaled before they leave; what the broker has is answered, what it has not is reported as
-    rejected (P3, P9).
+    """They are journaled before they leave. Orders that the broker has are answered; the others are
+    reported as rejected (P3, P9).
     """
-    stage, broker, flow = await silent_stage(OrderIds.LOOKED_UP, takes=takes)
-    actor = await gateway(stage, broker)
+    shards, broker, flow = await silent_shards(OrderIds.LOOKED_UP, takes=takes)
+    actor = await gateway(shards, broker)
     await turns(actor)
     flow.append(flow.orders("AAA", [1, 2]), flow.orders("AAA", [3]))
     await turns(actor, 16)
     assert broker.blocks == ["OrdersSubmitted"] * 2 + ["OrdersLookedUp"] * 2
     assert broker.journaled == [1]
-    revoked = stage.events(KEY, OrdersRevoked)
+    revoked = shards.events(KEY, OrdersRevoked)
     assert [each.subscriptions.tolist() for each in revoked] == ([] if takes else [[1, 2], [3]])
     assert counted(actor).outstanding_messages == 0
     assert counted(actor).answered_orders == 3
@@ -254,15 +259,15 @@ async def test_orders_without_an_answer_are_looked_up_once_and_never_sent_again(
 
 @pytest.mark.parametrize("is_answered", [True, False])
 @pytest.mark.parametrize("order_ids", [OrderIds.LOOKED_UP, OrderIds.UNCHECKED])
-async def test_of_blocks_with_subscriptions_between_each_others_only_those_that_left_have_left(
+async def test_of_two_interleaved_blocks_only_the_one_that_was_sent_counts_as_sent(
     order_ids: OrderIds, is_answered: bool
 ) -> None:
-    """One decision may make several blocks in a frame, as its cancels are answered: what did not
-    leave goes under the next owner (P9).
+    """One decision may make several blocks in a frame, as its cancels are answered. The next owner
+    sends the orders that did not leave (P9).
     """
-    stage, broker, flow = await silent_stage(order_ids, takes=True)
+    shards, broker, flow = await silent_shards(order_ids, takes=True)
     broker.is_silent = not is_answered
-    actor = await gateway(stage, broker)
+    actor = await gateway(shards, broker)
     await turns(actor)
     actor.sender._rate = RateLimit(2, burst=2)
     decision = flow.orders("AAA", [1, 5])
@@ -272,16 +277,16 @@ async def test_of_blocks_with_subscriptions_between_each_others_only_those_that_
         await asyncio.sleep(0)
     if is_answered:
         await turns(actor)
-        stage.clock.time_ns += SUBMISSIONS_COMMIT_NS_EVERY
+        shards.clock.time_ns += SUBMISSIONS_COMMIT_NS_EVERY
         await turns(actor)
     await actor.core.committer.settle()
     await actor.close()
     broker.is_silent = False
-    successor = await gateway(stage, broker)
+    successor = await gateway(shards, broker)
     await turns(successor, 16)
     assert broker.taken == [1, 5, 3, 7]
-    assert not stage.events(KEY, OrdersRevoked)
-    unresolved = [each.subscriptions.tolist() for each in stage.events(KEY, OrdersUnresolved)]
+    assert not shards.events(KEY, OrdersRevoked)
+    unresolved = [each.subscriptions.tolist() for each in shards.events(KEY, OrdersUnresolved)]
     assert unresolved == ([] if is_answered or order_ids is OrderIds.LOOKED_UP else [[1, 5]])
     await successor.close()
 
@@ -291,9 +296,9 @@ class Busy:
     so without having heard of it.
     """
 
-    def __init__(self, stage: Stage) -> None:
+    def __init__(self, shards: MemoryShards) -> None:
         self.broker = MemoryPaperBroker(
-            FillSettings(), stage.clock, lambda subject, data, *, message_id: None
+            FillSettings(), shards.clock, lambda subject, data, *, message_id: None
         )
         self.is_busy = True
         self.answers: list[BlockAnswered] = []
@@ -306,45 +311,43 @@ class Busy:
         return answer
 
 
-async def test_an_owner_the_broker_has_not_heard_of_revokes_nothing_that_a_zombie_may_send() -> (
-    None
-):
-    stage = Stage()
-    flow, broker = OrderFlow(stage.server, stage.clock.time_ns), Busy(stage)
+async def test_an_owner_unknown_to_the_broker_revokes_nothing_that_a_zombie_may_send() -> None:
+    shards = MemoryShards()
+    flow, broker = OrderFlow(shards.server, shards.clock.time_ns), Busy(shards)
     flow.open(10, ["AAA"])
-    zombie = await gateway(stage, broker)
+    zombie = await gateway(shards, broker)
     await turns(zombie)
     successor = BrokerGatewayShardActor(
-        0, "next", stage.ports, stage.settings, name="paper", broker=broker
+        0, "next", shards.ports, shards.settings, name="paper", broker=broker
     )
     await successor.start()
     await turns(successor)
     assert broker.answers[-1].refusal
-    flow.append(flow.orders("AAA", [1], expire_time=stage.clock.time_ns + 1))
+    flow.append(flow.orders("AAA", [1], expire_time=shards.clock.time_ns + 1))
     for _ in range(4):
         await zombie.turn()
     assert broker.answers[-1].accepted == 1
-    stage.clock.time_ns += 10**9
+    shards.clock.time_ns += 10**9
     await turns(successor)
     broker.is_busy = False
     await successor.sender.introduction.wait()
     await turns(successor)
-    assert not stage.events(KEY, OrdersRevoked)
+    assert not shards.events(KEY, OrdersRevoked)
     assert broker.answers[-1].repeated == 1
     await zombie.close()
     await zombie.core.committer.close()
     await successor.close()
 
 
-async def test_orders_that_nobody_can_be_asked_about_are_unresolved_and_each_is_named() -> None:
-    stage, broker, flow = await silent_stage(OrderIds.UNCHECKED, takes=False)
-    actor = await gateway(stage, broker)
+async def test_orders_that_cannot_be_looked_up_are_unresolved_and_each_is_named() -> None:
+    shards, broker, flow = await silent_shards(OrderIds.UNCHECKED, takes=False)
+    actor = await gateway(shards, broker)
     await turns(actor)
     orders = flow.orders("AAA", range(2500))
     flow.append(orders)
     await turns(actor, 16)
     letters = [
-        msgspec.json.decode(message.data) for message in stage.server.stream("DEADLETTER").messages
+        msgspec.json.decode(message.data) for message in shards.server.stream("DEADLETTER").messages
     ]
     assert [len(letter["order_ids"]) for letter in letters] == [1000, 1000, 500]
     assert {letter["reason"] for letter in letters} == {"unknown_placement"}
@@ -353,7 +356,7 @@ async def test_orders_that_nobody_can_be_asked_about_are_unresolved_and_each_is_
     assert counted(actor).unresolved_orders == 2500
     await actor.close()
     broker.is_silent = False
-    successor = await gateway(stage, broker)
+    successor = await gateway(shards, broker)
     flow.append(flow.orders("AAA", [3000]))
     await turns(successor, 16)
     assert broker.blocks == ["OrdersSubmitted"] * 2
@@ -362,34 +365,34 @@ async def test_orders_that_nobody_can_be_asked_about_are_unresolved_and_each_is_
     await successor.close()
 
 
-async def test_a_broker_that_refuses_ids_costs_no_frame_before_its_orders_leave() -> None:
-    stage, broker, flow = await silent_stage(OrderIds.REFUSED, takes=True)
+async def test_orders_for_a_broker_that_refuses_repeated_ids_leave_without_a_frame_first() -> None:
+    shards, broker, flow = await silent_shards(OrderIds.REFUSED, takes=True)
     broker.is_silent = False
-    actor = await gateway(stage, broker)
+    actor = await gateway(shards, broker)
     await turns(actor)
     flow.append(flow.orders("AAA", [1, 2]))
     await turns(actor)
     assert broker.blocks == ["OrdersSubmitted"]
-    assert stage.events(KEY, SubmissionStarted) == []
+    assert shards.events(KEY, SubmissionStarted) == []
     await actor.close()
 
 
 async def test_a_rate_limit_lets_exits_go_first_and_keeps_the_total() -> None:
     settings = msgspec.structs.replace(SETTINGS, orders_per_s_max={"paper": 100})
-    stage, broker = Stage(settings), Recorder()
-    flow = OrderFlow(stage.server, stage.clock.time_ns)
+    shards, broker = MemoryShards(settings), Recorder()
+    flow = OrderFlow(shards.server, shards.clock.time_ns)
     flow.open(1000, ["AAA"])
-    actor = await gateway(stage, broker)
+    actor = await gateway(shards, broker)
     await turns(actor)
     flow.append(*(flow.orders("AAA", np.arange(n * 100, n * 100 + 100)) for n in range(5)))
     flow.append(flow.orders("AAA", np.arange(900, 950), is_exit=True))
     await turns(actor)
     assert counted(actor).answered_orders == 100
-    stage.clock.time_ns += 500_000_000
+    shards.clock.time_ns += 500_000_000
     await turns(actor)
     assert 6 in broker.causes
     for _ in range(5):
-        stage.clock.time_ns += 10**9
+        shards.clock.time_ns += 10**9
         await turns(actor)
     assert counted(actor).answered_orders == 550
     await actor.close()
@@ -402,19 +405,19 @@ class LoopClock:
         return START_NS + int(asyncio.get_running_loop().time() * 10**9)
 
 
-def test_what_was_not_answered_goes_again_at_the_brokers_rate() -> None:
-    """The broker was away: what waited for it, some seconds' worth, does not go all at once."""
+def test_unanswered_orders_are_sent_again_at_the_brokers_rate() -> None:
+    """Orders of several seconds that waited for an absent broker are not sent all at once."""
 
     async def story() -> list[tuple[int, int]]:
-        stage, broker = (
-            Stage(msgspec.structs.replace(SETTINGS, orders_per_s_max={"paper": 100})),
+        shards, broker = (
+            MemoryShards(msgspec.structs.replace(SETTINGS, orders_per_s_max={"paper": 100})),
             Recorder(),
         )
         clock, arrived = LoopClock(), list[tuple[int, int]]()
-        stage.ports = stage.ports._replace(clock=clock)
-        flow = OrderFlow(stage.server, clock.now_ns())
+        shards.ports = shards.ports._replace(clock=clock)
+        flow = OrderFlow(shards.server, clock.now_ns())
         flow.open(1000, ["AAA"])
-        actor = await gateway(stage, broker)
+        actor = await gateway(shards, broker)
         await turns(actor)
         broker.is_there = False
         flow.append(*(flow.orders("AAA", range(n * 100, n * 100 + 100)) for n in range(10)))

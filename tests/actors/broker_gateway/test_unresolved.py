@@ -37,7 +37,7 @@ def section_of(number: int) -> OutboundSection:
     return OutboundSection(number, 0, section, key)
 
 
-async def test_eight_large_unresolved_sections_are_looked_up_in_blocks_of_a_size() -> None:
+async def test_large_unresolved_sections_are_looked_up_in_blocks_that_fit_a_message() -> None:
     sizes: list[int] = []
 
     async def ask(*sections: Any) -> list[Any]:

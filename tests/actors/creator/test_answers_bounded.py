@@ -11,11 +11,11 @@ from actors.creator import commands as creator_commands
 from actors.creator.actor import CreatorShardActor
 from actors.ports import Request
 from actors.shard.outputs import ANSWERS_MAX
-from tests.faults.adversarial.stage import Stage, turns
+from tests.actors.memory_shards import MemoryShards, turns
 
 
 async def asked(
-    stage: Stage, actor: CreatorShardActor, subject: str, datas: list[bytes]
+    shards: MemoryShards, actor: CreatorShardActor, subject: str, datas: list[bytes]
 ) -> list[bytes]:
     """Ask many times before the shard has a turn. Returns: the answers that there are."""
     answers: list[bytes] = []
@@ -23,7 +23,7 @@ async def asked(
     async def reply(answer: bytes) -> None:
         answers.append(answer)
 
-    (receive,) = [each.receive for each in stage.server.subscriptions if each.subject == subject]
+    (receive,) = [each.receive for each in shards.server.subscriptions if each.subject == subject]
     for data in datas:
         receive(Request(subject.replace("*", "anna"), data, reply))
     assert not answers
@@ -32,23 +32,23 @@ async def asked(
     return answers
 
 
-async def test_no_more_than_so_many_answers_wait_for_a_turn() -> None:
-    stage = Stage()
-    creator = await stage.creator()
-    answers = await asked(stage, creator, "shards.creator.0.inspect", [b""] * (2 * ANSWERS_MAX))
+async def test_a_bounded_number_of_answers_waits_for_a_turn() -> None:
+    shards = MemoryShards()
+    creator = await shards.creator()
+    answers = await asked(shards, creator, "shards.creator.0.inspect", [b""] * (2 * ANSWERS_MAX))
     assert len(answers) == ANSWERS_MAX
     assert creator.core.counts.answers_dropped == ANSWERS_MAX
-    assert len(await asked(stage, creator, "shards.creator.0.inspect", [b""])) == 1
+    assert len(await asked(shards, creator, "shards.creator.0.inspect", [b""])) == 1
 
 
 async def test_commands_of_more_bytes_than_an_inbox_holds_are_answered_busy(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(creator_commands, "INBOX_BYTES_MAX", 10_000)
-    stage = Stage()
-    creator = await stage.creator()
+    shards = MemoryShards()
+    creator = await shards.creator()
     large = b" " * 4_000
     for _ in range(2):
-        answers = await asked(stage, creator, "commands.creator.*", [large] * 5)
+        answers = await asked(shards, creator, "commands.creator.*", [large] * 5)
         reasons = sorted(msgspec.json.decode(answer)["reason"] for answer in answers)
         assert reasons == ["busy"] * 3 + ["malformed"] * 2

@@ -12,14 +12,14 @@ from engine.journal.frame import ShardKey, ShardKind, decode_header
 from engine.messages.answers import Answer, Followed, Unfollowed
 from engine.messages.commands import AccountCommand, Follow, OpenAccount, Unfollow
 from engine.values.refusals import Refused
-from tests.faults.adversarial.stage import SETTINGS, Stage, command, turns
+from tests.actors.memory_shards import SETTINGS, MemoryShards, command, turns
 
 CREATOR = ShardKey(ShardKind.CREATOR, 0)
 COUNT = 50
 
 
-async def tail(stage: Stage) -> int:
-    stored = await stage.journal.tail(CREATOR)
+async def tail(shards: MemoryShards) -> int:
+    stored = await shards.journal.tail(CREATOR)
     assert stored is not None
     return decode_header(stored.data)[0].number
 
@@ -33,27 +33,27 @@ def bulk() -> list[AccountCommand]:
 async def test_a_follow_right_after_its_creator_was_opened_waits_for_the_journal(
     restarts: bool,
 ) -> None:
-    stage = Stage()
-    creator, follower = await stage.creator(), await stage.follower()
+    shards = MemoryShards()
+    creator, follower = await shards.creator(), await shards.follower()
     await turns(follower)
-    await stage.open_creator(creator, "anna")
-    await stage.publish("fills.paper.anna", [stage.fill(f"S{number}") for number in range(200)])
+    await shards.open_creator(creator, "anna")
+    await shards.publish("fills.paper.anna", [shards.fill(f"S{number}") for number in range(200)])
     await turns(creator)
     if restarts:
-        follower = await stage.follower()
+        follower = await shards.follower()
     answers = await command(follower, *bulk())
     followed = [answer for answer in answers if isinstance(answer, Followed)]
-    assert [answer.from_frame for answer in followed] == [await tail(stage) + 1] * COUNT
+    assert [answer.from_frame for answer in followed] == [await tail(shards) + 1] * COUNT
 
 
 async def test_an_unfollow_behind_a_backlog_of_fills_counts_after_all_of_them() -> None:
-    stage = Stage()
-    creator, follower = await stage.creator(), await stage.follower()
-    await stage.open_creator(creator, "anna")
+    shards = MemoryShards()
+    creator, follower = await shards.creator(), await shards.follower()
+    await shards.open_creator(creator, "anna")
     await turns(follower)
     await command(follower, *bulk())
     for _ in range(20):
-        await stage.publish("fills.paper.anna", stage.fill("AAA"))
+        await shards.publish("fills.paper.anna", shards.fill("AAA"))
         await turns(creator)
     ends: list[AccountCommand] = [Unfollow("end", f"a{number}", "anna") for number in range(COUNT)]
     answered: list[Answer] = []
@@ -62,15 +62,15 @@ async def test_an_unfollow_behind_a_backlog_of_fills_counts_after_all_of_them() 
         answered.extend(answers)
 
     assert follower.inbox.put(PendingCommands(ends, reply))
-    before = await tail(stage)
+    before = await tail(shards)
     await turns(follower, count=200)
     ended = [answer.until_frame for answer in answered if isinstance(answer, Unfollowed)]
     assert ended == [before + 1] * COUNT
 
 
 async def test_a_creator_that_nobody_opened_is_unknown_without_waiting() -> None:
-    stage = Stage()
-    follower = await stage.follower()
+    shards = MemoryShards()
+    follower = await shards.follower()
     answers = await command(
         follower, OpenAccount("open", "ann"), Follow("follow", "ann", "nobody", 10**9)
     )
@@ -78,12 +78,12 @@ async def test_a_creator_that_nobody_opened_is_unknown_without_waiting() -> None
     assert answers[1].reason == "unknown_creator"
 
 
-async def test_what_arrives_while_tails_are_read_has_a_tail_of_its_own() -> None:
-    stage = Stage()
-    creator = await stage.creator()
-    await stage.open_creator(creator, "anna")
+async def test_commands_that_arrive_while_a_tail_is_read_wait_for_the_next_tail() -> None:
+    shards = MemoryShards()
+    creator = await shards.creator()
+    await shards.open_creator(creator, "anna")
     inbox = CommandInbox(
-        stage.journal,
+        shards.journal,
         creator_shards=1,
         commands_max=SETTINGS.inbox_commands_max,
         arrived=asyncio.Event(),
@@ -94,7 +94,7 @@ async def test_what_arrives_while_tails_are_read_has_a_tail_of_its_own() -> None
         raise AssertionError("nothing is decided here")
 
     async def taken() -> list[PendingCommands]:
-        for _ in range(20):  # whatever reads a tail comes to its end
+        for _ in range(20):  # every read of a tail comes to its end
             await asyncio.sleep(0)
         return inbox.take(lambda shard: cursor)
 
@@ -105,26 +105,26 @@ async def test_what_arrives_while_tails_are_read_has_a_tail_of_its_own() -> None
     assert inbox.take(lambda shard: cursor) == []
     assert inbox.put(late)
     assert await taken() == [], "the shard has read nothing"
-    first = cursor = await tail(stage)
-    await stage.publish("fills.paper.anna", stage.fill("AAA"))
+    first = cursor = await tail(shards)
+    await shards.publish("fills.paper.anna", shards.fill("AAA"))
     await turns(creator)
     assert await taken() == [early]
     assert await taken() == [], "the tail was read after the second arrived"
-    cursor = await tail(stage)
+    cursor = await tail(shards)
     assert cursor > first
     assert await taken() == [late]
     assert inbox.count == 0
     await inbox.close()
 
 
-async def test_a_tail_that_cannot_be_read_ends_the_shard_instead_of_every_later_command() -> None:
-    stage = Stage()
-    creator, follower = await stage.creator(), await stage.follower()
-    await stage.open_creator(creator, "anna")
+async def test_a_tail_that_cannot_be_read_ends_the_shard() -> None:
+    shards = MemoryShards()
+    creator, follower = await shards.creator(), await shards.follower()
+    await shards.open_creator(creator, "anna")
 
     async def refused(key: ShardKey) -> None:
         raise PermanentError(f"tail of {key}: forbidden")
 
-    stage.journal.tail = refused  # type: ignore[method-assign]
+    shards.journal.tail = refused  # type: ignore[method-assign]
     with pytest.raises(PermanentError, match="forbidden"):
         await command(follower, OpenAccount("open", "ann"), Follow("follow", "ann", "anna", 10**9))

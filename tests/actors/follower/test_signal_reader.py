@@ -6,19 +6,17 @@ from actors.follower.signal_reader import SignalReader
 from actors.ports import StoredMessage
 from engine.journal.chain import ChainBrokenError
 from engine.journal.frame import ShardKey, ShardKind
-from tests.faults.adversarial.stage import Stage, turns
+from tests.actors.memory_shards import MemoryShards, turns
 
 
 async def test_a_frame_is_decoded_when_its_turn_comes() -> None:
-    """A backlog was decoded whole before its first signal, in one turn; what breaks the chain stops
-    what is behind it only.
-    """
-    stage = Stage()
-    creator = await stage.creator()
+    """A gap in the chain stops only the frames behind it."""
+    shards = MemoryShards()
+    creator = await shards.creator()
     for name in ("anna", "bert", "carla"):
-        await stage.open_creator(creator, name)
+        await shards.open_creator(creator, name)
     await turns(creator)
-    messages = await stage.journal.read(ShardKey(ShardKind.CREATOR, 0), after_sequence=0)
+    messages = await shards.journal.read(ShardKey(ShardKind.CREATOR, 0), after_sequence=0)
     del messages[2]
 
     class Backlog:

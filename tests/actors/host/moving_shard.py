@@ -1,8 +1,10 @@
-"""`python -m tests.actors.host.moving_shard DIR OPTIONS`: a Ray of its own, two hosts on real servers,
-and a shard that moves from one to the other while its neighbour stays.
+"""A shard that moves between two hosts while its neighbour stays, on real servers and a Ray of its
+own.
 
-Prints as JSON the owners of both shards in order, the phase that the released shard ended in, and
-the answers to one command before and after.
+    python -m tests.actors.host.moving_shard DIR OPTIONS
+
+Prints JSON: the owners of both shards in order, the last phase of the released shard, and the
+answers to one command before and after.
 """
 
 import asyncio

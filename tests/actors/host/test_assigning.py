@@ -122,7 +122,7 @@ async def test_commands_for_shards_on_their_way_are_answered_by_their_next_owner
         assert [answer["ok"] for answer in answers] == [True] * len(accounts)
 
 
-async def test_a_shard_that_comes_back_has_an_owner_of_another_name() -> None:
+async def test_a_shard_that_comes_back_has_an_owner_with_another_name() -> None:
     async with memory_cluster(places=PLACES) as cluster:
         host = cluster.hosts[1]
         for _ in range(2):
@@ -133,7 +133,7 @@ async def test_a_shard_that_comes_back_has_an_owner_of_another_name() -> None:
         assert owners(cluster.server, KEYS[1]) == ["follower-1"]
 
 
-async def test_a_shard_that_is_here_already_is_not_started_again() -> None:
+async def test_a_shard_that_the_host_has_is_not_started_again() -> None:
     async with memory_cluster(places=PLACES) as cluster:
         host = cluster.hosts[1]
         await live(host, 0, 1)
@@ -143,7 +143,7 @@ async def test_a_shard_that_is_here_already_is_not_started_again() -> None:
         assert await host.release([7]) == {}
 
 
-async def test_a_host_without_shards_waits_for_some_and_says_so() -> None:
+async def test_a_host_without_shards_waits_and_reports_it() -> None:
     async with memory_cluster(places=PLACES) as cluster:
         first, second = cluster.hosts[1:3]
         heard: dict[str, dict[str, str]] = {}

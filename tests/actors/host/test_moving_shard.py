@@ -8,7 +8,7 @@ import pytest
 
 from gateways.connections import ConnectionOptions
 from gateways.nats.connection import connect_nats
-from gateways.postgres.snapshots import PostgresOptions
+from gateways.postgres.snapshots import PostgresConnectionOptions
 from tests.actors.host.ray_program import printed
 from tests.gateways.conftest import make_streams, nats_options
 from tests.servers import NatsServer, PostgresServer, own_nats_server, own_postgres_server
@@ -23,7 +23,8 @@ async def test_a_released_shard_goes_on_in_another_process(
 ) -> None:
     """P5 and P6: one owner after the other, and the second knows all that the first answered."""
     options = ConnectionOptions(
-        nats=nats_options(own_nats_server), postgres=PostgresOptions(dsn=own_postgres_server.dsn)
+        nats=nats_options(own_nats_server),
+        postgres=PostgresConnectionOptions(dsn=own_postgres_server.dsn),
     )
     connection = await connect_nats(options.nats)
     await make_streams(connection)

@@ -12,7 +12,7 @@ from engine.journal.chain import Chain
 from engine.journal.events.gateway import BlocksAnswered
 from engine.journal.events.shard import InputAttempted
 from engine.journal.frame import FrameHeader, ShardKey, ShardKind, decode_frame, encode_frame
-from tests.faults.adversarial.stage import Stage
+from tests.actors.memory_shards import MemoryShards
 
 KEY = ShardKey(ShardKind.GATEWAY, 0)
 ONE, OTHER = Input(1, 0, 7, -1, 0, "fills.paper.anna"), Input(1, 0, 8, -1, 0, "fills.paper.anna")
@@ -24,13 +24,13 @@ class Owners:
     """
 
     def __init__(self) -> None:
-        self.stage = Stage()
+        self.shards = MemoryShards()
         self.writer: JournalWriter | None = None
 
     async def write(self, story: str) -> None:
         for number, letter in enumerate(story):
             if letter == "F":
-                self.writer = JournalWriter(self.stage.journal, KEY, f"owner-{number}")
+                self.writer = JournalWriter(self.shards.journal, KEY, f"owner-{number}")
                 await self.writer.fence(now_ns=1)
                 continue
             assert self.writer is not None
@@ -42,11 +42,11 @@ class Owners:
     async def trail(self, after_number: int = 0) -> CrashTrail:
         """Read the trail as an owner does that restored a snapshot at a frame."""
         chain, trail = Chain(KEY), CrashTrail()
-        for message in await self.stage.journal.read(KEY, after_sequence=0):
+        for message in await self.shards.journal.read(KEY, after_sequence=0):
             header = chain.accept(message.data)
             if header is not None and header.number > after_number:
                 trail.take(message.sequence, *decode_frame(message.data))
-        await trail.read_back(self.stage.journal, KEY)
+        await trail.read_back(self.shards.journal, KEY)
         return trail
 
 
@@ -83,7 +83,7 @@ async def test_frames_of_superseded_owners_and_other_shards_are_no_part_of_a_tra
     old = owners.writer
     await owners.write("F")
     assert old is not None
-    stream = owners.stage.server.stream("JOURNAL_GATEWAY")
+    stream = owners.shards.server.stream("JOURNAL_GATEWAY")
     late = FrameHeader(KEY, old.epoch, old.number + 1, 1, old.hash, ())
     stream.store(KEY.subject, encode_frame(late, [BlocksAnswered(666)]), "late")
     for number in range(500):
@@ -107,7 +107,7 @@ async def test_frames_of_superseded_owners_and_other_shards_are_no_part_of_a_tra
         ("FPFF1P1F", 3, True, False),
     ],
 )
-async def test_an_owner_is_careful_after_ends_without_progress_and_gives_up_what_was_tried_twice(
+async def test_an_owner_is_careful_after_crashes_and_quarantines_an_input_tried_twice(
     story: str, crashes: int, is_careful: bool, is_poison: bool
 ) -> None:
     owners = Owners()

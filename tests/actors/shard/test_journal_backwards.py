@@ -1,4 +1,4 @@
-"""Looking back in a journal: whatever stands there, little of it is held at a time."""
+"""Reading a journal backwards holds only a little of it at a time."""
 
 import tracemalloc
 from collections.abc import Awaitable, Callable
@@ -15,7 +15,7 @@ from engine.journal.events.gateway import OrdersRevoked
 from engine.journal.frame import ShardKey, ShardKind, decode_frame, decode_header, frame_hash
 from engine.values.order_ids import OrderKey
 from gateways.memory.journal import MemoryJournal
-from tests.faults.adversarial.stage import Stage
+from tests.actors.memory_shards import MemoryShards
 
 KEY = ShardKey(ShardKind.GATEWAY, 0)
 FRAMES, FRAME_ROWS, OTHERS = 120, 1 << 17, 2_000
@@ -31,72 +31,72 @@ class Copying(MemoryJournal):
         return [frame._replace(data=bytes(bytearray(frame.data))) for frame in frames]
 
 
-async def busy_then_idle() -> tuple[Stage, StoredMessage]:
+async def busy_then_idle() -> tuple[MemoryShards, StoredMessage]:
     """Let a shard write much, others much after it, and two new owners come. Returns: the first
     one's fence.
     """
-    stage, rng = Stage(), np.random.default_rng(1)
-    stage.journal = Copying(stage.server)
-    writer = JournalWriter(stage.journal, KEY, "busy")
+    shards, rng = MemoryShards(), np.random.default_rng(1)
+    shards.journal = Copying(shards.server)
+    writer = JournalWriter(shards.journal, KEY, "busy")
     await writer.fence(now_ns=1)
     for _ in range(FRAMES):
         rows = rng.integers(0, 1 << 62, FRAME_ROWS)
         await writer.append(
             writer.encode([OrdersRevoked(0, OrderKey(0, 0, 1, 0, 0), 4, 0, 1, 1, rows)], (), 1)
         )
-    stream = stage.server.stream("JOURNAL_GATEWAY")
+    stream = shards.server.stream("JOURNAL_GATEWAY")
     for number in range(OTHERS):
         stream.store("journal.gateway.7", b"another shard's", f"other-{number}")
-    await JournalWriter(stage.journal, KEY, "idle").fence(now_ns=1)
-    tail = await stage.journal.tail(KEY)
+    await JournalWriter(shards.journal, KEY, "idle").fence(now_ns=1)
+    tail = await shards.journal.tail(KEY)
     assert tail is not None
-    return stage, tail
+    return shards, tail
 
 
-async def fence(stage: Stage, tail: StoredMessage) -> None:
-    writer = JournalWriter(stage.journal, KEY, "next")
+async def fence(shards: MemoryShards, tail: StoredMessage) -> None:
+    writer = JournalWriter(shards.journal, KEY, "next")
     await writer.fence(now_ns=1)
     assert writer.epoch == 3
 
 
-async def read_trail(stage: Stage, tail: StoredMessage) -> None:
+async def read_trail(shards: MemoryShards, tail: StoredMessage) -> None:
     trail = CrashTrail()
     trail.take(tail.sequence, *decode_frame(tail.data))
-    await trail.read_back(stage.journal, KEY)
+    await trail.read_back(shards.journal, KEY)
     assert trail.fences == 1
 
 
-async def read_all(stage: Stage, tail: StoredMessage) -> None:
+async def read_all(shards: MemoryShards, tail: StoredMessage) -> None:
     numbers = [
         decode_header(data)[0].number
         async for data in frames_back(
-            stage.journal, KEY, sequence=tail.sequence, hash=frame_hash(tail.data)
+            shards.journal, KEY, sequence=tail.sequence, hash=frame_hash(tail.data)
         )
     ]
     assert numbers == list(range(FRAMES + 2, 0, -1))
 
 
 @pytest.mark.parametrize("look_back", [fence, read_trail, read_all])
-async def test_a_busy_past_behind_a_long_pause_is_not_held_whole(
-    look_back: Callable[[Stage, StoredMessage], Awaitable[None]],
+async def test_reading_backwards_over_a_long_pause_holds_little_at_a_time(
+    look_back: Callable[[MemoryShards, StoredMessage], Awaitable[None]],
 ) -> None:
-    """An owner that comes after a pause knows nothing of how much there was before it."""
-    stage, tail = await busy_then_idle()
+    """After a pause an owner cannot know the size of the journal before it."""
+    shards, tail = await busy_then_idle()
     tracemalloc.start()
     try:
-        await look_back(stage, tail)
+        await look_back(shards, tail)
         _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
     assert peak < 3.5 * READ_BYTES_MAX < FRAMES * FRAME_ROWS * 8
 
 
-async def test_a_trail_that_the_journal_begins_within_is_what_is_left_of_it() -> None:
+async def test_a_crash_trail_in_a_purged_journal_counts_the_frames_that_are_left() -> None:
     """Frames before a snapshot may be purged; poison is counted in the frames that are there."""
-    stage = Stage()
+    shards = MemoryShards()
     for number in range(4):
-        await JournalWriter(stage.journal, KEY, f"owner-{number}").fence(now_ns=1)
-    tail, read = await stage.journal.tail(KEY), stage.journal.read
+        await JournalWriter(shards.journal, KEY, f"owner-{number}").fence(now_ns=1)
+    tail, read = await shards.journal.tail(KEY), shards.journal.read
     assert tail is not None
 
     async def purged(
@@ -104,8 +104,8 @@ async def test_a_trail_that_the_journal_begins_within_is_what_is_left_of_it() ->
     ) -> list[StoredMessage]:
         return await read(key, after_sequence=max(after_sequence, 2), bytes_max=bytes_max)
 
-    stage.journal.read = purged  # type: ignore[method-assign]
+    shards.journal.read = purged  # type: ignore[method-assign]
     trail = CrashTrail()
     trail.take(tail.sequence, *decode_frame(tail.data))
-    await trail.read_back(stage.journal, KEY)
+    await trail.read_back(shards.journal, KEY)
     assert trail.fences == 2

@@ -1,4 +1,4 @@
-"""The owner's side of a journal: whatever an append's outcome, the chain holds and one owner writes
+"""The owner's side of a journal. The chain holds and one owner writes, whatever an append's outcome
 (P3, P5).
 """
 
@@ -86,7 +86,7 @@ async def test_a_superseded_owner_is_lost_and_stores_nothing(server: MemoryServe
 async def test_a_superseded_owners_frame_that_slips_in_is_stepped_over_and_dropped(
     server: MemoryServer,
 ) -> None:
-    """The server checks the expectation when it admits a message: a leader change can let one
+    """The server checks the expectation when it admits a message. A leader change can let one
     through.
     """
     old = await owner(server, "old")
@@ -99,7 +99,7 @@ async def test_a_superseded_owners_frame_that_slips_in_is_stepped_over_and_dropp
     assert await counted(server) == ["old", "new", 2, 3]
 
 
-async def test_two_that_fence_at_once_leave_one_owner(server: MemoryServer) -> None:
+async def test_two_fences_at_once_leave_one_owner(server: MemoryServer) -> None:
     first = await owner(server, "first")
     second = await owner(server, "second")
     assert second.epoch > first.epoch

@@ -15,28 +15,28 @@ from engine.creator.shard import CreatorShard
 from engine.journal.chain import ChainBrokenError
 from engine.journal.frame import ShardKey, ShardKind
 from engine.values.instruments import InstrumentTerms
-from tests.faults.adversarial.stage import Stage, hash_of, turns
+from tests.actors.memory_shards import MemoryShards, hash_of, turns
 
 CREATOR = ShardKey(ShardKind.CREATOR, 0)
 
 
-async def saved_twice() -> tuple[Stage, str]:
+async def saved_twice() -> tuple[MemoryShards, str]:
     """Let a creator shard leave two snapshots and a tail. Returns: the hash of its state."""
-    stage = Stage()
-    creator = await stage.creator()
-    await stage.open_creator(creator, "anna")
+    shards = MemoryShards()
+    creator = await shards.creator()
+    await shards.open_creator(creator, "anna")
     for number in range(3):
-        await stage.publish("fills.paper.anna", stage.fill(f"S{number}"))
+        await shards.publish("fills.paper.anna", shards.fill(f"S{number}"))
         await turns(creator)
         if number < 2:
             creator.core.snapshotter.take(creator.core.committer, time.monotonic())
             await creator.core.snapshotter.close()
-    return stage, hash_of(creator)
+    return shards, hash_of(creator)
 
 
-def damage(stage: Stage, which: Sequence[int]) -> None:
+def damage(shards: MemoryShards, which: Sequence[int]) -> None:
     """Change a byte of some snapshots, the newest being 0."""
-    held = stage.server.snapshots[CREATOR]
+    held = shards.server.snapshots[CREATOR]
     for at in which:
         whole = bytearray(b"".join(held[at].chunks))
         whole[-1] ^= 1
@@ -47,11 +47,11 @@ def damage(stage: Stage, which: Sequence[int]) -> None:
 async def test_p10_a_damaged_snapshot_is_passed_over(
     damaged: list[int], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The one before it is taken, and at last the journal (P6); an alarm tells the operator."""
-    stage, expected = await saved_twice()
-    damage(stage, damaged)
-    numbers = [snapshot.number for snapshot in stage.server.snapshots[CREATOR]]
-    successor = await stage.creator()
+    """The snapshot before it is taken, or else the journal (P6). An alarm tells the operator."""
+    shards, expected = await saved_twice()
+    damage(shards, damaged)
+    numbers = [snapshot.number for snapshot in shards.server.snapshots[CREATOR]]
+    successor = await shards.creator()
     assert hash_of(successor) == expected
     passed = {(): 0, (0,): 1, (1,): 0, (0, 1): 2}[tuple(damaged)]
     told = capsys.readouterr().out
@@ -63,15 +63,15 @@ async def test_p10_a_damaged_snapshot_is_passed_over(
 async def test_p10_a_snapshot_of_a_newer_version_is_passed_over(
     newer: list[int], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """An older version takes the one before it, and at last the journal; the operator is told to
+    """An older version takes the snapshot before it, or else the journal. The operator is told to
     upgrade.
     """
-    stage, expected = await saved_twice()
-    held = stage.server.snapshots[CREATOR]
+    shards, expected = await saved_twice()
+    held = shards.server.snapshots[CREATOR]
     for at in newer:
         held[at] = held[at]._replace(layout=STATE_LAYOUT + 1, chunks=())
     numbers = [snapshot.number for snapshot in held]
-    successor = await stage.creator()
+    successor = await shards.creator()
     assert hash_of(successor) == expected
     told = capsys.readouterr().out
     assert told.count("snapshot_newer") == told.count("upgrade first") == len(newer)
@@ -81,11 +81,11 @@ async def test_p10_a_snapshot_of_a_newer_version_is_passed_over(
 async def test_p10_a_snapshot_with_an_unknown_column_is_passed_over(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    stage, expected = await saved_twice()
-    held = stage.server.snapshots[CREATOR]
+    shards, expected = await saved_twice()
+    held = shards.server.snapshots[CREATOR]
     columns = decode_state(b"".join(held[0].chunks)) | {"zeal": np.zeros(1, np.int64)}
     held[0] = held[0]._replace(chunks=(encode_state(columns),), digest=state_hash(columns))
-    assert hash_of(await stage.creator()) == expected
+    assert hash_of(await shards.creator()) == expected
     told = capsys.readouterr().out
     assert "column zeal is unknown; a newer version wrote it, upgrade first" in told
     assert f"snapshot={held[1].number}" in told.rpartition("recovered")[2]
@@ -94,28 +94,28 @@ async def test_p10_a_snapshot_with_an_unknown_column_is_passed_over(
 async def test_p6_a_snapshot_of_layout_3_is_taken_and_the_tail_after_it(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """An older version's snapshots are read for ever: nothing is replayed that is in one."""
-    stage, expected = await saved_twice()
-    held = stage.server.snapshots[CREATOR]
+    """An older version's snapshots are read for ever: no frame before one is replayed."""
+    shards, expected = await saved_twice()
+    held = shards.server.snapshots[CREATOR]
     older = CreatorShard({}, InstrumentTerms(1, 0))
     older.restore(decode_snapshot(b"".join(held[0].chunks), older.schema))
     columns = older.columns()
     held[:] = [
         held[0]._replace(chunks=(encode_state(columns),), digest=state_hash(columns), layout=3)
     ]
-    successor = await stage.creator()
+    successor = await shards.creator()
     assert hash_of(successor) == expected
     assert f"snapshot={held[0].number}" in capsys.readouterr().out.rpartition("recovered")[2]
 
 
 async def test_a_snapshot_beyond_the_end_of_the_journal_stops_the_shard() -> None:
-    """P6: nothing goes on from a shortened history, and the operator is told which."""
-    stage, _ = await saved_twice()
-    held = stage.server.snapshots[CREATOR]
+    """P6: nothing continues from a shortened history. The operator is told which one it is."""
+    shards, _ = await saved_twice()
+    held = shards.server.snapshots[CREATOR]
     held[0] = held[0]._replace(sequence=10_000)
     with pytest.raises(ChainBrokenError, match="found one at sequence 10000 beyond"):
-        await stage.creator()
-    actor = CreatorShardActor(0, "again", stage.ports, stage.settings)
+        await shards.creator()
+    actor = CreatorShardActor(0, "again", shards.ports, shards.settings)
     await actor.core.run()
     assert actor.core.phase.value == "failed"
     assert "restore it" in actor.core.error

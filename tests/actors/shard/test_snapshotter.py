@@ -19,7 +19,7 @@ from engine.columns.state import AnyColumn
 from engine.columns.state_copy import StateCopy
 from engine.journal.frame import ShardKey, ShardKind
 from gateways.memory.snapshots import MemorySnapshots
-from tests.faults.adversarial.stage import Stage
+from tests.actors.memory_shards import MemoryShards
 
 CREATOR = ShardKey(ShardKind.CREATOR, 0)
 SCHEMA = SnapshotSchema(["a"], {}, {})
@@ -44,9 +44,9 @@ class Full(MemorySnapshots):
         raise TransientError("save: DiskFullError")
 
 
-async def durable(stage: Stage) -> Committer:
+async def durable(shards: MemoryShards) -> Committer:
     """Make a frame that a snapshot can be of."""
-    writer = JournalWriter(stage.journal, CREATOR, "owner")
+    writer = JournalWriter(shards.journal, CREATOR, "owner")
     await writer.fence(now_ns=1)
     committer = Committer(writer)
     committer.live(())
@@ -54,10 +54,10 @@ async def durable(stage: Stage) -> Committer:
 
 
 async def test_p10_a_shard_that_crashed_does_not_wait_for_its_snapshot() -> None:
-    """Its successor could not begin before a database that stands still is given up."""
-    stage = Stage()
-    stage.ports = stage.ports._replace(snapshots=Standing(stage.server))
-    creator = CreatorShardActor(0, "creator", stage.ports, stage.settings)
+    """Else its successor could only begin once a hanging database is given up."""
+    shards = MemoryShards()
+    shards.ports = shards.ports._replace(snapshots=Standing(shards.server))
+    creator = CreatorShardActor(0, "creator", shards.ports, shards.settings)
 
     async def crash() -> None:
         creator.core.snapshotter.take(creator.core.committer, time.monotonic())
@@ -70,11 +70,11 @@ async def test_p10_a_shard_that_crashed_does_not_wait_for_its_snapshot() -> None
     assert running.done() and creator.core.phase is Phase.CRASHED
 
 
-async def test_a_state_that_is_not_saved_is_not_copied_all_the_time() -> None:
-    stage = Stage()
-    committer, ended = await durable(stage), list[StateCopy]()
+async def test_a_state_that_cannot_be_saved_is_not_copied_again_and_again() -> None:
+    shards = MemoryShards()
+    committer, ended = await durable(shards), list[StateCopy]()
     snapshotter = Snapshotter(
-        Full(stage.server),
+        Full(shards.server),
         lambda: StateCopy(SCHEMA, {"a": np.zeros(9, np.int64)}, [], ended.append),
         frames_every=1,
         seconds_every=1.0,
@@ -89,37 +89,37 @@ async def test_a_state_that_is_not_saved_is_not_copied_all_the_time() -> None:
     assert snapshotter.is_due(committer, now_s + 600.0)
 
 
-async def test_a_snapshot_that_a_newer_one_overtook_is_not_said_to_be_saved(
+async def test_a_snapshot_overtaken_by_a_newer_one_is_not_reported_as_saved(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     """P5: its owner is superseded."""
-    stage = Stage()
-    committer = await durable(stage)
+    shards = MemoryShards()
+    committer = await durable(shards)
     newer = Snapshot(CREATOR, 9, 9, 9, b"h" * 32, b"s" * 32, ())
-    stage.server.snapshots[CREATOR] = [newer]
+    shards.server.snapshots[CREATOR] = [newer]
     snapshotter = Snapshotter(
-        stage.ports.snapshots, lambda: StateCopy(SCHEMA, {}), frames_every=1, seconds_every=1.0
+        shards.ports.snapshots, lambda: StateCopy(SCHEMA, {}), frames_every=1, seconds_every=1.0
     )
     snapshotter.take(committer, time.monotonic())
     await snapshotter.close()
     told = capsys.readouterr().out
     assert "snapshot_overtaken" in told and "snapshot_saved" not in told
-    assert stage.server.snapshots[CREATOR] == [newer] and not snapshotter.saved
+    assert shards.server.snapshots[CREATOR] == [newer] and not snapshotter.saved
 
 
-async def test_a_snapshot_that_our_own_code_fails_to_encode_is_an_alarm(
+async def test_a_snapshot_that_cannot_be_encoded_is_an_alarm(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """It was silent: a shard whose snapshots end replays more and more."""
-    stage = Stage()
-    committer, ended = await durable(stage), list[StateCopy]()
+    """A shard without new snapshots replays more and more, so the operator must know."""
+    shards = MemoryShards()
+    committer, ended = await durable(shards), list[StateCopy]()
 
     class Broken(StateCopy):
         def pieces(self) -> Iterator[bytes | AnyColumn]:
             raise IndexError("beyond the end")
 
     snapshotter = Snapshotter(
-        stage.ports.snapshots,
+        shards.ports.snapshots,
         lambda: Broken(SCHEMA, {}, [], ended.append),
         frames_every=1,
         seconds_every=1.0,

@@ -1,4 +1,4 @@
-"""The command line: what a wrong request is told, and with which exit code."""
+"""The command line: the answers to wrong requests, and their exit codes."""
 
 import subprocess
 import sys
@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from cluster.command_line.cli import main
-from cluster.command_line.terminal import sentence_of
+from cluster.terminal.terminal import sentence_of
 
 
 def run(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:

@@ -25,7 +25,8 @@ lock = DirectoryLock(data)
 lock.acquire()
 run_file = RunFile(data)
 sleeper = [sys.executable, "-c", "import time; time.sleep(600)"]
-child = subprocess.Popen(sleeper, env={**os.environ, **run_file.environment}, start_new_session=True)
+env = {**os.environ, **run_file.environment}
+child = subprocess.Popen(sleeper, env=env, start_new_session=True)
 run_file.record("server", "sleeper", child.pid)
 print(child.pid, flush=True)
 time.sleep(600)
@@ -33,7 +34,7 @@ time.sleep(600)
 
 
 @pytest.mark.parametrize("supervisor_dies_first", [False, True])
-def test_down_stops_the_supervisor_and_what_it_left(
+def test_down_stops_the_supervisor_and_its_leftovers(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], supervisor_dies_first: bool
 ) -> None:
     supervisor = subprocess.Popen(

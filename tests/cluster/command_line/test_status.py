@@ -1,5 +1,5 @@
-"""`lockstep status` without servers: what is refused, how shards and their lag are told. The real
-thing: tests/faults/kill/test_status.py.
+"""`lockstep status` without servers: refusals, and the wording of shards and their lag. With
+servers: tests/faults/kill/test_status.py.
 """
 
 import asyncio
@@ -25,16 +25,16 @@ from gateways.nats.heard import Heard
 def shard_head(
     kind: str, shard: int, number: int, *cursors: CursorProgress, epoch: int = 1, **counts: int
 ) -> bytes:
-    head = ShardProgress(
+    progress = ShardProgress(
         kind, shard, "x", "live", epoch, number, number, 0, True, cursors, Counters(**counts)
     )
-    return msgspec.json.encode(head)
+    return msgspec.json.encode(progress)
 
 
-def heard(*heads: bytes, hosts: tuple[HostHeartbeat, ...] = ()) -> Heard:
+def heard(*messages: bytes, hosts: tuple[HostHeartbeat, ...] = ()) -> Heard:
     found = Heard()
-    for head in heads:
-        found.hear_shard("", "", head, None)
+    for progress in messages:
+        found.hear_shard("", "", progress, None)
     for host in hosts:
         found.hear_host("", "", msgspec.json.encode(host), None)
     return found
@@ -67,7 +67,7 @@ async def test_status_of_a_first_start_that_has_no_nats_yet_tells_every_shard_si
     ]
 
 
-def test_what_is_quarantined_and_suspended_is_shown_where_there_is_any() -> None:
+def test_quarantined_inputs_and_suspended_creators_are_shown_if_there_are_any() -> None:
     found = heard(
         shard_head("creator", 0, 10, inputs_quarantined=2, suspended_creators=1, creators=7),
         shard_head("follower", 0, 10, inputs_quarantined=0, suspended_creators=0),
@@ -84,7 +84,7 @@ def test_what_is_quarantined_and_suspended_is_shown_where_there_is_any() -> None
     assert [actor.state for actor in actors] == ["live", "crashed"]
 
 
-def test_a_failed_shard_is_told_with_what_to_do_and_a_crashed_one_only_with_its_error() -> None:
+def test_a_failed_shard_is_shown_with_what_to_do_and_a_crashed_one_with_its_error() -> None:
     found = heard(
         hosts=(
             HostHeartbeat(
@@ -124,7 +124,7 @@ def test_lag_counts_what_each_input_holds_beyond_the_cursor() -> None:
     ]
 
 
-def test_a_shard_that_is_not_heard_is_silent_and_a_superseded_head_is_ignored() -> None:
+def test_a_shard_that_is_not_heard_is_silent_and_superseded_progress_is_ignored() -> None:
     found = heard(
         shard_head("creator", 0, 10, epoch=3),
         shard_head("creator", 0, 9, epoch=2),
@@ -138,7 +138,7 @@ def test_a_shard_that_is_not_heard_is_silent_and_a_superseded_head_is_ignored() 
     assert actors[0].shards[0].frame == 10
 
 
-def test_what_a_killed_supervisor_left_is_not_a_running_cluster(tmp_path: Path) -> None:
+def test_the_leftovers_of_a_killed_supervisor_are_not_a_running_cluster(tmp_path: Path) -> None:
     run_file = RunFile(tmp_path)
     dead = msgspec.structs.replace(run_file.run.supervisor, started="another boot/1")
     (tmp_path / "run.json").write_bytes(

@@ -150,7 +150,7 @@ def test_start_that_is_broken_off_leaves_nothing(tmp_path: Path, stage: str, str
     play(tmp_path / "data", next(found for found in STAGES if found.name == stage), strike, 0.0)
 
 
-# Whoever replays is stopped as whoever runs a cluster is.
+# A replay is stopped as a running cluster is.
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_replay_that_is_stopped_leaves_nothing(tmp_path: Path, number: signal.Signals) -> None:
     inputs = [

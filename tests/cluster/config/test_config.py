@@ -1,5 +1,5 @@
-"""The configuration: what is refused and how it says so, what is shown, and that every option is
-documented.
+"""The configuration: wrong values are refused with their field, secrets are masked, and every
+option is documented.
 """
 
 from pathlib import Path

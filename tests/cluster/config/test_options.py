@@ -1,4 +1,4 @@
-"""Every option does something: changing it changes what some part of the cluster is told, or the
+"""Every option does something: it changes the settings of some part of the cluster, or the
 supervisor reads it.
 """
 
@@ -56,7 +56,7 @@ OTHER = {
 
 
 def told(config: Config) -> list[object]:
-    """Say everything that parts of a cluster are told under a configuration."""
+    """Return all settings that the parts of a cluster get under a configuration."""
     return [
         stream_settings(config),
         shard_settings(config),
@@ -111,7 +111,7 @@ BASE = changed(
         if option.path not in DECIDED_BY_THE_SUPERVISOR
     ],
 )
-def test_every_option_changes_what_some_part_is_told(path: str, default: object) -> None:
+def test_every_option_changes_the_settings_of_some_part(path: str, default: object) -> None:
     base = BASE
     if path.startswith("cluster.") and path.endswith("_hosts"):
         base = changed(changed(base, "cluster.follower_shards", 8), "cluster.creator_shards", 8)
@@ -121,8 +121,8 @@ def test_every_option_changes_what_some_part_is_told(path: str, default: object)
 
 
 def reads() -> set[str]:
-    """Name every attribute that the cluster's own code reads, as `owner.attribute` by the last name
-    of its owner.
+    """Return every attribute that the cluster's own code reads, as `owner.attribute` by the last
+    name of its owner.
     """
     found = set()
     for path in (ROOT / "cluster").rglob("*.py"):

@@ -17,12 +17,12 @@ from cluster.config.options import Config
 from cluster.placement.ray_start import start_ray
 from cluster.processes.run_file import RunFile
 from gateways.connections import ConnectionOptions
-from gateways.nats.connection import NatsOptions
-from gateways.postgres.snapshots import PostgresOptions
+from gateways.nats.connection import NatsConnectionOptions
+from gateways.postgres.snapshots import PostgresConnectionOptions
 
 NOWHERE = ConnectionOptions(
-    nats=NatsOptions(url="nats://127.0.0.1:1", user="x", password="x"),
-    postgres=PostgresOptions(dsn="postgresql://127.0.0.1:1/x"),
+    nats=NatsConnectionOptions(url="nats://127.0.0.1:1", user="x", password="x"),
+    postgres=PostgresConnectionOptions(dsn="postgresql://127.0.0.1:1/x"),
 )
 
 

@@ -1,5 +1,5 @@
-"""A placement plan is a value: computed from the configuration, changed by pure functions, and never
-with a shard in two hosts.
+"""A placement plan is a value: computed from the configuration and changed by pure functions. It
+never has a shard in two hosts.
 """
 
 import msgspec
@@ -65,7 +65,7 @@ def test_a_plan_is_the_same_after_it_was_written_as_json() -> None:
     assert msgspec.json.decode(msgspec.json.encode(plan), type=PlacementPlan) == plan
 
 
-def test_a_plan_that_says_a_shard_or_a_host_twice_is_refused() -> None:
+def test_a_plan_that_names_a_shard_or_a_host_twice_is_refused() -> None:
     twice = b'{"slots":[{"name":"a","kind":"follower","shards":[1]},{"name":"%s","kind":"follower",'
     for text, wrong in (
         (twice % b"b" + b'"shards":[1]}]}', "expected each shard once, found follower/1 again"),

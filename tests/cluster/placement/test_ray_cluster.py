@@ -108,7 +108,7 @@ async def test_a_ray_that_hangs_is_ended_under_the_calls_that_wait_for_it(data: 
         )
         host.ask_to_stop()
         host.kill()
-        # Its call cannot be answered any more; whoever waits is told as soon as Ray is ended, and
+        # Its call can no longer be answered. A waiting caller hears it once Ray is ended, and
         # ending it waits for no call.
         ended = asyncio.create_task(host.ended())
         async with asyncio.timeout(60):

@@ -19,13 +19,13 @@ from cluster.config.credentials import ensure_credentials
 from cluster.config.file import read_secrets
 from cluster.config.options import Config, SupervisionOptions
 from cluster.processes.cancellation import checkpoint, to_the_end
-from cluster.processes.kept_program import ChildProgram, Program, ProgramState
+from cluster.processes.kept_program import ChildProgram, ProgramSpec, ProgramState
 from cluster.processes.leftovers import processes_of
 from cluster.processes.run_file import RunFile, read_run
 from cluster.running.data_directory import opened
 from cluster.servers.nats_server import start_nats
 from cluster.servers.servers import start_servers
-from gateways.nats.connection import NatsOptions, connect_nats
+from gateways.nats.connection import NatsConnectionOptions, connect_nats
 from tests.cluster.processes.cancelling import CancelledAt
 
 ROOT = Path(__file__).parents[3]
@@ -114,7 +114,7 @@ async def test_program_whose_start_is_cancelled_at_any_await_point_is_not_left(
             "import subprocess, time; subprocess.Popen(['sleep', '600']); "
             f"open({str(mark)!r}, 'w').close(); time.sleep(600)"
         )
-        program = Program(
+        program = ProgramSpec(
             name="script",
             argv=(sys.executable, "-I", "-c", script),
             log_path=tmp_path / "script.log",
@@ -154,7 +154,7 @@ async def test_connection_cancelled_at_any_await_point_is_closed(tmp_path: Path)
     run_file, credentials = RunFile(tmp_path), ensure_credentials(tmp_path, ["paper"])
     server = await start_nats(tmp_path, CONFIG, credentials, run_file)
     engine = credentials.users["engine"]
-    options = NatsOptions(
+    options = NatsConnectionOptions(
         url=run_file.run.addresses["nats"],
         user=engine.user,
         password=engine.password,
@@ -162,7 +162,7 @@ async def test_connection_cancelled_at_any_await_point_is_closed(tmp_path: Path)
     )
 
     class Closing:
-        """What is connected, stopped as a program is."""
+        """A connection that can be stopped as a program is."""
 
         async def connect(self) -> "Closing":
             self.connection = await connect_nats(options)
@@ -245,7 +245,7 @@ def test_run_that_ends_in_an_error_leaves_nothing_running_and_no_record(tmp_path
     assert read_run(tmp_path) is None
 
 
-# Its supervisor is killed after the program's process exists and before it is written down.
+# Its supervisor is killed after the program's process exists and before it is recorded.
 KILLED_WHILE_IT_STARTS = """
 import os, signal, sys
 from pathlib import Path
@@ -256,13 +256,14 @@ class Killed(RunFile):
         print(pid, flush=True)
         os.kill(os.getpid(), signal.SIGKILL)
 data = Path(sys.argv[1])
-spawn(Killed(data), role="server", name="x", argv=("touch", str(data / "ran")), log_path=data / "log")
+argv = "touch", str(data / "ran")
+spawn(Killed(data), role="server", name="x", argv=argv, log_path=data / "log")
 """
 
 
 @pytest.mark.real
 @pytest.mark.parametrize("_round", range(5))
-def test_program_that_could_not_be_written_down_never_runs(tmp_path: Path, _round: int) -> None:
+def test_a_program_that_could_not_be_recorded_never_runs(tmp_path: Path, _round: int) -> None:
     ended = subprocess.run(
         [sys.executable, "-c", KILLED_WHILE_IT_STARTS, str(tmp_path)],
         cwd=ROOT,
@@ -282,6 +283,6 @@ def test_program_that_could_not_be_written_down_never_runs(tmp_path: Path, _roun
 
 
 def listens(address: str) -> bool:
-    """Say whether anybody takes connections at the port an address ends with."""
+    """Return whether a process takes connections at the port that an address ends with."""
     with socket.socket() as probe:
         return probe.connect_ex(("127.0.0.1", int(address.rpartition(":")[2]))) == 0

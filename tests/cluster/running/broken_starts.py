@@ -1,11 +1,13 @@
-"""Seeded rounds of starts that are broken off: `python -m tests.cluster.running.broken_starts
---rounds 60 --seed 1`.
+"""Seeded rounds of starts that are broken off.
 
-    lockstep up --stage reached--> struck (Ctrl-C once or twice, SIGTERM, lockstep down, kill -9) --ended--> nothing of it is left
+    python -m tests.cluster.running.broken_starts --rounds 60 --seed 1
 
-A stage is a condition on what the start has done so far, and a few milliseconds on top of it. What
-is left is judged by the operating system alone: every process ever seen below the supervisor or
-carrying its token, every port that one of them listened on.
+    lockstep up --a stage is reached--> struck --ended--> nothing of it is left
+
+A stage is a condition on what the start has done, and a few milliseconds on top of it. A strike is
+Ctrl-C once or twice, SIGTERM, `lockstep down` or kill -9. The operating system alone says what is
+left: each process ever seen below the supervisor or with its token, and each port that one of them
+listened on.
 """
 
 import argparse
@@ -25,7 +27,7 @@ from typing import NamedTuple
 import psutil
 
 from cluster.errors import ClusterError
-from cluster.processes.run_file import RUN_TOKEN_VARIABLE, Run, read_run, start_mark
+from cluster.processes.run_file import RUN_TOKEN_VARIABLE, RunRecord, read_run, start_mark
 
 ROOT = Path(__file__).parents[3]
 COMMAND = (sys.executable, "-c", "from cluster.command_line.entry import main; main()")
@@ -38,7 +40,7 @@ STRIKES = ("interrupt", "interrupt twice", "terminate", "down", "kill, then down
 
 
 class Seen:
-    """What was seen of one start: its processes by id and start mark, its tokens, its ports."""
+    """The processes of one start by id and start mark, its tokens and its ports."""
 
     def __init__(self, supervisor: int) -> None:
         self.supervisor = supervisor
@@ -48,8 +50,8 @@ class Seen:
         self.ports: set[int] = set()
         self._ports_s = 0.0
 
-    def look(self, run: Run | None) -> None:
-        """Look at what is there now."""
+    def look(self, run: RunRecord | None) -> None:
+        """Record the processes and ports of this moment."""
         if run is not None:
             self.tokens.add(run.token)
             self.names |= {
@@ -86,44 +88,44 @@ class Seen:
         return found
 
 
-class Stage(NamedTuple):
-    """How far a start has come."""
+class StartStage(NamedTuple):
+    """A point that a start reaches."""
 
     name: str
-    is_reached: Callable[[Path, Run | None, Seen], bool]
+    is_reached: Callable[[Path, RunRecord | None, Seen], bool]
 
 
-def _names(name: str) -> Callable[[Path, Run | None, Seen], bool]:
+def _names(name: str) -> Callable[[Path, RunRecord | None, Seen], bool]:
     return lambda data, run, seen: name in seen.names
 
 
 STAGES = (
-    Stage("locked", lambda data, run, seen: (data / "lock").exists()),
-    Stage("run.json", lambda data, run, seen: run is not None),
-    Stage("nats started", _names("nats")),
-    Stage("postgres started", _names("postgres")),
-    Stage(
+    StartStage("locked", lambda data, run, seen: (data / "lock").exists()),
+    StartStage("run.json", lambda data, run, seen: run is not None),
+    StartStage("nats started", _names("nats")),
+    StartStage("postgres started", _names("postgres")),
+    StartStage(
         "streams made",
         lambda data, run, seen: (data / "nats" / "store").exists() and "driver" in seen.names,
     ),
-    Stage("driver started", _names("driver")),
-    Stage("gcs started", _names("gcs_server")),
-    Stage("raylet started", _names("raylet")),
-    Stage("Ray up", lambda data, run, seen: run is not None and "ray" in run.addresses),
-    Stage("broker started", _names("broker")),
-    Stage(
+    StartStage("driver started", _names("driver")),
+    StartStage("gcs started", _names("gcs_server")),
+    StartStage("raylet started", _names("raylet")),
+    StartStage("Ray up", lambda data, run, seen: run is not None and "ray" in run.addresses),
+    StartStage("broker started", _names("broker")),
+    StartStage(
         "host started",
         lambda data, run, seen: any(
             name.startswith("ray::") and name != "ray::IDLE" for name in seen.names
         ),
     ),
-    Stage("up", lambda data, run, seen: b"stop with" in data.with_suffix(".log").read_bytes()),
+    StartStage("up", lambda data, run, seen: b"stop with" in data.with_suffix(".log").read_bytes()),
 )
 
 
-def play(data: Path, stage: Stage, strike: str, delay_s: float) -> None:
-    """Start, strike at a stage, and see that nothing is left. Raises: AssertionError naming what
-    is.
+def play(data: Path, stage: StartStage, strike: str, delay_s: float) -> None:
+    """Start, strike at a stage, and check that nothing is left. Raises: AssertionError naming the
+    rest.
     """
     process = _up(data)
     seen = Seen(process.pid)
@@ -152,7 +154,7 @@ def _up(data: Path) -> "subprocess.Popen[bytes]":
         )
 
 
-def _reach(data: Path, stage: Stage, seen: Seen, process: "subprocess.Popen[bytes]") -> None:
+def _reach(data: Path, stage: StartStage, seen: Seen, process: "subprocess.Popen[bytes]") -> None:
     give_up_s = time.monotonic() + STAGE_S_MAX
     while True:
         run = _run(data)
@@ -217,7 +219,7 @@ def _command(name: str, data: Path) -> int:
     ).returncode
 
 
-def _run(data: Path) -> Run | None:
+def _run(data: Path) -> RunRecord | None:
     try:
         return read_run(data)
     except ClusterError:

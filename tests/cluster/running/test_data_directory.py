@@ -1,6 +1,4 @@
-"""Which data directories are refused: at once, with what was expected, what was found and what to
-do, and left as they are.
-"""
+"""A wrong data directory is refused at once, with what to do, and left as it is."""
 
 import subprocess
 import sys
@@ -23,7 +21,7 @@ def refusal(data: Path, config: Config | None = None) -> str:
     return str(caught.value)
 
 
-def test_directory_of_somebody_else_is_refused_and_left_as_it_is(tmp_path: Path) -> None:
+def test_a_directory_with_other_files_is_refused_and_left_as_it_is(tmp_path: Path) -> None:
     (tmp_path / "thesis.txt").touch()
     assert (
         "expected an empty directory or a cluster's, found thesis.txt in it; name another"
@@ -47,6 +45,17 @@ def test_directory_made_with_other_shard_counts_is_refused_and_left_as_it_is(
     assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")} == before
 
 
+def test_directory_refused_with_other_shard_counts_still_opens_with_its_own(
+    tmp_path: Path,
+) -> None:
+    with opened(tmp_path, Config()):
+        pass
+    refused = refusal(tmp_path, parse("[cluster]\nfollower_shards = 8"))
+    assert "expected follower_shards = 2, as it was made with, found 8" in refused
+    with opened(tmp_path, Config()):
+        pass
+
+
 def test_a_broker_keeps_its_gateway_shard_whatever_others_are_added(tmp_path: Path) -> None:
     for text, expected in (
         ("[brokers.paper]", ("paper",)),
@@ -66,7 +75,7 @@ def test_a_broker_keeps_its_gateway_shard_whatever_others_are_added(tmp_path: Pa
     )
 
 
-def test_directory_that_does_not_tell_its_brokers_yet_has_them_sorted(tmp_path: Path) -> None:
+def test_a_directory_without_recorded_brokers_gets_them_sorted(tmp_path: Path) -> None:
     (tmp_path / "cluster.json").write_text(
         '{"format_version": 1, "follower_shards": 2, "creator_shards": 1}'
     )

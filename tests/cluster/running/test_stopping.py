@@ -1,5 +1,5 @@
-"""A command told to stop, once or many times and at whatever moment: it does what is left to do and
-ends with its own exit code.
+"""A command that is told to stop, once or many times, finishes its work and ends with its own exit
+code.
 """
 
 import signal

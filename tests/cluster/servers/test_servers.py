@@ -3,20 +3,14 @@ supervisor leaves behind.
 """
 
 import asyncio
-import json
 import os
 import signal
-import socket
-import subprocess
-import sys
-import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
 import asyncpg
 import nats
-import psutil
 import pytest
 from nats.aio.client import Client
 from nats.js.api import DiscardPolicy, StorageType, StreamConfig
@@ -30,33 +24,26 @@ from cluster.config.credentials import (
     ensure_credentials,
     read_credentials,
 )
-from cluster.config.file import parse, read_secrets
+from cluster.config.file import read_secrets
 from cluster.config.options import Config, SupervisionOptions
-from cluster.errors import ClusterError, ServerError, UsageError
+from cluster.errors import ServerError
 from cluster.processes.kept_program import ChildProgram
-from cluster.processes.leftovers import clear_leftovers, processes_of
-from cluster.processes.run_file import DirectoryLock, RunFile, read_run
+from cluster.processes.leftovers import processes_of
+from cluster.processes.run_file import RunFile, read_run
 from cluster.running.data_directory import opened
 from cluster.servers.nats_server import start_nats
 from cluster.servers.postgres_server import (
     embedded_postgres_url,
-    external_postgres_url,
     start_postgres,
 )
 from cluster.servers.servers import start_servers
 from tests.cluster.servers.listening import listening_addresses
+from tests.servers import until
 
 pytestmark = pytest.mark.real
 
 CONFIG = Config(supervision=SupervisionOptions(restart_ms_min=1, stop_s_max=5))
 WAIT_S = 20.0
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + WAIT_S
-    while not condition():
-        assert time.monotonic() < deadline, "the condition did not come true in time"
-        await asyncio.sleep(0.01)
 
 
 @pytest.fixture
@@ -103,8 +90,8 @@ async def connected(run_file: RunFile, user: User, **options: object) -> AsyncIt
 
 
 async def settle(client: Client) -> None:
-    """Wait until the server took what was sent: the first flush's ping overtakes what the client
-    buffers, the second's does not.
+    """Wait until the server has taken all messages. The first flush's ping overtakes what the
+    client buffers; the second's does not.
     """
     await client.flush()
     await client.flush()
@@ -130,7 +117,7 @@ async def clients() -> AsyncIterator[AsyncExitStack]:
 
 
 async def silent(_: Exception) -> None:
-    """Take the errors that a refused client is told of."""
+    """Ignore the errors of a refused client."""
 
 
 async def test_client_without_or_with_wrong_credentials_is_refused(
@@ -314,62 +301,6 @@ async def test_stopped_server_leaves_no_process(
     assert processes_of(run_file.run) == []
 
 
-def test_credentials_are_private_and_stay_the_same(data: Path) -> None:
-    first = ensure_credentials(data, ["paper"])
-    path = data / "credentials.json"
-    assert path.stat().st_mode & 0o777 == 0o600
-    second = ensure_credentials(data, ["paper", "other"])
-    assert second.users["engine"] == first.users["engine"]
-    assert broker_role("other") in second.users
-    assert read_credentials(data) == second
-    assert json.loads(path.read_text())["users"]["engine"]["password"] not in repr(second)
-    with pytest.raises(ClusterError, match="expected the credentials"):
-        read_credentials(data / "absent")
-
-
-def test_data_directory_has_one_supervisor(data: Path) -> None:
-    first, second = DirectoryLock(data), DirectoryLock(data)
-    first.acquire()
-    with pytest.raises(UsageError, match="found it running"):
-        second.acquire()
-    first.release()
-    second.acquire()
-    second.release()
-
-
-def _start(argv: list[str], extra: dict[str, str]) -> subprocess.Popen[bytes]:
-    return subprocess.Popen(argv, env={**os.environ, **extra})
-
-
-async def test_leftovers_of_a_killed_run_are_stopped_and_strangers_are_not(data: Path) -> None:
-    run_file = RunFile(data)
-    sleeper = [sys.executable, "-c", "import time; time.sleep(600)"]
-    named, marked, stranger = (_start(sleeper, extra) for extra in ({}, run_file.environment, {}))
-    try:
-        await until(lambda: len(psutil.Process(marked.pid).cmdline()) == 3)
-        run_file.record("server", "named", named.pid)
-        # The stranger has the id of a process of the run that ended long ago.
-        reused = {
-            "role": "server",
-            "name": "reused",
-            "pid": stranger.pid,
-            "started": "another-boot/1",
-        }
-        stored = json.loads((data / "run.json").read_text())
-        stored["processes"].append(reused)
-        (data / "run.json").write_text(json.dumps(stored))
-        os.kill(marked.pid, signal.SIGSTOP)
-        assert clear_leftovers(data, stop_s_max=2) == 2
-        assert named.poll() is not None
-        assert marked.poll() is not None
-        assert stranger.poll() is None
-        assert read_run(data) is None
-    finally:
-        for process in (named, marked, stranger):
-            process.kill()
-            process.wait()
-
-
 async def test_servers_of_a_directory_come_back_on_their_ports_with_the_same_logins(
     data: Path,
 ) -> None:
@@ -400,34 +331,3 @@ async def test_when_one_server_cannot_start_neither_is_left(data: Path) -> None:
     with pytest.raises(OSError, match="exists"):
         await start_servers(data, CONFIG, read_secrets({}), run_file)
     assert processes_of(run_file.run) == []
-
-
-def test_directory_made_with_other_shard_counts_is_refused(data: Path) -> None:
-    with opened(data, CONFIG):
-        pass
-    other = parse("[cluster]\nfollower_shards = 8")
-    with (
-        pytest.raises(
-            UsageError, match="expected follower_shards = 2, as it was made with, found 8"
-        ),
-        opened(data, other),
-    ):
-        pass
-    with opened(data, CONFIG):
-        pass
-
-
-def test_configured_postgres_url_gets_its_password_from_the_environment() -> None:
-    assert external_postgres_url("postgresql://me@db:5/x", "p/w") == "postgresql://me:p%2Fw@db:5/x"
-    assert external_postgres_url("postgresql://me:own@db/x", "p/w") == "postgresql://me:own@db/x"
-
-
-def test_chosen_port_is_free_and_below_the_outgoing_range() -> None:
-    from cluster.servers.ports import choose_port
-
-    with socket.socket() as held:
-        port = choose_port()
-        held.bind(("127.0.0.1", port))
-        assert port < 32_768
-        assert choose_port(preferred=port) != port
-    assert choose_port(preferred=port) == port

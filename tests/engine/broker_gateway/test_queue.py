@@ -29,7 +29,7 @@ def orders(
     kind: CauseKind = CauseKind.SIGNAL,
     sequence: int | None = None,
 ) -> OutboundSection:
-    """Make a block of orders; subscription 10 n + creator is account n's."""
+    """Make a section of orders; subscription 10 n + creator is account n's."""
     numbers = np.array(accounts, np.int64)
     key = OrderKey(kind, 0, cause, 0, 0)
     section = OrdersSubmitted(
@@ -48,11 +48,11 @@ def orders(
     return OutboundSection(sequence or cause, shard, section, key, (0, creator), is_exit)
 
 
-def cancels(sequence: int, *blocks: OutboundSection) -> OutboundSection:
-    """Make a block that cancels every order of some blocks."""
-    keys = [block.key for block in blocks for _ in range(block.count) if block.key]
+def cancels(sequence: int, *sections: OutboundSection) -> OutboundSection:
+    """Make a section that cancels every order of some sections."""
+    keys = [outbound.key for outbound in sections for _ in range(outbound.count) if outbound.key]
     columns = [np.array(column, np.int64) for column in zip(*keys, strict=True)]
-    subscriptions = np.concatenate([block.orders.subscriptions for block in blocks])
+    subscriptions = np.concatenate([outbound.orders.subscriptions for outbound in sections])
     section = CancelsSubmitted(
         0, columns[0], columns[1], columns[2], subscriptions, columns[3], columns[4]
     )
@@ -60,7 +60,7 @@ def cancels(sequence: int, *blocks: OutboundSection) -> OutboundSection:
 
 
 def causes(message: list[OutboundSection]) -> list[int]:
-    return [block.orders.key.cause_number for block in message]
+    return [outbound.orders.key.cause_number for outbound in message]
 
 
 def test_an_exit_goes_before_ten_thousand_entries_that_came_before_it() -> None:
@@ -71,9 +71,7 @@ def test_an_exit_goes_before_ten_thousand_entries_that_came_before_it() -> None:
     assert causes(queue.next_to_send(1)) == [10_001]
 
 
-def test_an_exit_waits_for_an_earlier_entry_of_its_account_and_instrument_and_for_no_other() -> (
-    None
-):
+def test_an_exit_waits_only_for_an_earlier_entry_of_its_account_and_instrument() -> None:
     queue = DispatchQueue()
     first = orders(1, [1, 2])
     queue.enqueue(first)
@@ -86,7 +84,7 @@ def test_an_exit_waits_for_an_earlier_entry_of_its_account_and_instrument_and_fo
     assert causes(queue.next_to_send()) == [2]
 
 
-def test_what_a_revoked_block_waited_for_is_not_passed_by_later_orders() -> None:
+def test_orders_behind_a_revoked_section_still_wait_for_the_section_before_it() -> None:
     queue = DispatchQueue()
     sent = orders(1, [1])
     queue.enqueue(sent)
@@ -101,9 +99,7 @@ def test_what_a_revoked_block_waited_for_is_not_passed_by_later_orders() -> None
     assert queue.first_sequence() == 3
 
 
-def test_the_parts_of_a_signal_go_together_and_the_next_signal_waits_for_those_of_its_accounts() -> (
-    None
-):
+def test_parts_of_a_signal_go_together_and_the_next_signal_waits_for_its_accounts() -> None:
     queue = DispatchQueue()
     parts = [orders(1, range(start, start + 10)) for start in (0, 10, 20)]
     for part in parts:
@@ -112,10 +108,10 @@ def test_the_parts_of_a_signal_go_together_and_the_next_signal_waits_for_those_o
     queue.enqueue(orders(2, range(10)))
     queue.enqueue(orders(2, range(20, 30)))
     queue.let_go(parts[0])
-    assert [int(block.orders.accounts[0]) for block in queue.next_to_send()] == [0]
+    assert [int(outbound.orders.accounts[0]) for outbound in queue.next_to_send()] == [0]
 
 
-def test_what_was_split_off_is_waited_for_as_the_whole_is() -> None:
+def test_later_orders_wait_for_both_parts_of_a_split_section() -> None:
     queue = DispatchQueue()
     queue.enqueue(orders(1, range(10)))
     [part] = queue.next_to_send(4)
@@ -129,7 +125,7 @@ def test_what_was_split_off_is_waited_for_as_the_whole_is() -> None:
     assert causes(queue.next_to_send()) == [2, 3]
 
 
-def test_what_left_before_is_waited_for_and_does_not_go_again() -> None:
+def test_sections_sent_by_a_former_owner_are_waited_for_and_not_sent_again() -> None:
     queue = DispatchQueue()
     first, second = orders(1, [1]), orders(2, [1])
     queue.hold(first)
@@ -141,7 +137,7 @@ def test_what_left_before_is_waited_for_and_does_not_go_again() -> None:
     assert causes(queue.next_to_send()) == [3]
 
 
-def test_everything_of_a_shard_waits_for_its_accounts() -> None:
+def test_all_orders_of_a_shard_wait_for_its_registered_accounts() -> None:
     queue = DispatchQueue()
     introduction = OutboundSection(1, 0, AccountsRegistered(0, 0, ["ann"]))
     queue.enqueue(introduction)
@@ -163,7 +159,7 @@ def test_a_cancel_takes_queued_orders_out_and_waits_for_those_sent() -> None:
     cancel = cancels(3, sent, queued)
     assert isinstance(cancel.body, CancelsSubmitted)
     taken = list(queue.take_cancelled(0, cancel.body, unsent_after=0))
-    assert [block.orders.subscriptions.tolist() for block in taken] == [[20, 30]]
+    assert [outbound.orders.subscriptions.tolist() for outbound in taken] == [[20, 30]]
     queue.enqueue(cancel)
     assert not queue.next_to_send()
     queue.let_go(sent)
@@ -188,38 +184,38 @@ def test_under_a_rate_a_small_creator_does_not_wait_behind_a_large_ones_orders()
     while small < 10:
         message = queue.next_to_send(512)
         sent += orders_count(message)
-        small += sum(block.creator != (0, 1) for block in message)
+        small += sum(outbound.creator != (0, 1) for outbound in message)
     assert sent <= 2 * 512
     assert queue.next_to_send(0) == []
 
 
-def test_without_a_rate_creators_take_turns_and_no_block_is_split() -> None:
+def test_without_a_rate_creators_take_turns_and_no_section_is_split() -> None:
     queue = DispatchQueue()
     for cause in range(1, 201):
         queue.enqueue(orders(cause, range(cause * 1000, cause * 1000 + 1000), creator=1))
     queue.enqueue(orders(201, [1], symbol="BBB", creator=2))
     message = queue.next_to_send()
     assert orders_count(message) <= MESSAGE_ORDERS_MAX
-    assert {block.count for block in message} == {1000, 1}
+    assert {outbound.count for outbound in message} == {1000, 1}
     assert causes(message).index(201) <= -(-TURN_ORDERS // 1000)
 
 
-def test_a_creator_whose_block_does_not_fit_any_more_is_the_first_in_the_next_message() -> None:
+def test_a_creator_whose_section_no_longer_fits_is_first_in_the_next_message() -> None:
     queue = DispatchQueue()
     half = range(MESSAGE_ORDERS_MAX // 2)
     for cause in range(1, 10):
         queue.enqueue(orders(cause, half, symbol=str(cause), creator=cause % 3))
-    sent = [[block.creator[1] for block in queue.next_to_send()] for _ in range(4)]
+    sent = [[outbound.creator[1] for outbound in queue.next_to_send()] for _ in range(4)]
     assert sent == [[1, 2], [0, 1], [2, 0], [1, 2]]
 
 
-def test_a_spent_rate_takes_nobodys_turn() -> None:
+def test_a_spent_rate_leaves_each_creators_turn() -> None:
     queue = DispatchQueue()
     for creator in (1, 2):
         queue.enqueue(orders(creator, range(100), symbol=str(creator), creator=creator))
     sent = []
     for allowed in (10, 0, 10, 0):
-        sent += [block.creator[1] for block in queue.next_to_send(allowed)]
+        sent += [outbound.creator[1] for outbound in queue.next_to_send(allowed)]
     assert sent == [1, 2]
 
 
@@ -232,12 +228,17 @@ class Model:
         self.sent: set[Row] = set()
         self.ended: Counter[Row] = Counter()
 
-    def add(self, block: OutboundSection) -> None:
-        for account, row in zip(block.orders.accounts.tolist(), rows_of(block), strict=True):
-            self.rows[row] = (block.follower_shard, block.orders.symbol, account, block.ordinal)
+    def add(self, outbound: OutboundSection) -> None:
+        for account, row in zip(outbound.orders.accounts.tolist(), rows_of(outbound), strict=True):
+            self.rows[row] = (
+                outbound.follower_shard,
+                outbound.orders.symbol,
+                account,
+                outbound.ordinal,
+            )
 
-    def send(self, block: OutboundSection) -> None:
-        for row in rows_of(block):
+    def send(self, outbound: OutboundSection) -> None:
+        for row in rows_of(outbound):
             place, came = self.rows[row][:3], self.rows[row][3]
             earlier = [
                 each for each, found in self.rows.items() if found[:3] == place and found[3] < came
@@ -248,19 +249,22 @@ class Model:
             assert row not in self.sent
             self.sent.add(row)
 
-    def end(self, block: OutboundSection) -> None:
-        for row in rows_of(block):
+    def end(self, outbound: OutboundSection) -> None:
+        for row in rows_of(outbound):
             del self.rows[row]
             self.ended[row] += 1
 
 
-def rows_of(block: OutboundSection) -> list[Row]:
-    assert block.key is not None
-    return [(block.follower_shard, block.key, each) for each in block.orders.subscriptions.tolist()]
+def rows_of(outbound: OutboundSection) -> list[Row]:
+    assert outbound.key is not None
+    return [
+        (outbound.follower_shard, outbound.key, each)
+        for each in outbound.orders.subscriptions.tolist()
+    ]
 
 
 @pytest.mark.parametrize("seed", range(20))
-def test_any_story_sends_each_order_once_and_none_past_an_earlier_one(seed: int) -> None:
+def test_any_story_sends_each_order_once_and_none_before_an_earlier_one(seed: int) -> None:
     """Blocks come, are split, answered in any order, expire and are cancelled (P9's first half)."""
     rng = random.Random(seed)
     queue, model = DispatchQueue(), Model()
@@ -271,7 +275,7 @@ def test_any_story_sends_each_order_once_and_none_past_an_earlier_one(seed: int)
     def step_in(cause: int) -> None:
         nonlocal everything
         accounts = sorted(rng.sample(range(30), rng.randint(1, 8)))
-        block = orders(
+        outbound = orders(
             cause,
             accounts,
             symbol=rng.choice("AB"),
@@ -281,35 +285,35 @@ def test_any_story_sends_each_order_once_and_none_past_an_earlier_one(seed: int)
             expire_time=rng.choice((0, cause + rng.randint(1, 60))),
             kind=rng.choice((CauseKind.SIGNAL, CauseKind.COMMAND)),
         )
-        everything += block.count
-        queue.enqueue(block)
-        model.add(block)
-        queued.append(block)
+        everything += outbound.count
+        queue.enqueue(outbound)
+        model.add(outbound)
+        queued.append(outbound)
 
     def step_out() -> None:
         allowed = rng.choice((None, 0, 3, 10))
         message = queue.next_to_send(allowed)
         assert allowed is None or orders_count(message) <= allowed
-        exits = [block.is_exit for block in message]
+        exits = [outbound.is_exit for outbound in message]
         assert exits == sorted(exits, reverse=True)
-        for block in message:
-            model.send(block)
+        for outbound in message:
+            model.send(outbound)
         sent.extend(message)
 
     def step_answer() -> None:
         rng.shuffle(sent)
         for _ in range(rng.randint(0, len(sent))):
-            block = sent.pop()
-            queue.let_go(block)
-            model.end(block)
+            outbound = sent.pop()
+            queue.let_go(outbound)
+            model.end(outbound)
 
     for cause in range(1, 120):
         for _ in range(rng.randint(0, 3)):
             step_in(cause * 10 + _)
         rng.choice((step_out, step_answer))()
         if rng.random() < 0.2:
-            for block in queue.take_expired(cause * 10, unsent_after=0):
-                model.end(block)
+            for outbound in queue.take_expired(cause * 10, unsent_after=0):
+                model.end(outbound)
         chosen = rng.choice(queued) if queued else None
         if (
             chosen is not None
@@ -319,8 +323,8 @@ def test_any_story_sends_each_order_once_and_none_past_an_earlier_one(seed: int)
         ):
             section = cancels(cause, chosen).body
             assert isinstance(section, CancelsSubmitted)
-            for block in queue.take_cancelled(0, section, unsent_after=0):
-                model.end(block)
+            for outbound in queue.take_cancelled(0, section, unsent_after=0):
+                model.end(outbound)
         assert queue.orders_count == len(model.rows) - len(model.sent & model.rows.keys())
     while model.rows:
         step_out()

@@ -50,10 +50,8 @@ def test_mul_div_is_exact(a: int, b: int, c: int) -> None:
 
 @settings(max_examples=500)
 @given(quotient=st.integers(-_LIMIT, _LIMIT), b=_divisors, off=st.integers(-2, 2))
-def test_mul_div_is_exact_next_to_whole_numbers(quotient: int, b: int, off: int) -> None:
-    """a * b / c is chosen to lie just below, at and just above a whole number, where an estimate
-    would slip.
-    """
+def test_mul_div_is_exact_beside_whole_numbers(quotient: int, b: int, off: int) -> None:
+    """a * b / c lies just below, at and just above a whole number, where an estimate would slip."""
     c = b - off if b - off > 0 else b
     a = quotient * c // b
     for near in (a - 1, a, a + 1):
@@ -95,7 +93,7 @@ def test_a_proportion_is_floored_once(leg: int, rows: list[tuple[int, int]], equ
         max_size=5,
     )
 )
-def test_a_proportion_of_each_row_s_own_is_floored_once(
+def test_a_proportion_with_its_own_factors_per_row_is_floored_once(
     rows: list[tuple[int, int, int, int]],
 ) -> None:
     leg, owned, ratio, equity = (np.array(column) for column in zip(*rows, strict=True))
@@ -107,7 +105,7 @@ def test_a_proportion_of_each_row_s_own_is_floored_once(
 
 
 @given(quantity=st.integers(0, QUANTITY_MAX), price=st.integers(1, PRICE_MAX))
-def test_notionals_round_as_named(quantity: int, price: int) -> None:
+def test_notionals_round_up_when_paid_and_down_when_received(quantity: int, price: int) -> None:
     if quantity * price // QUANTITY_ONE > MONEY_MAX:
         return
     column = np.array([quantity])

@@ -19,19 +19,9 @@ from engine.columns.codec import (
     encode_integers,
     encode_texts,
 )
-from engine.columns.sections import (
-    Ascending,
-    Column,
-    Section,
-    SectionError,
-    Texts,
-    UnknownSection,
-    decode_section,
-    encode_section,
-    encode_sections,
-    tags,
-    walk_sections,
-)
+from engine.columns.section_codec import decode_section, encode_section
+from engine.columns.section_types import Ascending, Column, Section, SectionError, Texts, tags
+from engine.columns.sections import UnknownSection, encode_sections, walk_sections
 from engine.columns.state import decode_state
 from engine.journal.frame import FrameError, decode_frame
 from engine.messages.blocks import decode_block
@@ -49,7 +39,9 @@ _columns = st.one_of(
 
 @settings(max_examples=300)
 @given(values=_columns, is_ascending=st.booleans(), prefix=st.binary(max_size=3))
-def test_columns_come_back(values: list[int], is_ascending: bool, prefix: bytes) -> None:
+def test_columns_are_read_as_they_were_written(
+    values: list[int], is_ascending: bool, prefix: bytes
+) -> None:
     column = np.array(sorted(values) if is_ascending else values, np.int64)
     data = prefix + encode_column(column, ascending=is_ascending)
     found, end = decode_column(data, len(prefix))
@@ -81,7 +73,7 @@ def test_integers_are_the_bytes_of_their_column(values: list[int], repeats: int)
 
 
 @given(texts=st.lists(st.text(max_size=20), max_size=9))
-def test_texts_come_back(texts: list[str]) -> None:
+def test_texts_are_read_as_they_were_written(texts: list[str]) -> None:
     assert decode_texts(encode_texts(texts))[0] == texts
 
 
@@ -117,7 +109,7 @@ def test_an_appended_field_takes_its_default_from_old_bytes() -> None:
     assert (new.number, new.name, new.later) == (3, "x", 5)
 
 
-def test_an_old_reader_skips_what_newer_code_appended() -> None:
+def test_an_old_reader_skips_appended_fields() -> None:
     old = decode_section(_Old, memoryview(encode_section(_New(3, "x", 9, ["y"]))))
     assert (old.number, old.name) == (3, "x")
 
@@ -139,10 +131,10 @@ class _Appended(Section, frozen=True):
         (_Appended(3, "x", 5, 0), 16),
     ],
 )
-def test_the_last_integers_are_left_out_where_they_hold_their_defaults(
+def test_trailing_integers_at_their_defaults_are_left_out(
     section: _Appended, is_longer_by: int
 ) -> None:
-    """So bytes are those of older code until there is something to say."""
+    """So the bytes are those of older code until a field has another value."""
     data = encode_section(section)
     old = encode_section(_Old(3, "x"))
     assert data[: len(old)] == old and len(data) == len(old) + is_longer_by
@@ -151,7 +143,7 @@ def test_the_last_integers_are_left_out_where_they_hold_their_defaults(
 
 
 def test_a_text_with_a_default_is_always_written() -> None:
-    """Reports had one from the beginning."""
+    """Reports have had such a text from the beginning."""
 
     class Told(Section, frozen=True):
         TAG: ClassVar[int] = 7
@@ -189,7 +181,7 @@ def _garbled(data: bytes, edits: list[tuple[int, int]], cut: int) -> bytes:
 
 @settings(max_examples=600)
 @given(which=st.integers(0, 10**6), edits=_edits, cut=st.integers(0, 10**6))
-def test_garbled_frames_and_blocks_raise_their_error_only(
+def test_garbled_frames_and_blocks_raise_only_their_own_error(
     which: int, edits: list[tuple[int, int]], cut: int
 ) -> None:
     frames, blocks = list(FRAMES.values()), list(BLOCKS.values())
@@ -200,7 +192,7 @@ def test_garbled_frames_and_blocks_raise_their_error_only(
 
 
 @given(junk=st.binary(max_size=300))
-def test_junk_is_refused(junk: bytes) -> None:
+def test_bytes_that_are_no_frame_are_refused(junk: bytes) -> None:
     for data in (junk, b"LSF1" + junk):
         with pytest.raises(FrameError):
             decode_frame(data)
@@ -213,7 +205,7 @@ def test_junk_is_refused(junk: bytes) -> None:
             decode(junk)
 
 
-def test_a_cursor_of_no_known_source_is_refused() -> None:
+def test_a_cursor_of_an_unknown_source_is_refused() -> None:
     data = bytearray(FRAMES["frame_creator"])
     at = data.index(bytes([1, 0, 0]), 60)
     data[at] = 9

@@ -1,4 +1,4 @@
-"""Groups: a NamedTuple of integers in a section is written as if each of its integers were a field."""
+"""Groups: a NamedTuple of integers in a section is written as if each of them were a field."""
 
 from typing import Any, ClassVar, NamedTuple
 
@@ -7,18 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.columns.sections import (
-    PACKED_MIN,
-    Column,
-    Section,
-    SectionError,
-    decode_section,
-    encode_section,
-    encode_sections,
-    flat_fields,
-    tags,
-    walk_sections,
-)
+from engine.columns.section_codec import decode_section, encode_section
+from engine.columns.section_types import Column, Section, SectionError, flat_fields, tags
+from engine.columns.sections import PACKED_MIN, encode_sections, walk_sections
 
 _INT64 = st.integers(-(2**63), 2**63 - 1)
 _NUMBERS = st.lists(st.tuples(_INT64, _INT64, _INT64, _INT64), min_size=1, max_size=2 * PACKED_MIN)
@@ -65,7 +56,7 @@ def test_a_group_is_written_as_its_integers_alone_and_packed(
 
 
 @given(numbers=_NUMBERS)
-def test_groups_come_back_as_they_went_in(numbers: list[tuple[int, int, int, int]]) -> None:
+def test_groups_are_read_as_they_were_written(numbers: list[tuple[int, int, int, int]]) -> None:
     grouped, _ = _pairs(numbers)
     found: list[Any] = list(walk_sections(memoryview(encode_sections(grouped)), tags(_Grouped)))
     assert [(each.place, each.last) for each in found] == [
@@ -88,7 +79,7 @@ class _Appended(Section, frozen=True):
 
 
 @pytest.mark.parametrize("count", [1, PACKED_MIN])
-def test_a_group_that_old_bytes_lack_takes_its_default(count: int) -> None:
+def test_a_group_missing_in_old_bytes_takes_its_default(count: int) -> None:
     old = encode_sections([_Old(1, np.arange(3))] * count)
     found: list[Any] = list(walk_sections(memoryview(old), tags(_Appended)))
     assert [each.last for each in found] == [_Place(3, 4)] * count

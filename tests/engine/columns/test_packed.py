@@ -8,19 +8,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from engine.columns.sections import (
-    PACKED_MIN,
+from engine.columns.section_codec import encode_section
+from engine.columns.section_types import (
     Ascending,
     Column,
     Section,
     SectionError,
     Texts,
-    encode_section,
-    encode_sections,
     names_of,
     tags,
-    walk_sections,
 )
+from engine.columns.sections import PACKED_MIN, encode_sections, walk_sections
 from tests.engine.samples import SECTIONS, sample
 
 _INT64 = st.integers(-(2**63), 2**63 - 1)
@@ -84,7 +82,7 @@ def _values(section: Any) -> list[Any]:
 
 @settings(max_examples=200)
 @given(sections=_sections())
-def test_packed_sections_come_back_one_by_one(sections: list[_Mixed]) -> None:
+def test_packed_sections_are_read_one_by_one(sections: list[_Mixed]) -> None:
     data = encode_sections(sections)
     assert data[:2] == b"\x01\x00", "one entry of the directory for all of them"
     found = list(walk_sections(memoryview(data), tags(_Mixed)))
@@ -100,14 +98,14 @@ def test_every_section_can_be_packed(section_type: type[Section]) -> None:
     assert [_values(each) for each in found] == [_values(one)] * PACKED_MIN
 
 
-def test_only_neighbours_are_packed_so_their_order_stays() -> None:
+def test_only_neighbouring_sections_are_packed_so_their_order_stays() -> None:
     first, second = list(SECTIONS.values())[:2]
     mixed = [*[sample(first)] * PACKED_MIN, sample(second), *[sample(first)] * PACKED_MIN]
     found = list(walk_sections(memoryview(encode_sections(mixed)), tags(first, second)))
     assert [type(each) for each in found] == [type(each) for each in mixed]
 
 
-def test_many_small_decisions_take_less_than_each_by_itself() -> None:
+def test_packed_decisions_take_fewer_bytes_than_separate_ones() -> None:
     one = sample(next(each for each in SECTIONS.values() if each.__name__ == "SignalDecided"))
     assert len(encode_sections([one] * 100)) < 100 * len(encode_section(one)) // 4
 
@@ -119,7 +117,7 @@ def test_a_packed_body_of_older_code_takes_the_defaults(sections: list[_Mixed]) 
 
 
 @given(sections=_sections(), later=st.lists(st.sampled_from([7, 7, 7, 8, -(2**63)])))
-def test_a_last_integer_is_left_out_where_every_section_holds_its_default(
+def test_a_trailing_integer_is_left_out_where_every_section_has_its_default(
     sections: list[_Mixed], later: list[int]
 ) -> None:
     of_each = [*later, *[7] * len(sections)][: len(sections)]

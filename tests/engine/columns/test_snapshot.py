@@ -91,7 +91,7 @@ def test_a_newer_layout_is_refused_whatever_its_schema_says() -> None:
 
 
 @pytest.mark.parametrize("schema", [b"", b"{}", b'{"layout":4}', b"\xff", b'{"layout":"4"}'])
-def test_a_schema_that_is_none_is_damage(schema: bytes) -> None:
+def test_an_unreadable_schema_is_damage(schema: bytes) -> None:
     with pytest.raises(ColumnError):
         decode_snapshot(encode_state({".schema": np.frombuffer(schema, np.uint8)}), SCHEMA)
 
@@ -102,12 +102,12 @@ def test_a_snapshot_without_a_schema_is_of_layout_3() -> None:
     assert not SCHEMA.is_of(stored)
 
 
-def test_a_row_that_ends_early_takes_defaults() -> None:
+def test_missing_fields_at_the_end_of_a_row_take_defaults() -> None:
     stored = decode_snapshot(encode_state({}), SCHEMA)
     assert stored.rows("pair", [[1], [2, 20]]) == [[1, 7], [2, 20]]
 
 
-def test_a_missing_column_is_none_of_its_rows_and_a_needed_one_is_an_error() -> None:
+def test_a_missing_column_has_no_rows_and_a_needed_one_is_an_error() -> None:
     stored = decode_snapshot(encode_state({}), SCHEMA)
     assert stored.integers("pair") == []
     with pytest.raises(ColumnError, match="expected a column pair, found none"):
@@ -119,7 +119,7 @@ def test_a_missing_column_is_none_of_its_rows_and_a_needed_one_is_an_error() -> 
     st.integers(1, 4),
     st.lists(st.lists(st.integers(-9, 9), min_size=4, max_size=4), max_size=3),
 )
-def test_rows_and_columns_become_those_of_today(
+def test_older_rows_and_columns_become_those_of_today(
     order: list[str], count: int, rows: list[list[int]]
 ) -> None:
     fields = [name for name in order[:count] if name != "id"] + ["id"]

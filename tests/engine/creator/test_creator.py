@@ -23,7 +23,7 @@ NOW = 1_700_000_000 * 10**9
 DAY = 24 * 3600 * 10**9
 
 
-class Shard:
+class JournaledCreator:
     """A creator shard with the creator ann at the broker paper, who has 1,000 in cash, journaled
     event by event.
     """
@@ -71,7 +71,7 @@ def fill(exec_id: str = "e1", **changes: Any) -> FillInput:
 
 
 def test_a_fill_counts_once() -> None:
-    shard = Shard()
+    shard = JournaledCreator()
     assert isinstance(shard.apply(shard.decide(fill())), FillApplied)
     assert shard.decide(fill()) is None
     assert shard.decide(fill(sequence=9, transact_time=NOW + 5, price=7)) is None
@@ -79,7 +79,7 @@ def test_a_fill_counts_once() -> None:
 
 
 def test_a_fill_counts_once_over_the_whole_horizon_and_after_recovery() -> None:
-    shard = Shard()
+    shard = JournaledCreator()
     shard.apply(shard.decide(fill()))
     shard.journaled.take_snapshot()
     shard.now = NOW + FILL_HORIZON_NS
@@ -92,8 +92,8 @@ def test_a_fill_counts_once_over_the_whole_horizon_and_after_recovery() -> None:
     assert shard.refusal(fill("other")) == "too_old"
 
 
-def test_a_repeated_fill_whose_bucket_is_gone_is_refused_for_its_age() -> None:
-    shard = Shard()
+def test_a_repeated_fill_beyond_the_horizon_is_refused_for_its_age() -> None:
+    shard = JournaledCreator()
     shard.apply(shard.decide(fill()))
     shard.now = NOW + FILL_HORIZON_NS + 2 * DAY
     shard.apply(shard.decide(fill("later", transact_time=shard.now)))
@@ -112,8 +112,10 @@ def test_a_repeated_fill_whose_bucket_is_gone_is_refused_for_its_age() -> None:
         ({"quantity": 10**17 + 1, "price": 1}, "out_of_range"),
     ],
 )
-def test_refused_fills(changes: dict[str, Any], reason: str) -> None:
-    assert Shard().refusal(fill(**changes)) == reason
+def test_impossible_fills_are_refused_with_their_reason(
+    changes: dict[str, Any], reason: str
+) -> None:
+    assert JournaledCreator().refusal(fill(**changes)) == reason
 
 
 @pytest.mark.parametrize(
@@ -126,11 +128,11 @@ def test_refused_fills(changes: dict[str, Any], reason: str) -> None:
     ],
 )
 def test_fills_at_the_ends_of_what_is_allowed(changes: dict[str, Any]) -> None:
-    assert isinstance(Shard().decide(fill(**changes)), FillApplied)
+    assert isinstance(JournaledCreator().decide(fill(**changes)), FillApplied)
 
 
 def test_a_signal_carries_equity_before_the_fill_at_the_fills_price() -> None:
-    shard = Shard()
+    shard = JournaledCreator()
     shard.apply(shard.decide(fill()))
     shard.apply(
         shard.live.decide_marks(
@@ -149,7 +151,7 @@ def test_a_signal_carries_equity_before_the_fill_at_the_fills_price() -> None:
 
 
 def test_a_mark_from_the_future_is_refused_and_later_ones_still_count() -> None:
-    shard = Shard()
+    shard = JournaledCreator()
     ahead = NOW + FILL_AHEAD_NS_MAX
     refused = shard.live.decide_marks(
         [MarkInput("ACME", 5, NOW), MarkInput("ACME", 6, ahead + 1)], NOW
@@ -161,8 +163,8 @@ def test_a_mark_from_the_future_is_refused_and_later_ones_still_count() -> None:
     assert shard.mark_of(0) == 6
 
 
-def test_older_marks_say_nothing_new() -> None:
-    shard = Shard()
+def test_older_marks_change_nothing() -> None:
+    shard = JournaledCreator()
     shard.apply(
         shard.live.decide_marks(
             [MarkInput("ACME", 5, NOW), MarkInput("ACME", 4, NOW - 1), MarkInput("BETA", 9, 1)], NOW
@@ -180,8 +182,8 @@ def test_older_marks_say_nothing_new() -> None:
     assert shard.mark_of(0) == 8
 
 
-def test_cash_pays_up_and_receives_down() -> None:
-    shard = Shard()
+def test_a_buy_pays_rounded_up_and_a_sell_receives_rounded_down() -> None:
+    shard = JournaledCreator()
     shard.apply(shard.decide(fill(quantity=1, price=1)))
     assert shard.live.creators[0].cash == 999_999_999
     shard.apply(shard.decide(fill("e2", quantity=1, price=1, side=-1)))
@@ -194,15 +196,15 @@ def test_crossing_zero_is_a_close_and_an_open() -> None:
     assert legs(-50, 1, 20) == (Leg(0, 1, 20, False, 50, 30),)
     assert legs(-50, -1, 20) == (Leg(0, -1, 20, True, 50, 70),)
     assert legs(0, -1, 20) == (Leg(0, -1, 20, True, 0, 20),)
-    shard = Shard()
+    shard = JournaledCreator()
     shard.apply(shard.decide(fill()))
     event = shard.apply(shard.decide(fill("e2", side=-1, quantity=3 * 10**8)))
     assert [leg.quantity for leg in legs_of(event)] == [10**8, 2 * 10**8]
     assert (event.position_before, event.position_after) == (10**8, -2 * 10**8)
 
 
-def test_opening_a_creator_twice() -> None:
-    shard = Shard()
+def test_a_second_opening_of_a_creator_is_refused() -> None:
+    shard = JournaledCreator()
     assert shard.open("open-ann", "ann", 1) == CommandOutcome(CreatorOpened("ann"))
     refused = shard.open("another", "ann", 1_000_000_000).answer
     assert isinstance(refused, Refused)
@@ -211,8 +213,8 @@ def test_opening_a_creator_twice() -> None:
     assert isinstance(shard.open("c", "bob", 0).event, CreatorsOpened)
 
 
-def test_instruments_take_their_terms_once() -> None:
-    shard = Shard()
+def test_an_instrument_keeps_the_terms_it_was_listed_with() -> None:
+    shard = JournaledCreator()
     state = shard.live.columns()
     assert state["instrument.lot"].tolist() == [100, 7]
     assert state["instrument.min_notional"].tolist() == [1, 2]

@@ -1,6 +1,4 @@
-"""Follow-ups are found by row, whatever was queued and dropped before: compared with a plain
-dict.
-"""
+"""Follow-ups are found by row, compared with a plain dict."""
 
 import numpy as np
 from hypothesis import given
@@ -22,7 +20,7 @@ def column(rows: list[int]) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
 
 
 @given(steps=_steps, now=st.integers(1, 10))
-def test_each_row_has_the_newest_that_was_queued_for_it(
+def test_each_row_keeps_the_newest_follow_up_queued_for_it(
     steps: list[tuple[str, list[int], int]], now: int
 ) -> None:
     follow_ups, of_row = FollowUps(), dict[int, tuple[int, int]]()

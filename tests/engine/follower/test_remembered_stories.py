@@ -4,7 +4,8 @@
 
 import pytest
 
-from tests.engine.pair import Setting, Sleeving, Step, tell
+from tests.engine.stories.setting import Setting, Sleeving, Step
+from tests.engine.stories.telling import tell
 
 _MICRO = 10**6
 
@@ -194,5 +195,5 @@ STORIES = {
 
 
 @pytest.mark.parametrize("name", STORIES)
-def test_engine_agrees_with_the_auditor_on(name: str) -> None:
+def test_engine_agrees_with_the_auditor_on_a_remembered_story(name: str) -> None:
     tell(*STORIES[name])

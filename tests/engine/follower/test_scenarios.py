@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.engine.world import EngineWorld
+from tests.engine.world.engine_world import EngineWorld
 from tests.reference.scenarios import SCENARIOS
 from tests.reference.stage import Scenario
 

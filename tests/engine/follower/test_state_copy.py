@@ -19,14 +19,8 @@ from engine.follower.book import Book
 from engine.follower.books_state import books_state, restore_books
 from engine.follower.shard import FollowerShard
 from engine.follower.snapshot_schema import FOLLOWER_SCHEMA
-from engine.follower.subscription_table import (
-    HEADER_WORDS,
-    NARROW,
-    SHARED,
-    WIDE,
-    NewRows,
-    SubscriptionTable,
-)
+from engine.follower.subscription_columns import HEADER_WORDS, NARROW, SHARED, WIDE, NewRows
+from engine.follower.subscription_table import SubscriptionTable
 from engine.journal.events.orders import ExecutionsApplied, OrdersPlaced, SignalDecided
 from engine.journal.events.subscriptions import (
     AccountsOpened,
@@ -140,7 +134,9 @@ def change(shard: FollowerShard, creator: int) -> None:
 
 
 @pytest.mark.parametrize("at", [0, 3, 64, 70, 75, 140, 150])
-def test_what_changes_while_a_copy_is_copied_is_not_in_it(shard: FollowerShard, at: int) -> None:
+def test_changes_made_while_a_state_is_copied_are_not_in_the_copy(
+    shard: FollowerShard, at: int
+) -> None:
     """P6: a snapshot is the state at its frame, whichever books change before, during and after
     their turn.
     """
@@ -208,8 +204,8 @@ class _Changes:
 
     def _report(self, signal: int, creator: int, exec_type: ExecType) -> None:
         # Whose subscriptions came after the signal has no order.
-        (block,) = self.shard.state.orders.of_key(OrderKey(0, 0, signal, 0, 0))
-        subscriptions = block.subscriptions.astype(np.int64)
+        (group,) = self.shard.state.orders.of_key(OrderKey(0, 0, signal, 0, 0))
+        subscriptions = group.subscriptions.astype(np.int64)
         ones, first = np.ones(len(subscriptions), np.int64), signal << 20
         numbers = np.arange(first, first + len(subscriptions))
         self.shard.apply_event(
@@ -253,13 +249,13 @@ _change = st.tuples(
     steps=st.lists(st.tuples(_change, st.integers(0, 40)), max_size=25),
     given_up_after=st.one_of(st.none(), st.integers(0, 160)),
 )
-def test_a_copy_is_the_state_of_its_moment_whatever_changes_between_its_pieces(
+def test_a_copy_is_the_state_of_one_moment_whatever_changes_between_its_pieces(
     before: list[tuple[str, int, int]],
     steps: list[tuple[tuple[str, int, int], int]],
     given_up_after: int | None,
 ) -> None:
-    """P6: by every kind of event, before and after a book's turn and in the midst of a large one,
-    after a copy that was given up too.
+    """P6: for every kind of event, before, within and after a large book's turn, and after a copy
+    that was given up.
     """
     changes = _Changes(made())
     if given_up_after is not None:
@@ -325,10 +321,10 @@ _rows = st.fixed_dictionaries(
 
 
 @given(st.lists(st.tuples(_rows, st.integers(1, 9), st.booleans()), min_size=1, max_size=8))
-def test_columns_of_a_book_are_what_was_put_into_them(
+def test_a_books_columns_return_the_values_put_into_them(
     steps: list[tuple[dict[str, int], int, bool]],
 ) -> None:
-    """Rows alike or not, each step's a slice of all; appended or written, saved and restored."""
+    """With equal rows or not, by slices of all rows; appended or written, saved and restored."""
     book = Book(0, 1, 2)
     counts = [count for _, count, _ in steps]
     added = {

@@ -6,7 +6,8 @@ from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
 from engine.columns.state_copy import PREFIX
-from tests.engine.pair import Setting, Sleeving, Step, tell
+from tests.engine.stories.setting import Setting, Sleeving, Step
+from tests.engine.stories.telling import tell
 
 _MICRO = 10**6
 # A story that fails is shown as it is: shortening one takes many minutes. Add Phase.shrink to do
@@ -106,7 +107,7 @@ def test_engine_agrees_with_the_auditor(setting: Setting, steps: list[Step]) -> 
 def test_trades_cancelled_and_corrected_at_any_time_agree_with_the_auditor(
     setting: Setting, steps: list[Step]
 ) -> None:
-    """Late, twice, before others, after the order closed or the subscription ended, across zero
+    """Late, twice, before others, after the order closed or the subscription ended, and across zero
     (P1, P6, P7, P8).
     """
     tell(setting, steps)
@@ -115,8 +116,8 @@ def test_trades_cancelled_and_corrected_at_any_time_agree_with_the_auditor(
 @settings(max_examples=40, phases=_PHASES)
 @given(setting=_settings.map(_affordable_to_audit), steps=_steps)
 def test_the_size_of_parts_changes_nothing(setting: Setting, steps: list[Step]) -> None:
-    """States differ in nothing but the cursors and how open orders and follow-ups are grouped,
-    which `tell` compares (P2, P6).
+    """States differ only in their cursors and in the groups of open orders and follow-ups, which
+    `tell` compares (P2, P6).
     """
     states = []
     for part_rows in (1, 3, 1000):

@@ -1,5 +1,5 @@
-"""What is set aside, and the creators suspended for it: told from events alone, and taken back from
-a state as it was (P6).
+"""Quarantined inputs and the creators suspended for them: built from events alone, and restored
+from a stored state (P6).
 """
 
 from typing import Any
@@ -27,11 +27,11 @@ def resumed(creator: int, signal: int, command: int, *fills: tuple[int, int]) ->
     return CreatorResumed(creator, signal, 1, command, columns[:, 0], columns[:, 1])
 
 
-def test_nothing_set_aside_leaves_states_as_they_were_before_there_was_parking() -> None:
+def test_without_quarantined_inputs_a_state_has_no_columns_of_them() -> None:
     assert not {**Quarantine().state(), **Suspensions().state(), **SuspendedEntries().state()}
 
 
-def test_a_quarantined_command_is_known_by_its_name_for_ever() -> None:
+def test_a_quarantined_command_is_remembered_for_ever() -> None:
     quarantine = Quarantine()
     quarantine.apply(quarantined(1, "fills.paper.anna"))
     quarantine.apply(quarantined(0, "commands.account.alice c-1"))
@@ -41,7 +41,7 @@ def test_a_quarantined_command_is_known_by_its_name_for_ever() -> None:
     assert not again.holds("fills.paper.anna")
 
 
-def test_a_creator_is_suspended_until_all_that_is_quarantined_of_it_is_settled() -> None:
+def test_a_creator_is_suspended_until_each_of_its_quarantined_inputs_is_settled() -> None:
     suspensions = Suspensions()
     for event in (CreatorSuspended(3, 9, -1), CreatorSuspended(3, 7, 4), CreatorSuspended(5, 8, 0)):
         suspensions.apply(event)

@@ -17,7 +17,7 @@ from gateways.json.format import JsonFormat
 
 
 class Mortal(msgspec.Struct, frozen=True):
-    """What such a host is started with."""
+    """The arguments of such a host."""
 
     spec: HostSpec
     connection: ConnectionOptions

@@ -1,9 +1,6 @@
-"""A cluster in memory in which some inputs are poison: deciding them raises, or ends the whole
-process, every time.
+"""A whole cluster in memory in which some inputs are poison (`deadly`).
 
-Nothing of ours is replaced: the poison sits in what a shard is given (its wire port, its terms),
-where a fault of ours or of a library would sit. A host that ends is started again under a new name,
-as the supervisor does.
+A host that ends is started again under a new name, as the supervisor does.
 """
 
 import asyncio
@@ -23,151 +20,28 @@ from actors.settings import ShardSettings
 from cluster.audit import AuditReport, audit
 from engine.follower.shard import FollowerShard
 from engine.journal.events.shard import InputQuarantined
-from engine.journal.frame import ShardKey, ShardKind, decode_frame
-from engine.messages.blocks import CorrectionsReported, ExecutionsReported
-from engine.messages.commands import CreatorCommand
-from engine.messages.inputs import FillInput, MarkInput
+from engine.journal.frame import ShardKind, decode_frame
 from engine.values.copy_policy import CopyPolicy
-from engine.values.instruments import InstrumentTerms
 from gateways.brokers.paper.memory import MemoryPaperBroker
 from gateways.brokers.paper.settings import FillSettings
-from gateways.json.format import JsonFormat
 from gateways.memory.bus import MemoryBus
 from gateways.memory.journal import MemoryJournal
 from gateways.memory.server import MemoryServer
 from gateways.memory.snapshots import MemorySnapshots
 from gateways.memory.streams import MemoryStreams
+from tests.actors.memory_shards import STREAMS, TIME, Clock
 from tests.audit.memory_cluster import memory_store
-from tests.faults.adversarial.stage import STREAMS, TIME, Clock
+from tests.faults.adversarial.deadly import (
+    Deadly,
+    DeadlyBroker,
+    DeadlyDenials,
+    DeadlyFormat,
+    DeadlyInstruments,
+    DeadlyName,
+    MortalJournal,
+)
 
-POISON = "POISON"
-"""A symbol, an account or any other text whose holder cannot be decided."""
 PLACES = (("creator", (0,)), ("follower", (0, 1)), ("gateway", (0,)))
-
-
-class MortalJournal(MemoryJournal):
-    """The journal as one process has it: killed, it appends nothing more. A task is cancelled turns
-    of the loop later, in which a shard beside the one that died would go on, as no killed process
-    does.
-    """
-
-    def __init__(self, server: MemoryServer, whole: MemoryJournal) -> None:
-        super().__init__(server)
-        self._whole = whole
-        self.is_killed = False
-
-    async def append(
-        self, key: ShardKey, data: bytes, *, message_id: str, expected_sequence: int
-    ) -> int:
-        if self.is_killed:
-            await asyncio.Event().wait()
-        return await self._whole.append(
-            key, data, message_id=message_id, expected_sequence=expected_sequence
-        )
-
-
-class Deadly:
-    """What deciding a poison input does; `count` says how often it did. `reports_are_poison` says
-    it of every executions message.
-    """
-
-    def __init__(self) -> None:
-        self.count = 0
-        self.kills = False
-        self.reports_are_poison = False
-        self.hosts: dict[str, asyncio.Task[str]] = {}
-        self.journals: dict[str, MortalJournal] = {}
-
-    def strike(self, kind: str) -> None:
-        """Crash whoever decides: an exception, or the end of the whole process."""
-        self.count += 1
-        if not self.kills:
-            raise RuntimeError("poison")
-        self.kill(kind)
-        raise asyncio.CancelledError
-
-    def kill(self, kind: str) -> None:
-        """End a host's process: from here on it does nothing."""
-        self.journals[kind].is_killed = True
-        self.hosts[kind].cancel()
-
-
-class DeadlyWire(JsonFormat):
-    """Reads messages, but dies of some."""
-
-    def __init__(self, deadly: Deadly) -> None:
-        self._deadly = deadly
-
-    def fills(self, subject: str, data: bytes, sequence: int) -> list[FillInput]:
-        self._see(data, b"poison-fill", "creator")
-        return super().fills(subject, data, sequence)
-
-    def marks(self, subject: str, data: bytes) -> list[MarkInput]:
-        self._see(data, b"POISON-MARK", "creator")
-        return super().marks(subject, data)
-
-    def reports(self, subject: str, data: bytes) -> list[ExecutionsReported | CorrectionsReported]:
-        self._see(data, b"poison-execution", "follower")
-        if self._deadly.reports_are_poison and subject.startswith("executions.paper."):
-            self._deadly.strike("follower")
-        return super().reports(subject, data)
-
-    def creator_command(self, subject: str, data: bytes) -> CreatorCommand:
-        self._see(data, b"poison-command", "creator")
-        return super().creator_command(subject, data)
-
-    def _see(self, data: bytes, poison: bytes, kind: str) -> None:
-        if poison in data:
-            self._deadly.strike(kind)
-
-
-class DeadlyInstruments(dict[str, InstrumentTerms]):
-    """CopyPolicy of instruments, but for one."""
-
-    def __init__(self, deadly: Deadly) -> None:
-        super().__init__()
-        self._deadly = deadly
-
-    def get(self, symbol: str, default: Any = None) -> Any:
-        if symbol == POISON:
-            self._deadly.strike("creator")
-        return super().get(symbol, default)
-
-
-class DeadlyDenials(frozenset[str]):
-    """Denied symbols, which an entry in one of them cannot be checked against."""
-
-    deadly: Deadly
-
-    def __contains__(self, symbol: object) -> bool:
-        if symbol == "LETHAL":
-            self.deadly.strike("follower")
-        return super().__contains__(symbol)
-
-
-class DeadlyBroker(str):
-    """The name of a broker that no account can be opened at."""
-
-    deadly: Deadly
-    __hash__ = str.__hash__
-
-    def __eq__(self, other: object) -> bool:
-        if self is not other and str.__eq__(self, str(other)):
-            self.deadly.strike("follower")
-        return str.__eq__(self, str(other))
-
-
-class DeadlyName(str):
-    """A gateway's broker name, which orders cannot be compared with while it is armed."""
-
-    deadly: Deadly
-    is_armed: bool
-    __hash__ = str.__hash__
-
-    def __eq__(self, other: object) -> bool:
-        if self.is_armed:
-            self.deadly.strike("gateway")
-        return str.__eq__(self, str(other))
 
 
 class Poisoned:
@@ -213,7 +87,7 @@ class Poisoned:
             self.streams,
             self.bus,
             MemorySnapshots(self.server),
-            DeadlyWire(self.deadly),
+            DeadlyFormat(self.deadly),
             self.clock,
         )
         self.hosts: dict[str, Host] = {}
@@ -253,10 +127,10 @@ class Poisoned:
 
     async def kill(self, kind: str) -> None:
         """End a host as kill -9 would."""
-        run = self.deadly.hosts[kind]
+        killed = self.deadly.hosts[kind]
         self.deadly.kill(kind)
-        await asyncio.wait([run])
-        await self.until(lambda: self.deadly.hosts[kind] is not run, "a successor")
+        await asyncio.wait([killed])
+        await self.until(lambda: self.deadly.hosts[kind] is not killed, "a successor")
 
     async def stop(self) -> None:
         """Stop every host in order."""
@@ -344,7 +218,7 @@ class Poisoned:
                     cash=f"{500 + number}.5",
                 )
 
-    # What became of it.
+    # Results.
 
     def frames(self, kind: ShardKind) -> list[tuple[int, list[Any]]]:
         """Read every frame of a kind's journals. Returns: shards and events, in the stream's
@@ -364,7 +238,7 @@ class Poisoned:
         ]
 
     def quarantined(self, kind: ShardKind) -> list[InputQuarantined]:
-        """Read what was quarantined."""
+        """Read the quarantined inputs."""
         return self.events(kind, InputQuarantined)
 
     def letters(self) -> list[dict[str, Any]]:
@@ -375,9 +249,7 @@ class Poisoned:
         ]
 
     def holdings(self) -> dict[tuple[str, str, str], tuple[int, int, int]]:
-        """Name what every subscription holds: by account, creator and symbol the target, position
-        and cash.
-        """
+        """Return target, position and cash of subscriptions by account, creator and symbol."""
         found = {}
         for actor in self.hosts["follower"].actors.values():
             shard = actor.core.state

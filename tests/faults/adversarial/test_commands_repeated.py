@@ -1,22 +1,24 @@
-"""A command that comes again, however late, does nothing again and is answered as it was."""
+"""A repeated command, however late, does nothing again and gets its first answer."""
 
 import pytest
 
 from engine.messages.answers import Followed, Unfollowed
 from engine.messages.commands import Follow, OpenAccount, Unfollow
-from tests.faults.adversarial.stage import Stage, command, turns
+from tests.actors.memory_shards import MemoryShards, command, turns
 
 
 @pytest.fixture
-async def stage() -> Stage:
-    stage = Stage()
-    creator = await stage.creator()
-    await stage.open_creator(creator, "anna")
-    return stage
+async def shards() -> MemoryShards:
+    shards = MemoryShards()
+    creator = await shards.creator()
+    await shards.open_creator(creator, "anna")
+    return shards
 
 
-async def test_an_unfollow_that_comes_again_after_a_new_follow_ends_nothing(stage: Stage) -> None:
-    follower = await stage.follower()
+async def test_an_unfollow_repeated_after_a_new_follow_ends_nothing(
+    shards: MemoryShards,
+) -> None:
+    follower = await shards.follower()
     await turns(follower)
     first = await command(
         follower,
@@ -30,10 +32,10 @@ async def test_an_unfollow_that_comes_again_after_a_new_follow_ends_nothing(stag
     assert await command(follower, Follow("follow-2", "a", "anna", 10**9)) == [first[3]]
 
 
-async def test_a_follow_that_comes_again_after_a_newer_one_is_answered_as_it_was(
-    stage: Stage,
+async def test_a_follow_repeated_after_a_newer_one_is_answered_as_before(
+    shards: MemoryShards,
 ) -> None:
-    follower = await stage.follower()
+    follower = await shards.follower()
     await turns(follower)
     first = await command(
         follower,

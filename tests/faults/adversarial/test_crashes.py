@@ -26,8 +26,8 @@ from gateways.memory.server import MemoryServer
 from gateways.memory.snapshots import MemorySnapshots
 from gateways.memory.streams import MemoryStreams
 from tests.actors.counting import counted
+from tests.actors.memory_shards import STREAMS, TIME, Clock
 from tests.audit.memory_cluster import memory_store
-from tests.faults.adversarial.stage import STREAMS, TIME, Clock
 
 SETTINGS = ShardSettings(
     creator_shards=1,
@@ -201,8 +201,8 @@ class Round:
             return
 
     def is_at_rest(self) -> bool:
-        """Whether all shards are live, no exit waits for its time, and the gateway has nothing in
-        hand: standing still may be a pause.
+        """Return whether all shards are live, no exit waits for its time, and the gateway has
+        nothing in hand. A standstill alone may be a pause.
         """
         for (kind, shard), host in self.hosts.items():
             actor = host.actors.get(shard)

@@ -1,15 +1,15 @@
-"""A creator journal's feed that gives nothing is opened again after a while, and not before,
-however busy the shard is.
+"""A creator journal's feed that gives nothing is opened again after a while and not before, even by
+a busy shard.
 """
 
 from actors.follower.signal_reader import BEHIND_S_MAX, SignalReader
-from tests.faults.adversarial.stage import Stage, turns
+from tests.actors.memory_shards import MemoryShards, turns
 
 
-async def test_a_feed_is_opened_again_after_time_not_after_turns() -> None:
-    stage = Stage()
-    creator = await stage.creator()
-    await stage.open_creator(creator, "anna")
+async def test_a_silent_feed_is_opened_again_after_a_time_whatever_the_number_of_turns() -> None:
+    shards = MemoryShards()
+    creator = await shards.creator()
+    await shards.open_creator(creator, "anna")
     await turns(creator)
 
     class Silent:

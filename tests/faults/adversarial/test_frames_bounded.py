@@ -1,5 +1,5 @@
-"""No input makes a frame that the server refuses: it would be refused for ever, and its inputs read
-again for ever (P10).
+"""No input makes a frame that the server refuses. Such a frame would be refused for ever, and its
+inputs read again for ever (P10).
 """
 
 import asyncio
@@ -23,11 +23,11 @@ from engine.messages.inputs import FillInput
 from engine.values.order_ids import CauseKind, OrderId, OrderKey
 from engine.values.order_status import ExecType
 from gateways.json.format import JsonFormat
-from tests.faults.adversarial.stage import (
+from tests.actors.memory_shards import (
     SETTINGS,
     START_NS,
     TIME,
-    Stage,
+    MemoryShards,
     command,
     command_messages,
     hash_of,
@@ -40,44 +40,42 @@ CAP = 64 << 10
 SMALL = msgspec.structs.replace(SETTINGS, frame_bytes_max=CAP)
 
 
-def largest(stage: Stage, key: ShardKey) -> int:
-    messages = stage.server.stream(f"JOURNAL_{key.kind.name}").messages
+def largest(shards: MemoryShards, key: ShardKey) -> int:
+    messages = shards.server.stream(f"JOURNAL_{key.kind.name}").messages
     return max(len(message.data) for message in messages if message.subject == key.subject)
 
 
-async def test_a_message_of_many_fills_is_taken_over_several_frames_and_resumed_after_a_crash() -> (
-    None
-):
-    stage = Stage(SMALL)
-    creator = await stage.creator()
-    await stage.open_creator(creator, "anna", "100000000")
-    fills = [stage.fill(f"S{number % 40}", quantity="1", price="1") for number in range(2000)]
+async def test_a_message_of_many_fills_spans_several_frames_and_resumes_after_a_crash() -> None:
+    shards = MemoryShards(SMALL)
+    creator = await shards.creator()
+    await shards.open_creator(creator, "anna", "100000000")
+    fills = [shards.fill(f"S{number % 40}", quantity="1", price="1") for number in range(2000)]
     fills[700]["side"], fills[700]["last_qty"] = "sell", "999999999"
-    await stage.publish("fills.paper.anna", fills)
+    await shards.publish("fills.paper.anna", fills)
     await creator.turn()
-    again = await stage.creator()
+    again = await shards.creator()
     await turns(again, count=60)
-    applied = [fill.exec_id for fill in stage.events(CREATOR, FillApplied)]
+    applied = [fill.exec_id for fill in shards.events(CREATOR, FillApplied)]
     assert applied == [fill["exec_id"] for fill in fills]
-    assert len(stage.frames(CREATOR)) > 8
-    assert largest(stage, CREATOR) < 2 * CAP
-    assert hash_of(await stage.creator()) == hash_of(again)
+    assert len(shards.frames(CREATOR)) > 8
+    assert largest(shards, CREATOR) < 2 * CAP
+    assert hash_of(await shards.creator()) == hash_of(again)
 
 
 async def test_a_message_of_many_bad_fills_is_refused_over_several_frames_once_each() -> None:
-    stage = Stage(SMALL)
-    creator = await stage.creator()
-    fills = [stage.fill("AAA") for _ in range(2000)]
-    await stage.publish("fills.paper.nobody", fills)
+    shards = MemoryShards(SMALL)
+    creator = await shards.creator()
+    fills = [shards.fill("AAA") for _ in range(2000)]
+    await shards.publish("fills.paper.nobody", fills)
     await creator.turn()
-    await turns(await stage.creator(), count=60)
-    refused = [text for event in stage.events(CREATOR, InputsRefused) for text in event.excerpts]
+    await turns(await shards.creator(), count=60)
+    refused = [text for event in shards.events(CREATOR, InputsRefused) for text in event.excerpts]
     assert refused == [fill["exec_id"] for fill in fills]
-    assert largest(stage, CREATOR) < 2 * CAP
+    assert largest(shards, CREATOR) < 2 * CAP
 
 
 class Unreadable(JsonFormat):
-    """Reads fills but those with a mark on them, as long as it is told so."""
+    """Reads fills, except marked ones while it is on."""
 
     is_on = True
 
@@ -87,41 +85,41 @@ class Unreadable(JsonFormat):
         return super().fills(subject, data, sequence)
 
 
-async def park(stage: Stage, names: list[str], fills_count: int) -> CreatorShardActor:
-    """Have each creator trade 200 instruments, and park a message of many fills of each."""
-    wire = Unreadable()
-    stage.ports = stage.ports._replace(message_format=wire)
-    creator = await stage.creator()
+async def quarantine(shards: MemoryShards, names: list[str], fills_count: int) -> CreatorShardActor:
+    """Let each creator trade 200 instruments, then quarantine a message of its fills."""
+    reader = Unreadable()
+    shards.ports = shards.ports._replace(message_format=reader)
+    creator = await shards.creator()
     for name in names:
-        await stage.open_creator(creator, name, "100000000")
+        await shards.open_creator(creator, name, "100000000")
     for name in names:
         traded = [
-            stage.fill(f"S{number}", quantity="1", price=f"{10 * 4 ** (number % 10)}")
+            shards.fill(f"S{number}", quantity="1", price=f"{10 * 4 ** (number % 10)}")
             for number in range(200)
         ]
-        await stage.publish(f"fills.paper.{name}", traded)
-        fills = [stage.fill("AAA", quantity="1") for _ in range(fills_count)]
-        await stage.publish(
+        await shards.publish(f"fills.paper.{name}", traded)
+        fills = [shards.fill("AAA", quantity="1") for _ in range(fills_count)]
+        await shards.publish(
             f"fills.paper.{name}", [{**fill, "order_id": "unreadable"} for fill in fills]
         )
     while creator.state.suspensions.count < len(names):
-        creator = await stage.creator()
+        creator = await shards.creator()
         with suppress(RuntimeError):
             await turns(creator, count=20)
-    wire.is_on = False
+    reader.is_on = False
     await turns(creator)
-    creator = await stage.creator()
+    creator = await shards.creator()
     assert not creator.core.careful.is_on
     return creator
 
 
 async def resume(
-    stage: Stage, creator: CreatorShardActor, names: list[str], action: str
+    shards: MemoryShards, creator: CreatorShardActor, names: list[str], action: str
 ) -> list[Any]:
-    """Have creators resumed at once."""
+    """Resume creators at once."""
     asked = [
         asyncio.create_task(
-            stage.bus.request(
+            shards.bus.request(
                 f"commands.creator.{name}",
                 msgspec.json.encode(
                     {"command_id": action, "type": "resume_creator", "action": action}
@@ -136,53 +134,55 @@ async def resume(
     return [msgspec.json.decode(answer) for answer in await asyncio.gather(*asked)]
 
 
-async def test_parked_fills_that_would_burst_a_frame_are_not_replayed_but_can_be_voided() -> None:
+async def test_quarantined_fills_too_large_for_a_frame_are_not_replayed_but_can_be_voided() -> None:
     """Each fill is journaled with every mark of its creator, and all of them share a frame."""
-    stage = Stage(SMALL)
-    creator = await park(stage, ["anna"], 1000)
-    (answer,) = await resume(stage, creator, ["anna"], "replay")
+    shards = MemoryShards(SMALL)
+    creator = await quarantine(shards, ["anna"], 1000)
+    (answer,) = await resume(shards, creator, ["anna"], "replay")
     assert answer["reason"] == "size"
-    (answer,) = await resume(stage, creator, ["anna"], "void")
+    (answer,) = await resume(shards, creator, ["anna"], "void")
     assert answer["ok"]
-    assert largest(stage, CREATOR) < 2 * CAP
+    assert largest(shards, CREATOR) < 2 * CAP
 
 
-async def test_parked_fills_of_many_creators_are_replayed_over_several_frames() -> None:
-    stage = Stage(SMALL)
+async def test_quarantined_fills_of_many_creators_are_replayed_over_several_frames() -> None:
+    shards = MemoryShards(SMALL)
     names = [f"creator-{number}" for number in range(6)]
-    creator = await park(stage, names, 30)
-    before = len(stage.events(CREATOR, FillApplied))
-    answers = await resume(stage, creator, names, "replay")
+    creator = await quarantine(shards, names, 30)
+    before = len(shards.events(CREATOR, FillApplied))
+    answers = await resume(shards, creator, names, "replay")
     assert [answer.get("parked") for answer in answers] == [1] * 6
-    assert len(stage.events(CREATOR, FillApplied)) == before + 6 * 30
-    assert largest(stage, CREATOR) < 2 * CAP
-    assert hash_of(await stage.creator()) == hash_of(creator)
+    assert len(shards.events(CREATOR, FillApplied)) == before + 6 * 30
+    assert largest(shards, CREATOR) < 2 * CAP
+    assert hash_of(await shards.creator()) == hash_of(creator)
 
 
-async def test_many_creators_signals_that_waited_are_decided_over_several_frames() -> None:
-    """A follower shard that was away finds more fills than a frame holds, few subscriptions
-    each.
+async def test_waiting_signals_of_many_creators_are_decided_over_several_frames() -> None:
+    """A follower shard that was away finds more fills than fit into a frame, each with few
+    subscriptions.
     """
-    stage = Stage(msgspec.structs.replace(SMALL, part_rows=32_768))
-    creator, follower = await stage.creator(), await stage.follower()
-    await stage.open_creator(creator, "anna", "100000000")
+    shards = MemoryShards(msgspec.structs.replace(SMALL, part_rows=32_768))
+    creator, follower = await shards.creator(), await shards.follower()
+    await shards.open_creator(creator, "anna", "100000000")
     await turns(follower)
     await command(follower, OpenAccount("open", "a"), Follow("follow", "a", "anna", 10**12))
-    fills = [stage.fill(f"S{number % 40}", quantity="1", price="1") for number in range(2000)]
+    fills = [shards.fill(f"S{number % 40}", quantity="1", price="1") for number in range(2000)]
     for start in range(0, len(fills), 100):
-        await stage.publish("fills.paper.anna", fills[start : start + 100])
+        await shards.publish("fills.paper.anna", fills[start : start + 100])
     await turns(creator, count=60)
     await turns(follower, count=80)
-    assert [event.signal for event in stage.events(FOLLOWER, SignalDecided)] == list(range(1, 2001))
-    assert largest(stage, FOLLOWER) < 2 * CAP
+    assert [event.signal for event in shards.events(FOLLOWER, SignalDecided)] == list(
+        range(1, 2001)
+    )
+    assert largest(shards, FOLLOWER) < 2 * CAP
 
 
-async def test_a_message_of_many_executions_is_taken_over_several_frames_and_resumed_after_a_crash() -> (
+async def test_a_message_of_many_executions_spans_several_frames_and_resumes_after_a_crash() -> (
     None
 ):
-    stage = Stage(SMALL)
-    creator, follower = await stage.creator(), await stage.follower()
-    await stage.open_creator(creator, "anna", "100000000")
+    shards = MemoryShards(SMALL)
+    creator, follower = await shards.creator(), await shards.follower()
+    await shards.open_creator(creator, "anna", "100000000")
     await turns(follower)
     count = 400
     for number in range(count):
@@ -191,7 +191,7 @@ async def test_a_message_of_many_executions_is_taken_over_several_frames_and_res
             OpenAccount("o", f"a{number}"),
             Follow("f", f"a{number}", "anna", 10**10, mode=2),
         )
-    await stage.publish("fills.paper.anna", [stage.fill("AAA", quantity="1")])
+    await shards.publish("fills.paper.anna", [shards.fill("AAA", quantity="1")])
     await turns(creator, follower, count=20)
     reports: list[dict[str, Any]] = [
         {
@@ -213,23 +213,23 @@ async def test_a_message_of_many_executions_is_taken_over_several_frames_and_res
             "order_id": str(OrderId(0, CauseKind.SIGNAL, 0, 9, 0, 0, 0)),
         },
     )
-    await stage.publish("executions.paper.0", reports)
+    await shards.publish("executions.paper.0", reports)
     await follower.turn()
-    again = await stage.follower()
+    again = await shards.follower()
     await turns(again, count=40)
-    applied = [event.prefix for event in stage.events(FOLLOWER, ExecutionsApplied)]
+    applied = [event.prefix for event in shards.events(FOLLOWER, ExecutionsApplied)]
     assert sorted(applied) == sorted(
         report["exec_id"] for report in reports if report["exec_id"] != "late"
     )
-    assert len(stage.events(FOLLOWER, InputsRefused)) == 1
+    assert len(shards.events(FOLLOWER, InputsRefused)) == 1
     assert again.state.orders.count == 0
-    assert largest(stage, FOLLOWER) < 2 * CAP
-    assert hash_of(await stage.follower()) == hash_of(again)
+    assert largest(shards, FOLLOWER) < 2 * CAP
+    assert hash_of(await shards.follower()) == hash_of(again)
 
 
-async def test_a_huge_block_of_executions_nobody_waits_for_is_parked_small() -> None:
-    stage = Stage(SMALL)
-    follower = await stage.follower()
+async def test_a_huge_block_of_unknown_executions_is_refused_in_a_small_event() -> None:
+    shards = MemoryShards(SMALL)
+    follower = await shards.follower()
     count = 200_000
     numbers = np.arange(count, dtype=np.int64)
     block = ExecutionsReported(
@@ -244,22 +244,20 @@ async def test_a_huge_block_of_executions_nobody_waits_for_is_parked_small() -> 
         np.full(count, 10**8),
         np.zeros(count, np.int64),
     )
-    await stage.publish("executions.paper.0", encode_block(block))
+    await shards.publish("executions.paper.0", encode_block(block))
     await turns(follower, count=20)
-    assert len(stage.events(FOLLOWER, InputsRefused)) < 100
+    assert len(shards.events(FOLLOWER, InputsRefused)) < 100
     assert follower.core.counts.executions_refused == count
     chain = Chain(FOLLOWER)
-    for message in await stage.journal.read(FOLLOWER, after_sequence=0):
+    for message in await shards.journal.read(FOLLOWER, after_sequence=0):
         assert chain.accept(message.data) is not None
 
 
-async def test_accounts_and_follows_of_many_messages_are_sent_in_several_frames_and_answered_once() -> (
-    None
-):
-    """What comes in several messages, each small enough, is cut like what comes in one."""
-    stage = Stage(SMALL)
-    creator, follower = await stage.creator(), await stage.follower()
-    await stage.open_creator(creator, "anna", "100000000")
+async def test_accounts_and_follows_of_many_messages_span_frames_and_are_answered_once() -> None:
+    """Commands in several small messages are split like those in one large message."""
+    shards = MemoryShards(SMALL)
+    creator, follower = await shards.creator(), await shards.follower()
+    await shards.open_creator(creator, "anna", "100000000")
     await turns(follower)
     names = [f"{number:064d}" for number in range(4000)]
     opens: list[AccountCommand] = [OpenAccount(f"o{name}", name) for name in names]
@@ -276,52 +274,52 @@ async def test_accounts_and_follows_of_many_messages_are_sent_in_several_frames_
     assert [answer.subscription for answer in followed if isinstance(answer, Followed)] == list(
         range(4000)
     )
-    assert largest(stage, FOLLOWER) < 2 * CAP
-    assert 4 < len(stage.frames(FOLLOWER)) < 40
-    assert hash_of(await stage.follower()) == hash_of(follower)
+    assert largest(shards, FOLLOWER) < 2 * CAP
+    assert 4 < len(shards.frames(FOLLOWER)) < 40
+    assert hash_of(await shards.follower()) == hash_of(follower)
 
 
-async def test_unfollows_in_bulk_are_sent_in_several_frames_and_answered_once() -> None:
-    stage = Stage(SMALL)
-    creator, follower = await stage.creator(), await stage.follower()
-    await stage.open_creator(creator, "anna", "100000000")
+async def test_unfollows_in_bulk_span_several_frames_and_are_answered_once() -> None:
+    shards = MemoryShards(SMALL)
+    creator, follower = await shards.creator(), await shards.follower()
+    await shards.open_creator(creator, "anna", "100000000")
     await turns(follower)
     names = [f"a{number}" for number in range(300)]
     await command(follower, *(OpenAccount("o", name) for name in names))
     await command(follower, *(Follow("f", name, "anna", 10**12, mode=2) for name in names))
-    await stage.publish(
-        "fills.paper.anna", [stage.fill(f"S{number}", quantity="1") for number in range(40)]
+    await shards.publish(
+        "fills.paper.anna", [shards.fill(f"S{number}", quantity="1") for number in range(40)]
     )
     await turns(creator, follower, count=300)
     answers = await command(follower, *(Unfollow("u", name, "anna") for name in names))
     assert [answer.subscription for answer in answers if isinstance(answer, Unfollowed)] == list(
         range(300)
     )
-    assert largest(stage, FOLLOWER) < 2 * CAP
-    endings = stage.events(FOLLOWER, SubscriptionsEnding)
+    assert largest(shards, FOLLOWER) < 2 * CAP
+    endings = shards.events(FOLLOWER, SubscriptionsEnding)
     assert 1 < len(endings) < 12
-    assert hash_of(await stage.follower()) == hash_of(follower)
+    assert hash_of(await shards.follower()) == hash_of(follower)
 
 
-async def test_unfollows_of_many_creators_are_sent_in_several_frames() -> None:
-    """Each instrument of each creator is closed by events of its own: few rows, but many events."""
-    stage = Stage(SMALL)
-    creator, follower = await stage.creator(), await stage.follower()
+async def test_unfollows_of_many_creators_span_several_frames() -> None:
+    """Each instrument of each creator is closed by its own events: few rows, but many events."""
+    shards = MemoryShards(SMALL)
+    creator, follower = await shards.creator(), await shards.follower()
     await turns(follower)
     await command(follower, OpenAccount("o", "a"))
     names = [f"creator-{number}" for number in range(50)]
     for name in names:
-        await stage.open_creator(creator, name, "100000000")
+        await shards.open_creator(creator, name, "100000000")
     await turns(follower)
     await command(follower, *(Follow(f"f-{name}", "a", name, 10**12, mode=2) for name in names))
     for name in names:
-        await stage.publish(
-            f"fills.paper.{name}", [stage.fill(f"S{number}", quantity="1") for number in range(30)]
+        await shards.publish(
+            f"fills.paper.{name}", [shards.fill(f"S{number}", quantity="1") for number in range(30)]
         )
     await turns(creator, count=60)
     await turns(follower, count=300)
     assert follower.state.orders.count == 50 * 30
     answers = await command(follower, *(Unfollow(f"u-{name}", "a", name) for name in names))
     assert [type(answer) for answer in answers] == [Unfollowed] * 50
-    assert largest(stage, FOLLOWER) < 2 * CAP
-    assert hash_of(await stage.follower()) == hash_of(follower)
+    assert largest(shards, FOLLOWER) < 2 * CAP
+    assert hash_of(await shards.follower()) == hash_of(follower)

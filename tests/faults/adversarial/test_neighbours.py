@@ -14,29 +14,31 @@ from actors.host import command_router
 from actors.host.command_router import CommandRouter
 from actors.shard.recovery import Phase
 from engine.values.ids import shard_of
-from tests.faults.adversarial.stage import SETTINGS, Stage, turns
+from tests.actors.memory_shards import SETTINGS, MemoryShards, turns
 
 TWO = msgspec.structs.replace(SETTINGS, follower_shards=2)
 
 
-async def follower_shards(stage: Stage) -> tuple[dict[int, FollowerShardActor], CommandRouter]:
+async def follower_shards(
+    shards: MemoryShards,
+) -> tuple[dict[int, FollowerShardActor], CommandRouter]:
     """Two shards and their router."""
     actors = {}
     for shard in (0, 1):
-        actors[shard] = FollowerShardActor(shard, f"follower-{shard}", stage.ports, TWO)
+        actors[shard] = FollowerShardActor(shard, f"follower-{shard}", shards.ports, TWO)
         await actors[shard].start()
         actors[shard].core.standing.enter(Phase.LIVE)
-    router = CommandRouter(stage.bus, stage.ports.message_format, TWO, actors)
+    router = CommandRouter(shards.bus, shards.ports.message_format, TWO, actors)
     await router.open()
     return actors, router
 
 
 async def asked_in_bulk(
-    stage: Stage, actors: dict[int, FollowerShardActor], body: list[Any]
+    shards: MemoryShards, actors: dict[int, FollowerShardActor], body: list[Any]
 ) -> Any:
     """Send a bulk request. Returns: the answers."""
     data = msgspec.json.encode(body)
-    answer = asyncio.create_task(stage.bus.request("commands.bulk", data, timeout_s=5.0))
+    answer = asyncio.create_task(shards.bus.request("commands.bulk", data, timeout_s=5.0))
     while not answer.done():
         await asyncio.sleep(0)
         await turns(*(actor for actor in actors.values() if not actor.core.phase.is_over))
@@ -52,35 +54,33 @@ def opening(account: str, **fields: Any) -> dict[str, Any]:
     }
 
 
-async def test_a_failed_shard_does_not_keep_back_the_answers_of_its_neighbours_to_a_bulk_request() -> (
-    None
-):
-    stage = Stage(TWO)
-    actors, router = await follower_shards(stage)
+async def test_a_failed_shard_does_not_hold_back_its_neighbours_answers_to_a_bulk_request() -> None:
+    shards = MemoryShards(TWO)
+    actors, router = await follower_shards(shards)
     actors[0].core.standing.enter(Phase.FAILED)
     names = [f"account-{number}" for number in range(20)]
-    answers = await asked_in_bulk(stage, actors, [opening(name) for name in names])
+    answers = await asked_in_bulk(shards, actors, [opening(name) for name in names])
     for name, answer in zip(names, answers, strict=True):
         assert answer["ok"] if shard_of(name, 2) == 1 else answer["reason"] == "busy", answer
     await router.close()
 
 
-async def test_dedicated_shards_that_are_away_are_asked_together_and_keep_no_other_answers_back(
+async def test_missing_dedicated_shards_are_asked_together_and_hold_no_other_answers_back(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """One after the other their deadlines added up, and whoever asked was long gone."""
+    """Asked in turn, their deadlines would add up beyond the client's own."""
     monkeypatch.setattr(command_router, "DEDICATED_S_MAX", 1.0)
-    stage = Stage(TWO)
-    actors, router = await follower_shards(stage)
+    shards = MemoryShards(TWO)
+    actors, router = await follower_shards(shards)
     names = [f"account-{number}" for number in range(20)]
     await asked_in_bulk(
-        stage, actors, [opening(name, dedicated=name < "account-2") for name in names]
+        shards, actors, [opening(name, dedicated=name < "account-2") for name in names]
     )
     pauses = [
         {"command_id": "p", "type": "pause", "account_id": name, "creator_id": "anna"}
         for name in names
     ]
-    answers = await asked_in_bulk(stage, actors, pauses)
+    answers = await asked_in_bulk(shards, actors, pauses)
     for name, answer in zip(names, answers, strict=True):
         assert answer["reason"] == ("busy" if name < "account-2" else "unknown_subscription"), (
             answer
@@ -92,11 +92,11 @@ async def test_requests_of_too_many_bytes_are_answered_busy(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(command_router, "REQUESTS_BYTES_MAX", 2000)
-    stage = Stage(TWO)
-    _, router = await follower_shards(stage)
+    shards = MemoryShards(TWO)
+    _, router = await follower_shards(shards)
     body = msgspec.json.encode([opening(f"account-{number}") for number in range(20)])
     asked = [
-        asyncio.create_task(stage.bus.request("commands.bulk", body, timeout_s=5.0))
+        asyncio.create_task(shards.bus.request("commands.bulk", body, timeout_s=5.0))
         for _ in range(3)
     ]
     for _ in range(4):
@@ -112,8 +112,8 @@ async def test_commands_for_a_failed_shard_leave_its_neighbours_room(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(command_router, "REQUESTS_MAX", 20)
-    stage = Stage(TWO)
-    actors, router = await follower_shards(stage)
+    shards = MemoryShards(TWO)
+    actors, router = await follower_shards(shards)
     actors[0].core.standing.enter(Phase.FAILED)
     names = [f"account-{number}" for number in range(100)]
     lost = [name for name in names if shard_of(name, 2) == 0][:30]
@@ -123,7 +123,7 @@ async def test_commands_for_a_failed_shard_leave_its_neighbours_room(
         body = msgspec.json.encode({"command_id": "open", "type": "open_account"})
         try:
             return msgspec.json.decode(
-                await stage.bus.request(f"commands.account.{account}", body, timeout_s=0.2)
+                await shards.bus.request(f"commands.account.{account}", body, timeout_s=0.2)
             )
         except OperatingError:
             return None

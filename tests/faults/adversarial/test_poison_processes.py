@@ -1,5 +1,5 @@
-"""Poison that really kills: hosts as processes on real servers, kept running by the shipped keeper;
-the audit finds both sides whole.
+"""Poison that really kills: hosts as processes on real servers, kept running by the shipped keeper.
+The audit finds both sides whole.
 """
 
 import asyncio
@@ -39,7 +39,7 @@ from gateways.nats.bus import NatsBus
 from gateways.nats.connection import NatsConnection, connect_nats
 from gateways.nats.journal import NatsJournal
 from gateways.nats.streams import NatsStreams
-from gateways.postgres.snapshots import PostgresOptions, open_postgres_snapshots
+from gateways.postgres.snapshots import PostgresConnectionOptions, open_postgres_snapshots
 from tests.faults.adversarial.mortal_host import Mortal, main
 from tests.gateways.conftest import make_streams, nats_options
 from tests.servers import NatsServer, PostgresServer, own_nats_server, own_postgres_server
@@ -230,7 +230,7 @@ async def until(is_true: Callable[[], Any], what: str) -> None:
 CREATOR, FOLLOWER = ShardKey(ShardKind.CREATOR, 0), ShardKey(ShardKind.FOLLOWER, 0)
 
 
-async def test_processes_that_an_input_kills_park_it_and_go_on(
+async def test_an_input_that_kills_processes_is_quarantined_and_they_go_on(
     own_nats_server: NatsServer, own_postgres_server: PostgresServer, tmp_path: Path
 ) -> None:
     """P1 to P8 by the audit: a fill kills the creators' process, executions that of the followers,
@@ -238,7 +238,7 @@ async def test_processes_that_an_input_kills_park_it_and_go_on(
     """
     options = ConnectionOptions(
         nats=nats_options(own_nats_server),
-        postgres=PostgresOptions(dsn=own_postgres_server.dsn),
+        postgres=PostgresConnectionOptions(dsn=own_postgres_server.dsn),
         brokers=("paper",),
     )
     connection = await connect_nats(options.nats)
@@ -263,7 +263,7 @@ async def test_processes_that_an_input_kills_park_it_and_go_on(
         async def are_quarantined() -> bool:
             return all([await mortals.events(key, InputQuarantined) for key in (CREATOR, FOLLOWER)])
 
-        await until(are_quarantined, "both to be parked")
+        await until(are_quarantined, "both to be quarantined")
         (quarantined,) = await mortals.events(CREATOR, InputQuarantined)
         assert (quarantined.tries, quarantined.subject) == (2, "fills.paper.anna")
         (quarantined,) = await mortals.events(FOLLOWER, InputQuarantined)
@@ -290,4 +290,4 @@ async def test_processes_that_an_input_kills_park_it_and_go_on(
     await connection.close()
     assert report.passed, "\n".join(report.lines())
     assert report.orders == 6 * 4
-    assert sum("parked 1 inputs" in note for note in report.notes) == 2
+    assert sum("quarantined 1 inputs" in note for note in report.notes) == 2

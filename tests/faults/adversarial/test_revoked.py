@@ -1,6 +1,4 @@
-"""An order that the gateway has revoked is never sent, whoever takes the gateway over, from
-whatever snapshot (P3, P9).
-"""
+"""A revoked order is never sent, by no later owner and from no snapshot (P3, P9)."""
 
 import msgspec
 import numpy as np
@@ -18,14 +16,14 @@ from engine.journal.frame import FrameHeader, ShardKey, ShardKind, decode_header
 from engine.messages.blocks import OrdersSubmitted
 from engine.values.order_ids import OrderKey
 from engine.values.order_status import ExecType
-from tests.faults.adversarial.stage import SETTINGS, Stage
+from tests.actors.memory_shards import SETTINGS, MemoryShards
 
 KEY = OrderKey(0, 0, 7, 0, 0)
 
 
-def test_a_snapshot_taken_before_the_frames_are_read_again_knows_the_revoked_orders() -> None:
-    """A new owner that a snapshot is due for takes it before it reads on: the orders' frame is
-    still ahead of it.
+def test_a_snapshot_taken_before_frames_are_read_again_knows_the_revoked_orders() -> None:
+    """A new owner may take a snapshot before it reads on, while the orders' frame is still ahead of
+    it.
     """
     subscriptions = np.array([1, 3], np.int64)
     owner = GatewayShard()
@@ -42,13 +40,11 @@ def test_a_snapshot_taken_before_the_frames_are_read_again_knows_the_revoked_ord
     assert encode_state(successor.columns()) == encode_state(owner.columns())
 
 
-async def test_orders_that_expire_all_at_once_are_journaled_in_several_frames_and_passed_by_the_last() -> (
-    None
-):
-    """A broker was away, and a whole queue's time is over in one turn."""
-    stage = Stage(msgspec.structs.replace(SETTINGS, frame_bytes_max=4_000))
+async def test_orders_that_expire_at_once_are_revoked_over_several_frames() -> None:
+    """The broker was away, and a whole queue expires in one turn."""
+    shards = MemoryShards(msgspec.structs.replace(SETTINGS, frame_bytes_max=4_000))
     gateway = BrokerGatewayShardActor(
-        0, "gateway-1", stage.ports, stage.settings, name="paper", broker=Away()
+        0, "gateway-1", shards.ports, shards.settings, name="paper", broker=Away()
     )
     await gateway.start()
     for number in range(200):
@@ -64,13 +60,13 @@ async def test_orders_that_expire_all_at_once_are_journaled_in_several_frames_an
     await gateway.close()
     frames = [
         (cursors_of(message.data), len(message.data))
-        for message in stage.server.stream("JOURNAL_GATEWAY").messages
+        for message in shards.server.stream("JOURNAL_GATEWAY").messages
     ]
     assert len(frames) > 5
     assert max(size for _, size in frames) < 8_000
     assert [sequence for sequence, _ in frames] == [0] * (len(frames) - 1) + [200]
-    assert len(stage.events(ShardKey(ShardKind.GATEWAY, 0), OrdersRevoked)) == 200
-    assert len(stage.server.stream("EXECUTIONS").messages) == 200
+    assert len(shards.events(ShardKey(ShardKind.GATEWAY, 0), OrdersRevoked)) == 200
+    assert len(shards.server.stream("EXECUTIONS").messages) == 200
 
 
 class Away:

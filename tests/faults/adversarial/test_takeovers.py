@@ -1,6 +1,4 @@
-"""What stands at a journal's end when an owner takes over, and what the one before did not get to
-say.
-"""
+"""An owner takes over at any end of a journal, and publishes what the owner before it did not."""
 
 import asyncio
 import time
@@ -18,36 +16,36 @@ from engine.journal.frame import FrameHeader, ShardKey, ShardKind, encode_frame
 from engine.values.units import format_time
 from gateways.memory.journal import MemoryJournal
 from gateways.memory.server import MemoryServer
-from tests.faults.adversarial.stage import SETTINGS, Stage, hash_of, turns
+from tests.actors.memory_shards import SETTINGS, MemoryShards, hash_of, turns
 
 KEY = ShardKey(ShardKind.GATEWAY, 0)
 CREATOR = ShardKey(ShardKind.CREATOR, 0)
 
 
-async def owner(stage: Stage, name: str) -> JournalWriter:
-    writer = JournalWriter(stage.journal, KEY, name)
+async def owner(shards: MemoryShards, name: str) -> JournalWriter:
+    writer = JournalWriter(shards.journal, KEY, name)
     await writer.fence(now_ns=1)
     return writer
 
 
 @pytest.mark.parametrize("others", [0, 3, 500])
-async def test_a_takeover_does_not_go_on_from_a_superseded_owners_frame(others: int) -> None:
-    """The frame slipped in behind the fence and nobody has appended since: the chain goes on from
-    the fence.
+async def test_a_takeover_does_not_continue_from_a_superseded_owners_frame(others: int) -> None:
+    """The frame slipped in behind the fence, and nobody has appended since. The chain continues
+    from the fence.
     """
-    stage = Stage()
-    old = await owner(stage, "old")
-    new = await owner(stage, "new")
-    stream = stage.server.stream("JOURNAL_GATEWAY")
+    shards = MemoryShards()
+    old = await owner(shards, "old")
+    new = await owner(shards, "new")
+    stream = shards.server.stream("JOURNAL_GATEWAY")
     for number in range(others):
         stream.store("journal.gateway.7", b"another shard's", f"other-{number}")
     late = FrameHeader(KEY, old.epoch, old.number + 1, 1, old.hash, ())
     stream.store(KEY.subject, encode_frame(late, [BlocksAnswered(666)]), "late")
-    third = await owner(stage, "third")
+    third = await owner(shards, "third")
     assert (third.epoch, third.number) == (new.epoch + 1, new.number + 1)
     await third.append(third.encode([BlocksAnswered(1)], (), 1))
     chain = Chain(KEY)
-    for message in await stage.journal.read(KEY, after_sequence=0):
+    for message in await shards.journal.read(KEY, after_sequence=0):
         chain.accept(message.data)
     assert (chain.dropped, chain.hash) == (1, third.hash)
 
@@ -83,30 +81,30 @@ class Lagging(MemoryJournal):
 async def test_p10_a_recovery_goes_on_when_the_copies_it_reads_lag(
     reads: int, has_snapshot: bool
 ) -> None:
-    """What the leader holds is not lost because another copy does not have it yet: an operator
+    """A frame that the leader holds is not lost because another copy lacks it. Else an operator
     would be called for nothing.
     """
-    stage = Stage()
-    creator = await stage.creator()
-    await stage.open_creator(creator, "anna")
+    shards = MemoryShards()
+    creator = await shards.creator()
+    await shards.open_creator(creator, "anna")
     if has_snapshot:
         creator.core.snapshotter.take(creator.core.committer, time.monotonic())
         await creator.core.snapshotter.close()
-    stage.ports = stage.ports._replace(journal=Lagging(stage.server, reads))
-    assert hash_of(await stage.creator()) == hash_of(creator)
+    shards.ports = shards.ports._replace(journal=Lagging(shards.server, reads))
+    assert hash_of(await shards.creator()) == hash_of(creator)
 
 
 async def test_a_takeover_finds_the_last_owners_fence_when_the_copies_it_reads_lag() -> None:
     """P5: else two owners would have one epoch."""
-    stage = Stage()
-    old = await owner(stage, "old")
-    stage.journal = Lagging(stage.server, 2)
-    new = await owner(stage, "new")
+    shards = MemoryShards()
+    old = await owner(shards, "old")
+    shards.journal = Lagging(shards.server, 2)
+    new = await owner(shards, "new")
     late = FrameHeader(KEY, old.epoch, old.number + 1, 1, old.hash, ())
-    stage.server.stream("JOURNAL_GATEWAY").store(
+    shards.server.stream("JOURNAL_GATEWAY").store(
         KEY.subject, encode_frame(late, [BlocksAnswered(666)]), "late"
     )
-    third = await owner(stage, "third")
+    third = await owner(shards, "third")
     assert (third.epoch, third.number) == (new.epoch + 1, new.number + 1)
 
 
@@ -133,144 +131,144 @@ class Emptied(MemoryJournal):
         )
 
 
-async def test_frames_that_the_leader_does_not_hold_either_are_lost() -> None:
+async def test_frames_that_the_leader_lacks_too_are_lost_and_end_the_recovery() -> None:
     """P6: then an operator is called, and nobody waits for ever."""
-    stage = Stage()
-    await stage.creator()
-    stage.ports = stage.ports._replace(journal=Emptied(stage.server))
+    shards = MemoryShards()
+    await shards.creator()
+    shards.ports = shards.ports._replace(journal=Emptied(shards.server))
     with pytest.raises(ChainBrokenError, match="found none after 0"):
-        await stage.creator()
+        await shards.creator()
 
 
-async def test_two_fences_at_once_are_told_apart_where_ids_are_looked_at_first() -> None:
+async def test_two_fences_at_once_leave_one_owner_on_a_server_that_checks_ids_first() -> None:
     """A cluster of nats-servers answers a known message id before it looks at the expectation."""
-    stage = Stage()
+    shards = MemoryShards()
 
     class IdsFirst(MemoryJournal):
         async def append(
             self, key: ShardKey, data: bytes, *, message_id: str, expected_sequence: int
         ) -> int:
-            known = stage.server.stream("JOURNAL_GATEWAY").sequence_of_id.get(message_id)
+            known = shards.server.stream("JOURNAL_GATEWAY").sequence_of_id.get(message_id)
             if known is not None:
                 return known
             return await super().append(
                 key, data, message_id=message_id, expected_sequence=expected_sequence
             )
 
-    stage.journal = IdsFirst(stage.server)
-    stale: list[Any] = [await stage.journal.tail(KEY)]
-    first = await owner(stage, "first")
-    tail = stage.journal.tail
+    shards.journal = IdsFirst(shards.server)
+    stale: list[Any] = [await shards.journal.tail(KEY)]
+    first = await owner(shards, "first")
+    tail = shards.journal.tail
 
     async def late_tail(key: ShardKey) -> Any:
         return stale.pop() if stale else await tail(key)
 
-    stage.journal.tail = late_tail  # type: ignore[method-assign]
-    second = await owner(stage, "second")
+    shards.journal.tail = late_tail  # type: ignore[method-assign]
+    second = await owner(shards, "second")
     assert second.epoch == first.epoch + 1
 
 
-async def test_dead_letters_of_the_last_frame_are_said_again_and_no_others() -> None:
-    stage = Stage()
-    creator = await stage.creator()
+async def test_dead_letters_of_the_last_frame_are_published_again_and_no_others() -> None:
+    shards = MemoryShards()
+    creator = await shards.creator()
     for number in range(5):
-        await stage.publish("fills.paper.nobody", stage.fill(f"S{number}"))
+        await shards.publish("fills.paper.nobody", shards.fill(f"S{number}"))
         await turns(creator)
-    letters = stage.server.stream("DEADLETTER")
+    letters = shards.server.stream("DEADLETTER")
     assert len(letters.messages) == 5
     letters.sequence_of_id.clear()  # the window in which the server knows message ids is over
-    again = await stage.creator()
+    again = await shards.creator()
     await turns(again)
     assert len(letters.messages) <= 6
 
 
-async def test_dead_letters_that_two_owners_died_over_are_said_by_the_third() -> None:
-    stage = Stage()
-    creator = await stage.creator()
-    letters = stage.server.stream("DEADLETTER")
-    stage.server.streams[
+async def test_dead_letters_left_unpublished_by_two_owners_are_published_by_the_third() -> None:
+    shards = MemoryShards()
+    creator = await shards.creator()
+    letters = shards.server.stream("DEADLETTER")
+    shards.server.streams[
         "DEADLETTER"
     ].subjects = ()  # nobody listens: the owners die before they can say it
-    await stage.publish("fills.paper.nobody", stage.fill("AAA"))
+    await shards.publish("fills.paper.nobody", shards.fill("AAA"))
     await creator.turn()
     for _ in range(3):
         await asyncio.sleep(0)
-    assert len(stage.events(CREATOR, InputsRefused)) == 1
+    assert len(shards.events(CREATOR, InputsRefused)) == 1
     await creator.core.committer.close()
-    await stage.creator()
-    stage.server.streams["DEADLETTER"].subjects = ("deadletter.>",)
+    await shards.creator()
+    shards.server.streams["DEADLETTER"].subjects = ("deadletter.>",)
     assert not letters.messages
-    await turns(await stage.creator())
+    await turns(await shards.creator())
     assert len(letters.messages) == 1
 
 
-async def test_dead_letters_are_said_although_an_owner_was_stopped_before_it_did_anything() -> None:
-    """Its last snapshot would hide the frame that they belong to from the next (P10)."""
-    stage = Stage()
-    creator = await stage.creator()
-    stage.server.streams[
+async def test_dead_letters_are_published_even_after_an_owner_that_did_nothing() -> None:
+    """Its last snapshot would hide the frame of the letters from the next owner (P10)."""
+    shards = MemoryShards()
+    creator = await shards.creator()
+    shards.server.streams[
         "DEADLETTER"
     ].subjects = ()  # nobody listens: the owner dies before it can say it
-    await stage.publish("fills.paper.nobody", stage.fill("AAA"))
+    await shards.publish("fills.paper.nobody", shards.fill("AAA"))
     await creator.turn()
     for _ in range(3):
         await asyncio.sleep(0)
     await creator.core.committer.close()
-    stage.server.streams["DEADLETTER"].subjects = ("deadletter.>",)
-    stopped = CreatorShardActor(0, "stopped", stage.ports, stage.settings)
+    shards.server.streams["DEADLETTER"].subjects = ("deadletter.>",)
+    stopped = CreatorShardActor(0, "stopped", shards.ports, shards.settings)
     stopped.core.stop()
     await stopped.core.run()
-    assert stage.server.snapshots[CREATOR][0].number == stopped.core.committer.durable_number
-    await turns(await stage.creator())
-    assert len(stage.server.stream("DEADLETTER").messages) == 1
+    assert shards.server.snapshots[CREATOR][0].number == stopped.core.committer.durable_number
+    await turns(await shards.creator())
+    assert len(shards.server.stream("DEADLETTER").messages) == 1
 
 
 async def test_a_shard_that_always_has_a_frame_in_flight_takes_snapshots() -> None:
-    stage = Stage()
-    stage.settings = SETTINGS.__class__(
+    shards = MemoryShards()
+    shards.settings = SETTINGS.__class__(
         creator_shards=1, follower_shards=1, snapshot_frames_every=5, part_rows=64
     )
-    creator = await stage.creator()
-    append = stage.journal.append
+    creator = await shards.creator()
+    append = shards.journal.append
 
     async def slow(key: ShardKey, data: bytes, **options: Any) -> int:
         for _ in range(20):
             await asyncio.sleep(0)
         return await append(key, data, **options)
 
-    stage.journal.append = slow  # type: ignore[method-assign]
+    shards.journal.append = slow  # type: ignore[method-assign]
     for number in range(40):
-        await stage.publish(
+        await shards.publish(
             "marks.paper", [{"symbol": f"S{number}", "px": "1", "time": "2023-11-14T22:13:20Z"}]
         )
         await creator.turn()
         await creator.core.rest()
     await asyncio.sleep(0.05)
-    assert stage.server.snapshots
+    assert shards.server.snapshots
 
 
-async def test_a_day_that_ends_within_a_frame_leaves_the_replayed_state_the_same() -> None:
-    """What fills are remembered must follow from the journal alone (P6)."""
-    stage, day_ns = Stage(), 86_400 * 10**9
-    midnight_ns = stage.clock.time_ns // day_ns * day_ns + day_ns
-    stage.clock.time_ns = midnight_ns - 2_500_000_000
-    creator = await stage.creator()
-    await stage.open_creator(creator, "anna")
+async def test_p6_a_day_that_ends_within_a_frame_replays_to_the_same_state() -> None:
+    """The remembered fills must follow from the journal alone."""
+    shards, day_ns = MemoryShards(), 86_400 * 10**9
+    midnight_ns = shards.clock.time_ns // day_ns * day_ns + day_ns
+    shards.clock.time_ns = midnight_ns - 2_500_000_000
+    creator = await shards.creator()
+    await shards.open_creator(creator, "anna")
     for age_ns in (7 * day_ns - 10**9, 0):
-        time = format_time((stage.clock.time_ns - age_ns) // 10**9 * 10**9)
-        await stage.publish("fills.paper.anna", {**stage.fill("AAA"), "transact_time": time})
+        time = format_time((shards.clock.time_ns - age_ns) // 10**9 * 10**9)
+        await shards.publish("fills.paper.anna", {**shards.fill("AAA"), "transact_time": time})
         if age_ns:
             await turns(creator)
-    await stage.publish(
+    await shards.publish(
         "marks.paper", [{"symbol": "AAA", "px": "1", "time": "2023-11-14T22:13:20Z"}]
     )
 
     def a_second_later() -> int:
-        stage.clock.time_ns += 10**9
-        return stage.clock.time_ns
+        shards.clock.time_ns += 10**9
+        return shards.clock.time_ns
 
-    stage.clock.now_ns = a_second_later  # type: ignore[method-assign]
+    shards.clock.now_ns = a_second_later  # type: ignore[method-assign]
     await creator.turn()
     assert creator.core.writer.event_time_ns > midnight_ns
     await turns(creator)
-    assert hash_of(await stage.creator()) == hash_of(creator)
+    assert hash_of(await shards.creator()) == hash_of(creator)

@@ -1,6 +1,4 @@
-"""The way to a broker as it can be at its worst, seeded; and a loop whose clock skips what nobody
-does anything in.
-"""
+"""An unreliable way to a broker, seeded, and a loop whose clock skips idle time."""
 
 import asyncio
 import random
@@ -10,7 +8,9 @@ from gateways.brokers.paper.memory import MemoryPaperBroker
 
 
 class SkippingLoop(asyncio.SelectorEventLoop):
-    """Pauses cost no time: when nothing is ready, the clock goes on to what is due next."""
+    """A loop in which pauses cost no time: when nothing is ready, the clock jumps to the next
+    timer.
+    """
 
     def __init__(self) -> None:
         super().__init__()
@@ -60,7 +60,7 @@ class UnreliableWay:
         return answer
 
     async def deliver_late(self, count: int) -> None:
-        """Deliver some of what is late."""
+        """Deliver some of the late messages."""
         for _ in range(min(count, len(self._late))):
             await self.broker.submit(self._late.pop(self._rng.randrange(len(self._late))))
 

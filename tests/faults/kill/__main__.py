@@ -1,9 +1,14 @@
-"""`python -m tests.faults.kill --rounds N --seed S`: seeded rounds over all parts of a cluster
-under load, then drain and audit.
+"""Seeded rounds over all parts of a cluster under load, then drain and audit.
 
-Each round strikes at a random moment: kill -9 of one part, of two at once, of one while another
-recovers, SIGSTOP until the part is replaced and then SIGCONT, or kill -9 of the supervisor and
-everything else followed by `lockstep up`. Nobody repairs anything. Exit code 1 on any violation.
+    python -m tests.faults.kill --rounds N --seed S
+
+Each round strikes at a random moment:
+
+- kill -9 of one part, of two at once, or of one while another recovers;
+- SIGSTOP until the part is replaced, then SIGCONT;
+- kill -9 of the supervisor and everything else, followed by `lockstep up`.
+
+Nobody repairs anything. Exit code 1 on any violation.
 """
 
 import argparse
@@ -32,8 +37,8 @@ its cause.
 
 
 class Rounds:
-    """The rounds on one cluster. The seed chooses what is done and when; what it meets there is up
-    to the machine.
+    """The rounds on one cluster. The seed chooses each strike and its time; the machine decides
+    what it hits.
     """
 
     def __init__(self, cluster: RunningCluster, load: Load, seed: int) -> None:
@@ -114,8 +119,8 @@ class Rounds:
             if not all(is_replaced(victim, run, heard) for victim in self._struck):
                 return False
             return len({kind for kind, _ in shards}) == 3 and all(
-                head.phase == "live" and now_s - self._load.heard.heard_s[key] < 1.0
-                for key, head in shards.items()
+                progress.phase == "live" and now_s - self._load.heard.heard_s[key] < 1.0
+                for key, progress in shards.items()
             )
 
         await _until(is_live, "every shard live")
@@ -158,7 +163,11 @@ async def play(data: Path, rounds: int, seed: int) -> None:
 
 def main() -> int:
     """Parse the arguments and play. Returns: the exit code."""
-    parser = argparse.ArgumentParser(prog="python -m tests.faults.kill", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="python -m tests.faults.kill",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     parser.add_argument("--rounds", type=int, default=50)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument(

@@ -1,5 +1,5 @@
-"""What must hold after any kill: all drains, the audit passes, what was acknowledged is there once,
-answers are given again.
+"""Checks after any kill: everything drains, the audit passes, each acknowledged message is there
+once, and commands get their answers again.
 """
 
 from collections import Counter
@@ -9,7 +9,7 @@ from actors.history_reader import FrameReader
 from cluster.config.credentials import ENGINE, read_credentials
 from engine.journal.events.creator import CreatorsOpened, FillApplied
 from engine.journal.frame import ShardKey, ShardKind
-from gateways.nats.connection import NatsOptions, connect_nats
+from gateways.nats.connection import NatsConnectionOptions, connect_nats
 from gateways.nats.journal import NatsJournal
 from tests.faults.kill.running import RunningCluster
 from tests.load import Load
@@ -41,7 +41,7 @@ async def applied_fills(data: Path) -> Counter[str]:
     credentials = read_credentials(data)
     user = credentials.users[ENGINE]
     connection = await connect_nats(
-        NatsOptions(
+        NatsConnectionOptions(
             url=credentials.nats_url,
             user=user.user,
             password=user.password,

@@ -1,5 +1,5 @@
-"""A cluster that runs as an operator runs it: `lockstep up` in a process of its own, which can be
-killed with all that it started.
+"""A cluster run as an operator runs it: `lockstep up` in a process of its own, which can be killed
+with everything it started.
 """
 
 import contextlib
@@ -13,7 +13,7 @@ from pathlib import Path
 import psutil
 
 from cluster.processes.leftovers import processes_of
-from cluster.processes.run_file import Run, read_run
+from cluster.processes.run_file import RunRecord, read_run
 
 ROOT = Path(__file__).parents[3]
 CONFIG = Path(__file__).with_name("kill.toml")
@@ -56,14 +56,14 @@ class RunningCluster:
         return "\n".join(self._log.read_text(errors="replace").splitlines()[-lines:])
 
     @property
-    def run(self) -> Run:
-        """What run.json says."""
+    def run(self) -> RunRecord:
+        """The contents of run.json."""
         found = read_run(self.data)
         assert found is not None, "expected a run, found none"
         return found
 
     def kill(self) -> None:
-        """Kill -9 the supervisor and everything that it started, whatever way they were found."""
+        """Kill -9 the supervisor and everything that it started."""
         assert self._process is not None
         victims = [psutil.Process(self._process.pid), *processes_of(self.run)]
         for victim in victims:

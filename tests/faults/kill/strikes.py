@@ -5,7 +5,7 @@ import signal
 import time
 
 from actors.shard.progress import HostHeartbeat
-from cluster.processes.run_file import ProcessRecord, Run, start_mark
+from cluster.processes.run_file import ProcessRecord, RunRecord, start_mark
 from gateways.nats.heard import Heard
 
 HOSTS = ("creator", "follower", "gateway")
@@ -32,14 +32,14 @@ class Victim:
         return True
 
     def is_alive(self) -> bool:
-        """Whether this very process still runs, or is stopped."""
+        """Return whether this very process still runs, or is stopped."""
         return self._started is not None and start_mark(self.pid) == self._started
 
     def __str__(self) -> str:
         return f"{self.name} ({self.pid})"
 
 
-def victims(part: str, run: Run, heard: Heard) -> list[Victim]:
+def victims(part: str, run: RunRecord, heard: Heard) -> list[Victim]:
     """Find the processes of a part that run now, in the order of their names."""
     if part in HOSTS:
         return [Victim(part, host.pid, host.incarnation) for host in _live_hosts(part, heard)]
@@ -62,8 +62,8 @@ def _is_of(record: ProcessRecord, part: str) -> bool:
     return record.name == part if part in SERVERS else record.name.rpartition("-")[0] == part
 
 
-def is_replaced(victim: Victim, run: Run, heard: Heard) -> bool:
-    """Say whether another process has taken a victim's place."""
+def is_replaced(victim: Victim, run: RunRecord, heard: Heard) -> bool:
+    """Return whether another process has taken a victim's place."""
     if victim.part in HOSTS:
         slot = victim.name.rsplit("-", 2)[0]
         return any(

@@ -4,8 +4,6 @@ every promise intact (P1 to P10).
 
 import asyncio
 import signal
-import time
-from collections.abc import Callable
 
 import pytest
 
@@ -13,32 +11,18 @@ from cluster.processes.leftovers import processes_of
 from cluster.processes.run_file import start_mark
 from tests.faults.kill.checks import check
 from tests.faults.kill.running import RunningCluster
-from tests.faults.kill.strikes import HOSTS, Victim, is_replaced, victims
-from tests.load import Load, LoadSettings
+from tests.faults.kill.strikes import HOSTS, is_replaced
+from tests.faults.kill.waiting import (
+    FILLS_AFTER,
+    FILLS_BEFORE,
+    SETTINGS,
+    until,
+    until_fills,
+    victim_of,
+)
+from tests.load import Load
 
 pytestmark = [pytest.mark.real, pytest.mark.kill]
-
-REPLACED_S_MAX = 60.0
-FILLS_BEFORE = 30
-FILLS_AFTER = 20
-SETTINGS = LoadSettings(pace_s=0.04)
-
-
-async def until(is_true: Callable[[], bool], what: str) -> None:
-    give_up_s = time.monotonic() + REPLACED_S_MAX
-    while not is_true():
-        assert time.monotonic() < give_up_s, f"expected {what} within {REPLACED_S_MAX:.0f} s"
-        await asyncio.sleep(0.02)
-
-
-async def until_fills(load: Load, count: int) -> None:
-    wanted = len(load.fills) + count
-    await until(lambda: len(load.fills) >= wanted, f"{count} more fills acknowledged")
-
-
-async def victim_of(part: str, cluster: RunningCluster, load: Load) -> Victim:
-    await until(lambda: bool(victims(part, cluster.run, load.heard)), f"a live {part}")
-    return victims(part, cluster.run, load.heard)[0]
 
 
 @pytest.mark.parametrize("part", [*HOSTS, "broker-paper", "nats", "postgres", "raylet"])
@@ -78,7 +62,7 @@ async def test_stopped_hosts_are_replaced_and_no_longer_count(cluster: RunningCl
 
 
 @pytest.mark.parametrize("what", ["supervisor", "everything"])
-async def test_a_killed_cluster_goes_on_where_it_was(cluster: RunningCluster, what: str) -> None:
+async def test_a_killed_cluster_continues_where_it_was(cluster: RunningCluster, what: str) -> None:
     async with Load(cluster.data, name=f"kill-{what}", seed=3, settings=SETTINGS) as load:
         await load.open_all()
         load.start()

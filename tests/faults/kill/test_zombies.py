@@ -9,7 +9,7 @@ import pytest
 from engine.journal.frame import ShardKey, ShardKind, decode_header
 from tests.faults.kill.checks import check
 from tests.faults.kill.running import RunningCluster
-from tests.faults.kill.test_kill_parts import SETTINGS, until, until_fills
+from tests.faults.kill.waiting import SETTINGS, until, until_fills
 from tests.faults.kill.zombie import Zombie
 from tests.load import Load
 
@@ -39,8 +39,8 @@ async def outlive(cluster: RunningCluster, load: Load, kind: str) -> None:
     running = asyncio.create_task(zombie.host.run())
 
     def epoch() -> int:
-        head = load.heard.shards[kind, 0]
-        return head.epoch if head.phase == "live" else 0
+        progress = load.heard.shards[kind, 0]
+        return progress.epoch if progress.phase == "live" else 0
 
     def of_zombie() -> bool:
         return load.heard.shards[kind, 0].incarnation == f"zombie-{kind}"

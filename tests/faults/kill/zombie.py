@@ -1,8 +1,7 @@
-"""A host that is paused at the worst moment: after it decided, before what it decided reaches the
-outside.
+"""A host that is paused after it decided, before the result leaves the process.
 
-It runs in the test's own process on the real servers, so that nothing ends it early: when it goes
-on, its append, answers and orders really are attempted, after its successor has taken over.
+It runs in the test's own process on the real servers, so that nothing ends it early. When it goes
+on, it really attempts its append, answers and orders, after its successor has taken over.
 """
 
 import asyncio
@@ -12,7 +11,7 @@ from typing import Any
 import msgspec
 
 from actors.host.host import Connected, Host, HostSpec
-from actors.ports import Broker, Bus, Request, Subscription
+from actors.ports import Broker, Bus, BusSubscription, Request
 from cluster.config.credentials import ENGINE, read_credentials
 from cluster.config.file import load
 from cluster.running.wiring import shard_settings
@@ -20,8 +19,8 @@ from engine.journal.frame import ShardKey
 from engine.messages.blocks import BlockAnswered, GatewayEpoch, OrdersSubmitted, decode_block
 from engine.values.ids import shard_of
 from gateways.connections import ConnectionOptions, connect
-from gateways.nats.connection import NatsOptions
-from gateways.postgres.snapshots import PostgresOptions
+from gateways.nats.connection import NatsConnectionOptions
+from gateways.postgres.snapshots import PostgresConnectionOptions
 from tests.faults.kill.running import CONFIG, RunningCluster
 
 
@@ -45,9 +44,10 @@ class Pause:
 
 
 class Zombie:
-    """One host of one shard, paused in its appends, a gateway also in handing orders over:
-    `append_pause` is then another one, for what is refused to a gateway's journal must not keep it
-    from trying its orders.
+    """One host of one shard, paused in its appends; a gateway also where it hands orders over.
+
+    A gateway then has another `append_pause`: a refused append must not keep it from trying its
+    orders.
     """
 
     def __init__(self, cluster: RunningCluster, kind: str, shard: int) -> None:
@@ -63,14 +63,14 @@ class Zombie:
         user = self._credentials.users[ENGINE]
         return await connect(
             ConnectionOptions(
-                nats=NatsOptions(
+                nats=NatsConnectionOptions(
                     url=self._credentials.nats_url,
                     user=user.user,
                     password=user.password,
                     name="zombie",
                     inbox_prefix=user.inbox_prefix,
                 ),
-                postgres=PostgresOptions(dsn=self._credentials.postgres_url),
+                postgres=PostgresConnectionOptions(dsn=self._credentials.postgres_url),
                 brokers=("paper",),
             )
         )
@@ -151,7 +151,7 @@ class _RecordingBus:
 
     async def subscribe(
         self, subject: str, receive: Callable[[Request], None], *, queue: str = ""
-    ) -> Subscription:
+    ) -> BusSubscription:
         def recorded(request: Request) -> None:
             async def reply(data: bytes) -> None:
                 if self._pause.reached.is_set():

@@ -12,7 +12,7 @@ import pytest
 from tests.faults.kill.checks import check
 from tests.faults.kill.running import RunningCluster
 from tests.faults.kill.strikes import is_replaced
-from tests.faults.kill.test_kill_parts import SETTINGS, until, until_fills, victim_of
+from tests.faults.kill.waiting import SETTINGS, until, until_fills, victim_of
 from tests.load import Load
 
 pytestmark = [pytest.mark.real, pytest.mark.kill]

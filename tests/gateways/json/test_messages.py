@@ -185,7 +185,9 @@ DECODERS: list[Callable[[bytes], object]] = [
 
 
 def refusals_of(decode: Callable[[bytes], object], data: bytes) -> list[str]:
-    """Decode, and give the texts of what was refused: the whole, or elements of commands.bulk."""
+    """Decode, and return the texts of the refusals: of the whole message, or of elements of
+    commands.bulk.
+    """
     try:
         result = decode(data)
     except MessageError as error:
@@ -223,13 +225,16 @@ def test_junk_is_refused_quickly_and_briefly(
         ).map(lambda value: json.dumps(value).encode()),
     )
 )
-def test_nothing_but_a_wire_error_ever_comes_out(data: bytes) -> None:
+def test_junk_raises_only_a_message_error(data: bytes) -> None:
     for decode in DECODERS:
         assert all(len(text) <= 300 for text in refusals_of(decode, data))
 
 
 def test_marks_are_read() -> None:
-    data = b'[{"symbol":"A","px":"1.5","time":"2014-02-19T20:00:00Z"},{"symbol":"B","px":2,"time":"2014-02-19T20:00:00.000000001Z"}]'
+    data = (
+        b'[{"symbol":"A","px":"1.5","time":"2014-02-19T20:00:00Z"},'
+        b'{"symbol":"B","px":2,"time":"2014-02-19T20:00:00.000000001Z"}]'
+    )
     assert decode_marks("marks.acme", data) == [
         Mark("A", 1_500_000, TIME_NS),
         Mark("B", 2_000_000, TIME_NS + 1),
@@ -264,7 +269,7 @@ def test_execution_is_read() -> None:
 
 
 @pytest.mark.parametrize("exec_type", ["new", "canceled", "rejected", "expired"])
-def test_report_that_is_no_trade_needs_no_quantity(exec_type: str) -> None:
+def test_a_report_other_than_a_trade_needs_no_quantity(exec_type: str) -> None:
     data = {
         name: value
         for name, value in EXECUTION.items()

@@ -1,4 +1,4 @@
-"""The pages of `gateways/protocol` tell the truth: the decoders read their messages, the block codec
+"""The pages of `gateways/protocol` are true: the decoders read their messages, the block codec
 reads their bytes.
 """
 
@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from actors.broker_gateway.reports import UNKNOWN_PLACEMENT
-from engine.columns.sections import flat_fields
+from engine.columns.section_types import flat_fields
 from engine.messages.blocks import (
     BLOCK_TYPES,
     AccountsRegistered,
@@ -19,9 +19,9 @@ from engine.messages.blocks import (
     decode_block,
 )
 from gateways.brokers.paper.corrections import decode_correction
-from gateways.json import public as wire
+from gateways.json import public
 
-FOLDER = Path(wire.__file__).parents[1] / "protocol"
+FOLDER = Path(public.__file__).parents[1] / "protocol"
 PAGES = {path.name: path.read_text() for path in sorted(FOLDER.glob("*.md"))}
 TEXT = "\n".join(PAGES.values())
 MESSAGES = re.findall(r"```json (\S+)\n(.*?)```", TEXT, re.DOTALL)
@@ -38,21 +38,23 @@ def test_documented_message_is_read(subject: str, text: str) -> None:
     data = text.encode()
     match subject.split(".")[0]:
         case "fills":
-            assert wire.decode_fills(subject, data)
+            assert public.decode_fills(subject, data)
         case "marks":
-            assert wire.decode_marks(subject, data)
+            assert public.decode_marks(subject, data)
         case "executions":
-            assert wire.decode_executions(subject, data)
+            assert public.decode_executions(subject, data)
         case "commands" if subject == "commands.bulk":
             assert not [
-                found for found in wire.decode_bulk(data) if isinstance(found, wire.MessageError)
+                found
+                for found in public.decode_bulk(data)
+                if isinstance(found, public.MessageError)
             ]
         case "commands":
-            assert wire.decode_command(subject, data)
+            assert public.decode_command(subject, data)
         case "broker":
             assert decode_correction(data)
         case "answer":
-            assert not wire.decode_answer(data).ok
+            assert not public.decode_answer(data).ok
         case _:
             assert set(json.loads(data)) == {"subject", "sequence", "reason", "error", "excerpt"}
 

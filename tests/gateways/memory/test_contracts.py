@@ -1,4 +1,4 @@
-"""The in-memory twins pass the contracts, and their faults do what they say."""
+"""The in-memory twins pass the contracts, and their planted faults happen as named."""
 
 import pytest
 
@@ -8,7 +8,7 @@ from engine.journal.frame import ShardKey, ShardKind
 from gateways.memory.bus import MemoryBus
 from gateways.memory.journal import MemoryJournal
 from gateways.memory.streams import MemoryStreams
-from tests.gateways.conftest import World, memory_server
+from tests.gateways.conftest import Adapters, memory_server
 from tests.gateways.contracts import (
     BusContract,
     JournalContract,
@@ -21,20 +21,20 @@ KEY = ShardKey(ShardKind.CREATOR, 0)
 
 class TestMemoryJournal(JournalContract):
     @pytest.fixture
-    def world(self, memory_world: World) -> World:
-        return memory_world
+    def adapters(self, memory_adapters: Adapters) -> Adapters:
+        return memory_adapters
 
 
 class TestMemoryStreams(StreamsContract):
     @pytest.fixture
-    def world(self, memory_world: World) -> World:
-        return memory_world
+    def adapters(self, memory_adapters: Adapters) -> Adapters:
+        return memory_adapters
 
 
 class TestMemoryBus(BusContract):
     @pytest.fixture
-    def world(self, memory_world: World) -> World:
-        return memory_world
+    def adapters(self, memory_adapters: Adapters) -> Adapters:
+        return memory_adapters
 
 
 class TestMemorySnapshots(SnapshotsContract):

@@ -7,21 +7,23 @@ import pytest
 
 from actors.host.command_router import CommandRouter
 from gateways.json.format import JsonFormat
-from tests.faults.adversarial.stage import SETTINGS
-from tests.gateways.conftest import World
+from tests.actors.memory_shards import SETTINGS
+from tests.gateways.conftest import Adapters
 
 pytestmark = pytest.mark.real
 
 
-async def test_bulk_whose_answers_exceed_a_message_is_told_so(nats_world: World) -> None:
-    """Without an answer it would be sent again, the same, for ever."""
-    router = CommandRouter(nats_world.bus, JsonFormat(), SETTINGS, {})
+async def test_a_bulk_request_whose_answers_exceed_a_message_is_refused(
+    nats_adapters: Adapters,
+) -> None:
+    """Without an answer the client would send the same request again for ever."""
+    router = CommandRouter(nats_adapters.bus, JsonFormat(), SETTINGS, {})
     await router.open()
 
     async def ask(count: int) -> Any:
         data = msgspec.json.encode([{"type": "?"}] * count)
         return msgspec.json.decode(
-            await nats_world.bus.request("commands.bulk", data, timeout_s=30)
+            await nats_adapters.bus.request("commands.bulk", data, timeout_s=30)
         )
 
     answer = await ask(100_000)

@@ -50,7 +50,7 @@ def test_each_message_of_a_shard_is_recorded_as_it_came() -> None:
     assert recorded == [msgspec.json.encode(each) for each in told]
 
 
-async def test_news_of_a_shard_or_a_host_wakes_everybody_who_waits() -> None:
+async def test_progress_of_a_shard_or_a_host_wakes_everyone_who_waits() -> None:
     heard = Heard()
     for news in (progress(1), HostHeartbeat("a", "follower", 7, {})):
         waiting = [asyncio.create_task(heard.wait_news()) for _ in range(2)]

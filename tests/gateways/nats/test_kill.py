@@ -23,8 +23,8 @@ KEY = ShardKey(ShardKind.FOLLOWER, 0)
 
 
 class Writer:
-    """Appends frame after frame as an owner does: what is in doubt is looked up at the tail, then
-    sent again or taken as stored.
+    """Appends frame after frame as an owner does. An append of unknown outcome is looked up at the
+    tail, then sent again or taken as stored.
     """
 
     def __init__(self, journal: NatsJournal) -> None:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.gateways.conftest import World
+from tests.gateways.conftest import Adapters
 from tests.gateways.contracts import BusContract, JournalContract, StreamsContract
 
 pytestmark = pytest.mark.real
@@ -10,17 +10,17 @@ pytestmark = pytest.mark.real
 
 class TestNatsJournal(JournalContract):
     @pytest.fixture
-    def world(self, nats_world: World) -> World:
-        return nats_world
+    def adapters(self, nats_adapters: Adapters) -> Adapters:
+        return nats_adapters
 
 
 class TestNatsStreams(StreamsContract):
     @pytest.fixture
-    def world(self, nats_world: World) -> World:
-        return nats_world
+    def adapters(self, nats_adapters: Adapters) -> Adapters:
+        return nats_adapters
 
 
 class TestNatsBus(BusContract):
     @pytest.fixture
-    def world(self, nats_world: World) -> World:
-        return nats_world
+    def adapters(self, nats_adapters: Adapters) -> Adapters:
+        return nats_adapters

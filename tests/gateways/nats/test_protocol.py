@@ -67,7 +67,7 @@ async def connected(heard: list[Message]) -> tuple[NatsProtocol, socket.socket]:
 
 
 @given(cuts=st.lists(st.integers(1, len(SAID) - 1), max_size=12))
-def test_messages_are_read_however_the_bytes_are_cut(cuts: list[int]) -> None:
+def test_messages_are_read_however_the_bytes_are_split(cuts: list[int]) -> None:
     async def check() -> None:
         heard: list[Message] = []
         pongs: list[None] = []
@@ -103,8 +103,8 @@ async def test_messages_larger_than_the_buffer_come_whole_and_leave_no_large_buf
 
 @pytest.mark.parametrize("odd", [b"a.\x0b", b"a.\x0c1\x0c2", b"a.\xff", b"a.\0", b"a.\x85\xa0"])
 async def test_any_byte_in_a_subject_is_read_as_one_word(odd: bytes) -> None:
-    """A server stores and sends on what a publisher wrote: one odd subject must not end the
-    connection of everybody who reads it.
+    """A server passes on any subject that a publisher wrote. An odd one must not end the
+    connections of its readers.
     """
     heard: list[Message] = []
     protocol = NatsProtocol({1: into(heard)})
@@ -143,7 +143,7 @@ async def test_lines_are_read_one_by_one_before_the_start_and_messages_behind_th
         b"\r\n",
     ],
 )
-async def test_what_no_server_says_ends_the_connection(wrong: bytes) -> None:
+async def test_bytes_that_no_server_sends_end_the_connection(wrong: bytes) -> None:
     protocol, theirs = await connected([])
     protocol.start(lambda: None)
     theirs.sendall(wrong)
@@ -185,8 +185,8 @@ def test_subject_of_more_than_a_word_is_refused(subject: str) -> None:
 
 
 async def test_a_new_connection_ends_the_one_before() -> None:
-    """A stopped server takes connections and says nothing: each attempt to reconnect would leave
-    one.
+    """A stopped server takes connections and sends nothing. Each attempt to reconnect would leave
+    one open.
     """
     ended: asyncio.Queue[bytes] = asyncio.Queue()
 
@@ -211,8 +211,10 @@ async def test_a_new_connection_ends_the_one_before() -> None:
 @pytest.mark.parametrize(
     "odd", [b"{", b"[]", b'{"connect_urls": ["["]}', b'{"connect_urls": 1}', b"\xff"]
 )
-async def test_odd_news_of_the_server_ends_the_connection_and_another_is_made(odd: bytes) -> None:
-    """What died of it read nothing more, while everybody took the connection for a good one."""
+async def test_a_malformed_message_of_the_server_ends_the_connection_and_another_is_made(
+    odd: bytes,
+) -> None:
+    """The reader once died of it and read nothing more, while the connection seemed good."""
     connections: asyncio.Queue[None] = asyncio.Queue()
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

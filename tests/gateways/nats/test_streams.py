@@ -14,7 +14,7 @@ from gateways.nats.connection import NatsConnection, connect_nats
 from gateways.nats.feed import FeedOptions
 from gateways.nats.journal import NatsJournal
 from gateways.nats.streams import NatsStreams, StreamSettings, ensure_stream
-from tests.gateways.conftest import World, nats_options
+from tests.gateways.conftest import Adapters, nats_options
 from tests.gateways.contracts import take_count
 from tests.servers import PASSWORD, NatsServer, free_port, until
 
@@ -87,10 +87,12 @@ async def test_no_server_is_transient_at_the_deadline(nats_server: NatsServer) -
         await connect_nats(options)
 
 
-async def test_broker_publishes_its_own_fills(acme: NatsConnection, nats_world: World) -> None:
+async def test_broker_publishes_its_own_fills(
+    acme: NatsConnection, nats_adapters: Adapters
+) -> None:
     streams = NatsStreams(acme)
     sequence = await streams.publish(
-        "fills.acme.nancy", b"{}", message_id=f"acme/{nats_world.number}"
+        "fills.acme.nancy", b"{}", message_id=f"acme/{nats_adapters.number}"
     )
     assert sequence > 0
 
@@ -105,11 +107,11 @@ async def test_broker_may_not_publish_for_others(acme: NatsConnection, subject: 
 
 @pytest.mark.parametrize("odd", [b"\xff\xfe", b"a\x0bb", b"a\x0cb", b"a\0b"])
 async def test_a_subject_of_odd_bytes_is_delivered_and_the_feed_goes_on(
-    nats_server: NatsServer, nats_world: World, odd: bytes
+    nats_server: NatsServer, nats_adapters: Adapters, odd: bytes
 ) -> None:
-    last = await nats_world.streams.last_sequence(INGRESS)
+    last = await nats_adapters.streams.last_sequence(INGRESS)
     arrived = asyncio.Event()
-    feed = await nats_world.streams.open_feed(INGRESS, ">", after_sequence=last, arrived=arrived)
+    feed = await nats_adapters.streams.open_feed(INGRESS, ">", after_sequence=last, arrived=arrived)
     _, writer = await asyncio.open_connection("127.0.0.1", nats_server.port)
     login = msgspec.json.encode({"user": "broker_acme", "pass": PASSWORD, "verbose": False})
     writer.write(
@@ -126,18 +128,18 @@ async def test_a_subject_of_odd_bytes_is_delivered_and_the_feed_goes_on(
 
 @pytest.mark.parametrize("bytes_max", [4 << 20, 64 << 20])
 async def test_slow_reader_holds_back_the_server_and_misses_nothing(
-    nats_world: World, bytes_max: int
+    nats_adapters: Adapters, bytes_max: int
 ) -> None:
-    """The buffer stays bounded while 100 messages of a mebibyte wait, and every one comes in
+    """The buffer stays bounded while 100 messages of a mebibyte wait. Every one of them comes, in
     order.
     """
-    subject = f"executions.slow{nats_world.number}.0"
+    subject = f"executions.slow{nats_adapters.number}.0"
     for number in range(100):
-        await nats_world.streams.publish(
+        await nats_adapters.streams.publish(
             subject, bytes([number]) * (1 << 20), message_id=f"{subject}/{number}"
         )
     arrived = asyncio.Event()
-    streams = nats_world.streams
+    streams = nats_adapters.streams
     assert isinstance(streams, NatsStreams)
     feed = await streams.open_feed(
         EXECUTIONS, subject, after_sequence=0, arrived=arrived, bytes_max=bytes_max
@@ -157,14 +159,14 @@ async def test_slow_reader_holds_back_the_server_and_misses_nothing(
     assert highest <= min(bytes_max, 41 << 20)
 
 
-async def test_eight_mebibyte_messages_pass_a_small_buffer(nats_world: World) -> None:
-    subject = f"executions.large{nats_world.number}.0"
+async def test_eight_mebibyte_messages_pass_a_small_buffer(nats_adapters: Adapters) -> None:
+    subject = f"executions.large{nats_adapters.number}.0"
     for number in range(4):
-        await nats_world.streams.publish(
+        await nats_adapters.streams.publish(
             subject, bytes([number]) * ((8 << 20) - 4096), message_id=f"{subject}/{number}"
         )
     arrived = asyncio.Event()
-    feed = await nats_world.streams.open_feed(
+    feed = await nats_adapters.streams.open_feed(
         EXECUTIONS, subject, after_sequence=0, arrived=arrived, bytes_max=1 << 20
     )
     taken = await take_count(feed, arrived, 4)
@@ -173,22 +175,24 @@ async def test_eight_mebibyte_messages_pass_a_small_buffer(nats_world: World) ->
 
 
 async def test_message_with_forged_control_headers_is_delivered(
-    connection: NatsConnection, nats_world: World
+    connection: NatsConnection, nats_adapters: Adapters
 ) -> None:
-    subject = f"fills.acme.forger{nats_world.number}"
+    subject = f"fills.acme.forger{nats_adapters.number}"
     await connection.request(subject, b"", headers={"Status": "100", "Nats-Last-Consumer": "999"})
-    await nats_world.streams.publish(subject, b"next", message_id=f"{subject}/2")
+    await nats_adapters.streams.publish(subject, b"next", message_id=f"{subject}/2")
     arrived = asyncio.Event()
-    feed = await nats_world.streams.open_feed(INGRESS, subject, after_sequence=0, arrived=arrived)
+    feed = await nats_adapters.streams.open_feed(
+        INGRESS, subject, after_sequence=0, arrived=arrived
+    )
     assert [message.data for message in await take_count(feed, arrived, 2)] == [b"", b"next"]
     await feed.close()
 
 
-async def test_feed_whose_consumer_is_deleted_makes_a_new_one(
-    connection: NatsConnection, nats_world: World
+async def test_a_feed_whose_consumer_is_deleted_makes_a_new_one(
+    connection: NatsConnection, nats_adapters: Adapters
 ) -> None:
     streams = NatsStreams(connection, feed=FeedOptions(heartbeat_s=0.1))
-    subject = f"executions.gone{nats_world.number}.0"
+    subject = f"executions.gone{nats_adapters.number}.0"
     arrived = asyncio.Event()
     feed = await streams.open_feed(EXECUTIONS, subject, after_sequence=0, arrived=arrived)
     await streams.publish(subject, b"1", message_id=f"{subject}/1")
@@ -201,16 +205,18 @@ async def test_feed_whose_consumer_is_deleted_makes_a_new_one(
 
 
 async def test_closed_feeds_leave_no_consumer_and_no_task(
-    connection: NatsConnection, nats_world: World
+    connection: NatsConnection, nats_adapters: Adapters
 ) -> None:
-    stream = f"CLOSED{nats_world.number}"
+    stream = f"CLOSED{nats_adapters.number}"
     await ensure_stream(
         connection,
-        StreamSettings(name=stream, subjects=(f"closed{nats_world.number}.>",), bytes_max=1 << 20),
+        StreamSettings(
+            name=stream, subjects=(f"closed{nats_adapters.number}.>",), bytes_max=1 << 20
+        ),
     )
     tasks = asyncio.all_tasks()
     feed = await NatsStreams(connection).open_feed(
-        stream, f"closed{nats_world.number}.x", after_sequence=0, arrived=asyncio.Event()
+        stream, f"closed{nats_adapters.number}.x", after_sequence=0, arrived=asyncio.Event()
     )
     for _ in range(3):
         feed.reset(0)
@@ -224,24 +230,24 @@ async def test_closed_feeds_leave_no_consumer_and_no_task(
 
 
 async def test_subscription_is_heard_by_other_connections_at_once(
-    acme: NatsConnection, nats_world: World
+    acme: NatsConnection, nats_adapters: Adapters
 ) -> None:
-    """A request right after `subscribe` returns finds its receiver, however often it is tried."""
+    """A request right after `subscribe` returns finds its receiver, every time."""
     answers: set[asyncio.Future[None]] = set()
     bus = NatsBus(acme)
     for number in range(50):
-        subject = f"broker.acme.n{nats_world.number}x{number}"
+        subject = f"broker.acme.n{nats_adapters.number}x{number}"
         subscription = await bus.subscribe(
             subject, lambda request: answers.add(asyncio.ensure_future(request.reply(b"y")))
         )
-        assert await nats_world.bus.request(subject, b"", timeout_s=5) == b"y"
+        assert await nats_adapters.bus.request(subject, b"", timeout_s=5) == b"y"
         await subscription.close()
 
 
 async def test_lost_connection_fails_requests_now_and_sends_nothing_late(
     own_nats_server: NatsServer,
 ) -> None:
-    """A request under way is an unknown outcome; one without a connection is refused, and never
+    """A request under way is an unknown outcome. One without a connection is refused, and never
     sent after the reconnect.
     """
     connection = await connect_nats(nats_options(own_nats_server))

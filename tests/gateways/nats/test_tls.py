@@ -15,7 +15,7 @@ import trustme
 from actors.errors import OperatingError, PermanentError
 from engine.journal.frame import ShardKey, ShardKind
 from gateways.nats.client import DirectClient
-from gateways.nats.connection import NatsConnection, NatsOptions, connect_nats
+from gateways.nats.connection import NatsConnection, NatsConnectionOptions, connect_nats
 from gateways.nats.journal import NatsJournal
 from tests.gateways.conftest import make_streams
 from tests.servers import ENGINE_USER, PASSWORD, NatsServer, until
@@ -55,9 +55,11 @@ def tls_server(tmp_path: Path, authority: trustme.CA) -> Iterator[NatsServer]:
         yield server
 
 
-def options(server: NatsServer, scheme: str = "tls") -> NatsOptions:
+def options(server: NatsServer, scheme: str = "tls") -> NatsConnectionOptions:
     url = server.url.replace("nats://", f"{scheme}://")
-    return NatsOptions(url=url, user=ENGINE_USER, password=PASSWORD, inbox_prefix="_INBOX_engine")
+    return NatsConnectionOptions(
+        url=url, user=ENGINE_USER, password=PASSWORD, inbox_prefix="_INBOX_engine"
+    )
 
 
 async def read_all(journal: NatsJournal) -> list[bytes]:
@@ -73,7 +75,7 @@ async def read_all(journal: NatsJournal) -> list[bytes]:
 async def test_frames_of_every_size_are_stored_and_read_back_before_and_after_the_server_died(
     tls_server: NatsServer, scheme: str
 ) -> None:
-    """A server that asks for TLS gets it, whatever the URL says."""
+    """A server that asks for TLS gets it, also without a TLS URL."""
     connection = await connect_nats(options(tls_server, scheme))
     await make_streams(connection)
     journal = NatsJournal(connection)
@@ -105,7 +107,7 @@ async def refused(server: NatsServer) -> str:
     return await refused_at(options(server))
 
 
-async def refused_at(options: NatsOptions) -> str:
+async def refused_at(options: NatsConnectionOptions) -> str:
     async with asyncio.timeout(10):
         with pytest.raises(PermanentError) as raised:
             await NatsConnection(options).open()
@@ -130,13 +132,13 @@ async def test_a_certificate_of_another_host_is_refused_at_once(
         assert "127.0.0.1" in await refused(server)
 
 
-async def test_a_server_without_tls_is_sent_no_credentials_where_the_url_says_tls(
+async def test_with_a_tls_url_a_server_without_tls_is_sent_no_credentials(
     nats_server: NatsServer,
 ) -> None:
     assert "to ask for TLS" in await refused(nats_server)
 
 
-async def test_a_server_that_came_back_without_tls_is_told_of_and_not_used(
+async def test_a_server_that_came_back_without_tls_is_reported_and_not_used(
     tls_server: NatsServer, caplog: pytest.LogCaptureFixture
 ) -> None:
     connection = await connect_nats(options(tls_server))
@@ -174,19 +176,22 @@ async def speaking(authority: trustme.CA, before: bytes, after: bytes) -> AsyncI
         yield f"tls://127.0.0.1:{server.sockets[0].getsockname()[1]}"
 
 
-async def test_what_is_said_before_tls_is_never_read_as_if_the_server_had_said_it(
+async def test_bytes_sent_before_tls_are_never_read_as_the_servers(
     authority: trustme.CA,
 ) -> None:
-    """Whoever stands between could put messages there: after a reconnect, commands."""
+    """An attacker in between could put messages there: after a reconnect, even commands."""
     said = b'INFO {"tls_required": true, "max_payload": 1000}\r\nPONG\r\nMSG a 1 1\r\nx\r\n'
     async with speaking(authority, said, b"") as url:
         assert "no more than INFO before TLS" in await refused_at(
-            NatsOptions(url=url, user="u", password="p")
+            NatsConnectionOptions(url=url, user="u", password="p")
         )
 
 
 async def test_servers_named_before_tls_are_not_connected_to(authority: trustme.CA) -> None:
-    said = b'INFO {"tls_required": true, "max_payload": 1000, "connect_urls": ["evil.example:4222"]}\r\n'
+    said = (
+        b'INFO {"tls_required": true, "max_payload": 1000, '
+        b'"connect_urls": ["evil.example:4222"]}\r\n'
+    )
     async with speaking(authority, said, b"PONG\r\n") as url, asyncio.timeout(10):
         client = DirectClient()
         await client.connect(url)

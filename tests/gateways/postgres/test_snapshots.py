@@ -17,7 +17,7 @@ from engine.columns.state import decode_state, state_hash
 from engine.columns.state_copy import encode_copy
 from engine.follower.shard import FollowerShard
 from engine.journal.frame import ShardKey
-from gateways.postgres.snapshots import PostgresOptions, open_postgres_snapshots
+from gateways.postgres.snapshots import PostgresConnectionOptions, open_postgres_snapshots
 from tests.gateways.contracts import SnapshotsContract, save_whole
 from tests.servers import PostgresServer
 
@@ -56,7 +56,7 @@ async def test_killed_server_is_transient_and_its_return_is_noticed(
 async def test_a_snapshot_of_an_older_layout_is_found_and_replaced_in_time(
     postgres_server: PostgresServer, postgres_snapshots: Snapshots, shard_key: ShardKey
 ) -> None:
-    """P6: what an older version saved is read. Two snapshots are kept, whatever their layout."""
+    """P6: an older version's snapshot is read. Two snapshots are kept, of any layouts."""
     older = Snapshot(shard_key, 1, 1, 1, b"h" * 32, b"s" * 32, (b"state",))
     assert await save_whole(postgres_snapshots, older)
     await set_layout(postgres_server, shard_key, "layout - 1")
@@ -78,9 +78,7 @@ async def test_a_snapshot_of_a_newer_layout_is_found_without_its_pieces(
     layout: str,
     told: int,
 ) -> None:
-    """Whether its state or its pieces are stored in a newer way: the reader passes it over and says
-    so.
-    """
+    """The reader passes over a snapshot with a newer state or newer pieces, and says so."""
     snapshots = [
         Snapshot(shard_key, 1, number, 1, b"h" * 32, b"s" * 32, (b"state",)) for number in (1, 2)
     ]
@@ -138,7 +136,7 @@ GOLDEN = Path(__file__).parents[2] / "engine" / "golden"
 async def test_p6_tables_that_the_version_of_layout_3_left_are_read_and_written(
     postgres_server: PostgresServer, shard_key: ShardKey
 ) -> None:
-    """An upgrade: a golden snapshot in the old tables is found, restored and followed by one of
+    """An upgrade: a golden snapshot in the old tables is found, restored, and followed by one of
     today.
     """
     golden = (GOLDEN / "snapshot_layout3_follower.bin").read_bytes()
@@ -147,7 +145,8 @@ async def test_p6_tables_that_the_version_of_layout_3_left_are_read_and_written(
     await connection.execute(TABLES_OF_LAYOUT_3)
     at = (int(shard_key.kind), shard_key.shard, 1, 7)
     await connection.execute(
-        "INSERT INTO lockstep_snapshot (kind, shard, epoch, number, sequence, hash, state_hash, layout)"
+        "INSERT INTO lockstep_snapshot"
+        " (kind, shard, epoch, number, sequence, hash, state_hash, layout)"
         " VALUES ($1, $2, $3, $4, 9, $5, $6, 259)",
         *at,
         b"h" * 32,
@@ -160,7 +159,7 @@ async def test_p6_tables_that_the_version_of_layout_3_left_are_read_and_written(
             "INSERT INTO lockstep_snapshot_chunk VALUES ($1, $2, $3, $4, $5, $6)", *at, part, data
         )
     await connection.close()
-    snapshots = await open_postgres_snapshots(PostgresOptions(dsn=postgres_server.dsn))
+    snapshots = await open_postgres_snapshots(PostgresConnectionOptions(dsn=postgres_server.dsn))
     (found,) = await snapshots.newest(shard_key)
     assert found == Snapshot(shard_key, 1, 7, 9, b"h" * 32, digest, tuple(pieces), 3)
     shard = FollowerShard(0)
@@ -175,7 +174,7 @@ async def test_p6_tables_that_the_version_of_layout_3_left_are_read_and_written(
 async def test_a_state_is_stored_compressed(
     postgres_server: PostgresServer, postgres_snapshots: Snapshots, shard_key: ShardKey
 ) -> None:
-    """What is written is what costs: a state of columns takes a fraction of its size."""
+    """A state of columns takes a fraction of its size."""
     column = np.arange(1 << 20, dtype=np.int64).tobytes()
     snapshot = Snapshot(shard_key, 1, 1, 1, b"h" * 32, b"s" * 32, (column,))
     assert await save_whole(postgres_snapshots, snapshot)
@@ -201,7 +200,7 @@ async def test_a_damaged_piece_is_handed_on(
     shard_key: ShardKey,
     damaged: bytes,
 ) -> None:
-    """P6: the hash of the state then tells whoever restores it."""
+    """P6: the restoring shard finds the damage by the hash of the state."""
     snapshot = Snapshot(shard_key, 1, 1, 1, b"h" * 32, b"s" * 32, (b"state",))
     assert await save_whole(postgres_snapshots, snapshot)
     connection = await asyncpg.connect(postgres_server.dsn)
@@ -213,8 +212,8 @@ async def test_a_damaged_piece_is_handed_on(
 
 
 class SlowSave:
-    """A save of frame 5 under epoch 1 that stands still between two pieces, the first of which is
-    more than waits to be sent.
+    """A save of frame 5 under epoch 1 that stands still between two pieces. The first piece is
+    larger than the send buffer.
     """
 
     def __init__(self, snapshots: Snapshots, key: ShardKey) -> None:
@@ -232,13 +231,15 @@ class SlowSave:
 async def test_p10_a_recovery_does_not_wait_for_a_neighbours_save(
     postgres_server: PostgresServer, postgres_snapshots: Snapshots, shard_key: ShardKey
 ) -> None:
-    """A host that has just connected reads while another's save is under way: what is prepared
-    already is not prepared again.
+    """A host that has just connected reads while another one saves: prepared tables are not
+    prepared again.
     """
     slow = SlowSave(postgres_snapshots, shard_key)
     async with asyncio.timeout(30):
         await slow.reached.wait()
-        connected = await open_postgres_snapshots(PostgresOptions(dsn=postgres_server.dsn))
+        connected = await open_postgres_snapshots(
+            PostgresConnectionOptions(dsn=postgres_server.dsn)
+        )
         assert await connected.newest(ShardKey(shard_key.kind, shard_key.shard + 100_000)) == []
         await connected.close()
         slow.going_on.set()
@@ -259,7 +260,7 @@ async def test_a_saver_that_stands_still_holds_up_nobody(
 
 
 async def test_openers_at_once_make_the_tables_once(postgres_server: PostgresServer) -> None:
-    options = PostgresOptions(dsn=postgres_server.dsn)
+    options = PostgresConnectionOptions(dsn=postgres_server.dsn)
     opened = await asyncio.gather(*(open_postgres_snapshots(options) for _ in range(4)))
     for snapshots in opened:
         await snapshots.close()
@@ -268,7 +269,7 @@ async def test_openers_at_once_make_the_tables_once(postgres_server: PostgresSer
 async def test_wrong_password_is_permanent(postgres_server: PostgresServer) -> None:
     dsn = postgres_server.dsn.replace("for-tests-only", "wrong")
     with pytest.raises(PermanentError, match="password"):
-        await open_postgres_snapshots(PostgresOptions(dsn=dsn))
+        await open_postgres_snapshots(PostgresConnectionOptions(dsn=dsn))
 
 
 async def test_stopped_server_is_given_up_at_the_deadline(
@@ -276,7 +277,7 @@ async def test_stopped_server_is_given_up_at_the_deadline(
 ) -> None:
     """A server that hangs holds nobody beyond the deadline."""
     snapshots = await open_postgres_snapshots(
-        PostgresOptions(dsn=postgres_server.dsn, save_deadline_s=0.5)
+        PostgresConnectionOptions(dsn=postgres_server.dsn, save_deadline_s=0.5)
     )
     assert await snapshots.newest(shard_key) == []
     postgres_server.send_signal_to_all(signal.SIGSTOP)
@@ -293,12 +294,12 @@ async def test_stopped_server_is_given_up_at_the_deadline(
 async def test_p10_a_recovery_does_not_wait_for_saves_from_its_own_host(
     postgres_snapshots: Snapshots, shard_key: ShardKey
 ) -> None:
-    """A shard that begins again beside others finds a connection, however many of these are saved
-    just then.
+    """A shard that restarts beside others finds a free connection, however many of them are being
+    saved.
     """
     slow = [
         SlowSave(postgres_snapshots, ShardKey(shard_key.kind, shard_key.shard + 100_000 + more))
-        for more in range(PostgresOptions(dsn="").saves_max)
+        for more in range(PostgresConnectionOptions(dsn="").saves_max)
     ]
     async with asyncio.timeout(30):
         for each in slow:
@@ -309,7 +310,7 @@ async def test_p10_a_recovery_does_not_wait_for_saves_from_its_own_host(
             assert await each.saving
 
 
-async def test_a_save_says_how_its_connection_was_lost(
+async def test_a_failed_save_reports_how_its_connection_was_lost(
     postgres_server: PostgresServer, postgres_snapshots: Snapshots, shard_key: ShardKey
 ) -> None:
     slow = SlowSave(postgres_snapshots, shard_key)
@@ -326,7 +327,7 @@ async def test_a_save_says_how_its_connection_was_lost(
 async def test_p10_a_save_given_up_does_not_wait_for_a_stopped_server(
     postgres_server: PostgresServer, postgres_snapshots: Snapshots, shard_key: ShardKey
 ) -> None:
-    """There is nothing to roll back: the server does that when the connection ends."""
+    """Nothing needs a rollback: the server does that when the connection ends."""
     slow = SlowSave(postgres_snapshots, shard_key)
     await slow.reached.wait()
     postgres_server.send_signal_to_all(signal.SIGSTOP)
@@ -342,7 +343,7 @@ async def test_p10_a_save_given_up_does_not_wait_for_a_stopped_server(
 async def test_p10_a_database_made_anew_is_prepared_again(
     postgres_server: PostgresServer, postgres_snapshots: Snapshots, shard_key: ShardKey
 ) -> None:
-    """An operator may replace a broken one: the hosts go on, and save into it."""
+    """An operator may replace a broken database. The hosts go on and save into the new one."""
     snapshot = Snapshot(shard_key, 1, 1, 1, b"h" * 32, b"s" * 32, (b"state",))
     assert await save_whole(postgres_snapshots, snapshot)
     connection = await asyncpg.connect(postgres_server.dsn)

@@ -7,7 +7,8 @@ from datetime import UTC, datetime
 from enum import Enum, auto
 from typing import Any, NamedTuple
 
-from engine.columns.sections import SectionError, UnknownSection
+from engine.columns.section_types import SectionError
+from engine.columns.sections import UnknownSection
 from engine.messages.blocks import (
     AccountsRegistered,
     BlockAnswered,

@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from actors.errors import OutcomeUnknownError, TransientError
-from gateways.brokers.acceptance.program import Sent, Stored
+from gateways.brokers.acceptance.program import PublishedMessage, Sent
 from gateways.brokers.ledger.ledger import MemoryLedger
 from gateways.brokers.paper.memory import MemoryPaperBroker
 from gateways.brokers.paper.settings import FillSettings
@@ -25,13 +25,13 @@ class _Stream:
     """The published messages. While held, it refuses more."""
 
     def __init__(self) -> None:
-        self.stored: list[Stored] = []
+        self.stored: list[PublishedMessage] = []
         self.is_held = False
 
     def publish(self, subject: str, data: bytes) -> None:
         if self.is_held:
             raise TransientError("held")
-        self.stored.append(Stored(subject, data))
+        self.stored.append(PublishedMessage(subject, data))
 
 
 class _Clock:
@@ -61,7 +61,7 @@ class TwinProgram:
             sent.answer(await self._twin.submit(block))
         return sent
 
-    async def stored(self) -> list[Stored]:
+    async def stored(self) -> list[PublishedMessage]:
         if self._twin is not None:
             with suppress(TransientError):
                 self._twin.advance()
@@ -112,7 +112,7 @@ class PlainProgram:
             sent.fail()
         return sent
 
-    async def stored(self) -> list[Stored]:
+    async def stored(self) -> list[PublishedMessage]:
         await asyncio.sleep(0)
         return self._stream.stored
 

@@ -80,7 +80,7 @@ async def test_a_program_that_never_answers_is_told_with_what_was_expected(
     assert lines[-1].startswith("0 passed, 1 FAILED, ")
 
 
-async def test_what_keeps_the_suite_from_beginning_ends_with_one_line(
+async def test_a_failure_before_the_first_rule_ends_with_one_line(
     nats_server: NatsServer,
 ) -> None:
     code, lines = await run(nats_server.url, password="wrong")

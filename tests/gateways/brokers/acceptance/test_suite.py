@@ -1,6 +1,4 @@
-"""The suite passes programs that keep the protocol, whoever wrote them, and fails those that do
-not.
-"""
+"""The suite passes every program that keeps the protocol and fails those that do not."""
 
 import asyncio
 
@@ -8,8 +6,8 @@ import pytest
 from msgspec.structs import replace
 
 from gateways.brokers.acceptance import answers, executions
-from gateways.brokers.acceptance.bench import Bench, Options
-from gateways.brokers.acceptance.rules import ALL_CLASSES, Outcome, Verdict, lines_of, run_rules
+from gateways.brokers.acceptance.bench import Bench, SuiteOptions
+from gateways.brokers.acceptance.rules import ALL_CLASSES, RuleOutcome, Verdict, lines_of, run_rules
 from gateways.brokers.acceptance.suite import RULES
 from gateways.brokers.paper.settings import FillSettings
 from tests.gateways.brokers.acceptance.plain_broker import Fault
@@ -20,13 +18,13 @@ LAST = len(answers.LAST_RULES) + len(executions.LAST_RULES)
 FAMILIES = {rule.family for rule in RULES}
 
 
-PATIENT = Options(answer_s=0.3, lifetime_s=0.2, kills=3)
+PATIENT = SuiteOptions(answer_s=0.3, lifetime_s=0.2, kills=3)
 """For programs that keep the rules: only what never comes is waited for in vain."""
-QUICK = Options(answer_s=0.15, lifetime_s=0.1, settle_s=0.15, start_s=1.0, kills=3)
+QUICK = SuiteOptions(answer_s=0.15, lifetime_s=0.1, settle_s=0.15, start_s=1.0, kills=3)
 
 
 async def verdicts_of(
-    program: TwinProgram | PlainProgram, options: Options, *families: str
+    program: TwinProgram | PlainProgram, options: SuiteOptions, *families: str
 ) -> list[Verdict]:
     """Run the rules of some families, and those that look back."""
     rules = [rule for rule in RULES[:-LAST] if rule.family in families] + list(RULES[-LAST:])
@@ -38,7 +36,9 @@ async def verdicts_of(
 
 def failures(verdicts: list[Verdict]) -> list[str]:
     return [
-        "\n".join(lines_of(verdict)) for verdict in verdicts if verdict.outcome is Outcome.FAILED
+        "\n".join(lines_of(verdict))
+        for verdict in verdicts
+        if verdict.outcome is RuleOutcome.FAILED
     ]
 
 
@@ -49,7 +49,7 @@ async def test_a_broker_of_dictionaries_and_json_passes(order_ids: str) -> None:
     options = replace(PATIENT, order_ids=order_ids, answer_s=5.0)
     verdicts = await verdicts_of(program, options, *FAMILIES - {"large blocks"})
     assert failures(verdicts) == []
-    assert sum(verdict.outcome is Outcome.PASSED for verdict in verdicts) > 45
+    assert sum(verdict.outcome is RuleOutcome.PASSED for verdict in verdicts) > 45
 
 
 @pytest.mark.parametrize(
@@ -144,7 +144,7 @@ async def test_a_program_that_cannot_be_restarted_is_checked_for_the_rest() -> N
     program = TwinProgram(FillSettings())
     program.can_restart = False
     verdicts = await verdicts_of(program, QUICK, "introduction")
-    left = [each for each in verdicts if each.outcome is Outcome.NOT_RUN]
+    left = [each for each in verdicts if each.outcome is RuleOutcome.NOT_RUN]
     assert [list(lines_of(each)) for each in left] == [
         [
             "not run  introduction  a lower epoch is refused after the program was killed, too"
@@ -161,4 +161,4 @@ async def test_a_program_that_never_answers_fails_one_rule_and_the_others_are_no
     async with asyncio.timeout(60):
         verdicts = await verdicts_of(program, QUICK, "answers")
     assert "an answer to a block of a GatewayEpoch alone" in "".join(failures(verdicts[:1]))
-    assert {verdict.outcome for verdict in verdicts[1:]} == {Outcome.NOT_RUN}
+    assert {verdict.outcome for verdict in verdicts[1:]} == {RuleOutcome.NOT_RUN}

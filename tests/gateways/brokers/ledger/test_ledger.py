@@ -79,7 +79,7 @@ def test_good_frames_are_found_across_search_chunks(monkeypatch: pytest.MonkeyPa
         check_torn(MemoryLedger(b"x" * 33 + made[0]), 0)
 
 
-def test_two_owners_are_impossible(tmp_path: Path) -> None:
+def test_a_ledger_has_one_owner(tmp_path: Path) -> None:
     first = FileLedger(tmp_path)
     with pytest.raises(LedgerError, match="holding the lock; stop that process first"):
         FileLedger(tmp_path, lock_wait_s=0.1)
@@ -87,7 +87,7 @@ def test_two_owners_are_impossible(tmp_path: Path) -> None:
     FileLedger(tmp_path).close()
 
 
-def test_a_directory_that_cannot_be_is_a_clear_error(tmp_path: Path) -> None:
+def test_an_impossible_directory_is_a_clear_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("x")
     with pytest.raises(LedgerError, match="expected a directory to write in"):
         FileLedger(tmp_path / "file")

@@ -30,7 +30,7 @@ def _no_record(offset: int) -> NDArray[np.int64]:
 
 
 @given(blocks)
-def test_p1_every_id_is_fresh_once_and_repeated_ever_after(
+def test_p1_every_id_is_new_once_and_repeated_ever_after(
     given_blocks: list[tuple[int, set[int] | range]],
 ) -> None:
     records: dict[int, NDArray[np.int64]] = {}

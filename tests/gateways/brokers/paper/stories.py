@@ -1,8 +1,8 @@
 """Stories that a paper broker lives through: the same blocks, clock and corrections every time.
 
-The ledgers in `tests/gateways/brokers/golden` are what version 0.1.0 wrote of these stories before
-the program and the paper rules were taken apart. They are never made anew: whoever changes what a
-ledger says adds a story beside them.
+Version 0.1.0 wrote the ledgers in `tests/gateways/brokers/golden` from these stories, before the
+program and the paper rules were taken apart. They are never made anew. A change to the ledger's
+format adds a story beside them.
 """
 
 import random

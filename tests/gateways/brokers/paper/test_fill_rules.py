@@ -49,7 +49,7 @@ def test_without_slippage_an_order_fills_at_its_mark() -> None:
     assert fill_price(-1, 100, 0, 0) == 100
 
 
-def test_seeded_rejects_take_about_their_share_and_do_not_depend_on_arrival() -> None:
+def test_seeded_rejects_take_about_their_share_whatever_the_order_of_arrival() -> None:
     subscriptions = np.arange(100_000)
     chosen = rejected_by_ratio(5 << 32, subscriptions, 100_000, 42)
     assert 9_000 < chosen.sum() < 11_000

@@ -1,6 +1,4 @@
-"""Ledgers written before the program and the paper rules were taken apart are read, and would be
-written again byte for byte.
-"""
+"""Old ledgers are read, and written again byte for byte."""
 
 from pathlib import Path
 

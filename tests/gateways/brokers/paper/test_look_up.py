@@ -59,7 +59,7 @@ async def test_an_order_sent_twice_is_placed_twice_unless_ids_are_refused(
 
 
 @pytest.mark.parametrize("order_ids", ["refused", "looked_up"])
-async def test_a_look_up_names_what_was_taken_ever(order_ids: Class) -> None:
+async def test_a_look_up_names_every_order_ever_taken(order_ids: Class) -> None:
     paper, _ = broker(order_ids)
     await sent(paper, accounts(), orders([1, 2, 3]), orders([9, 40]))
     again, _ = broker(order_ids, ledger=MemoryLedger(bytes(paper.ledger.data)))
@@ -72,7 +72,7 @@ async def test_a_look_up_names_what_was_taken_ever(order_ids: Class) -> None:
         assert [section.subscriptions.tolist() for section in known] == [[2, 3, 9, 40], [], []]
 
 
-async def test_what_was_looked_up_cannot_arrive_any_more_not_even_after_a_restart() -> None:
+async def test_a_looked_up_order_can_no_longer_arrive_even_after_a_restart() -> None:
     paper, reported = broker("looked_up")
     await sent(paper, SendingRound(0), accounts())
     await sent(paper, SendingRound(1), asked(1))
@@ -104,7 +104,7 @@ async def test_a_broker_that_checks_nothing_answers_no_look_up() -> None:
         ((accounts(), SendingRound(1)), "block: expected a SendingRound second or not at all"),
     ],
 )
-async def test_a_look_up_that_cannot_be_is_refused_whole(
+async def test_an_impossible_look_up_is_refused_whole(
     sections: tuple[Any, ...], refusal: str
 ) -> None:
     paper, _ = broker("looked_up")

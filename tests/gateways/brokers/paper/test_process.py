@@ -14,7 +14,7 @@ import pytest
 from actors.errors import OperatingError
 from engine.messages.blocks import ExecutionsReported, decode_block
 from gateways.brokers.ledger.ledger_reader import LedgerReader
-from gateways.nats.connection import NatsConnection, NatsOptions, connect_nats
+from gateways.nats.connection import NatsConnection, NatsConnectionOptions, connect_nats
 from gateways.nats.streams import NatsStreams, StreamSettings, ensure_stream
 from tests.gateways.brokers.builders import (
     SHARES_10,
@@ -114,7 +114,9 @@ class Gateway:
 
 @asynccontextmanager
 async def gateway(url: str) -> AsyncIterator[Gateway]:
-    connection = await connect_nats(NatsOptions(url=url, user=ENGINE_USER, password=PASSWORD))
+    connection = await connect_nats(
+        NatsConnectionOptions(url=url, user=ENGINE_USER, password=PASSWORD)
+    )
     stream = StreamSettings(name="EXECUTIONS", subjects=("executions.>",), bytes_max=1 << 30)
     await ensure_stream(connection, stream)
     try:
@@ -227,7 +229,7 @@ async def test_bad_input_is_refused_and_stops_nothing(
         ({"clock": "sun"}, "Invalid enum value 'sun'"),
     ],
 )
-async def test_what_cannot_work_ends_with_one_line(
+async def test_a_wrong_setting_or_surrounding_ends_with_one_line(
     nats_server: NatsServer, tmp_path: Path, changes: dict[str, str], says: str
 ) -> None:
     process = Process(tmp_path, nats_server.url, **changes)

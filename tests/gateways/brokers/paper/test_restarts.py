@@ -1,8 +1,8 @@
-"""P1 and P8 at the broker: whatever the blocks, repeats and cuts of the ledger, nothing executes
-twice and nothing answered is lost.
+"""P1 and P8 at the broker: after any blocks, repeats and losses of the ledger's tail, nothing
+executes twice and no answer is lost.
 
-The model is dictionaries: what was answered, and what was reported. A ledger is cut only behind
-what an answer or a report relied on, as a crash would.
+The model is dictionaries of answers and reports. A ledger loses only the bytes on which no answer
+or report relied, as in a crash.
 """
 
 from hypothesis import settings
@@ -211,7 +211,7 @@ def test_a_ledger_cut_anywhere_replays_to_a_prefix() -> None:
         assert len(again.unconfirmed()) == frames
 
 
-def test_only_what_was_confirmed_is_not_published_again() -> None:
+def test_only_confirmed_executions_are_not_published_again() -> None:
     ledger = MemoryLedger()
     core = paper_core(ledger, FillSettings(), ledger_id="first")
     messages: list[Message] = []

@@ -9,7 +9,7 @@ import pytest
 from actors.errors import OutcomeUnknownError, PermanentError, TransientError
 from gateways.brokers.ledger.ledger import MemoryLedger
 from gateways.brokers.program import publisher as module
-from gateways.brokers.program.publisher import Publisher
+from gateways.brokers.program.publisher import ReportPublisher
 from gateways.brokers.program.reports import Message
 from tests.servers import until
 
@@ -48,8 +48,8 @@ def message(shard: int, number: int, data: bytes | None = b"x") -> Message:
 @asynccontextmanager
 async def publishing(
     stream: Stream, confirmed: list[Message], *, doubled: bool = False
-) -> AsyncIterator[Publisher]:
-    publisher = Publisher(
+) -> AsyncIterator[ReportPublisher]:
+    publisher = ReportPublisher(
         stream,
         MemoryLedger(b"0123456789"),
         broker="paper",
@@ -110,8 +110,8 @@ async def test_doubled_messages_have_two_ids() -> None:
     ]
 
 
-async def test_what_is_forbidden_ends_the_process() -> None:
-    publisher = Publisher(
+async def test_a_forbidden_publication_ends_the_process() -> None:
+    publisher = ReportPublisher(
         Stream([PermanentError("may not publish")]),
         MemoryLedger(),
         broker="paper",

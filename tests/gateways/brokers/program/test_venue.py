@@ -4,7 +4,7 @@ program would, and reports what comes back.
 
 import numpy as np
 
-from engine.columns.sections import Section
+from engine.columns.section_types import Section
 from engine.messages.blocks import (
     CancelsSubmitted,
     CorrectionsReported,
@@ -15,7 +15,7 @@ from engine.values.order_status import ExecType
 from gateways.brokers.ledger.ledger import MemoryLedger
 from gateways.brokers.ledger.records import OrdersTaken
 from gateways.brokers.program.core import ProgramCore
-from gateways.brokers.program.reports import Correction, Outcome, no_trade
+from gateways.brokers.program.reports import ExecutionCorrection, OrdersOutcome, no_trade
 from gateways.brokers.program.settings import ProgramSettings
 from gateways.brokers.program.turn import Turn, TurnResult
 from gateways.brokers.program.venue import Venue
@@ -99,7 +99,7 @@ def test_orders_are_sent_only_once_the_ledger_holds_them() -> None:
     assert reported.prefix == "acme-one-0-"
 
 
-def test_what_comes_back_is_reported_within_a_turn_and_may_be_corrected() -> None:
+def test_an_execution_is_reported_within_a_turn_and_may_be_corrected() -> None:
     ledger, venue = MemoryLedger(), RoutingVenue()
     core = core_on(ledger, venue)
     core.take(block(accounts(), orders([1, 2])), NOW)
@@ -110,10 +110,12 @@ def test_what_comes_back_is_reported_within_a_turn_and_may_be_corrected() -> Non
     def filled(turn: Turn, now_ns: int) -> None:
         row = np.array([2])
         fees = np.array([5])
-        turn.report(taken, Outcome(ExecType.TRADE, row, taken.quantities[:1], MARK, fees, now_ns))
+        turn.report(
+            taken, OrdersOutcome(ExecType.TRADE, row, taken.quantities[:1], MARK, fees, now_ns)
+        )
 
     def busted(turn: Turn, now_ns: int) -> str:
-        correction = Correction(ExecType.TRADE_CANCEL, "acme-one-0-3", 0, 0, 0, 0, now_ns)
+        correction = ExecutionCorrection(ExecType.TRADE_CANCEL, "acme-one-0-3", 0, 0, 0, 0, now_ns)
         return turn.correct(taken, 2, correction)
 
     core.within(filled, NOW + 2)

@@ -1,0 +1,22 @@
+"""The credentials file of a data directory."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from cluster.config.credentials import broker_role, ensure_credentials, read_credentials
+from cluster.errors import ClusterError
+
+
+def test_credentials_are_private_and_stay_the_same(tmp_path: Path) -> None:
+    first = ensure_credentials(tmp_path, ["paper"])
+    path = tmp_path / "credentials.json"
+    assert path.stat().st_mode & 0o777 == 0o600
+    second = ensure_credentials(tmp_path, ["paper", "other"])
+    assert second.users["engine"] == first.users["engine"]
+    assert broker_role("other") in second.users
+    assert read_credentials(tmp_path) == second
+    assert json.loads(path.read_text())["users"]["engine"]["password"] not in repr(second)
+    with pytest.raises(ClusterError, match="expected the credentials"):
+        read_credentials(tmp_path / "absent")
