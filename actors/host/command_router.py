@@ -88,7 +88,8 @@ class CommandRouter:
 
     async def close(self) -> None:
         """Stop listening."""
-        for subscription in self._subscriptions.values():
+        # A shard may be removed meanwhile.
+        for subscription in list(self._subscriptions.values()):
             await asyncio.gather(subscription.close(), return_exceptions=True)
         for task in self._tasks:
             task.cancel()

@@ -148,14 +148,19 @@ class Host:
             if shard.is_leaving and number in shards
         ]
         ended = {number: await shard.wait_over() for number, shard in leaving}
+        for number in ended:
+            # One that was over before it was to leave is still here.
+            self._shards.pop(number, None)
         if leaving:
             # A dead actor refers to itself, and its state may be large.
             del leaving
             gc.collect()
+        self._changed.set()
         return ended
 
     def _ended(self, number: int) -> None:
-        if self._shards[number].is_leaving:
+        shard = self._shards.get(number)
+        if shard is not None and shard.is_leaving:
             del self._shards[number]
         self._changed.set()
 

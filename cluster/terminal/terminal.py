@@ -8,7 +8,6 @@ While something loads, starts or drains, a bar below the lines shows how far it 
 """
 
 import logging
-import sys
 from collections.abc import Callable, Iterator, MutableMapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -29,6 +28,7 @@ from rich.progress import (
 from rich.text import Text
 
 from cluster.terminal.log_format import LogFormat
+from cluster.terminal.stderr import lasting_stderr
 
 Event = MutableMapping[str, Any]
 
@@ -130,9 +130,10 @@ class Terminal:
         self._log_path = log_path
         self._file: IO[bytes] | None = None
         self._is_closed = False
-        self._console = Console(stderr=True, markup=False, highlight=False, soft_wrap=True)
+        self._stderr = lasting_stderr()
+        self._console = Console(file=self._stderr, markup=False, highlight=False, soft_wrap=True)
         self._watchers: list[Callable[[Event], None]] = []
-        is_terminal = sys.stderr.isatty()
+        is_terminal = self._stderr.isatty()
         self.is_text = log_format is LogFormat.TEXT or (log_format is None and is_terminal)
         self._has_bars = self.is_text and is_terminal
 
@@ -170,7 +171,7 @@ class Terminal:
             if not ("logger" in event and event["level"] == "info"):
                 self._console.print(_line_of(event))
         else:
-            print(line.decode(), file=sys.stderr, flush=True)
+            print(line.decode(), file=self._stderr, flush=True)
 
     def _write_file(self, line: bytes) -> None:
         # The directory is there once the command holds it; before, there is nothing to tell of it.
@@ -263,11 +264,12 @@ class _StandardLog(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Write a record as an event."""
-        self._write(
-            {
-                "event": record.getMessage(),
-                "level": record.levelname.lower(),
-                "logger": record.name,
-                "timestamp": datetime.now(UTC).isoformat().replace("+00:00", "Z"),
-            }
-        )
+        event: Event = {
+            "event": record.getMessage(),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "timestamp": datetime.now(UTC).isoformat().replace("+00:00", "Z"),
+        }
+        if record.exc_info:
+            event["exception"] = logging.Formatter().formatException(record.exc_info)
+        self._write(event)

@@ -2,7 +2,7 @@
 
 import msgspec
 
-from actors.errors import PermanentError
+from actors.errors import OperatingError, PermanentError
 from gateways.nats.connection import JetStreamError, NatsConnection
 
 
@@ -44,16 +44,13 @@ _decode_page = msgspec.json.Decoder(_Page).decode
 
 
 async def read_stream_usages(connection: NatsConnection) -> list[StreamUsage]:
-    """Ask the server for all streams, in order of their names. Raises: OperatingError."""
-    found: list[_Info] = []
-    while True:
-        answer = await connection.api("STREAM.LIST", {"offset": len(found)})
-        if isinstance(answer, JetStreamError):
-            raise PermanentError(f"STREAM.LIST: expected the streams, found {answer}")
-        page = _decode_page(answer)
-        found += page.streams or []
-        if not page.streams or len(found) >= page.total:
-            break
+    """Ask the server for all streams, in order of their names. None where the server does not
+    tell: an operator's own may allow less than the embedded one.
+    """
+    try:
+        found = await _read_all(connection)
+    except OperatingError:
+        return []
     usages = [
         StreamUsage(
             name=info.config.name,
@@ -64,3 +61,16 @@ async def read_stream_usages(connection: NatsConnection) -> list[StreamUsage]:
         for info in found
     ]
     return sorted(usages, key=lambda usage: usage.name)
+
+
+async def _read_all(connection: NatsConnection) -> list[_Info]:
+    found: list[_Info] = []
+    while True:
+        answer = await connection.api("STREAM.LIST", {"offset": len(found)})
+        if isinstance(answer, JetStreamError):
+            raise PermanentError(f"STREAM.LIST: expected the streams, found {answer}")
+        page = _decode_page(answer)
+        found += page.streams or []
+        if not page.streams or len(found) >= page.total:
+            break
+    return found

@@ -13,7 +13,7 @@ from cluster.audit.conservation import ConservationAudit, check_creators
 from cluster.audit.report import Checks
 from engine.columns.snapshot import STATE_LAYOUT, decode_snapshot
 from engine.columns.state import decode_state, encode_state, state_hash
-from engine.columns.state_copy import PREFIX
+from engine.columns.state_copy import PREFIX, copy_digest, encode_copy
 from engine.follower.shard import FollowerShard
 from engine.follower.slot import SLOT_FIELDS
 from engine.follower.subscription_columns import HEADER_WORDS
@@ -125,6 +125,26 @@ async def test_p6_a_snapshot_with_another_creators_position_is_named(
     recording.change_snapshot(key, digest=state_hash(columns), chunks=(encode_state(columns),))
     report = await recording.audit(tmp_path)
     assert "expected the replayed state, found another" in report["P6"].offender
+
+
+async def test_p6_a_snapshot_may_lack_positions_that_an_older_version_did_not_keep(
+    recorded: Recording, tmp_path: Path
+) -> None:
+    """It ran in between, restored from a snapshot of its own, and left one of layout 3."""
+    key = FOLLOWERS[0]
+    for change in (0, 1):
+        recording = recorded.copy()
+        newer, older = FollowerShard(0), FollowerShard(0)
+        chunks = recording.server.snapshots[key][0].chunks
+        newer.restore(decode_snapshot(b"".join(chunks), newer.schema))
+        older.restore(decode_snapshot(encode_state(newer.columns()), older.schema))
+        assert newer.state.books[0].creator_positions and not older.state.books[0].creator_positions
+        older.state.books[0].slots[0].mark += change
+        recording.change_snapshot(
+            key, digest=copy_digest(older.copy()), chunks=(encode_copy(older.copy()),)
+        )
+        report = await recording.audit(tmp_path)
+        assert report["P6"].passed == (not change), report["P6"].offender
 
 
 async def test_p6_a_snapshot_of_an_older_layout_is_compared_by_what_is_hashed(

@@ -11,8 +11,9 @@ from actors.host.host import Host
 from actors.shard.recovery import Phase
 from cluster.audit import audit
 from engine.journal.chain import Chain
+from engine.journal.cursors import NO_HASH
 from engine.journal.events.shard import OwnerFenced
-from engine.journal.frame import ShardKey, ShardKind, decode_frame
+from engine.journal.frame import FrameHeader, ShardKey, ShardKind, decode_frame, encode_frame
 from gateways.brokers.paper.settings import FillSettings
 from gateways.memory.server import MemoryServer
 from tests.audit.memory_cluster import MemoryCluster, memory_cluster, memory_store
@@ -172,3 +173,23 @@ async def test_a_host_that_is_stopped_while_it_releases_a_shard_ends() -> None:
         host.stop()
         async with asyncio.timeout(WAIT_S_MAX):
             assert await releasing == {0: Phase.STOPPED}
+
+
+async def test_a_shard_that_has_failed_can_be_released_and_taken_again() -> None:
+    async with memory_cluster(places=PLACES) as cluster:
+        host = cluster.hosts[1]
+        await live(host, 0, 1)
+        journal = cluster.server.stream("JOURNAL_CREATOR")
+        whole = list(journal.messages)
+        creator = ShardKey(ShardKind.CREATOR, 0)
+        gap = FrameHeader(creator, 1, 99, 0, NO_HASH, ())
+        journal.store(creator.subject, encode_frame(gap, []), "gap")
+        shards = {"follower/0", "follower/1"}
+        async with asyncio.timeout(WAIT_S_MAX):
+            while shards & {task.get_name() for task in asyncio.all_tasks()}:  # noqa: ASYNC110
+                await asyncio.sleep(0.001)
+        journal.messages[:] = whole
+        assert await host.release([0, 1]) == {0: Phase.FAILED, 1: Phase.FAILED}
+        assert host.actors == {}
+        await host.assign([0, 1])
+        await live(host, 0, 1)

@@ -1,6 +1,9 @@
 """The terminal: what a person reads, what a program reads, and what goes to the log file."""
 
 import json
+import logging
+import os
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -91,6 +94,48 @@ def test_a_traceback_is_shown_behind_its_event(
     except ValueError:
         structlog.get_logger().error("broken", exc_info=sys.exc_info())
     assert "ValueError: seven" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("log_format", list(LogFormat))
+def test_a_command_goes_on_when_nobody_reads_its_log_any_more(
+    tmp_path: Path, log_format: LogFormat
+) -> None:
+    path = tmp_path / "logs" / "up.log"
+    path.parent.mkdir()
+    reading, writing = os.pipe()
+    os.close(reading)
+    done = subprocess.run(
+        [sys.executable, "-c", UNREAD, str(path), log_format], stderr=writing, check=False
+    )
+    os.close(writing)
+    assert done.returncode == 0
+    assert [json.loads(line)["pid"] for line in path.read_text().splitlines()] == [1, 2]
+
+
+UNREAD = """
+import sys
+from pathlib import Path
+import structlog
+from cluster.terminal.log_format import LogFormat
+from cluster.terminal.terminal import Terminal
+
+terminal = Terminal("up", log_path=Path(sys.argv[1]), log_format=LogFormat(sys.argv[2]))
+terminal.take_log()
+for pid in (1, 2):
+    structlog.get_logger().info("program_running", name="nats", pid=pid)
+"""
+
+
+def test_what_a_library_logs_keeps_its_traceback(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    terminal = Terminal("up", log_path=tmp_path / "x" / "up.log", log_format=LogFormat.JSON)
+    terminal.take_log()
+    try:
+        raise ValueError("seven")
+    except ValueError:
+        logging.getLogger("asyncio").exception("broken")
+    assert "ValueError: seven" in json.loads(capsys.readouterr().err)["exception"]
 
 
 class _Noted:
