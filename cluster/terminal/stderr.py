@@ -1,4 +1,5 @@
-"""Standard error that may lose its reader: a closed pipe, a terminal that is gone, a full disk.
+"""Standard error that may lose its reader: a closed pipe or file, a terminal that is gone, a full
+disk.
 
 A command must not end because nobody reads what it says. Its log file has everything.
 """
@@ -25,7 +26,7 @@ class _Stderr:
         """Write a text, if it can be written."""
         try:
             return self._stream.write(text)
-        except OSError as error:
+        except (OSError, ValueError) as error:
             self._pass_over(error)
             return len(text)
 
@@ -33,7 +34,7 @@ class _Stderr:
         """Send what is written, if it can be sent."""
         try:
             self._stream.flush()
-        except OSError as error:
+        except (OSError, ValueError) as error:
             self._pass_over(error)
 
     def isatty(self) -> bool:
@@ -44,7 +45,7 @@ class _Stderr:
         """Return its number."""
         return self._stream.fileno()
 
-    def _pass_over(self, error: OSError) -> None:
+    def _pass_over(self, error: Exception) -> None:
         if isinstance(error, BrokenPipeError):
             # Python writes what is left once more at its end, and would end with status 120.
             with suppress(OSError):

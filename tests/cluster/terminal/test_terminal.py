@@ -17,7 +17,11 @@ from cluster.terminal.terminal import SENTENCES, Step, Terminal, hosts_live, sen
 
 @pytest.fixture(autouse=True)
 def logging_as_before() -> Iterator[None]:
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
     yield
+    root.handlers[:] = handlers
+    root.setLevel(level)
     structlog.reset_defaults()
     structlog.contextvars.clear_contextvars()
 
