@@ -11,8 +11,9 @@ from typing import Any, NamedTuple
 import msgspec
 
 from benchmarks.harness.asking import ask
-from benchmarks.harness.progress import Reporter, Step
+from benchmarks.harness.progress import Reporter
 from cluster.errors import ClusterError
+from cluster.terminal.steps import Step
 from gateways.nats.connection import NatsConnection
 
 BATCH_SUBSCRIPTIONS = 4_000

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Protocol
 
 from rich.console import Console
 from rich.progress import (
@@ -14,27 +13,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-
-class Step(Protocol):
-    """A step under way."""
-
-    def advance(self, by: int = 1) -> None:
-        """Add to what is done."""
-        ...
-
-
-class _Bar:
-    def __init__(self, progress: Progress, text: str, total: int) -> None:
-        self._progress = progress
-        self._task = progress.add_task(text, total=total)
-
-    def advance(self, by: int = 1) -> None:
-        self._progress.advance(self._task, by)
-
-
-class _Line:
-    def advance(self, by: int = 1) -> None:
-        pass
+from cluster.terminal.steps import Bar, Silent, Step
 
 
 class Reporter:
@@ -52,7 +31,7 @@ class Reporter:
         """Show a step of the given number of units."""
         if not self._console.is_terminal:
             self.say(text)
-            yield _Line()
+            yield Silent()
             return
         columns = (
             TextColumn("{task.description}", markup=False),
@@ -62,4 +41,4 @@ class Reporter:
             TimeRemainingColumn(),
         )
         with Progress(*columns, console=self._console, transient=True) as progress:
-            yield _Bar(progress, text, total)
+            yield Bar(progress, text, total)

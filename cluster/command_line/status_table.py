@@ -9,7 +9,7 @@ from rich.text import Text
 
 from actors.shard.recovery import Phase
 from cluster.command_line.status import Actor, ClusterStatus, Shard
-from cluster.placement.hosts import failure_of
+from cluster.placement.failures import failure_of
 from gateways.nats.stream_usage import StreamUsage
 
 STYLES = {

@@ -12,7 +12,7 @@ from cluster.config.options import Config
 from cluster.running.stopping import run_until_stopped
 from cluster.running.supervisor import running_cluster
 from cluster.terminal.log_format import LogFormat
-from cluster.terminal.terminal import Terminal, hosts_live
+from cluster.terminal.terminal import Terminal, hosts_live, sentence_of
 
 _log = structlog.get_logger()
 
@@ -27,41 +27,33 @@ def run(data: Path, config: Config, log_format: LogFormat | None = None) -> int:
     terminal.take_log()
     was_up = False
 
-    def tell(event: str, text: str, **known: str) -> None:
+    def tell(event: str, **known: str) -> None:
         """Log an event, and print it where a program reads what this command says."""
         _log.info(event, **known)
-        say(text)
+        say(event, **known)
 
-    def say(text: str) -> None:
+    def say(event: str, **known: str) -> None:
         if not (terminal.is_text and sys.stdout.isatty()):
-            print(f"lockstep: {text}", flush=True)
+            print(f"lockstep: {sentence_of({'event': event, **known})}", flush=True)
 
     async def keep() -> int:
         nonlocal was_up
         # Not logged in JSON: a directory that is refused is one line on stderr and no more.
         if terminal.is_text:
             _log.info("cluster_starting", data=str(data))
-        say(f"starting in {data}")
+        say("cluster_starting", data=str(data))
         async with AsyncExitStack() as stack:
             with terminal.step("starting, hosts live", watch=hosts_live):
                 cluster = await stack.enter_async_context(running_cluster(data, config))
             was_up = True
-            credentials, stop = str(credentials_path(data)), f"lockstep down --data {data}"
-            tell("cluster_up", f"up; NATS listens on {cluster.nats_url}", nats_url=cluster.nats_url)
-            tell(
-                "credentials_written",
-                f"credentials for other programs are in {credentials}",
-                path=credentials,
-            )
-            tell("how_to_stop", f"stop with Ctrl-C, or with: {stop}", command=stop)
+            tell("cluster_up", nats_url=cluster.nats_url)
+            tell("credentials_written", path=str(credentials_path(data)))
+            tell("how_to_stop", command=f"lockstep down --data {data}")
             await asyncio.Event().wait()
         raise AssertionError("a cluster is stopped by cancelling")
 
     def stopped() -> int:
-        if was_up:
-            tell("cluster_down", "down")
-        else:
-            tell("cluster_not_started", "stopped while starting; nothing of it runs")
+        tell("cluster_down" if was_up else "cluster_not_started")
         return 0 if was_up else 1
 
     with closing(terminal):

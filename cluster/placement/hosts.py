@@ -22,6 +22,7 @@ from actors.host.host import HostSpec
 from actors.shard.progress import HostHeartbeat, ShardProgress
 from actors.shard.recovery import Phase
 from cluster.config.options import SupervisionOptions
+from cluster.placement.failures import failure_of
 from cluster.placement.plan import HostSlot, PlacementPlan, with_dedicated
 
 _log = structlog.get_logger()
@@ -31,14 +32,6 @@ RECOVERY_PATIENCE = 5
 """A host may be silent this many times longer while it recovers."""
 AWAY_S = 1.0
 """The longest pause between two checks after which silence still means anything."""
-
-
-def failure_of(error: str, pid: int) -> str:
-    """Return a sentence that says why a shard of a host failed and what an operator can do."""
-    return (
-        f"{error}; it stays stopped while the others go on: mend that, then end "
-        f"process {pid}, and its shards are started again"
-    )
 
 
 class HostHandle(Protocol):
@@ -66,7 +59,6 @@ class KeptHost:
     slot: HostSlot
     incarnation: str = ""
     handle: HostHandle | None = None
-    started_s: float = 0.0
     heard_s: float = 0.0
     pid: int = 0
     restarts: int = 0
@@ -225,7 +217,7 @@ class HostKeeper:
         """Run one incarnation. Returns: the reason of its end."""
         host.incarnation = f"{host.slot.name}-{self._token}-{next(self._numbers)}"
         host.pid, host.error = 0, ""
-        host.started_s = host.heard_s = time.monotonic()
+        host.heard_s = time.monotonic()
         spec = self._spec(host.slot.kind, host.slot.shards, host.incarnation)
         host.handle = handle = self._start(spec)
         try:

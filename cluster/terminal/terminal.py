@@ -12,10 +12,9 @@ from collections.abc import Callable, Iterator, MutableMapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import IO, Any, Protocol
+from typing import IO, Any
 
 import msgspec
-import structlog
 from rich.console import Console
 from rich.progress import (
     BarColumn,
@@ -27,8 +26,10 @@ from rich.progress import (
 )
 from rich.text import Text
 
+from actors.host.logging import set_up_logging
 from cluster.terminal.log_format import LogFormat
 from cluster.terminal.stderr import lasting_stderr
+from cluster.terminal.steps import Bar, Silent, Step
 
 Event = MutableMapping[str, Any]
 
@@ -80,45 +81,6 @@ def sentence_of(event: Event) -> str:
     return f"{said}: {known}" if known else said
 
 
-class Step(Protocol):
-    """A step under way, shown as a bar on a terminal."""
-
-    def advance(self, by: int = 1) -> None:
-        """Add to what is done."""
-
-    def reach(self, done: int, of: int) -> None:
-        """Set what is done, and of how much."""
-
-    def say(self, text: str) -> None:
-        """Change the step's text."""
-
-
-class _Bar:
-    def __init__(self, progress: Progress, text: str, total: int | None) -> None:
-        self._progress = progress
-        self._task = progress.add_task(text, total=total)
-
-    def advance(self, by: int = 1) -> None:
-        self._progress.advance(self._task, by)
-
-    def reach(self, done: int, of: int) -> None:
-        self._progress.update(self._task, completed=done, total=of)
-
-    def say(self, text: str) -> None:
-        self._progress.update(self._task, description=text)
-
-
-class _Silent:
-    def advance(self, by: int = 1) -> None:
-        """Show nothing: there is no terminal."""
-
-    def reach(self, done: int, of: int) -> None:
-        """Show nothing: there is no terminal."""
-
-    def say(self, text: str) -> None:
-        """Show nothing: there is no terminal."""
-
-
 class Terminal:
     """The place where one command speaks; made once, at the command's beginning."""
 
@@ -139,18 +101,11 @@ class Terminal:
 
     def take_log(self) -> None:
         """Become the sink of this process's log."""
-        structlog.configure(
-            processors=[
-                structlog.contextvars.merge_contextvars,
-                structlog.processors.add_log_level,
-                structlog.processors.TimeStamper(fmt="iso", utc=True),
-                structlog.processors.format_exc_info,
-                lambda logger, method, event: ((event,), {}),
-            ],
-            wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
+        set_up_logging(
+            self._process,
+            render=lambda logger, method, event: ((event,), {}),
             logger_factory=lambda *_: _Sink(self.write),
         )
-        structlog.contextvars.bind_contextvars(process=self._process)
         logging.basicConfig(handlers=[_StandardLog(self.write)], level=logging.INFO, force=True)
 
     def close(self) -> None:
@@ -198,7 +153,7 @@ class Terminal:
     ) -> Iterator[Step]:
         """Show a step while it lasts. `watch` moves it by the events that are logged meanwhile."""
         if not self._has_bars:
-            with self._watching(watch, _Silent()) as silent:
+            with self._watching(watch, Silent()) as silent:
                 yield silent
             return
         columns = (
@@ -209,7 +164,7 @@ class Terminal:
         )
         with (
             Progress(*columns, console=self._console, transient=True) as progress,
-            self._watching(watch, _Bar(progress, text, total)) as bar,
+            self._watching(watch, Bar(progress, text, total)) as bar,
         ):
             yield bar
 

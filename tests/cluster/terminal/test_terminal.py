@@ -12,7 +12,8 @@ import pytest
 import structlog
 
 from cluster.terminal.log_format import LogFormat
-from cluster.terminal.terminal import SENTENCES, Step, Terminal, hosts_live, sentence_of
+from cluster.terminal.steps import Step
+from cluster.terminal.terminal import SENTENCES, Terminal, hosts_live, sentence_of
 
 
 @pytest.fixture(autouse=True)
