@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 from actors.ports import Journal
 from engine.history.frames import JournalFrame
 from engine.journal.chain import Chain, ChainBrokenError
-from engine.journal.frame import FrameError, ShardKey, decode_frame
+from engine.journal.frame import FrameError, ShardKey, decode_events
 
 PAGE_BYTES = 16 << 20
 
@@ -58,10 +58,10 @@ class FrameReader:
     def _accept(self, sequence: int, data: bytes) -> JournalFrame | None:
         self.sequence = sequence
         self.bytes_read += len(data)
-        if self.chain.accept(data) is None:
+        header = self.chain.accept(data)
+        if header is None:
             return None
-        header, events = decode_frame(data)
-        return JournalFrame(sequence, header, self.chain.hash, events)
+        return JournalFrame(sequence, header, self.chain.hash, decode_events(header, data))
 
     async def frames(self) -> AsyncIterator[JournalFrame]:
         """Yield every frame up to the end of the journal at the moment it is reached. Raises:

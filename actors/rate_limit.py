@@ -5,7 +5,7 @@ orders      the broker's own limit     one second's orders
 progress    `PROGRESS_PER_S`           `PROGRESS_AT_ONCE`
 """
 
-NS_PER_S = 1_000_000_000
+from engine.values.units import NS_PER_S
 
 
 class RateLimit:

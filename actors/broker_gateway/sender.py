@@ -22,7 +22,7 @@ from actors.broker_gateway.outcomes import OrderOutcomes
 from actors.broker_gateway.unresolved import UnresolvedSections, check_answer
 from actors.errors import OperatingError, OutcomeUnknownError, ShardLostError
 from actors.ports import Broker
-from actors.rate_limit import NS_PER_S, RateLimit
+from actors.rate_limit import RateLimit
 from actors.settings import OrderIds
 from actors.shard.core import ShardCore
 from engine.broker_gateway.outbound import OutboundSection, orders_count
@@ -38,6 +38,7 @@ from engine.messages.blocks import (
     encode_block,
 )
 from engine.values.order_status import ExecType
+from engine.values.units import NS_PER_S
 
 _log = structlog.get_logger()
 

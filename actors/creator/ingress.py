@@ -17,7 +17,7 @@ from actors.shard.event_time import TurnTime
 from actors.shard.frame_budget import FrameBudget
 from actors.shard.input_names import message_input
 from engine.creator.shard import CreatorShard
-from engine.journal.cursors import NO_ROW, Cursor, Source
+from engine.journal.cursors import Source, parts_decided, stream_cursor
 from engine.journal.quarantine import WHOLE
 from engine.messages.inputs import FillInput
 from engine.values.ids import shard_of
@@ -112,10 +112,7 @@ class IngressTaker:
             self._refuse(message, events, error.reason, str(error), message.data)
             return _IngressMessage(message, [], 0)
         cursor = self._state.cursors.get((Source.INGRESS, 0))
-        is_resumed = cursor is not None and cursor.row != NO_ROW
-        return _IngressMessage(
-            message, fills, cursor.position if cursor is not None and is_resumed else 0
-        )
+        return _IngressMessage(message, fills, parts_decided(cursor))
 
     def _take_message(
         self, taking: _IngressMessage, events: list[Any], budget: FrameBudget
@@ -131,14 +128,12 @@ class IngressTaker:
 
     def _pass(self, taking: _IngressMessage) -> None:
         """Move the cursor past what is taken of a message."""
-        message = taking.message
-        cursor = Cursor(Source.INGRESS, 0, message.sequence, message.sequence)
-        if taking.next < len(taking.fills):
-            before = message.sequence - 1
-            cursor = Cursor(Source.INGRESS, 0, before, before, position=taking.next, row=0)
-        else:
+        count = len(taking.fills)
+        self._state.cursors[Source.INGRESS, 0] = stream_cursor(
+            Source.INGRESS, taking.message.sequence, decided=taking.next, of=count
+        )
+        if taking.next >= count:
             self._message = None
-        self._state.cursors[Source.INGRESS, 0] = cursor
 
     # Fills and marks.
 

@@ -157,9 +157,7 @@ class FollowerShardActor:
         """Decide follow-ups that are due. Returns: whether more may be due."""
         first = len(events)
         deciding = Deciding(self.state, self._settings.policy, self._now())
-        for event in decide_due(deciding, is_full=lambda: budget.is_full):
-            self.shard.apply_event(event)
-            events.append(event)
+        self.shard.apply_each(decide_due(deciding, is_full=lambda: budget.is_full), events)
         self.lookup.note(events[first:])
         return budget.is_full
 

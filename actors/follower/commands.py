@@ -55,7 +55,7 @@ class FollowerCommandTaker:
         left = pending.commands[len(answers) :]
         for event in self._batch().decide(left):
             if not isinstance(event, Answer):
-                self._apply(event, events)
+                self._shard.apply_each((event,), events)
                 continue
             answers.append(event)
             if budget.is_full:
@@ -72,10 +72,6 @@ class FollowerCommandTaker:
             brokers=frozenset(self._settings.brokers),
             rows_max=self._settings.frame_bytes_max // COMMAND_ROW_BYTES,
         )
-
-    def _apply(self, event: Any, events: list[Any]) -> None:
-        self._shard.apply_event(event)
-        events.append(event)
 
     def _creator_number(self, creator_shard: int) -> int:
         """The number of the last frame taken of a creator shard."""
@@ -107,7 +103,7 @@ class FollowerCommandTaker:
                 if isinstance(event, Answer):
                     answers.append(event)
                 else:
-                    self._apply(event, events)
+                    self._shard.apply_each((event,), events)
             if len(answers) == len(pending.commands):
                 outputs.append(_reply(pending, answers))
 
@@ -123,9 +119,8 @@ class FollowerCommandTaker:
         if poison is None or poison.source:
             return
         events: list[Any] = []
-        self._apply(
-            self._core.careful.quarantined("a command that can be decided", poison.subject), events
-        )
+        event = self._core.careful.quarantined("a command that can be decided", poison.subject)
+        self._shard.apply_each((event,), events)
         await self._core.alone.settle(events, self._now)
 
 

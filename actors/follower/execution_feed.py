@@ -7,15 +7,13 @@ from actors.ports import EXECUTIONS, Feed, StoredMessage
 from actors.shard.core import ShardCore
 from engine.follower.decide.corrections import in_distinct_slices
 from engine.follower.decide.executions import in_slices
-from engine.messages.blocks import CorrectionsReported, ExecutionsReported
+from engine.messages.blocks import CorrectionsReported, Report
 
 REPORT_ROWS_MAX = 65_536
 CORRECTION_ROWS_MAX = 1_000
 MESSAGES_AHEAD_MAX = 1_000
 AHEAD_BYTES_MAX = 1 << 20
 """Each look-up reads so much ahead again, to save further look-ups."""
-
-Report = ExecutionsReported | CorrectionsReported
 
 
 class ExecutionFeed:

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from actors.errors import BadInputError
-from actors.follower.execution_feed import REPORT_ROWS_MAX, ExecutionFeed, Report
+from actors.follower.execution_feed import REPORT_ROWS_MAX, ExecutionFeed
 from actors.follower.order_lookup import ORDERS_MAX, OrderLookup, orders_of
 from actors.follower.refused_executions import refused_executions
 from actors.ports import StoredMessage
@@ -30,8 +30,9 @@ from engine.follower.decide.executions import Unmatched, decide_reports
 from engine.follower.decide.whole_groups import decide_batch, next_batch
 from engine.follower.deciding import Deciding
 from engine.follower.shard import FollowerShard
-from engine.journal.cursors import NO_ROW, Cursor, Source
-from engine.messages.blocks import CorrectionsReported
+from engine.journal.cursors import Source, parts_decided, stream_cursor
+from engine.messages.blocks import CorrectionsReported, Report
+from engine.values.order_ids import OrderKey
 
 REPORT_ROWS_MIN = 128
 """The rows that a report decided by itself counts as, among rows decided at once. A turn of
@@ -115,14 +116,13 @@ class ExecutionTaker:
             refused = refused_input(
                 message.sequence, message.subject, error.reason, str(error), message.data
             )
-            self._apply(refused, events)
+            self._shard.apply_each((refused,), events)
             return _ReportsMessage(message, [], 0)
         return _ReportsMessage(message, reports, self._reports_decided())
 
     def _reports_decided(self) -> int:
-        """The number of decided reports of the message under way, by the cursor."""
-        cursor = self._state.cursors.get((Source.EXECUTIONS, 0))
-        return cursor.position if cursor is not None and cursor.row != NO_ROW else 0
+        """The number of decided reports of the message under way."""
+        return parts_decided(self._state.cursors.get((Source.EXECUTIONS, 0)))
 
     def _take_message(self, taking: _ReportsMessage, events: list[Any], budget: FrameBudget) -> int:
         """Take reports of one message and move the cursor. Returns: how many rows they count as."""
@@ -152,14 +152,12 @@ class ExecutionTaker:
 
     def _pass(self, taking: _ReportsMessage) -> None:
         """Move the cursor past the reports taken of a message."""
-        sequence = taking.message.sequence
-        cursor = Cursor(Source.EXECUTIONS, 0, sequence, sequence)
-        if taking.next < len(taking.reports):
-            before = sequence - 1
-            cursor = Cursor(Source.EXECUTIONS, 0, before, before, position=taking.next, row=0)
-        else:
+        count = len(taking.reports)
+        self._state.cursors[Source.EXECUTIONS, 0] = stream_cursor(
+            Source.EXECUTIONS, taking.message.sequence, decided=taking.next, of=count
+        )
+        if taking.next >= count:
             self._message = None
-        self._state.cursors[Source.EXECUTIONS, 0] = cursor
 
     # Reports.
 
@@ -196,7 +194,7 @@ class ExecutionTaker:
             elif isinstance(event, Rejected):
                 rejected.append(event)
             else:
-                self._apply(event, events)
+                self._shard.apply_each((event,), events)
                 self._lookup.note((event,))
         for refused in dict.fromkeys(each.refused for each in rejected):
             rows = np.array([each.row for each in rejected if each.refused == refused], np.int64)
@@ -215,12 +213,8 @@ class ExecutionTaker:
         """Look up the orders of the next report, and in the same pass those of reports behind it,
         as far as they have come.
         """
-        orders = [
-            order
-            for report in taking.reports[taking.next :][:1]
-            for order in orders_of(self._state, report)
-        ]
-        for report in taking.reports[taking.next + 1 :]:
+        orders: list[tuple[OrderKey, int]] = []
+        for report in taking.reports[taking.next :]:
             if len(orders) >= ORDERS_MAX:
                 break
             orders += orders_of(self._state, report)
@@ -264,12 +258,8 @@ class ExecutionTaker:
         if not len(rows):
             return
         self._core.counts.executions_refused += len(rows)
-        for event in refused_executions(self._core.key.shard, message, unmatched, rows):
-            self._apply(event, events)
-
-    def _apply(self, event: Any, events: list[Any]) -> None:
-        self._shard.apply_event(event)
-        events.append(event)
+        refused = refused_executions(self._core.key.shard, message, unmatched, rows)
+        self._shard.apply_each(refused, events)
 
     # One message alone.
 
@@ -293,9 +283,8 @@ class ExecutionTaker:
 
         def quarantine(events: list[Any]) -> None:
             excerpt = excerpt_of(message.data)
-            self._apply(
-                self._core.careful.quarantined("executions that can be applied", excerpt), events
-            )
+            event = self._core.careful.quarantined("executions that can be applied", excerpt)
+            self._shard.apply_each((event,), events)
             self._pass(_ReportsMessage(message, [], 0))
 
         tried = message_input(Source.EXECUTIONS, message, self._reports_decided())

@@ -19,15 +19,13 @@ from engine.follower.order_histories import OrderHistories
 from engine.follower.order_history import OrderHistory, exec_id_of
 from engine.follower.state import FollowerState
 from engine.journal.frame import decode_header
-from engine.messages.blocks import CorrectionsReported, ExecutionsReported
+from engine.messages.blocks import CorrectionsReported, Report
 from engine.values.order_ids import OrderKey
 from engine.values.order_status import ENDS, ExecType
 
 ORDERS_MAX = 4096
 """The most orders looked up in one pass; the last report may add more."""
 _APPLIED = (ExecType.TRADE, *ENDS)
-
-Report = ExecutionsReported | CorrectionsReported
 
 
 def orders_of(shard: FollowerState, report: Report) -> Iterator[tuple[OrderKey, int]]:

@@ -7,7 +7,7 @@ decided in one pass.
     frame of a creator journal --> its fills --> their parts --> gathered --> decided, applied
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import msgspec
@@ -155,7 +155,7 @@ class SignalTaker:
         self.inputs_ns = max(self.inputs_ns, frame.header.event_time_ns)
         self._frame = frame
         for event in news:
-            self._apply_all(learn(self._state, creator_shard, event), events)
+            self._shard.apply_each(learn(self._state, creator_shard, event), events)
         self._parts = (
             part
             for fill in frame.fills
@@ -218,11 +218,6 @@ class SignalTaker:
             self._shard.apply_events(decided)
             events += decided
 
-    def _apply_all(self, decided: Iterable[Any], events: list[Any]) -> None:
-        for event in decided:
-            self._shard.apply_event(event)
-            events.append(event)
-
     # One part alone.
 
     async def take_alone(self) -> None:
@@ -250,7 +245,7 @@ class SignalTaker:
             )
             quarantined = self._core.careful.quarantined("a signal that can be decided", what)
             suspended = EntriesSuspended(book.creator_shard, book.creator, signal)
-            self._apply_all((quarantined, suspended), events)
+            self._shard.apply_each((quarantined, suspended), events)
             self._gather(part, events)
             self._decide_gathered(events)
 

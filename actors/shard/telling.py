@@ -12,7 +12,7 @@ import msgspec
 
 from actors.counters import Counters
 from actors.ports import Bus, Request
-from actors.rate_limit import NS_PER_S, RateLimit
+from actors.rate_limit import RateLimit
 from actors.shard.hooks import ShardHooks
 from actors.shard.outputs import FramelessAnswers
 from actors.shard.progress import ShardProgress, cursor_progress, publish_progress
@@ -20,6 +20,7 @@ from actors.shard.recovery import Phase
 from actors.shard.standing import ShardStanding
 from engine.columns.state import state_hash
 from engine.journal.cursors import Cursor, Source
+from engine.values.units import NS_PER_S
 
 PROGRESS_PER_S = 10
 """The rate at which progress follows frames under load, where the kind of shard sets no other. One

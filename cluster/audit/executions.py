@@ -11,14 +11,14 @@ from cluster.audit.placement import BATCH_ROWS, distinct, ledger_ids
 from cluster.audit.quarantined import are_quarantined
 from cluster.audit.report import Check
 from engine.history.gateways import Revocations
-from engine.history.outcomes import ENDED, Outcomes
+from engine.history.outcomes import Outcomes
 from engine.history.sorting import repeated
 from engine.history.storage import ColumnStorage, Ints, rows_where
 from engine.values.order_ids import format_order_id
-from engine.values.order_status import ExecType
+from engine.values.order_status import ENDS, ExecType
 from gateways.brokers.ledger.ledger_reader import LedgerExecutions, LedgerReader
 
-_COUNTED = (ExecType.TRADE, *ENDED)
+_COUNTED = (ExecType.TRADE, *ENDS)
 _NONE = ExecutionGroup(np.zeros(0, np.int64), np.zeros(0, np.int64))
 
 
@@ -118,7 +118,7 @@ class ExecutionsAudit:
         """Return which executions only end orders that their last correction left closed here,
         whatever the broker said (DECISIONS.md, 17).
         """
-        found = np.isin(batch.exec_types[rows], list(ENDED))
+        found = np.isin(batch.exec_types[rows], ENDS)
         corrected: dict[tuple[int, int], list[tuple[int, int]]] = {}
         for each in view.tables.corrections:
             if (each.broker, each.prefix) == (self._broker, prefix):
@@ -259,7 +259,7 @@ def _end_unresolved_orders(view: BrokerView, rows: Ints) -> NDArray[np.bool_]:
     broker does not have them (P9).
     """
     orders = view.index.find(*view.executions.ids(rows))
-    ends: NDArray[np.bool_] = (orders >= 0) & np.isin(view.executions.exec_types[rows], list(ENDED))
+    ends: NDArray[np.bool_] = (orders >= 0) & np.isin(view.executions.exec_types[rows], ENDS)
     ends[ends] = view.is_unresolved[orders[ends]] & (view.taken[orders[ends]] == 0)
     return ends
 

@@ -15,6 +15,7 @@ from cluster.replay.outcome import ReplayOutcome
 from cluster.replay.texts import Ints, U64s, csv_fields, order_id_texts, scaled_texts
 from engine.history.outcomes import CauseIndex
 from engine.messages.blocks import CorrectionsReported
+from engine.values.order_ids import order_tails
 from engine.values.order_status import ExecType
 from gateways.brokers.ledger.ledger_reader import LedgerExecutions, LedgerOrders, LedgerReader
 
@@ -133,12 +134,6 @@ def _highs(table: LedgerOrders | LedgerExecutions) -> U64s:
     return high.view(np.uint64)
 
 
-def _tails(table: LedgerOrders | LedgerExecutions) -> U64s:
-    """Return leg and attempt as the lower halves of the order ids hold them."""
-    tails: U64s = (table.legs << 20 | table.attempts).view(np.uint64)
-    return tails
-
-
 def _index(batches: list[LedgerOrders]) -> _Taken:
     symbols: dict[str, int] = {}
     columns: list[tuple[np.ndarray[tuple[int], np.dtype[np.int64]], ...]] = []
@@ -160,7 +155,9 @@ def _index(batches: list[LedgerOrders]) -> _Taken:
         [np.concatenate(parts) for parts in zip(*columns, strict=True)] if columns else [empty] * 5
     )
     highs = np.concatenate([_highs(batch) for batch in batches] or [empty.view(np.uint64)])
-    tails = np.concatenate([_tails(batch) for batch in batches] or [empty.view(np.uint64)])
+    tails = np.concatenate(
+        [order_tails(batch.legs, batch.attempts) for batch in batches] or [empty.view(np.uint64)]
+    )
     causes = CauseIndex(highs, tails)
     keys = causes.find(highs, tails).astype(np.uint64) << _SUBSCRIPTION_BITS | joined[4].astype(
         np.uint64
@@ -191,7 +188,7 @@ def _lines(
     executions: LedgerExecutions, rows: Ints, taken: _Taken, accounts: dict[int, list[str]]
 ) -> str:
     part = _chosen(executions, rows)
-    highs, tails = _highs(part), _tails(part)
+    highs, tails = _highs(part), order_tails(part.legs, part.attempts)
     subscriptions = part.subscriptions.astype(np.uint64) << _SUBSCRIPTION_BITS
     keys = taken.causes.find(highs, tails).astype(
         np.uint64

@@ -19,7 +19,7 @@ from engine.history.followers import FollowerTables
 from engine.history.orders import Orders
 from engine.history.outcomes import OrderIndex, Outcomes, order_outcomes
 from engine.values.dispositions import Disposition
-from engine.values.order_ids import CauseKind, cause_high
+from engine.values.order_ids import CauseKind, cause_high, order_lows
 from engine.values.order_status import OrdStatus
 from engine.values.units import format_micros, format_time
 
@@ -116,7 +116,7 @@ def _order_lines(
     between = f",{creator},{symbol},{side},"
     after = f",{format_micros(limit) if limit else ''},"
     end = f",{format_time(int(orders.event_times[section]))}\n"
-    lows = orders.subscriptions[rows].astype(np.uint64) << np.uint64(32) | orders.tails[section]
+    lows = order_lows(orders.subscriptions[rows], orders.tails[section])
     ids = order_id_texts(np.full(len(lows), orders.cause_highs[section]), lows)
     quantities, filled = orders.quantities[rows], became.filled[rows]
     quantity_texts = scaled_texts(quantities, 8)

@@ -5,14 +5,12 @@ shard.
 `engine.broker_gateway.queue` decides when each may go.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.columns.section_types import Ascending, Column
 from engine.messages.blocks import AccountsRegistered, CancelsSubmitted, OrdersSubmitted
 from engine.values.order_ids import OrderKey
 
@@ -85,20 +83,3 @@ class OutboundSection:
 def orders_count(sections: list[OutboundSection]) -> int:
     """Count the orders in sections."""
     return sum(section.count for section in sections if isinstance(section.body, OrdersSubmitted))
-
-
-def cancelled_orders(cancels: CancelsSubmitted) -> Iterator[tuple[OrderKey, Ascending]]:
-    """Yield the orders that cancels name: each key once, with its subscriptions."""
-    columns: tuple[Column, ...] = (
-        cancels.cause_kinds,
-        cancels.creator_shards,
-        cancels.cause_numbers,
-        cancels.legs,
-        cancels.attempts,
-    )
-    keys, of_row = np.unique(np.stack(columns, axis=1), axis=0, return_inverse=True)
-    order = np.argsort(of_row.reshape(-1), kind="stable")
-    ends = np.cumsum(np.bincount(of_row.reshape(-1), minlength=len(keys)))
-    for number, key in enumerate(keys.tolist()):
-        start = int(ends[number - 1]) if number else 0
-        yield OrderKey(*key), np.sort(cancels.subscriptions[order[start : ends[number]]])

@@ -33,9 +33,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.broker_gateway.lanes import Lane
-from engine.broker_gateway.outbound import OutboundSection, cancelled_orders
+from engine.broker_gateway.outbound import OutboundSection
 from engine.messages.blocks import AccountsRegistered, CancelsSubmitted, OrdersSubmitted
-from engine.values.order_ids import CauseKind, OrderKey
+from engine.values.order_ids import CauseKind, OrderKey, orders_by_key
 
 MESSAGE_ORDERS_MAX = 65_536
 MESSAGE_BYTES_MAX = 1 << 20
@@ -107,7 +107,7 @@ class DispatchQueue:
                 _wait(section, earlier)
             self._of_key.setdefault((shard, key), []).append(section)
         elif isinstance(body, CancelsSubmitted):
-            for key, _ in cancelled_orders(body):
+            for key, _ in orders_by_key(body):
                 for earlier in self._of_key.get((shard, key), ()):
                     _wait(section, earlier)
         else:
@@ -269,7 +269,7 @@ class DispatchQueue:
         """Take out the queued orders that cancels name and whose frames come after a stream
         sequence.
         """
-        for key, subscriptions in cancelled_orders(cancels):
+        for key, subscriptions in orders_by_key(cancels):
             for section in list(self._of_key.get((shard, key), ())):
                 if section.ordinal in self._unsent and section.sequence > unsent_after:
                     rows = np.isin(section.orders.subscriptions, subscriptions)

@@ -4,7 +4,7 @@ Deciders (`engine.follower.decide`) read `state` and return events; appliers
 (`engine.follower.apply`) change it.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from engine.columns.snapshot import StoredState
@@ -57,6 +57,12 @@ class FollowerShard:
     def apply_event(self, event: Any) -> None:
         """Change the state by one event."""
         apply_event(self.state, event)
+
+    def apply_each(self, decided: Iterable[Any], events: list[Any]) -> None:
+        """Change the state by each event before the next is decided, and add it to a frame's."""
+        for event in decided:
+            apply_event(self.state, event)
+            events.append(event)
 
     def columns(self) -> State:
         """The whole state as named columns, for the hash."""

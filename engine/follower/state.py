@@ -27,12 +27,8 @@ from engine.journal.cursors import Cursor, Source, cursors_column, restored_curs
 from engine.journal.frame import FrameHeader
 from engine.journal.quarantine import Quarantine
 from engine.values.instruments import Instrument, InstrumentTerms
-from engine.values.order_ids import CauseKind
-from engine.values.order_status import ExecType
 
 NOTHING = np.uint32(0xFFFFFFFF)
-_SIGNAL = CauseKind.SIGNAL
-_TRADE = ExecType.TRADE
 
 
 class FollowerState:

@@ -12,14 +12,9 @@ import numpy as np
 from engine.history.corrections import AppliedCorrection
 from engine.history.executions import Executions
 from engine.history.storage import ColumnStorage, Ints, rows_where
-from engine.values.order_status import ExecType, OrdStatus
+from engine.values.order_status import STATUS_OF_END, ExecType, OrdStatus
 
 _ONE = 100_000_000
-_ENDS = {
-    ExecType.CANCELED: OrdStatus.CANCELED,
-    ExecType.REJECTED: OrdStatus.REJECTED,
-    ExecType.EXPIRED: OrdStatus.EXPIRED,
-}
 
 
 class OrderStory(NamedTuple):
@@ -100,8 +95,8 @@ def _told(
                 int(executions.fees[event]),
             )
             leaves -= moved
-        elif exec_type in _ENDS:
-            leaves, end = 0, _ENDS[exec_type]
+        elif exec_type in STATUS_OF_END:
+            leaves, end = 0, STATUS_OF_END[exec_type]
     return OrderStory(trades, leaves, end, faults)
 
 

@@ -5,10 +5,12 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from engine.follower.order_history import exec_id_of
 from engine.history.frames import JournalFrame
 from engine.history.gather import Gathered, Gatherer, Names
 from engine.history.storage import IN_MEMORY, ColumnStorage, Ints, U32s, U64s
 from engine.journal.events.orders import ExecutionsApplied
+from engine.values.order_ids import order_lows, order_tails
 
 
 class Executions(NamedTuple):
@@ -47,22 +49,21 @@ class Executions(NamedTuple):
     @property
     def tails(self) -> U64s:
         """Leg and attempt as the lower halves of order ids hold them, one per section."""
-        return (self.legs << 20 | self.attempts).view(np.uint64)
+        return order_tails(self.legs, self.attempts)
 
     def tails_of(self, sections: U32s) -> U64s:
         """Return leg and attempt of some sections."""
-        return (self.legs[sections] << 20 | self.attempts[sections]).view(np.uint64)
+        return order_tails(self.legs[sections], self.attempts[sections])
 
     def ids(self, rows: Ints) -> tuple[U64s, U64s]:
         """Return both halves of the order ids of some rows."""
         sections = self.sections[rows]
-        lows = self.subscriptions[rows].astype(np.uint64) << np.uint64(32) | self.tails_of(sections)
+        lows = order_lows(self.subscriptions[rows], self.tails_of(sections))
         return self.cause_highs[sections], lows
 
     def exec_id(self, row: int) -> str:
         """Return an execution's id."""
-        prefix, number = self.prefixes[self.prefix_of[self.sections[row]]], int(self.numbers[row])
-        return prefix if number < 0 else f"{prefix}{number}"
+        return exec_id_of(self.prefixes[self.prefix_of[self.sections[row]]], int(self.numbers[row]))
 
 
 class ExecutionsGatherer:

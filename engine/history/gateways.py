@@ -10,6 +10,7 @@ from engine.history.frames import JournalFrame
 from engine.history.gather import Gatherer
 from engine.history.storage import Ints, U32s, U64s
 from engine.journal.events.gateway import BlocksAnswered, OrdersRevoked, OrdersUnresolved
+from engine.values.order_ids import order_lows, order_tails
 
 
 class Revocations(NamedTuple):
@@ -39,8 +40,8 @@ class Revocations(NamedTuple):
     @property
     def lows(self) -> U64s:
         """The lower halves of the order ids, one per row."""
-        tails = (self.legs << 20 | self.attempts).view(np.uint64)
-        return self.subscriptions.astype(np.uint64) << np.uint64(32) | tails[self.sections]
+        tails = order_tails(self.legs, self.attempts)
+        return order_lows(self.subscriptions, tails[self.sections])
 
 
 class Unresolved(NamedTuple):
@@ -111,5 +112,5 @@ class GatewayTables:
         gathered = self._unresolved.table()
         shards, highs, tails = gathered.scalars
         (subscriptions,), sections = gathered.columns, gathered.sections
-        lows = subscriptions.astype(np.uint64) << np.uint64(32) | tails.view(np.uint64)[sections]
+        lows = order_lows(subscriptions, tails.view(np.uint64)[sections])
         return Unresolved(shards[sections], highs.view(np.uint64)[sections], lows)

@@ -8,6 +8,7 @@ from engine.history.frames import JournalFrame
 from engine.history.gather import Gathered, Gatherer
 from engine.history.storage import IN_MEMORY, ColumnStorage, Ints, U32s, U64s
 from engine.journal.events.orders import CancelsRequested, OrdersPlaced, SignalDecided
+from engine.values.order_ids import order_lows, order_tails
 
 
 class Orders(NamedTuple):
@@ -48,15 +49,13 @@ class Orders(NamedTuple):
     @property
     def tails(self) -> U64s:
         """Leg and attempt as the lower halves of order ids hold them, one per section."""
-        return (self.legs << 20 | self.attempts).view(np.uint64)
+        return order_tails(self.legs, self.attempts)
 
     def ids(self, rows: Ints) -> tuple[U64s, U64s]:
         """Return both halves of the order ids of some rows."""
         sections = self.sections[rows]
-        tails = (self.legs[sections] << 20 | self.attempts[sections]).view(np.uint64)
-        return self.cause_highs[sections], self.subscriptions[rows].astype(np.uint64) << np.uint64(
-            32
-        ) | tails
+        tails = order_tails(self.legs[sections], self.attempts[sections])
+        return self.cause_highs[sections], order_lows(self.subscriptions[rows], tails)
 
 
 class Cancels(NamedTuple):

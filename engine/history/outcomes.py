@@ -18,7 +18,7 @@ from engine.history.executions import Executions
 from engine.history.orders import Cancels, Orders
 from engine.history.sorting import positions, repeated, sorted_order, taken
 from engine.history.storage import IN_MEMORY, ColumnStorage, Ints, U32s, U64s, filled_column, slices
-from engine.values.order_status import ExecType, OrdStatus
+from engine.values.order_status import STATUS_OF_END, ExecType, OrdStatus
 
 _ONE = 100_000_000
 _SMALL = 1 << 35
@@ -28,11 +28,6 @@ included.
 _SUBSCRIPTION_BITS = np.uint64(32)
 _TAIL_MASK = np.uint64(0xFFFFFFFF)
 _OPEN = (OrdStatus.PENDING_NEW, OrdStatus.PARTIALLY_FILLED, OrdStatus.PENDING_CANCEL)
-ENDED = {
-    ExecType.CANCELED: OrdStatus.CANCELED,
-    ExecType.REJECTED: OrdStatus.REJECTED,
-    ExecType.EXPIRED: OrdStatus.EXPIRED,
-}
 
 
 class CauseIndex:
@@ -269,7 +264,7 @@ def _set_status(
     if cancels is not None and len(cancels.highs):
         asked = index.find(cancels.highs, cancels.lows)
         status[asked[asked >= 0]] = OrdStatus.PENDING_CANCEL
-    for exec_type, end in ENDED.items():
+    for exec_type, end in STATUS_OF_END.items():
         for here in slices(storage, e.rows_count):
             rows = order_rows[here]
             status[rows[(e.exec_types[here] == exec_type) & (rows >= 0)]] = end

@@ -42,6 +42,18 @@ class Cursor(NamedTuple):
     hash: bytes = NO_HASH
 
 
+def stream_cursor(source: Source, sequence: int, *, decided: int, of: int) -> Cursor:
+    """Return the cursor behind the first `decided` of a stream message's parts, `of` in all."""
+    if decided < of:
+        return Cursor(source, 0, sequence - 1, sequence - 1, position=decided, row=0)
+    return Cursor(source, 0, sequence, sequence)
+
+
+def parts_decided(cursor: Cursor | None) -> int:
+    """Return how many parts are decided of the message under way, by the cursor of a stream."""
+    return cursor.position if cursor is not None and cursor.row != NO_ROW else 0
+
+
 CURSOR_RECORDS: Records = {
     "cursors": {name: Cursor._field_defaults.get(name, REQUIRED) for name in Cursor._fields}
 }

@@ -166,6 +166,9 @@ class CorrectionsReported(Section, frozen=True):
     text: str = ""
 
 
+Report = ExecutionsReported | CorrectionsReported
+"""What a broker reports of orders."""
+
 BLOCK_TYPES = tags(
     GatewayEpoch,
     AccountsRegistered,

@@ -6,8 +6,9 @@ shard 12, cause number 36 | subscription 32, leg 12, attempt 20. So all orders t
 causes in one shard share the high 64 bits.
 """
 
+from collections.abc import Iterator
 from enum import IntEnum
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -100,10 +101,54 @@ def cause_high(shard: int, cause_kind: int, creator_shard: int, cause_number: in
     return shard << 50 | cause_kind << 48 | creator_shard << 36 | cause_number
 
 
-def order_lows(subscriptions: NDArray[np.uint32], leg: int, attempt: int) -> NDArray[np.uint64]:
-    """Pack the lower 64 bits of many orders of one leg and attempt."""
-    assert 0 <= leg <= LEG_MAX and 0 <= attempt <= ATTEMPT_MAX
-    return subscriptions.astype(np.uint64) << np.uint64(32) | np.uint64(leg << 20 | attempt)
+def order_tails(legs: NDArray[np.int64], attempts: NDArray[np.int64]) -> NDArray[np.uint64]:
+    """Pack legs and attempts as the lower 64 bits of order ids hold them."""
+    return (legs << 20 | attempts).view(np.uint64)
+
+
+def order_lows(
+    subscriptions: NDArray[np.integer], tails: NDArray[np.uint64] | np.uint64
+) -> NDArray[np.uint64]:
+    """Pack the lower 64 bits of many order ids. `tails` are of `order_tails`, one for each or one
+    for all.
+    """
+    return subscriptions.astype(np.uint64) << np.uint64(32) | tails
+
+
+class OrderColumns(Protocol):
+    """A section whose rows name orders by their coordinates, all of one follower shard."""
+
+    @property
+    def cause_kinds(self) -> NDArray[np.int64]: ...
+    @property
+    def creator_shards(self) -> NDArray[np.int64]: ...
+    @property
+    def cause_numbers(self) -> NDArray[np.int64]: ...
+    @property
+    def legs(self) -> NDArray[np.int64]: ...
+    @property
+    def attempts(self) -> NDArray[np.int64]: ...
+    @property
+    def subscriptions(self) -> NDArray[np.int64]: ...
+
+
+def orders_by_key(named: OrderColumns) -> Iterator[tuple[OrderKey, NDArray[np.int64]]]:
+    """Yield the orders that a section names: each key once, in order, with its subscriptions,
+    ascending.
+    """
+    columns = (
+        named.cause_kinds,
+        named.creator_shards,
+        named.cause_numbers,
+        named.legs,
+        named.attempts,
+    )
+    keys, of_row = np.unique(np.stack(columns, axis=1), axis=0, return_inverse=True)
+    order = np.argsort(of_row.reshape(-1), kind="stable")
+    ends = np.cumsum(np.bincount(of_row.reshape(-1), minlength=len(keys)))
+    for number, key in enumerate(keys.tolist()):
+        start = int(ends[number - 1]) if number else 0
+        yield OrderKey(*key), np.sort(named.subscriptions[order[start : ends[number]]])
 
 
 def unpack_order_id(high: int, low: int) -> OrderId:

@@ -43,12 +43,12 @@ OPEN = frozenset(
 )
 TERMINAL = frozenset(OrdStatus) - OPEN
 
-_STATUS_OF_END = {
+STATUS_OF_END = {
     ExecType.CANCELED: OrdStatus.CANCELED,
     ExecType.REJECTED: OrdStatus.REJECTED,
     ExecType.EXPIRED: OrdStatus.EXPIRED,
 }
-ENDS = tuple(_STATUS_OF_END)
+ENDS = tuple(STATUS_OF_END)
 """The reports that end an order although a quantity is left."""
 
 TRANSITIONS: dict[tuple[OrdStatus, ExecType], OrdStatus] = {
@@ -57,7 +57,7 @@ TRANSITIONS: dict[tuple[OrdStatus, ExecType], OrdStatus] = {
     (OrdStatus.NEW, ExecType.NEW): OrdStatus.NEW,
     (OrdStatus.PARTIALLY_FILLED, ExecType.NEW): OrdStatus.PARTIALLY_FILLED,
     (OrdStatus.PENDING_CANCEL, ExecType.NEW): OrdStatus.PENDING_CANCEL,
-    **{(status, exec_type): end for status in OPEN for exec_type, end in _STATUS_OF_END.items()},
+    **{(status, exec_type): end for status in OPEN for exec_type, end in STATUS_OF_END.items()},
 }
 
 

@@ -3,7 +3,8 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from actors.rate_limit import NS_PER_S, RateLimit
+from actors.rate_limit import RateLimit
+from engine.values.units import NS_PER_S
 
 
 def test_without_a_limit_any_number_is_allowed() -> None:

@@ -10,7 +10,7 @@ from engine.journal.events.orders import (
     FollowUpsQueued,
     OrdersPlaced,
 )
-from engine.values.order_ids import OrderKey
+from engine.values.order_ids import orders_by_key
 
 
 def apply_placed(state: FollowerState, event: OrdersPlaced) -> None:
@@ -42,17 +42,9 @@ def apply_queued(state: FollowerState, event: FollowUpsQueued) -> None:
 
 def apply_cancels(state: FollowerState, event: CancelsRequested) -> None:
     """Mark the orders that are being cancelled."""
-    columns = (
-        event.cause_kinds,
-        event.creator_shards,
-        event.cause_numbers,
-        event.legs,
-        event.attempts,
-    )
-    keys, which = np.unique(np.stack(columns, axis=1), axis=0, return_inverse=True)
-    for index, key in enumerate(keys.tolist()):
-        for book, rows, _ in state.by_book(event.subscriptions[which == index]):
-            for group in state.orders.of_key(OrderKey(*key)):
+    for key, subscriptions in orders_by_key(event):
+        for book, rows, _ in state.by_book(subscriptions):
+            for group in state.orders.of_key(key):
                 if group.book is book:
                     at, there = group.find(rows)
                     group.is_cancelling[at[there]] = True

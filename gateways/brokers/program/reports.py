@@ -13,15 +13,13 @@ from numpy.typing import NDArray
 
 from engine.columns.reductions import least, most
 from engine.columns.section_types import Column, column_of
-from engine.messages.blocks import CorrectionsReported, ExecutionsReported, encode_block
+from engine.messages.blocks import CorrectionsReported, ExecutionsReported, Report, encode_block
 from engine.values.order_status import ExecType
 from gateways.brokers.ledger.records import MESSAGE_TAG, RECORD_HEADER, FrameDraft, OrdersTaken
 
 MESSAGE_BYTES_MAX = (1 << 20) - 4096
 """Largest message: 1 MiB with room for subject and headers."""
 _SECTION_BYTES = 512
-
-Report = ExecutionsReported | CorrectionsReported
 
 
 class Message(NamedTuple):

@@ -11,6 +11,7 @@ from engine.values.order_ids import (
     OrderId,
     format_order_id,
     order_lows,
+    order_tails,
     parse_order_id,
     unpack_order_id,
 )
@@ -35,7 +36,8 @@ def test_p1_an_order_id_is_its_coordinates(order_id: OrderId) -> None:
     assert len(text) == 26
     assert is_id(text)
     assert parse_order_id(text) == (order_id.high, order_id.low)
-    lows = order_lows(np.array([order_id.subscription], np.uint32), order_id.leg, order_id.attempt)
+    tails = order_tails(np.array([order_id.leg]), np.array([order_id.attempt]))
+    lows = order_lows(np.array([order_id.subscription], np.uint32), tails)
     assert lows.tolist() == [order_id.low]
 
 
