@@ -9,7 +9,7 @@ import ast
 import functools
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -238,6 +238,17 @@ def room_of(module: str) -> str:
     return ".".join(module.split(".")[:2])
 
 
+def taken_below(prefix: str, is_breach: Callable[[str], bool]) -> list[str]:
+    """Return the forbidden imports of the modules whose names, with a dot, begin with a prefix."""
+    return [
+        f"{name} imports {taken}"
+        for name, takes in import_graph().items()
+        if f"{name}.".startswith(prefix)
+        for taken in sorted(takes)
+        if is_breach(taken)
+    ]
+
+
 MACHINES = ("creator", "follower", "broker_gateway")
 
 
@@ -249,37 +260,25 @@ def test_creator_follower_and_broker_gateway_know_nothing_of_each_other(
     others = tuple(f"{layer}.{other}" for other in MACHINES if other != machine)
     if layer == "actors":
         others += tuple(f"engine.{other}" for other in MACHINES if other != machine)
-    breaches = [
-        f"{name} imports {taken}"
-        for name, takes in import_graph().items()
-        if f"{name}.".startswith(f"{layer}.{machine}.")
-        for taken in sorted(takes)
-        if f"{taken}.".startswith(tuple(f"{other}." for other in others))
-    ]
+    breaches = taken_below(
+        f"{layer}.{machine}.",
+        lambda taken: f"{taken}.".startswith(tuple(f"{other}." for other in others)),
+    )
     assert breaches == []
 
 
 @pytest.mark.parametrize("room", ["values", "columns", "journal", "messages"])
 def test_shared_rooms_know_none_of_the_three_machines(room: str) -> None:
-    breaches = [
-        f"{name} imports {taken}"
-        for name, takes in import_graph().items()
-        if f"{name}.".startswith(f"engine.{room}.")
-        for taken in sorted(takes)
-        if taken.startswith(tuple(f"engine.{machine}" for machine in MACHINES))
-    ]
+    breaches = taken_below(
+        f"engine.{room}.",
+        lambda taken: taken.startswith(tuple(f"engine.{machine}" for machine in MACHINES)),
+    )
     assert breaches == []
 
 
 def test_the_core_of_every_shard_knows_no_kind_of_shard() -> None:
     kinds = tuple(f"{layer}.{machine}." for layer in ("engine", "actors") for machine in MACHINES)
-    breaches = [
-        f"{name} imports {taken}"
-        for name, takes in import_graph().items()
-        if f"{name}.".startswith("actors.shard.")
-        for taken in sorted(takes)
-        if f"{taken}.".startswith(kinds)
-    ]
+    breaches = taken_below("actors.shard.", lambda taken: f"{taken}.".startswith(kinds))
     assert breaches == []
 
 
@@ -294,25 +293,17 @@ BROKER_ROOMS = {
 @pytest.mark.parametrize("room", BROKER_ROOMS)
 def test_a_broker_program_knows_no_broker_and_the_acceptance_suite_no_program(room: str) -> None:
     others = tuple(f"gateways.brokers.{other}." for other in BROKER_ROOMS[room])
-    breaches = [
-        f"{name} imports {taken}"
-        for name, takes in import_graph().items()
-        if f"{name}.".startswith(f"gateways.brokers.{room}.")
-        for taken in sorted(takes)
-        if f"{taken}.".startswith(others)
-    ]
+    breaches = taken_below(
+        f"gateways.brokers.{room}.", lambda taken: f"{taken}.".startswith(others)
+    )
     assert breaches == []
 
 
 @pytest.mark.parametrize("room", [*MACHINES, "values", "columns", "journal", "messages"])
 def test_histories_know_the_machines_and_no_machine_knows_a_history(room: str) -> None:
-    breaches = [
-        f"{name} imports {taken}"
-        for name, takes in import_graph().items()
-        if f"{name}.".startswith(f"engine.{room}.")
-        for taken in sorted(takes)
-        if f"{taken}.".startswith("engine.history.")
-    ]
+    breaches = taken_below(
+        f"engine.{room}.", lambda taken: f"{taken}.".startswith("engine.history.")
+    )
     assert breaches == []
 
 
@@ -331,13 +322,10 @@ CLUSTER_ROOMS = {
 @pytest.mark.parametrize("room", CLUSTER_ROOMS)
 def test_a_room_of_the_cluster_takes_only_from_those_below(room: str) -> None:
     allowed = tuple(f"cluster.{other}." for other in (*CLUSTER_ROOMS[room], "errors"))
-    breaches = [
-        f"{name} imports {taken}"
-        for name, takes in import_graph().items()
-        if f"{name}.".startswith(f"cluster.{room}.")
-        for taken in sorted(takes)
-        if taken.startswith("cluster.") and not f"{taken}.".startswith(allowed)
-    ]
+    breaches = taken_below(
+        f"cluster.{room}.",
+        lambda taken: taken.startswith("cluster.") and not f"{taken}.".startswith(allowed),
+    )
     assert breaches == []
 
 

@@ -4,8 +4,7 @@ asked again.
 
 import asyncio
 import itertools
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -21,6 +20,8 @@ from engine.journal.chain import Chain
 from engine.journal.frame import ShardKey, decode_frame
 from engine.messages.answers import Answer
 from engine.messages.commands import AccountCommand
+from gateways.brokers.paper.memory import MemoryPaperBroker
+from gateways.brokers.paper.settings import FillSettings
 from gateways.json.format import JsonFormat
 from gateways.memory.bus import MemoryBus
 from gateways.memory.journal import MemoryJournal
@@ -53,13 +54,42 @@ class Clock:
         return self.time_ns
 
 
+def memory_server() -> MemoryServer:
+    """A server with every stream of a cluster."""
+    server = MemoryServer()
+    for name, subjects in STREAMS.items():
+        server.add_stream(name, *subjects)
+    return server
+
+
+def memory_broker(server: MemoryServer, clock: Clock, fills: FillSettings) -> MemoryPaperBroker:
+    """A paper broker whose reports reach the server's stream once per message id."""
+    executions = server.stream("EXECUTIONS")
+
+    def report(subject: str, data: bytes, *, message_id: str) -> None:
+        if message_id not in executions.sequence_of_id:
+            executions.store(subject, data, message_id)
+
+    return MemoryPaperBroker(fills, clock, report, ledger_id="test")
+
+
+def fill_message(number: int, symbol: str, side: str, quantity: str, price: str) -> dict[str, str]:
+    """A fill's JSON."""
+    return {
+        "exec_id": f"fill-{number}",
+        "symbol": symbol,
+        "side": side,
+        "last_qty": quantity,
+        "last_px": price,
+        "transact_time": TIME,
+    }
+
+
 class MemoryShards:
     """One server; actors are made on it, and made again after a crash."""
 
     def __init__(self, settings: ShardSettings = SETTINGS) -> None:
-        self.server = MemoryServer()
-        for name, subjects in STREAMS.items():
-            self.server.add_stream(name, *subjects)
+        self.server = memory_server()
         self.clock = Clock()
         self.settings = settings
         self.journal = MemoryJournal(self.server)
@@ -96,14 +126,7 @@ class MemoryShards:
         self, symbol: str, side: str = "buy", quantity: str = "10", price: str = "100"
     ) -> dict[str, str]:
         """Make a fill's JSON under a new id."""
-        return {
-            "exec_id": f"fill-{next(self._ids)}",
-            "symbol": symbol,
-            "side": side,
-            "last_qty": quantity,
-            "last_px": price,
-            "transact_time": TIME,
-        }
+        return fill_message(next(self._ids), symbol, side, quantity, price)
 
     async def open_creator(
         self, actor: CreatorShardActor, creator: str, cash: str = "1000000"
@@ -169,19 +192,3 @@ def hash_of(actor: FollowerShardActor | CreatorShardActor) -> str:
     """Hash an actor's durable state."""
     assert actor.core.standing.is_settled
     return state_hash(actor.core.standing.durable_state()).hex()
-
-
-@asynccontextmanager
-async def watched(shards: MemoryShards, largest: int) -> AsyncIterator[None]:
-    """Refuse frames beyond what the server takes, as NATS does."""
-    append: Callable[..., Any] = shards.journal.append
-
-    async def checked(key: ShardKey, data: bytes, **options: Any) -> int:
-        assert len(data) <= largest, (
-            f"expected a frame of at most {largest} bytes, found {len(data)}"
-        )
-        sequence: int = await append(key, data, **options)
-        return sequence
-
-    shards.journal.append = checked  # type: ignore[method-assign]
-    yield

@@ -27,18 +27,10 @@ from gateways.memory.journal import MemoryJournal
 from gateways.memory.server import MemoryServer
 from gateways.memory.snapshots import MemorySnapshots
 from gateways.memory.streams import MemoryStreams
+from tests.actors.memory_shards import Clock, memory_broker, memory_server
 
 PLACES = (("creator", (0,)), ("follower", (0,)), ("follower", (1,)), ("gateway", (0,)))
-START_NS = 1_700_000_000 * 10**9
 FOLLOWER_SHARDS = 2
-STREAMS = {
-    "INGRESS": ("fills.>", "marks.>"),
-    "EXECUTIONS": ("executions.>",),
-    "JOURNAL_CREATOR": ("journal.creator.*",),
-    "JOURNAL_FOLLOWER": ("journal.follower.*",),
-    "JOURNAL_GATEWAY": ("journal.gateway.*",),
-    "DEADLETTER": ("deadletter.>",),
-}
 SETTINGS = ShardSettings(
     creator_shards=1,
     follower_shards=FOLLOWER_SHARDS,
@@ -48,11 +40,8 @@ SETTINGS = ShardSettings(
 )
 
 
-class ManualClock:
+class ManualClock(Clock):
     """Time that moves when told to, and by a little with each question."""
-
-    def __init__(self) -> None:
-        self.time_ns = START_NS
 
     def now_ns(self) -> int:
         self.time_ns += 1000
@@ -192,16 +181,8 @@ async def memory_cluster(
     """Run a cluster whose gateway reaches its broker by a way, with hosts of the given kinds and
     shards. At the end every shard stops and takes its last snapshot.
     """
-    server, clock = MemoryServer(), ManualClock()
-    for name, subjects in STREAMS.items():
-        server.add_stream(name, *subjects)
-    executions = server.stream("EXECUTIONS")
-
-    def report(subject: str, data: bytes, *, message_id: str) -> None:
-        if message_id not in executions.sequence_of_id:
-            executions.store(subject, data, message_id)
-
-    broker = MemoryPaperBroker(fills or FillSettings(), clock, report, ledger_id="test")
+    server, clock = memory_server(), ManualClock()
+    broker = memory_broker(server, clock, fills or FillSettings())
     ports = Ports(
         MemoryJournal(server),
         MemoryStreams(server),

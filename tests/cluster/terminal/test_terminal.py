@@ -5,7 +5,6 @@ import logging
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -14,17 +13,6 @@ import structlog
 from cluster.terminal.log_format import LogFormat
 from cluster.terminal.steps import Step
 from cluster.terminal.terminal import SENTENCES, Terminal, hosts_live, sentence_of
-
-
-@pytest.fixture(autouse=True)
-def logging_as_before() -> Iterator[None]:
-    root = logging.getLogger()
-    handlers, level = root.handlers[:], root.level
-    yield
-    root.handlers[:] = handlers
-    root.setLevel(level)
-    structlog.reset_defaults()
-    structlog.contextvars.clear_contextvars()
 
 
 def logged(path: Path, log_format: LogFormat | None) -> None:

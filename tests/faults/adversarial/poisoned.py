@@ -22,14 +22,12 @@ from engine.follower.shard import FollowerShard
 from engine.journal.events.shard import InputQuarantined
 from engine.journal.frame import ShardKind, decode_frame
 from engine.values.copy_policy import CopyPolicy
-from gateways.brokers.paper.memory import MemoryPaperBroker
 from gateways.brokers.paper.settings import FillSettings
 from gateways.memory.bus import MemoryBus
 from gateways.memory.journal import MemoryJournal
-from gateways.memory.server import MemoryServer
 from gateways.memory.snapshots import MemorySnapshots
 from gateways.memory.streams import MemoryStreams
-from tests.actors.memory_shards import STREAMS, TIME, Clock
+from tests.actors.memory_shards import Clock, fill_message, memory_broker, memory_server
 from tests.audit.memory_cluster import memory_store
 from tests.faults.adversarial.deadly import (
     Deadly,
@@ -68,18 +66,8 @@ class Poisoned:
             policy=CopyPolicy(denied=denied),
             instruments=DeadlyInstruments(self.deadly),
         )
-        self.server, self.clock = MemoryServer(), Clock()
-        for name, subjects in STREAMS.items():
-            self.server.add_stream(name, *subjects)
-        executions = self.server.stream("EXECUTIONS")
-
-        def report(subject: str, data: bytes, *, message_id: str) -> None:
-            if message_id not in executions.sequence_of_id:
-                executions.store(subject, data, message_id)
-
-        self.broker = MemoryPaperBroker(
-            FillSettings(fee_rate_micros=300), self.clock, report, ledger_id="test"
-        )
+        self.server, self.clock = memory_server(), Clock()
+        self.broker = memory_broker(self.server, self.clock, FillSettings(fee_rate_micros=300))
         self.bus, self.streams = MemoryBus(self.server), MemoryStreams(self.server)
         self.journal = MemoryJournal(self.server)
         self.ports = Ports(
@@ -176,15 +164,7 @@ class Poisoned:
         self, symbol: str, side: str, quantity: str, price: str = "100", **fields: str
     ) -> dict[str, str]:
         """Make a fill's JSON under a new id."""
-        return {
-            "exec_id": f"fill-{next(self._ids)}",
-            "symbol": symbol,
-            "side": side,
-            "last_qty": quantity,
-            "last_px": price,
-            "transact_time": TIME,
-            **fields,
-        }
+        return {**fill_message(next(self._ids), symbol, side, quantity, price), **fields}
 
     async def command(self, subject: str, *, command_id: str = "", **body: Any) -> dict[str, Any]:
         """Send a command until it is answered, under one id."""

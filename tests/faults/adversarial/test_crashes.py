@@ -17,16 +17,14 @@ from actors.ports import Ports
 from actors.settings import ShardSettings
 from actors.shard.recovery import Phase
 from cluster.audit import audit
-from gateways.brokers.paper.memory import MemoryPaperBroker
 from gateways.brokers.paper.settings import FillSettings
 from gateways.json.format import JsonFormat
 from gateways.memory.bus import MemoryBus
 from gateways.memory.journal import MemoryJournal
-from gateways.memory.server import MemoryServer
 from gateways.memory.snapshots import MemorySnapshots
 from gateways.memory.streams import MemoryStreams
 from tests.actors.counting import counted
-from tests.actors.memory_shards import STREAMS, TIME, Clock
+from tests.actors.memory_shards import TIME, Clock, memory_broker, memory_server
 from tests.audit.memory_cluster import memory_store
 
 SETTINGS = ShardSettings(
@@ -46,16 +44,8 @@ class Round:
 
     def __init__(self, seed: int) -> None:
         self.chance = random.Random(seed)
-        self.server, self.clock = MemoryServer(), Clock()
-        for name, subjects in STREAMS.items():
-            self.server.add_stream(name, *subjects)
+        self.server, self.clock = memory_server(), Clock()
         self.bus, self.streams = MemoryBus(self.server), MemoryStreams(self.server)
-        executions = self.server.stream("EXECUTIONS")
-
-        def report(subject: str, data: bytes, *, message_id: str) -> None:
-            if message_id not in executions.sequence_of_id:
-                executions.store(subject, data, message_id)
-
         fills = FillSettings(
             fee_rate_micros=300,
             partial_fill_slices=self.chance.choice((1, 2, 3)),
@@ -63,7 +53,7 @@ class Round:
             reject_ratio_micros=self.chance.choice((0, 200_000)),
             duplicate_executions=self.chance.random() < 0.3,
         )
-        self.broker = MemoryPaperBroker(fills, self.clock, report, ledger_id="test")
+        self.broker = memory_broker(self.server, self.clock, fills)
         self.ports = Ports(
             MemoryJournal(self.server),
             self.streams,

@@ -7,7 +7,9 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
@@ -99,6 +101,20 @@ class RunningCluster:
                 self._process.wait(timeout=30)
             except subprocess.TimeoutExpired:
                 os.killpg(self._process.pid, signal.SIGKILL)
+
+
+@contextlib.contextmanager
+def temporary_cluster(prefix: str, config: Path = CONFIG) -> Iterator[RunningCluster]:
+    """A cluster in a directory of its own, started as an operator starts it."""
+    with tempfile.TemporaryDirectory(prefix=prefix, ignore_cleanup_errors=True) as name:
+        root = Path(name)
+        root.chmod(0o755)
+        running = RunningCluster(root / "data", config)
+        try:
+            running.up()
+            yield running
+        finally:
+            running.down()
 
 
 def _environment() -> dict[str, str]:

@@ -3,14 +3,13 @@ nothing is placed twice or lost (P9).
 """
 
 import signal
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.faults.kill.checks import check
-from tests.faults.kill.running import RunningCluster
+from tests.faults.kill.running import RunningCluster, temporary_cluster
 from tests.faults.kill.strikes import is_replaced
 from tests.faults.kill.waiting import SETTINGS, until, until_fills, victim_of
 from tests.load import Load
@@ -23,17 +22,8 @@ CONFIG = Path(__file__).with_name("looked_up.toml")
 @pytest.fixture
 def cluster() -> Iterator[RunningCluster]:
     """A cluster whose paper broker takes order ids again."""
-    with tempfile.TemporaryDirectory(
-        prefix="lockstep-placement-", ignore_cleanup_errors=True
-    ) as name:
-        root = Path(name)
-        root.chmod(0o755)
-        running = RunningCluster(root / "data", CONFIG)
-        try:
-            running.up()
-            yield running
-        finally:
-            running.down()
+    with temporary_cluster("lockstep-placement-", CONFIG) as running:
+        yield running
 
 
 async def test_no_order_is_placed_twice_or_lost_when_gateway_and_broker_are_killed(
