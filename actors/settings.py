@@ -38,6 +38,10 @@ class ShardSettings(msgspec.Struct, frozen=True):
     """A broker's treatment of order ids, by its name. A broker not named refuses ids it has
     seen.
     """
+    marks_source: str = ""
+    """The one source whose marks value everybody; empty: each broker's marks value its own
+    creators.
+    """
     uses_event_clock: bool = False
     """Take the time from the inputs instead of the clock: for replays."""
     part_rows: int = 32_768

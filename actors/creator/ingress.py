@@ -16,6 +16,7 @@ from actors.shard.dead_letters import excerpt_of, refused_input
 from actors.shard.event_time import TurnTime
 from actors.shard.frame_budget import FrameBudget
 from actors.shard.input_names import message_input
+from engine.creator.marks import check_source
 from engine.creator.shard import CreatorShard
 from engine.journal.cursors import Source, parts_decided, stream_cursor
 from engine.journal.quarantine import WHOLE
@@ -139,6 +140,7 @@ class IngressTaker:
 
     def take_fill(self, message: StoredMessage, fill: FillInput, events: list[Any]) -> None:
         """Decide one fill of a message."""
+        self._choose_source(events)
         self._time.advance(fill.transact_time)
         self._list([fill.symbol], events)
         decided = self._state.decide_fill(fill, self._time.ns)
@@ -157,15 +159,28 @@ class IngressTaker:
             if self._shard == 0:
                 self._refuse(message, events, error.reason, str(error), message.data)
             return
-        if marks:
+        source = message.subject.partition(".")[2]
+        settings = self._core.settings
+        refused = check_source(source, settings.marks_source, settings.brokers)
+        if refused is not None:
+            if self._shard == 0:
+                self._refuse(message, events, refused.reason, refused.text, message.data)
+        elif marks:
+            self._choose_source(events)
             self._time.advance(max(mark.time for mark in marks))
             self._list([mark.symbol for mark in marks], events)
-            decided = self._state.decide_marks(marks, self._time.ns)
+            decided = self._state.decide_marks(source, marks, self._time.ns)
             if isinstance(decided, Refused):
                 if self._shard == 0:
                     self._refuse(message, events, decided.reason, decided.text, message.data)
             elif decided is not None:
                 self.apply(decided, events)
+
+    def _choose_source(self, events: list[Any]) -> None:
+        """Journal whose marks are trusted, before the first fill or mark that it decides."""
+        chosen = self._state.marks.decide_source(self._core.settings.marks_source)
+        if chosen is not None:
+            self.apply(chosen, events)
 
     def _list(self, symbols: Sequence[str], events: list[Any]) -> None:
         listed = self._state.decide_list(list(symbols))

@@ -320,6 +320,19 @@ class BrokerOptions(msgspec.Struct, frozen=True, kw_only=True):
     ] = 0
 
 
+class MarkOptions(msgspec.Struct, frozen=True, kw_only=True):
+    """Whose prices positions are valued at."""
+
+    source: Annotated[
+        str,
+        Meta(
+            pattern=r"^[A-Za-z0-9_-]{0,64}$",
+            description="The only source whose marks are taken, for all brokers: a broker, or "
+            "market_data; empty: each broker's marks value its own creators.",
+        ),
+    ] = ""
+
+
 class InstrumentLimits(msgspec.Struct, frozen=True, kw_only=True):
     """Limits of one instrument that differ from the default."""
 
@@ -364,4 +377,5 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     brokers: dict[str, BrokerOptions] = msgspec.field(
         default_factory=lambda: {"paper": BrokerOptions()}
     )
+    marks: MarkOptions = MarkOptions()
     instruments: InstrumentOptions = InstrumentOptions()

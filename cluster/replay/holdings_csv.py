@@ -63,7 +63,7 @@ def write_subscriptions(path: Path, outcome: ReplayOutcome) -> None:
     lines: list[str] = [""] * len(names)
     for found in _books(outcome):
         count = found.book.count
-        marks = _marks(outcome, found.book.creator_shard)
+        marks = _marks(outcome, found.book)
         cash = found.book.subscriptions["cash"]
         equity, beyond = equity_of(cash, [(found.book, slice(0, count))], [marks])
         if beyond is not None:
@@ -102,10 +102,9 @@ def _books(outcome: ReplayOutcome) -> Iterator[_Rows]:
             )
 
 
-def _marks(outcome: ReplayOutcome, creator_shard: int) -> dict[int, int]:
-    """Return the final marks of a creator shard's instruments."""
-    return dict(
-        enumerate(
-            outcome.journals.creators[creator_shard].state.columns()["instrument.mark"].tolist()
-        )
-    )
+def _marks(outcome: ReplayOutcome, book: Book) -> dict[int, int]:
+    """Return the final marks that value a creator and its book, by instrument."""
+    creators = outcome.journals.creators[book.creator_shard].state
+    instruments = [slot.instrument for slot in book.slots]
+    prices = creators.marks.of(creators.creators[book.creator]).prices_of(instruments)
+    return dict(zip(instruments, prices, strict=True))

@@ -60,6 +60,7 @@ def shard_settings(config: Config) -> ShardSettings:
             if broker.orders_per_s_max
         },
         order_ids={name: broker.order_ids for name, broker in config.brokers.items()},
+        marks_source=config.marks.source,
         uses_event_clock=engine.clock == "event",
         part_rows=engine.part_rows,
         frame_bytes_max=engine.frame_bytes_max,

@@ -36,7 +36,7 @@ def decide_fill_correction(
         fill,
         side=original.side if more > 0 else -original.side,
         quantity=abs(more),
-        price=int(target.marks[target.instrument]),
+        price=target.marks.prices_of([target.instrument])[0],
     )
     applied = decide_fill(compensation, target, cash_change)
     if isinstance(applied, Refused):

@@ -6,13 +6,14 @@ Broker, creator and execution id name a fill, and it counts once. These ids are 
 decided in `engine.creator.fill_corrections`.
 """
 
+from bisect import bisect_left
 from typing import NamedTuple
 
 import numpy as np
 
 from engine.columns.arithmetic import value_ceil, value_floor
-from engine.columns.state import AnyColumn
 from engine.creator.account import Creator
+from engine.creator.marks import CreatorMarks
 from engine.journal.events.creator import FillApplied
 from engine.messages.inputs import FillInput
 from engine.values.order_ids import LEG_MAX
@@ -24,13 +25,13 @@ FILL_AHEAD_NS_MAX = 5 * NS_PER_S
 
 
 class FillTarget(NamedTuple):
-    """The position that a fill changes: that of a creator in one instrument. `marks` are by
-    instrument, `signal` is the number of the next signal.
+    """The position that a fill changes: that of a creator in one instrument. `marks` are those
+    that value the creator, `signal` is the number of the next signal.
     """
 
     creator: Creator
     instrument: int
-    marks: AnyColumn
+    marks: CreatorMarks
     signal: int
 
 
@@ -84,7 +85,8 @@ def decide_fill(fill: FillInput, target: FillTarget, cash_change: int) -> FillAp
     before = positions.get(instrument, 0)
     after = before + fill.side * fill.quantity
     traded = sorted({*positions, instrument})
-    marks = [fill.price if key == instrument else int(known[key]) for key in traded]
+    marks = known.prices_of(traded)
+    marks[bisect_left(traded, instrument)] = fill.price
     held = [positions.get(key, 0) for key in traded]
     equity = creator.cash + sum(map(value_floor, held, marks))
     refused = _check_positions(fill, creator, after, len(traded))

@@ -28,17 +28,20 @@ from engine.creator.fills import (
     decide_fill,
     refuse_ahead,
 )
+from engine.creator.marks import Mark, Marks
 from engine.creator.seen_fills import SeenFills
 from engine.creator.snapshot_schema import CREATOR_SCHEMA, INSTRUMENT_COLUMNS
 from engine.creator.suspensions import Suspensions
 from engine.journal.cursors import Cursor, Source, cursors_column, restored_cursors
 from engine.journal.events.creator import (
+    BrokerMarksUpdated,
     CreatorResumed,
     CreatorsOpened,
     CreatorSuspended,
     FillApplied,
     FillCorrected,
     InstrumentsListed,
+    MarkSourceChosen,
     MarksUpdated,
 )
 from engine.journal.events.shard import InputAttempted, InputQuarantined, InputsRefused, OwnerFenced
@@ -65,6 +68,7 @@ class CreatorShard:
         self._ids: dict[str, int] = {}
         self._symbols = IdIndex()
         self._instruments = Table(INSTRUMENT_COLUMNS)
+        self.marks = Marks(self._instruments)
         self._seen = SeenFills()
         self.next_signal = 1
         self.suspensions = Suspensions()
@@ -104,31 +108,23 @@ class CreatorShard:
         )
 
     def decide_marks(
-        self, marks: list[MarkInput], event_time_ns: int
-    ) -> MarksUpdated | Refused | None:
-        """Return the event of new marks of listed symbols, None when there are none. A mark older
-        than the instrument's own is left out.
+        self, broker: str, marks: list[MarkInput], event_time_ns: int
+    ) -> MarksUpdated | BrokerMarksUpdated | Refused | None:
+        """Return the event of a source's new marks of listed symbols, None when there are none. A
+        mark older than the one it would replace is left out.
 
         A mark from the future is refused: the instrument would keep it until that time.
         """
         latest = max((mark.time for mark in marks), default=0)
         if latest > event_time_ns + FILL_AHEAD_NS_MAX:
             return refuse_ahead("time", latest, event_time_ns)
-        newest: dict[int, tuple[int, int]] = {}
-        times = self._instruments["mark_time"]
+        newest: dict[int, Mark] = {}
         for symbol, price, time in marks:
             number = self._symbols.find(symbol)
             assert number is not None, "marks are decided after their symbols are listed"
-            if time >= newest.get(number, (0, int(times[number])))[1]:
-                newest[number] = (price, time)
-        if not newest:
-            return None
-        numbers = sorted(newest)
-        return MarksUpdated(
-            np.array(numbers, np.int64),
-            np.array([newest[number][0] for number in numbers], np.int64),
-            np.array([newest[number][1] for number in numbers], np.int64),
-        )
+            if number not in newest or time >= newest[number].time:
+                newest[number] = Mark(price, time)
+        return self.marks.decide(broker, newest)
 
     def decide_fill(self, fill: FillInput, event_time_ns: int) -> FillApplied | Refused | None:
         """Decide one fill, or a trade cancel or correct. Returns: None for a fill that was applied
@@ -147,7 +143,8 @@ class CreatorShard:
             return refused
         instrument = self._symbols.find(fill.symbol)
         assert instrument is not None, "fills are decided after their symbols are listed"
-        target = FillTarget(creator, instrument, self._instruments["mark"], self.next_signal)
+        marks = self.marks.of(creator)
+        target = FillTarget(creator, instrument, marks, self.next_signal)
         if fill.exec_type != ExecType.TRADE:
             return decide_fill_correction(fill, target, self._seen)
         return decide_fill(fill, target, cash_of(fill.side, fill.quantity, fill.price))
@@ -170,9 +167,8 @@ class CreatorShard:
         match event:
             case FillApplied():
                 self._apply_fill(event)
-            case MarksUpdated():
-                self._instruments["mark"][event.instruments] = event.prices
-                self._instruments["mark_time"][event.instruments] = event.times
+            case MarksUpdated() | BrokerMarksUpdated() | MarkSourceChosen():
+                self.marks.apply(event)
             case InstrumentsListed():
                 self._symbols.add(event.symbols)
                 self._instruments.append({"lot": event.lots, "min_notional": event.min_notionals})
@@ -208,9 +204,8 @@ class CreatorShard:
             creator.cash += event.cash_change
         else:
             creator.cash += cash_of(event.side, event.quantity, event.price)
-            if event.transact_time >= self._instruments["mark_time"][event.instrument]:
-                self._instruments["mark"][event.instrument] = event.price
-                self._instruments["mark_time"][event.instrument] = event.transact_time
+            mark = Mark(event.price, event.transact_time)
+            self.marks.apply_fill(creator, event.instrument, mark)
         note_fill(self._seen, event)
         # This depends on the fill alone, because a frame's event time may be later than the time at
         # which the fill was decided (P6). A fill is at most `FILL_AHEAD_NS_MAX` ahead of the
@@ -243,6 +238,7 @@ class CreatorShard:
         return {
             **self._symbols.state("symbol"),
             **self._instruments.state("instrument"),
+            **self.marks.state(),
             "creator.id": _texts([c.creator_id for c in self.creators]),
             "creator.broker": _texts([c.broker for c in self.creators]),
             "creator.cash": np.array([c.cash for c in self.creators], np.int64),
@@ -264,6 +260,7 @@ class CreatorShard:
         columns = stored.columns
         self._symbols.restore("symbol", columns)
         self._instruments.restore("instrument", columns)
+        self.marks.restore(columns)
         rows = zip(
             _untexts(stored.column("creator.id")),
             _untexts(stored.column("creator.broker")),

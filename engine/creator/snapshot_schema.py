@@ -5,6 +5,7 @@ import numpy as np
 from engine.columns.id_index import id_columns
 from engine.columns.snapshot import Records, SnapshotSchema, required
 from engine.columns.table import names_with
+from engine.creator.marks import MARK_COLUMNS
 from engine.creator.seen_fills import FILL_COLUMNS
 from engine.creator.suspensions import SUSPENSION_RECORDS
 from engine.journal.cursors import CURSOR_RECORDS
@@ -29,6 +30,7 @@ CREATOR_SCHEMA = SnapshotSchema(
     [
         *id_columns("symbol"),
         *names_with("instrument", INSTRUMENT_COLUMNS),
+        *MARK_COLUMNS,
         *names_with("creator", ("id", "broker", "cash", "command")),
         "position",
         "seen.day",

@@ -15,6 +15,7 @@ from engine.journal.cursors import NO_HASH, Cursor, Source
 from engine.journal.events import EVENT_TYPES
 from engine.journal.frame import FrameHeader, ShardKey, ShardKind, encode_frame, frame_hash
 from engine.messages.commands import OpenAccount, Pause, ResumeCreator
+from engine.values.order_ids import OrderKey
 from tests.engine.stories.setting import Setting, Sleeving, Step
 from tests.engine.stories.telling import tell
 from tests.engine.world.engine_world import EngineWorld
@@ -24,7 +25,7 @@ _KINDS = (
     ["fill"] * 10
     + ["trade"] * 4
     + ["trade_many", "end", "answer_cancels", "advance", "mark", "correct", "correct_fill"] * 2
-    + ["unfollow", "follow_again", "follow_new", "pause"]
+    + ["unfollow", "follow_again", "follow_new", "pause", "trust"]
 )
 _STEPS = 140
 _MICRO = 10**6
@@ -49,6 +50,7 @@ _SETTING = Setting(
     part_rows=[2, 1_000, 3],
     price=50 * _MICRO,
     quantity=3 * 10**8,
+    brokers=("paper", "other"),
 )
 
 
@@ -66,10 +68,20 @@ def told() -> StoryFrames:
     numbers = [[rng.randrange(10_000) for _ in range(3)] for _ in range(_STEPS)]
     steps = [Step(rng.choice(_KINDS), *each) for each in numbers]
     world = tell(_SETTING, steps).engine
+    _mark_all(world)
     _open_many(world)
     _leave_things_open(world)
     world.check()
     return StoryFrames(world.creators.frames, world.followers.frames, _gateway_frames(world))
+
+
+def _mark_all(world: EngineWorld) -> None:
+    """Let a trusted source mark an instrument, and then each broker another."""
+    world.trust("other")
+    world.mark("S0", 51 * _MICRO, source="other")
+    world.trust("")
+    world.mark("S1", 52 * _MICRO, source="paper")
+    world.mark("S2", 53 * _MICRO, source="other")
 
 
 def _open_many(world: EngineWorld) -> None:
@@ -110,12 +122,15 @@ def _leave_things_open(world: EngineWorld) -> None:
 def _gateway_frames(world: EngineWorld) -> list[bytes]:
     """Make the frames of a gateway whose orders up to some follower frame are answered."""
     answered = len(world.followers.frames) - 12
-    three, key = np.array([1, 2, 3], np.int64), (0, 0, 7, 0, 0)
+    three, key = np.array([1, 2, 3], np.int64), OrderKey(0, 0, 7, 0, 0)
     columns = [np.full(3, value, np.int64) for value in (0, *key)]
     events: list[list[Any]] = [
         [_STARTED(0, three + answered, *columns, three, three + 4)],
-        [_SETTLED(np.array([1], np.int64)), _REVOKED(0, *key, 4, 0, 5, answered + 2, three)],
-        [_UNRESOLVED(0, *key, answered + 3, three[1:])],
+        [
+            _SETTLED(np.array([1], np.int64)),
+            _REVOKED(0, key, 4, 0, 5, answered + 2, three),
+        ],
+        [_UNRESOLVED(0, key, answered + 3, three[1:])],
     ]
     frames: list[bytes] = []
     previous, name = NO_HASH, ShardKey(ShardKind.GATEWAY, 0)

@@ -2,9 +2,9 @@
 written as the same bytes for ever (P6).
 
 `golden/snapshot_layout<N>_<kind>.bin` is a snapshot that a version of layout N wrote, with the
-frames of its journal beside it. No file there is ever changed. An added form gets new files:
-`python -m tests.engine.test_golden_snapshots` writes the missing ones of the present layout, from
-the story in `tests.engine.snapshot_story`.
+frames of its journal beside it. No file there is ever changed. An added form gets new files, with a
+name of its own after the kind. `python -m tests.engine.test_golden_snapshots` writes the missing
+ones of the present layout, from the story in `tests.engine.snapshot_story`.
 """
 
 import zlib
@@ -28,6 +28,15 @@ from tests.engine.snapshot_story import StoryFrames, told
 GOLDEN = Path(__file__).parent / "golden"
 KINDS = StoryFrames._fields
 LAYOUTS = range(LAYOUT_MIN, STATE_LAYOUT + 1)
+ADDED = ("creator_marks",)
+"""Forms of the present layout with columns that its first snapshots do not have: the marks of
+each broker.
+"""
+FORMS = [
+    *((layout, kind) for layout in LAYOUTS for kind in KINDS),
+    *((STATE_LAYOUT, form) for form in ADDED),
+]
+"""Every golden snapshot, by layout and form."""
 HASHES = {
     (3, "creator"): "9bb7a09d90c74353348453ee57fc2ae7a037106cb30d11efb33d7924a6f2d488",
     (3, "follower"): "d57ad47b9296caf287134024cf371dba7209321f36ecdc5d3277aaeb1f143dc5",
@@ -38,12 +47,18 @@ depend on how its snapshot is written.
 """
 
 
-def _file(layout: int, kind: str, what: str = "") -> Path:
-    return GOLDEN / f"snapshot_layout{layout}_{kind}{what}.bin"
+def _file(layout: int, form: str, what: str = "") -> Path:
+    return GOLDEN / f"snapshot_layout{layout}_{form}{what}.bin"
 
 
-def _story(layout: int) -> StoryFrames:
-    packed = (_file(layout, kind, "_frames").read_bytes() for kind in KINDS)
+def _kind(form: str) -> str:
+    return form.partition("_")[0]
+
+
+def _story(layout: int, form: str) -> StoryFrames:
+    """Read the frames behind a snapshot, and those of the other kinds beside it."""
+    names = (form if kind == _kind(form) else kind for kind in KINDS)
+    packed = (_file(layout, name, "_frames").read_bytes() for name in names)
     return StoryFrames(*(msgspec.msgpack.decode(zlib.decompress(data)) for data in packed))
 
 
@@ -84,24 +99,22 @@ def _restored(data: bytes, kind: str) -> Shard:
     return shard
 
 
-@pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize(("layout", "form"), FORMS)
 def test_a_snapshot_of_every_layout_restores_to_the_state_of_its_journal(
-    layout: int, kind: str
+    layout: int, form: str
 ) -> None:
-    restored = _restored(_file(layout, kind).read_bytes(), kind)
-    replayed = _replayed(_story(layout), kind)
+    restored = _restored(_file(layout, form).read_bytes(), _kind(form))
+    replayed = _replayed(_story(layout, form), _kind(form))
     assert encode_state(restored.columns()) == encode_state(replayed.columns())
     assert encode_copy(restored.copy()) == encode_copy(replayed.copy())
-    expected = HASHES.get((layout, kind))
+    expected = HASHES.get((layout, form))
     assert expected is None or state_hash(restored.columns()).hex() == expected
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_the_same_state_gives_the_same_snapshot(kind: str) -> None:
-    assert encode_copy(_replayed(_story(STATE_LAYOUT), kind).copy()) == (
-        _file(STATE_LAYOUT, kind).read_bytes()
-    )
+@pytest.mark.parametrize("form", [*KINDS, *ADDED])
+def test_the_same_state_gives_the_same_snapshot(form: str) -> None:
+    replayed = _replayed(_story(STATE_LAYOUT, form), _kind(form))
+    assert encode_copy(replayed.copy()) == _file(STATE_LAYOUT, form).read_bytes()
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -112,35 +125,29 @@ def test_a_snapshot_of_layout_3_is_the_hashed_columns(kind: str) -> None:
 
 def test_the_golden_states_fill_every_column() -> None:
     """Else a layout could lose a column that no golden snapshot has."""
-    found = {}
-    for kind in KINDS:
-        shard = _restored(_file(STATE_LAYOUT, kind).read_bytes(), kind)
-        columns = {
+    missing = {kind: _NEW[kind]().schema.columns for kind in KINDS}
+    for form in (*KINDS, *ADDED):
+        shard = _restored(_file(STATE_LAYOUT, form).read_bytes(), _kind(form))
+        missing[_kind(form)] -= {
             ".".join("#" if part.isdigit() else part for part in name.split("."))
             for name, column in shard.columns().items()
             if len(column)
         }
-        found[kind] = shard.schema.columns - columns
-    assert found == {kind: frozenset() for kind in KINDS}
+    assert missing == {kind: frozenset() for kind in KINDS}
 
 
 def test_every_golden_snapshot_is_checked() -> None:
-    expected = {
-        _file(layout, kind, what)
-        for layout in LAYOUTS
-        for kind in KINDS
-        for what in ("", "_frames")
-    }
+    expected = {_file(layout, form, what) for layout, form in FORMS for what in ("", "_frames")}
     assert set(GOLDEN.glob("snapshot_*.bin")) == expected
 
 
 def _write_missing() -> None:
     story = told()
-    for kind in KINDS:
-        frames = zlib.compress(msgspec.msgpack.encode(getattr(story, kind)), 9)
-        snapshot = encode_copy(_replayed(story, kind).copy())
+    for form in (*KINDS, *ADDED):
+        frames = zlib.compress(msgspec.msgpack.encode(getattr(story, _kind(form))), 9)
+        snapshot = encode_copy(_replayed(story, _kind(form)).copy())
         for what, data in (("_frames", frames), ("", snapshot)):
-            path = _file(STATE_LAYOUT, kind, what)
+            path = _file(STATE_LAYOUT, form, what)
             if not path.exists():
                 path.write_bytes(data)
                 print(f"wrote {path}")

@@ -77,11 +77,12 @@ class Holding:
 
 @dataclass(slots=True)
 class Creator:
-    """One creator; `traded` lists its symbols in the order of their slots, `seen` the marks of its
-    newest signal.
+    """One creator at a broker; `traded` lists its symbols in the order of their slots, `seen` the
+    marks of its newest signal.
     """
 
     cash: int
+    broker: str
     positions: dict[str, int] = field(default_factory=dict)
     seen: dict[str, int] = field(default_factory=dict)
 

@@ -205,7 +205,7 @@ def correct_fill(
         -paid(some, at) if fill.side == BUY else received(some, at)
         for some, at in ((fill.quantity, fill.price), (quantity, price))
     ]
-    mark, _ = reference.marks[fill.symbol]
+    mark = reference.marks_of(creator)[fill.symbol]
     decisions = reference.fill(creator, fill.symbol, side, moved, mark, cash=worth[1] - worth[0])
     fill.standing = "already_canceled" if is_cancel else "already_corrected"
     fills[creator, exec_id] = Fill(

@@ -9,7 +9,11 @@ quantity and P the creator's position. E is the creator's equity, e the subscrip
 Money.
 - A value is floor(p * mark) for each instrument. Equity is cash plus values.
 - A buy costs ceil, a sell brings floor. Fees come with executions.
-- A fill's price becomes its symbol's mark, unless a mark of a later time is known.
+- A mark is its source's. Without a trusted source, a broker's marks value the creators at that
+  broker and their followers, nobody else. With one, its marks value everybody and others say
+  nothing; at one time a mark of the trusted source goes before a broker's.
+- A fill's price values its creator alone, until a mark of that time or a later one comes. A fill
+  older than the mark is none.
 - Available = cash - reserved - 2 * the proceeds of shorts. Entries reserve: buys at limit and fee,
   shorts at the signal's price.
 
@@ -78,6 +82,7 @@ from tests.reference.book import (
 from tests.reference.executions import apply_end, apply_trade
 from tests.reference.legs import Ask, Leg, legs_of, sized
 from tests.reference.limits import Increase, barred, limited
+from tests.reference.marks import Marks
 from tests.reference.orders import Orders
 from tests.reference.values import (
     BUY,
@@ -113,7 +118,7 @@ class Reference:
         self._slippage_cap = slippage_cap
         self.instruments: dict[str, Instrument] = {}
         self.orders = Orders(slippage_cap)
-        self.marks: dict[str, tuple[int, int]] = {}
+        self.marks = Marks()
         self._creators: dict[str, Creator] = {}
         self._subscriptions: dict[tuple[str, str], Subscription] = {}
         self._signals = 0
@@ -125,10 +130,10 @@ class Reference:
         """Introduce an instrument."""
         self.instruments[symbol] = Instrument(lot, min_notional)
 
-    def open_creator(self, creator: str, *, cash: int) -> None:
+    def open_creator(self, creator: str, *, cash: int, broker: str = "paper") -> None:
         """Begin a creator."""
         assert creator not in self._creators
-        self._creators[creator] = Creator(cash)
+        self._creators[creator] = Creator(cash, broker)
 
     def follow(self, account: str, creator: str, terms: SleeveTerms) -> None:
         """Begin a subscription, from the next signal on."""
@@ -148,11 +153,19 @@ class Reference:
         """Stop a subscription's increases of one instrument."""
         self._subscriptions[account, creator].denied.add(symbol)
 
-    def mark(self, symbol: str, price: int, *, time: int | None = None) -> None:
+    def trust(self, source: str) -> None:
+        """Choose whose marks count; empty: each broker's for its own creators."""
+        self.marks.trusted = source
+
+    def mark(
+        self, symbol: str, price: int, *, time: int | None = None, source: str = "paper"
+    ) -> None:
         """Mark an instrument; an older mark than the known one says nothing."""
-        at = self.time if time is None else time
-        if at >= self.marks.get(symbol, (0, at))[1]:
-            self.marks[symbol] = price, at
+        self.marks.take(source, symbol, price, self.time if time is None else time)
+
+    def marks_of(self, creator: str) -> dict[str, int]:
+        """List the marks that value a creator, by symbol."""
+        return self.marks.of(creator, self._creators[creator].broker)
 
     # Events.
 
@@ -180,9 +193,8 @@ class Reference:
             return []
         held = book.positions.setdefault(symbol, 0)
         at = self.time if time is None else time
-        book.seen = {name: self.marks[name][0] for name in book.traded if name in self.marks} | {
-            symbol: price
-        }
+        marks = self.marks_of(creator)
+        book.seen = {name: marks[name] for name in book.traded if name in marks} | {symbol: price}
         equity = book.equity(book.seen)
         active = [
             s
@@ -201,7 +213,7 @@ class Reference:
         book.cash += (
             amounts.received(quantity, price) if side == SELL else -amounts.paid(quantity, price)
         )
-        self.mark(symbol, price, time=at)
+        self.marks.take_fill(creator, symbol, price, at)
         return decisions
 
     def execution(
@@ -288,8 +300,8 @@ class Reference:
         return sorted((o for h in holdings for o in h.orders.values()), key=lambda order: order.key)
 
     def state(self) -> State:
-        """Show everything; equities are at the newest marks."""
-        marks = {symbol: price for symbol, (price, _) in self.marks.items()}
+        """Show everything; equities are at the newest marks of the creators' brokers."""
+        marks = {name: self.marks_of(name) for name in self._creators}
         return State(
             {
                 (*pair, symbol): Position(held.target, held.position, held.open, held.cost)
@@ -297,11 +309,11 @@ class Reference:
                 for symbol, held in subscription.holdings.items()
             },
             {
-                pair: Sleeve(s.status, s.cash, s.reserved, s.equity(marks))
+                pair: Sleeve(s.status, s.cash, s.reserved, s.equity(marks[s.creator]))
                 for pair, s in self._subscriptions.items()
             },
             {
-                name: Portfolio(book.cash, dict(book.positions), book.equity(marks))
+                name: Portfolio(book.cash, dict(book.positions), book.equity(marks[name]))
                 for name, book in self._creators.items()
             },
         )

@@ -104,7 +104,8 @@ class _Player:
                 r"(?:, of an order of (\S+))?",
                 self._fills,
             ),
-            (r"(ACME|BETA) is marked at (\S+)", self._marks),
+            (r"(ACME|BETA) is marked at (\S+)( by another broker)?", self._marks),
+            (r"the operator trusts another broker's marks", self._trusts),
             (r"the broker fills all", self._fills_all),
             (r"the broker fills (\S+)", self._fills_some),
             (r"the (order|exit|entry) (expires|is rejected|is canceled)", self._ends),
@@ -181,8 +182,12 @@ class _Player:
             of=of or "0",
         )
 
-    def _marks(self, symbol: str, price: str) -> list[str]:
-        self._world.mark(symbol, usd(_plain(price)))
+    def _marks(self, symbol: str, price: str, by_another: str | None) -> list[str]:
+        self._world.mark(symbol, usd(_plain(price)), source="other" if by_another else "paper")
+        return []
+
+    def _trusts(self) -> list[str]:
+        self._world.trust("other")
         return []
 
     def _fills_all(self) -> list[str]:

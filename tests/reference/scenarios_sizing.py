@@ -2,6 +2,7 @@
 100,000 and e = 10,000, so dt = L / 10.
 """
 
+from tests.reference.book import SECOND
 from tests.reference.stage import Scenario, Stage, qty, usd
 from tests.reference.values import BUY, EXPIRED, SELL, SleeveTerms
 from tests.reference.world import World, execute_all
@@ -51,6 +52,63 @@ def a_fill_is_the_mark_of_its_own_symbol(world: World) -> None:
     # E = 95,000 + 50 * 300 = 110,000, so dt = 10 * 11,000 / 110,000 = 1
     assert stage.buys("10", "300") == ["ordered"]
     stage.expect_holding("1", "0", "1", account="cat")
+
+
+def a_mark_values_the_creators_of_its_broker_alone(world: World) -> None:
+    stage = Stage(world)
+    world.open_creator("zoe", cash=usd("100000"), broker="other")
+    world.fill("zoe", "ACME", BUY, qty("50"), usd("100"))
+    stage.follow()
+    stage.buys("50", "100")
+    execute_all(world)
+    world.mark("ACME", usd("10"), source="other")
+    # ann has 95,000 and 50 at 100 each, bob 9,500 and 5.
+    assert stage.buys("20", "50", "BETA") == ["ordered"]
+    stage.expect_holding("2", "0", "2", symbol="BETA")
+    assert world.portfolio("ann").equity == usd("100000")
+    assert world.portfolio("zoe").equity == usd("95500")
+    world.mark("ACME", usd("200"), source="paper")
+    assert world.portfolio("ann").equity == usd("105000")
+    assert world.portfolio("zoe").equity == usd("95500")
+
+
+def a_fills_price_values_its_creator_alone(world: World) -> None:
+    stage = Stage(world)
+    for creator, broker in (("zoe", "other"), ("eve", "paper")):
+        world.open_creator(creator, cash=usd("100000"), broker=broker)
+    stage.buys("50", "100")
+    for creator in ("zoe", "eve"):
+        world.fill(creator, "ACME", BUY, qty("1"), usd("300"))
+    assert world.portfolio("ann").equity == usd("100000")
+    world.mark("ACME", usd("90"), age=SECOND)
+    assert world.portfolio("ann").equity == usd("100000"), "the mark is older than her fill"
+    world.mark("ACME", usd("110"))
+    assert world.portfolio("ann").equity == usd("100500")
+    assert world.portfolio("eve").equity == usd("99810")
+    assert world.portfolio("zoe").equity == usd("100000")
+    world.fill("eve", "ACME", SELL, qty("1"), usd("400"))
+    assert world.portfolio("ann").equity == usd("100500")
+
+
+def a_trusted_source_marks_for_every_broker(world: World) -> None:
+    stage = Stage(world)
+    world.open_creator("zoe", cash=usd("100000"), broker="other")
+    stage.buys("50", "100")
+    world.fill("zoe", "ACME", BUY, qty("50"), usd("100"))
+    world.mark("ACME", usd("90"), source="other")
+    world.trust("paper")
+    world.mark("ACME", usd("10"), source="other")
+    # What counted before the choice counts until paper says something.
+    assert world.portfolio("zoe").equity == usd("99500")
+    world.mark("ACME", usd("120"), source="paper")
+    assert [world.portfolio(name).equity for name in ("ann", "zoe")] == [usd("101000")] * 2
+    world.fill("zoe", "ACME", BUY, qty("1"), usd("200"))
+    assert world.portfolio("ann").equity == usd("101000")
+    assert world.portfolio("zoe").equity == usd("105000")
+    world.trust("")
+    world.mark("ACME", usd("130"), source="paper")
+    assert world.portfolio("ann").equity == usd("101500")
+    assert world.portfolio("zoe").equity == usd("105000")
 
 
 def multiplier_increase(world: World) -> None:
@@ -361,6 +419,9 @@ SIZING: list[Scenario] = [
     proportional_is_floored_once,
     equities_use_the_marks_of_everything_traded,
     a_fill_is_the_mark_of_its_own_symbol,
+    a_mark_values_the_creators_of_its_broker_alone,
+    a_fills_price_values_its_creator_alone,
+    a_trusted_source_marks_for_every_broker,
     multiplier_increase,
     fixed_amount_of_a_fill_without_order,
     fixed_amount_of_partial_fills_of_one_order,

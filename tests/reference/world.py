@@ -19,8 +19,8 @@ class World(Protocol):
     def list_instrument(self, symbol: str, *, lot: int, min_notional: int) -> None:
         """Introduce an instrument before anything names it."""
 
-    def open_creator(self, creator: str, *, cash: int) -> None:
-        """Begin a creator."""
+    def open_creator(self, creator: str, *, cash: int, broker: str = "paper") -> None:
+        """Begin a creator at a broker: `paper` or `other`."""
 
     def follow(self, account: str, creator: str, terms: SleeveTerms) -> None:
         """Begin a subscription, opening the account if need be; it counts from the next fill on."""
@@ -31,8 +31,11 @@ class World(Protocol):
     def pause(self, account: str, creator: str, *, is_paused: bool = True) -> None:
         """Stop or resume a subscription's increases."""
 
-    def mark(self, symbol: str, price: int) -> None:
-        """Mark an instrument now."""
+    def trust(self, source: str) -> None:
+        """Choose whose marks count; empty: each broker's for its own creators."""
+
+    def mark(self, symbol: str, price: int, *, source: str = "paper", age: int = 0) -> None:
+        """Mark an instrument, now or `age` ago. A source that is not trusted says nothing."""
 
     def fill(
         self,
@@ -87,6 +90,7 @@ class ReferenceWorld:
         self.book = Reference(time=time, fee_rate=fee_rate)
         self.list_instrument = self.book.list_instrument
         self.open_creator = self.book.open_creator
+        self.trust = self.book.trust
         self.follow = self.book.follow
         self.pause = self.book.pause
         self.open_orders = self.book.open_orders
@@ -94,8 +98,8 @@ class ReferenceWorld:
     def unfollow(self, account: str, creator: str) -> None:
         self.book.unfollow(account, creator)
 
-    def mark(self, symbol: str, price: int) -> None:
-        self.book.mark(symbol, price)
+    def mark(self, symbol: str, price: int, *, source: str = "paper", age: int = 0) -> None:
+        self.book.mark(symbol, price, time=self.book.time - age, source=source)
 
     def fill(
         self,

@@ -25,6 +25,8 @@ EVENT_TYPES = tags(
     creator.InstrumentsListed,
     creator.CreatorsOpened,
     creator.MarksUpdated,
+    creator.MarkSourceChosen,
+    creator.BrokerMarksUpdated,
     creator.FillApplied,
     creator.FillCorrected,
     creator.CreatorSuspended,

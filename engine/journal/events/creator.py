@@ -29,12 +29,33 @@ class CreatorsOpened(Section, frozen=True):
 
 
 class MarksUpdated(Section, frozen=True):
-    """Instruments got new marks. Within one section, a later price of an instrument replaces an
-    earlier one.
+    """Instruments got new marks, which value the creators of every broker. Within one section, a
+    later price of an instrument replaces an earlier one.
     """
 
     TAG: ClassVar[int] = 12
     instruments: Column
+    prices: Column
+    times: Column
+
+
+class MarkSourceChosen(Section, frozen=True):
+    """An operator chose whose marks are trusted: those of one source for everybody, or with an
+    empty `source` those of each broker for its own creators. Later events are decided accordingly.
+    """
+
+    TAG: ClassVar[int] = 60
+    source: str
+
+
+class BrokerMarksUpdated(Section, frozen=True):
+    """Instruments got new marks, which value the creators of one broker. No instrument is named
+    twice.
+    """
+
+    TAG: ClassVar[int] = 61
+    broker: str
+    instruments: Ascending
     prices: Column
     times: Column
 

@@ -34,6 +34,7 @@ class JournaledCreator:
             lambda: CreatorShard({"ACME": InstrumentTerms(100, 1)}, InstrumentTerms(7, 2)),
         )
         self.now = NOW
+        self.apply(self.live.marks.decide_source(""))
         self.apply(self.open("open-ann", "ann", 1_000_000_000).event)
         self.apply(self.live.decide_list(["ACME", "BETA", "ACME"]))
 
@@ -62,7 +63,7 @@ class JournaledCreator:
         return refused.reason
 
     def mark_of(self, number: int) -> int:
-        return int(self.live.columns()["instrument.mark"][number])
+        return self.live.marks.of(self.live.creators[0]).prices_of([number])[0]
 
 
 def fill(exec_id: str = "e1", **changes: Any) -> FillInput:
@@ -136,7 +137,7 @@ def test_a_signal_carries_equity_before_the_fill_at_the_fills_price() -> None:
     shard.apply(shard.decide(fill()))
     shard.apply(
         shard.live.decide_marks(
-            [MarkInput("ACME", 150_000_000, NOW), MarkInput("BETA", 5, NOW)], NOW
+            "paper", [MarkInput("ACME", 150_000_000, NOW), MarkInput("BETA", 5, NOW)], NOW
         )
     )
     event = shard.apply(shard.decide(fill("e2", price=200_000_000)))
@@ -154,12 +155,12 @@ def test_a_mark_from_the_future_is_refused_and_later_ones_still_count() -> None:
     shard = JournaledCreator()
     ahead = NOW + FILL_AHEAD_NS_MAX
     refused = shard.live.decide_marks(
-        [MarkInput("ACME", 5, NOW), MarkInput("ACME", 6, ahead + 1)], NOW
+        "paper", [MarkInput("ACME", 5, NOW), MarkInput("ACME", 6, ahead + 1)], NOW
     )
     assert isinstance(refused, Refused) and refused.reason == "time_ahead"
-    shard.apply(shard.live.decide_marks([MarkInput("ACME", 5, NOW)], NOW))
+    shard.apply(shard.live.decide_marks("paper", [MarkInput("ACME", 5, NOW)], NOW))
     assert shard.mark_of(0) == 5
-    shard.apply(shard.live.decide_marks([MarkInput("ACME", 6, ahead)], NOW))
+    shard.apply(shard.live.decide_marks("paper", [MarkInput("ACME", 6, ahead)], NOW))
     assert shard.mark_of(0) == 6
 
 
@@ -167,13 +168,17 @@ def test_older_marks_change_nothing() -> None:
     shard = JournaledCreator()
     shard.apply(
         shard.live.decide_marks(
-            [MarkInput("ACME", 5, NOW), MarkInput("ACME", 4, NOW - 1), MarkInput("BETA", 9, 1)], NOW
+            "paper",
+            [MarkInput("ACME", 5, NOW), MarkInput("ACME", 4, NOW - 1), MarkInput("BETA", 9, 1)],
+            NOW,
         )
     )
     assert [shard.mark_of(0), shard.mark_of(1)] == [5, 9]
-    assert shard.live.decide_marks([MarkInput("ACME", 3, NOW - 1)], NOW) is None
+    assert shard.live.decide_marks("paper", [MarkInput("ACME", 3, NOW - 1)], NOW) is None
     shard.apply(
-        shard.live.decide_marks([MarkInput("ACME", 6, NOW), MarkInput("ACME", 7, NOW)], NOW)
+        shard.live.decide_marks(
+            "paper", [MarkInput("ACME", 6, NOW), MarkInput("ACME", 7, NOW)], NOW
+        )
     )
     assert shard.mark_of(0) == 7
     shard.apply(shard.decide(fill(price=8, transact_time=NOW - 1)))

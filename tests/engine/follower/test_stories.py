@@ -20,7 +20,8 @@ _kinds = st.sampled_from(
     + ["end"] * 3
     + ["answer_cancels"] * 3
     + ["advance"] * 3
-    + ["mark"] * 2
+    + ["mark"] * 3
+    + ["trust"]
     + ["correct"] * 4
     + ["correct_fill"] * 2
     + ["correct_again"]
@@ -87,6 +88,7 @@ _settings = st.builds(
     part_rows=st.lists(st.sampled_from([1, 2, 3, 1000]), min_size=1, max_size=4),
     price=st.sampled_from([100 * _MICRO, 1_234_567, 3, 54_321 * _MICRO + 1]),
     quantity=st.sampled_from([10**8, 10**10, 123_456_789, 17]),
+    brokers=st.sampled_from([("paper", "other"), ("paper",)]),
 )
 
 

@@ -97,9 +97,17 @@ class CreatorSteps:
             self._check_complete(creator, decided)
 
     def mark(self, step: Step) -> None:
-        """Mark an instrument."""
+        """Let a broker mark an instrument, at times with an old price."""
         symbol = f"S{step.a % len(self._setting.instruments)}"
-        self._pair.both("mark", symbol, self._price(symbol, step.b))
+        brokers = self._setting.brokers
+        age = 0 if len(brokers) == 1 else (0, 0, 0, SECOND, 9 * SECOND)[step.c // 2 % 5]
+        price, source = self._price(symbol, step.b), brokers[step.c % len(brokers)]
+        self._pair.both("mark", symbol, price, source=source, age=age)
+
+    def trust(self, step: Step) -> None:
+        """Choose whose marks count: one broker's for all, or each broker's for its own."""
+        sources = ("", *self._setting.brokers)
+        self._pair.both("trust", sources[step.a % len(sources)])
 
     def _price(self, symbol: str, choice: int) -> int:
         old = self._prices.get(symbol, self._setting.price)

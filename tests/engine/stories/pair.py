@@ -50,7 +50,8 @@ class Pair:
         for number, (lot, min_notional) in enumerate(setting.instruments):
             self.both("list_instrument", f"S{number}", lot=lot, min_notional=min_notional)
         for number, cash in enumerate(setting.creators):
-            self.both("open_creator", f"c{number}", cash=cash)
+            broker = setting.brokers[number % len(setting.brokers)]
+            self.both("open_creator", f"c{number}", cash=cash, broker=broker)
         for sleeve in setting.sleeves:
             self.follow(sleeve)
         self.compare(has_corrections=False)

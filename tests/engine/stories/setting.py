@@ -44,6 +44,8 @@ class Setting(NamedTuple):
     part_rows: list[int]
     price: int
     quantity: int
+    brokers: tuple[str, ...] = ("paper",)
+    """The brokers of the creators, in turn."""
 
 
 def terms_of(sleeve: Sleeving) -> SleeveTerms:

@@ -24,6 +24,7 @@ class Story:
             "fill": creators.fill,
             "correct_fill": creators.correct_fill,
             "mark": creators.mark,
+            "trust": creators.trust,
             "trade": broker.trade,
             "end": broker.end,
             "answer_cancels": broker.answer_cancels,

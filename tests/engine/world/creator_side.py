@@ -6,6 +6,7 @@ else.
 
 from typing import Any
 
+from engine.creator.marks import check_source
 from engine.creator.opening import open_creator
 from engine.creator.shard import CreatorShard
 from engine.journal.events.orders import SignalDecided
@@ -19,6 +20,9 @@ from tests.engine.journaled import Journaled
 from tests.engine.world.clock import WorldClock
 from tests.engine.world.follower_side import BROKER, FollowerSide
 
+BROKERS = (BROKER, "other")
+"""The brokers that creators may be at."""
+
 
 class CreatorSide:
     """One creator shard whose frames the followers' side reads."""
@@ -27,9 +31,11 @@ class CreatorSide:
         self._clock = clock
         self._followers = followers
         self._instrument_terms: dict[str, InstrumentTerms] = {}
+        self._brokers: dict[str, str] = {}
         self.numbers: dict[str, int] = {}
         """The shard's number of each instrument."""
         self.journaled = Journaled(ShardKey(ShardKind.CREATOR, 0), self._make)
+        self.trust("")
 
     def _make(self) -> CreatorShard:
         return CreatorShard(self._instrument_terms, InstrumentTerms(1, 0))
@@ -40,15 +46,23 @@ class CreatorSide:
         self.numbers[symbol] = len(self.numbers)
         self.journal([self.journaled.live.decide_list([symbol])])
 
-    def open_creator(self, creator: str, *, cash: int) -> None:
+    def open_creator(self, creator: str, *, cash: int, broker: str = BROKER) -> None:
         """Begin a creator."""
-        command = OpenCreator(f"open-{creator}", creator, cash, BROKER)
-        self.journal([open_creator(self.journaled.live, command, (BROKER,)).event])
+        command = OpenCreator(f"open-{creator}", creator, cash, broker)
+        self._brokers[creator] = broker
+        self.journal([open_creator(self.journaled.live, command, (broker,)).event])
 
-    def mark(self, symbol: str, price: int) -> None:
-        """Mark an instrument now."""
-        marks = [MarkInput(symbol, price, self._clock.time)]
-        self.journal([self.journaled.live.decide_marks(marks, self._clock.time)])
+    def trust(self, source: str) -> None:
+        """Choose whose marks count; empty: each broker's for its own creators."""
+        chosen = self.journaled.live.marks.decide_source(source)
+        self.journal([] if chosen is None else [chosen])
+
+    def mark(self, symbol: str, price: int, *, source: str = BROKER, age: int = 0) -> None:
+        """Mark an instrument, now or `age` ago. A source that is not trusted says nothing."""
+        shard, time = self.journaled.live, self._clock.time
+        if check_source(source, shard.marks.source or "", BROKERS) is None:
+            decided = shard.decide_marks(source, [MarkInput(symbol, price, time - age)], time)
+            self.journal([] if decided is None else [decided])
 
     def fill(
         self,
@@ -64,7 +78,7 @@ class CreatorSide:
         """Fill a creator's order, dated `age` ago. Returns: what the followers decided."""
         number = self._clock.next_input()
         fill = FillInput(
-            BROKER,
+            self._brokers[creator],
             creator,
             self.last_fill,
             symbol,
@@ -100,7 +114,7 @@ class CreatorSide:
         """
         number = self._clock.next_input()
         fill = FillInput(
-            BROKER,
+            self._brokers[creator],
             creator,
             self.last_fill,
             symbol,
@@ -122,7 +136,9 @@ class CreatorSide:
     def would_refuse(self, creator: str, symbol: str, side: int, quantity: int, price: int) -> bool:
         """Return whether the creator shard would refuse a fill for its size."""
         time = self._clock.time
-        fill = FillInput(BROKER, creator, "trial", symbol, side, quantity, price, time, 0)
+        fill = FillInput(
+            self._brokers[creator], creator, "trial", symbol, side, quantity, price, time, 0
+        )
         return isinstance(self._decide(fill), Refused)
 
     def _decide(self, fill: FillInput) -> Any:

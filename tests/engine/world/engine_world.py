@@ -38,6 +38,7 @@ class EngineWorld:
         self.list_instrument = self.creator_side.list_instrument
         self.open_creator = self.creator_side.open_creator
         self.mark = self.creator_side.mark
+        self.trust = self.creator_side.trust
         self.follow = self.follower_side.follow
         self.unfollow = self.follower_side.unfollow
         self.pause = self.follower_side.pause

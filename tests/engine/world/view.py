@@ -138,20 +138,22 @@ class WorldView:
         book, row = self._row(account, creator)
         rows = np.array([row])
         equity, beyond = equity_of(
-            book.subscriptions["cash"][rows], [(book, rows)], [dict(enumerate(self._marks()))]
+            book.subscriptions["cash"][rows], [(book, rows)], [self._marks(creator)]
         )
         assert beyond is None
         status = SubscriptionStatus(int(book.subscriptions["status"][row])).name.lower()
         cash, reserved = (int(book.subscriptions[name][row]) for name in ("cash", "reserved"))
         return Sleeve(status, cash, reserved, int(equity[0]))
 
-    def _marks(self) -> list[int]:
-        marks: list[int] = self._creators.live.columns()["instrument.mark"].tolist()
-        return marks
+    def _marks(self, creator: str) -> dict[int, int]:
+        """The marks that value a creator, by instrument."""
+        shard, numbers = self._creators.live, sorted(self._numbers.values())
+        found = next(each for each in shard.creators if each.creator_id == creator)
+        return dict(zip(numbers, shard.marks.of(found).prices_of(numbers), strict=True))
 
     def portfolio(self, creator: str) -> Portfolio:
         """Return one creator's cash, positions and equity."""
-        shard, marks = self._creators.live, self._marks()
+        shard, marks = self._creators.live, self._marks(creator)
         found = next(each for each in shard.creators if each.creator_id == creator)
         value = sum(held * marks[number] // 10**8 for number, held in found.positions.items())
         positions = {shard.symbol(number): held for number, held in found.positions.items()}

@@ -13,8 +13,8 @@ import pytest
 from actors.broker_gateway.actor import TRIES_MAX
 from actors.shard.recovery import Phase
 from engine.journal.events.creator import (
+    BrokerMarksUpdated,
     FillApplied,
-    MarksUpdated,
 )
 from engine.journal.events.shard import InputAttempted, InputQuarantined, OwnerFenced
 from engine.journal.frame import ShardKind
@@ -150,7 +150,7 @@ async def test_a_repeated_quarantine_is_one_dead_letter(tmp_path: Path) -> None:
         await cluster.kill("creator")
         await cluster.drained()
         assert len(cluster.letters()) == len(cluster.events(CREATOR, InputQuarantined)) == 1
-        assert cluster.events(CREATOR, MarksUpdated)
+        assert cluster.events(CREATOR, BrokerMarksUpdated)
 
 
 @pytest.mark.parametrize("kills", [False, True], ids=["raises", "kills"])

@@ -5,7 +5,7 @@ restart (P10). Marks by a publisher's clock that is ahead.
 import msgspec
 import pytest
 
-from engine.journal.events.creator import MarksUpdated
+from engine.journal.events.creator import BrokerMarksUpdated
 from engine.journal.events.orders import OrdersPlaced
 from engine.journal.frame import ShardKey, ShardKind
 from engine.messages.commands import Follow, OpenAccount
@@ -70,7 +70,7 @@ async def test_marks_from_the_future_are_refused_and_do_not_outlive_later_ones()
     shards.clock.time_ns += NS_PER_S
     await mark("8", shards.clock.time_ns)
     await turns(creator)
-    assert [event.prices.tolist() for event in shards.events(CREATOR, MarksUpdated)] == [
+    assert [event.prices.tolist() for event in shards.events(CREATOR, BrokerMarksUpdated)] == [
         [8_000_000]
     ]
     (letter,) = shards.server.stream("DEADLETTER").messages
