@@ -16,6 +16,7 @@ _TITLES = {
     "P6": "replay",
     "P7": "conservation",
     "P8": "executions",
+    "P11": "decisions",
 }
 
 

@@ -11,6 +11,7 @@ from cluster.audit.fill_index import FillIndex
 from cluster.audit.replaying import Replay, inspect, newest_snapshots
 from cluster.audit.report import Checks
 from cluster.audit.signals import SignalsAudit
+from cluster.audit.valuations import ValuationsAudit
 from cluster.history.store import JournalStore
 from engine.creator.shard import CreatorShard
 from engine.follower.shard import FollowerShard
@@ -153,9 +154,13 @@ async def creator_side(store: JournalStore, shard: int, checks: Checks) -> Creat
     key, tables = ShardKey(ShardKind.CREATOR, shard), CreatorTables(shard)
     snapshots = await newest_snapshots(store.snapshots, key)
     replay = Replay(key, lambda: CreatorShard({}, InstrumentTerms(1, 0)), snapshots, checks)
-    reading = ShardReading(
-        store, key, lambda frame: tables.add(frame, replays=False), replay, checks
-    )
+    valuations = ValuationsAudit(shard, checks["P11"])
+
+    def take(frame: JournalFrame) -> None:
+        tables.add(frame, replays=False)
+        valuations.take(frame)
+
+    reading = ShardReading(store, key, take, replay, checks)
     return CreatorSide(shard, reading, tables)
 
 

@@ -1,4 +1,5 @@
-"""P2 and P4: each subscription answered each of its creator's signals once and in order.
+"""P2 and P4: each subscription answered each of its creator's signals once and in order. P11: at
+the marks of the creator's fill.
 
 A book's rows are a creator's subscriptions in order of creation. So a part is a range of rows, and
 disjoint ranges cannot answer twice. The expected answers follow from the fills and from the time in
@@ -25,6 +26,7 @@ class SignalsAudit:
         self._tables = tables
         self._fills = fills
         self._dispositions, self._order = checks["P2"], checks["P4"]
+        self._decisions = checks["P11"]
         self._counts = np.zeros(0, np.int64)
         self._ranks = np.zeros(0, np.int64)
         self._last: dict[int, tuple[int, int, int]] = {}
@@ -74,6 +76,13 @@ class SignalsAudit:
                 batch.legs[here] < fills.legs_counts[rows]
             )
             frames[here[same]] = fills.frames[rows[same]]
+            differs = same & (fills.mark_digests[rows] != batch.mark_digests[here])
+            if differs.any():
+                self._decisions.fail(
+                    f"{self._part(batch, int(here[differs][0]))}: expected it decided at the marks "
+                    "of the fill, found others",
+                    int(differs.sum()),
+                )
         bad = np.flatnonzero(frames < 0)
         if len(bad):
             first = int(bad[0])

@@ -11,6 +11,7 @@ import numpy as np
 from engine.creator.shard import CreatorShard
 from engine.follower.sizing.legs import legs_of
 from engine.history.frames import JournalFrame
+from engine.history.marks import marks_digest
 from engine.history.storage import Ints
 from engine.journal.events.creator import (
     CreatorsOpened,
@@ -28,7 +29,8 @@ class Fills(NamedTuple):
 
     `legs_counts` are the numbers of signals that the fills broadcast. A row that cancels or
     corrects an earlier fill is the compensation; `corrections` has the correction, by row. `frames`
-    are frame numbers, `sequences` stream sequences.
+    are frame numbers, `sequences` stream sequences. `mark_digests` are of the marks that the fill
+    was valued at (`engine.history.marks`).
     """
 
     shard: int
@@ -46,6 +48,7 @@ class Fills(NamedTuple):
     frames: Ints
     sequences: Ints
     event_times: Ints
+    mark_digests: Ints
     exec_ids: list[str]
     order_ids: list[str]
     brokers: list[str]
@@ -123,6 +126,7 @@ class CreatorTables:
                 header.number,
                 frame.sequence,
                 header.event_time_ns,
+                marks_digest(event),
             )
         )
         self._texts.append((event.exec_id, event.order_id, sys.intern(event.broker)))
@@ -134,6 +138,6 @@ class CreatorTables:
 
     def fills(self) -> Fills:
         """Return the table of every fill so far."""
-        columns = np.ascontiguousarray(np.array(self._rows, np.int64).reshape(-1, 14).T)
+        columns = np.ascontiguousarray(np.array(self._rows, np.int64).reshape(-1, 15).T)
         exec_ids, order_ids, brokers = ([row[index] for row in self._texts] for index in range(3))
         return Fills._make((self.shard, *columns, exec_ids, order_ids, brokers, self._corrections))

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from engine.history.frames import JournalFrame
 from engine.history.gather import Gathered, Gatherer
+from engine.history.marks import marks_digest
 from engine.history.storage import Ints, U32s
 from engine.journal.events.orders import SignalDecided
 
@@ -18,7 +19,8 @@ class Dispositions(NamedTuple):
     inactive ones (code 0) included. All else has one row per part, which `sections` indexes.
 
     `codes` are `engine.values.dispositions.Disposition`. `is_ordered` tells whether an order was
-    placed with the disposition.
+    placed with the disposition. `mark_digests` are of the marks that the part was decided at
+    (`engine.history.marks`).
     """
 
     shard: int
@@ -37,6 +39,7 @@ class Dispositions(NamedTuple):
     frames: Ints
     sequences: Ints
     event_times: Ints
+    mark_digests: Ints
 
 
 class DispositionsGatherer:
@@ -44,7 +47,7 @@ class DispositionsGatherer:
 
     def __init__(self, shard: int) -> None:
         self._shard = shard
-        self._rows = Gatherer(10, (np.uint32, np.uint8, np.bool_))
+        self._rows = Gatherer(11, (np.uint32, np.uint8, np.bool_))
 
     @property
     def count(self) -> int:
@@ -64,6 +67,7 @@ class DispositionsGatherer:
             frame.header.number,
             frame.sequence,
             frame.header.event_time_ns,
+            marks_digest(event),
         )
         self._rows.add(scalars, event.subscriptions, event.dispositions, event.units != 0)
 
