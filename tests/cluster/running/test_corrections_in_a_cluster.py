@@ -4,53 +4,21 @@ finds everything in order (P6, P7, P8).
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
 
-from actors.errors import OperatingError
 from cluster.audit import AuditReport, audit_data
-from cluster.config.credentials import ADMIN, broker_role, read_credentials
+from cluster.config.credentials import ADMIN, broker_role
 from gateways.brokers.ledger.ledger_reader import LedgerReader
-from gateways.nats.connection import NatsConnection, NatsConnectionOptions, connect_nats
+from gateways.nats.connection import NatsConnection
 from gateways.nats.streams import NatsStreams
+from tests.cluster.running.asking import connected, until
 from tests.faults.kill.running import RunningCluster
 
 pytestmark = pytest.mark.real
-
-WAIT_S_MAX = 60.0
-
-
-async def connected(data: Path, role: str) -> NatsConnection:
-    credentials = read_credentials(data)
-    user = credentials.users[role]
-    return await connect_nats(
-        NatsConnectionOptions(
-            url=credentials.nats_url,
-            user=user.user,
-            password=user.password,
-            name=role,
-            inbox_prefix=user.inbox_prefix,
-        )
-    )
-
-
-async def until(ask: Callable[[], Awaitable[Any]], is_so: Callable[[Any], bool]) -> Any:
-    """Ask until the answer is as wanted, within a bound."""
-    give_up_s, answer = time.monotonic() + WAIT_S_MAX, None
-    while time.monotonic() < give_up_s:
-        try:
-            answer = await ask()
-        except OperatingError as error:
-            answer = error
-        else:
-            if is_so(answer):
-                return answer
-        await asyncio.sleep(0.05)
-    raise AssertionError(f"expected another answer within {WAIT_S_MAX} s, found {answer}")
 
 
 class Session:
