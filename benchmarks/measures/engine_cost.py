@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 
 from engine.columns.state import state_hash
+from engine.creator.marks import PER_BROKER
 from engine.creator.opening import open_creator
 from engine.creator.shard import CreatorShard
 from engine.follower.decide.commands import CommandBatch
@@ -62,6 +63,7 @@ class EngineCost:
 
     def __init__(self, creators: int, followers: int) -> None:
         self._creators = CreatorShard({}, InstrumentTerms(100, MICROS))
+        self._creators.apply_event(self._creators.marks.decide_source(PER_BROKER))
         self.shard = FollowerShard(0)
         self._deciding = Deciding(self.shard.state, POLICY, NOW_NS)
         self._hash, self._number, self._executions = NO_HASH, 0, 0

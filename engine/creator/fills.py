@@ -6,7 +6,6 @@ Broker, creator and execution id name a fill, and it counts once. These ids are 
 decided in `engine.creator.fill_corrections`.
 """
 
-from bisect import bisect_left
 from typing import NamedTuple
 
 import numpy as np
@@ -85,8 +84,9 @@ def decide_fill(fill: FillInput, target: FillTarget, cash_change: int) -> FillAp
     before = positions.get(instrument, 0)
     after = before + fill.side * fill.quantity
     traded = sorted({*positions, instrument})
-    marks = known.prices_of(traded)
-    marks[bisect_left(traded, instrument)] = fill.price
+    at = traded.index(instrument)
+    marks = known.prices_of(traded[:at] + traded[at + 1 :])
+    marks.insert(at, fill.price)
     held = [positions.get(key, 0) for key in traded]
     equity = creator.cash + sum(map(value_floor, held, marks))
     refused = _check_positions(fill, creator, after, len(traded))

@@ -80,30 +80,19 @@ class CreatorMarks(NamedTuple):
 
     def prices_of(self, instruments: Sequence[int]) -> list[int]:
         """Return the price of each instrument, 0 where no mark was ever known."""
-        if not self.broker.fills:
-            return [mark.price for mark in self.market(instruments)]
         fills, creator, found = self.broker.fills, self.creator, []
-        for instrument, mark in zip(instruments, self.market(instruments), strict=True):
+        for instrument in instruments:
             of_creators = fills.get(instrument)
-            found.append((of_creators.get(creator, mark) if of_creators else mark).price)
+            fill = of_creators.get(creator) if of_creators else None
+            found.append((fill or self.market(instrument)).price)
         return found
 
-    def market(self, instruments: Sequence[int]) -> Iterator[Mark]:
-        """Yield the market mark of each instrument."""
-        rows = np.array(instruments, np.int64)
-        shared = map(Mark, self.prices[rows].tolist(), self.times[rows].tolist())
-        market = self.broker.market
-        if not market:
-            return shared
-        return (
-            self._newer(market.get(instrument), mark)
-            for instrument, mark in zip(instruments, shared, strict=True)
-        )
-
-    def _newer(self, own: Mark | None, shared: Mark) -> Mark:
-        if own is None or own.time + self.prefers_broker <= shared.time:
-            return shared
-        return own
+    def market(self, instrument: int) -> Mark:
+        """Return an instrument's market mark: the newer of the broker's and the one for all."""
+        own, time = self.broker.market.get(instrument), int(self.times[instrument])
+        if own is not None and own.time + self.prefers_broker > time:
+            return own
+        return Mark(int(self.prices[instrument]), time)
 
 
 class Marks:
@@ -137,13 +126,11 @@ class Marks:
         """Return the event of a source's new marks by instrument, None when there are none. A mark
         older than the market mark that it would replace is left out.
         """
-        numbers = sorted(marks)
-        if self.source == PER_BROKER:
-            known = [mark.time for mark in self._view(-1, broker).market(numbers)]
-        else:
-            known = self._instruments["mark_time"][np.array(numbers, np.int64)].tolist()
-        pairs = zip(numbers, known, strict=True)
-        new = [number for number, time in pairs if marks[number].time >= time]
+        # Nobody is at the broker without a name: only the marks for everybody count there.
+        known = self._view(_MARKET, broker if self.source == PER_BROKER else "")
+        new = [
+            number for number in sorted(marks) if marks[number].time >= known.market(number).time
+        ]
         if not new:
             return None
         columns = (
@@ -177,8 +164,7 @@ class Marks:
 
     def apply_fill(self, creator: Creator, instrument: int, mark: Mark) -> None:
         """Let a fill's price be a mark, unless a later market mark is known."""
-        (market,) = self.of(creator).market([instrument])
-        if mark.time < market.time:
+        if mark.time < self.of(creator).market(instrument).time:
             return
         if self.source is None:
             self._instruments["mark"][instrument] = mark.price
