@@ -10,6 +10,8 @@ from cluster.config.printing import masked
 from engine.values.ids import is_id
 from engine.values.units import UnitError, money_micros, quantity_e8
 
+MARKET_DATA = "market_data"
+"""The source of marks that is nobody's broker."""
 PART_ROW_BYTES = 24
 """The most that one subscription takes in the frame of a part."""
 
@@ -45,6 +47,12 @@ def contradictions(config: Config) -> Iterator[str]:
             yield (
                 f"brokers.{broker}: expected a name of 1 to 64 of A-Z a-z 0-9 _ -, found {broker!r}"
             )
+    source, sources = config.marks.source, (MARKET_DATA, *config.brokers)
+    if source and source not in sources:
+        yield (
+            f"marks.source: expected one of {', '.join(sources)}, found {source!r}; leave it out to"
+            " take each broker's own marks"
+        )
     supervision = config.supervision
     if supervision.restart_ms_max < supervision.restart_ms_min:
         yield (

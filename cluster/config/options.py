@@ -326,7 +326,6 @@ class MarkOptions(msgspec.Struct, frozen=True, kw_only=True):
     source: Annotated[
         str,
         Meta(
-            pattern=r"^[A-Za-z0-9_-]{0,64}$",
             description="The only source whose marks are taken, for all brokers: a broker, or "
             "market_data; empty: each broker's marks value its own creators.",
         ),

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import msgspec
 
 from cluster.config.credentials import ADMIN, broker_role
-from cluster.config.options import Config, InstrumentLimits
+from cluster.config.options import Config, InstrumentLimits, MarkOptions
 from cluster.errors import UsageError
 from cluster.replay.barrier import ProgressBarrier
 from cluster.replay.inputs import Inputs, InstrumentRow
@@ -39,8 +39,8 @@ class ReplaySession(NamedTuple):
 
 
 def replay_config(config: Config, instruments: list[InstrumentRow]) -> Config:
-    """Derive the cluster's configuration: event time is the clock, instruments.csv is the table.
-    Raises: UsageError.
+    """Derive the cluster's configuration: event time is the clock, instruments.csv is the table,
+    and the replay's own prices count. Raises: UsageError.
     """
     for part in ("nats", "postgres"):
         if getattr(config, part).url is not None:
@@ -60,7 +60,7 @@ def replay_config(config: Config, instruments: list[InstrumentRow]) -> Config:
         config.instruments, overrides={**config.instruments.overrides, **overrides}
     )
     engine = msgspec.structs.replace(config.engine, clock="event")
-    return msgspec.structs.replace(config, engine=engine, instruments=table)
+    return msgspec.structs.replace(config, engine=engine, instruments=table, marks=MarkOptions())
 
 
 def prepare(out: Path) -> Path:

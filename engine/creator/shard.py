@@ -113,11 +113,13 @@ class CreatorShard:
         """Return the event of a source's new marks of listed symbols, None when there are none. A
         mark older than the one it would replace is left out.
 
-        A mark from the future is refused: the instrument would keep it until that time.
+        A mark from the future is refused with all others: the instrument would keep it until that
+        time.
         """
-        latest = max((mark.time for mark in marks), default=0)
-        if latest > event_time_ns + FILL_AHEAD_NS_MAX:
-            return refuse_ahead("time", latest, event_time_ns)
+        for at, mark in enumerate(marks):
+            if mark.time > event_time_ns + FILL_AHEAD_NS_MAX:
+                field = f"element {at}: time" if len(marks) > 1 else "time"
+                return refuse_ahead(field, mark.time, event_time_ns)
         newest: dict[int, Mark] = {}
         for symbol, price, time in marks:
             number = self._symbols.find(symbol)

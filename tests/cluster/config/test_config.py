@@ -75,6 +75,11 @@ def test_every_option_has_one_line_of_documentation() -> None:
         ),
         ("[brokers.'a b']", "brokers.a b: expected a name"),
         (
+            "[brokers.paper]\n[marks]\nsource = 'papre'",
+            "marks.source: expected one of market_data, paper, found 'papre'; "
+            "leave it out to take each broker's own marks",
+        ),
+        (
             "[instruments]\nlot = '0.000000001'",
             "instruments.lot: expected at most 8 decimal places",
         ),

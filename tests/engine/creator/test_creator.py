@@ -158,6 +158,9 @@ def test_a_mark_from_the_future_is_refused_and_later_ones_still_count() -> None:
         "paper", [MarkInput("ACME", 5, NOW), MarkInput("ACME", 6, ahead + 1)], NOW
     )
     assert isinstance(refused, Refused) and refused.reason == "time_ahead"
+    assert refused.text.startswith("element 1: time: expected at most 5 s ahead")
+    alone = shard.live.decide_marks("paper", [MarkInput("ACME", 6, ahead + 1)], NOW)
+    assert isinstance(alone, Refused) and alone.text.startswith("time: ")
     shard.apply(shard.live.decide_marks("paper", [MarkInput("ACME", 5, NOW)], NOW))
     assert shard.mark_of(0) == 5
     shard.apply(shard.live.decide_marks("paper", [MarkInput("ACME", 6, ahead)], NOW))

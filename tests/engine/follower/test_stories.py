@@ -59,6 +59,15 @@ _corrected_kinds = st.sampled_from(
 _corrected_steps = st.lists(
     st.builds(Step, _corrected_kinds, _number, _number, _number), min_size=25, max_size=60
 )
+_marked_kinds = st.sampled_from(
+    ["mark"] * 6
+    + ["fill"] * 4
+    + ["trust"] * 3
+    + ["trade_many", "correct_fill", "advance", "unfollow", "snapshot", "crash"]
+)
+_marked_steps = st.lists(
+    st.builds(Step, _marked_kinds, _number, _number, _number), min_size=15, max_size=50
+)
 _money = st.sampled_from([0, 1, 5 * _MICRO, 999_999_999, 10**10, 10**10 + 7, 10**12, 3 * 10**14])
 _sleeves = st.builds(
     Sleeving,
@@ -102,6 +111,14 @@ def _affordable_to_audit(setting: Setting) -> Setting:
 @given(setting=_settings.map(_affordable_to_audit), steps=_steps)
 def test_engine_agrees_with_the_auditor(setting: Setting, steps: list[Step]) -> None:
     tell(setting, steps)
+
+
+@settings(max_examples=100, phases=_PHASES)
+@given(setting=_settings.map(_affordable_to_audit), steps=_marked_steps)
+def test_p11_marks_of_two_brokers_and_of_a_trusted_one_agree_with_the_auditor(
+    setting: Setting, steps: list[Step]
+) -> None:
+    tell(setting._replace(brokers=("paper", "other")), steps)
 
 
 @settings(max_examples=100, phases=_PHASES)
