@@ -1,4 +1,4 @@
-"""The creator machine: portfolios, fills, corrections of fills, suspensions.
+"""The creator machine: portfolios, marks, fills, corrections of fills, suspensions.
 
 Nothing here knows a follower or a broker gateway.
 """

@@ -14,7 +14,7 @@ valued at the newer of two market marks: the one for everybody, and the one of i
 counted before a choice counts until a newer mark comes. Of two marks of one time the one for
 everybody counts if a source is named, else the broker's.
 
-Cost: about 250 bytes for each mark of a broker, and for each fill's price that still counts.
+Cost: about 200 bytes for each mark of a broker, and for each fill's price that still counts.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
