@@ -71,7 +71,9 @@ class FollowerShardActor:
         self.lookup = OrderLookup(self.core)
         self.executions = ExecutionTaker(self.core, self.shard, self.lookup, self._now)
         self.signals = SignalTaker(self.core, self.shard, self.lookup, self._now)
-        self.commands = FollowerCommandTaker(self.core, self.shard, self.inbox, self._now)
+        self.commands = FollowerCommandTaker(
+            self.core, self.shard, self.inbox, self.lookup, self._now
+        )
         self.held = HeldExecutions(settings, self.core.inputs.arrived)
         self._settings = settings
         self._accounts_seen = 0

@@ -23,6 +23,7 @@ from engine.journal.events.orders import (
     ExecutionsApplied,
     FollowUpsQueued,
     LaterAttemptsFound,
+    OrderResolved,
     OrdersPlaced,
     SignalDecided,
     TradesCorrected,
@@ -101,7 +102,7 @@ def apply_event(state: FollowerState, event: Any) -> None:
             apply_corrections(state, event)
         case LaterAttemptsFound():
             apply_later_attempts(state, event)
-        case OwnerFenced() | InputAttempted() | InputsRefused():
+        case OrderResolved() | OwnerFenced() | InputAttempted() | InputsRefused():
             pass
         case _:
             raise AssertionError(f"a follower shard cannot apply {type(event).__name__}")

@@ -46,6 +46,7 @@ EVENT_TYPES = tags(
     orders.ExecutionsApplied,
     orders.TradesCorrected,
     orders.LaterAttemptsFound,
+    orders.OrderResolved,
     gateway.BlocksAnswered,
     gateway.OrdersRevoked,
     gateway.SubmissionStarted,

@@ -18,6 +18,7 @@ _kinds = st.sampled_from(
     + ["trade"] * 6
     + ["trade_many"] * 3
     + ["end"] * 3
+    + ["resolve"] * 2
     + ["answer_cancels"] * 3
     + ["advance"] * 3
     + ["mark"] * 2
@@ -45,6 +46,7 @@ _corrected_kinds = st.sampled_from(
     + ["trade", "trade_many", "trade_many"] * 2
     + [
         "end",
+        "resolve",
         "answer_cancels",
         "advance",
         "unfollow",

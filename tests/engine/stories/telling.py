@@ -26,6 +26,7 @@ class Story:
             "mark": creators.mark,
             "trade": broker.trade,
             "end": broker.end,
+            "resolve": broker.resolve,
             "answer_cancels": broker.answer_cancels,
             "trade_many": broker.trade_many,
             "repeat": broker.repeat,
