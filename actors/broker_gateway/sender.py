@@ -84,7 +84,9 @@ class OrderSender:
         self._alone: deque[OutboundSection] = deque()
         """Sections that go again, each in a block of its own."""
         self._sent: list[SentBlock] = []
+        self._asked: list[OutboundSection] = []
         self._unresolved = UnresolvedSections(name, self._ask, core.inputs.arrived)
+        self._heard_ns = 0
         self.introduction = Introduction(
             core, name, self._ask, is_journaled=self._journals_submissions
         )
@@ -93,6 +95,17 @@ class OrderSender:
     def outstanding_count(self) -> int:
         """The number of unanswered blocks, sections to send again, and unresolved sections."""
         return len(self._sent) + len(self._alone) + len(self._unresolved)
+
+    def silent_ns(self) -> int:
+        """Return for how long the broker has owed an answer; to be asked in every turn."""
+        now_ns = self._core.ports.clock.now_ns()
+        is_owed = self.outstanding_count or not self.introduction.is_done
+        if not is_owed or not self._heard_ns:
+            self._heard_ns = now_ns
+        return now_ns - self._heard_ns
+
+    def _hear(self) -> None:
+        self._heard_ns = self._core.ports.clock.now_ns()
 
     def _block(self, *sections: Any) -> bytes:
         """Encode a block, behind the sections that name the sender."""
@@ -191,6 +204,20 @@ class OrderSender:
             is_again = True
             await asyncio.sleep(backoff.next_s())
 
+    # Asking about orders that were answered.
+
+    @property
+    def look_up(self) -> Callable[[OutboundSection], None] | None:
+        """Takes orders that the broker answered, to ask whether it knows them. None where the
+        broker answers no look-ups.
+        """
+        return self._unresolved.add if self._order_ids is OrderIds.LOOKED_UP else None
+
+    def take_known(self) -> list[OutboundSection]:
+        """Take the orders asked about that the broker knows."""
+        known, self._asked = self._asked, []
+        return known
+
     # Taking answers.
 
     def take_answers(self) -> None:
@@ -207,6 +234,8 @@ class OrderSender:
         self._sent = [sent for sent in self._sent if not sent.task.done()]
         for sent in done:
             answer = sent.task.result()
+            if answer is not None:
+                self._hear()
             if answer is None:
                 for section in sent.sections:
                     self._take_unanswered(section)
@@ -265,6 +294,10 @@ class OrderSender:
         will never arrive.
         """
         for section, known in self._unresolved.take_found():
+            self._hear()
             if not known.all():
                 self._outcomes.revoke(section.of_rows(~known), ExecType.REJECTED)
-            self._outcomes.end(section)
+            if not section.is_asked:
+                self._outcomes.end(section)
+            elif known.any():
+                self._asked.append(section.of_rows(known))

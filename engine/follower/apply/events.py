@@ -25,6 +25,7 @@ from engine.journal.events.orders import (
     LaterAttemptsFound,
     OrderResolved,
     OrdersPlaced,
+    OrdersUnanswered,
     SignalDecided,
     TradesCorrected,
 )
@@ -102,7 +103,9 @@ def apply_event(state: FollowerState, event: Any) -> None:
             apply_corrections(state, event)
         case LaterAttemptsFound():
             apply_later_attempts(state, event)
-        case OrderResolved() | OwnerFenced() | InputAttempted() | InputsRefused():
+        case OrderResolved() | OrdersUnanswered():
+            pass
+        case OwnerFenced() | InputAttempted() | InputsRefused():
             pass
         case _:
             raise AssertionError(f"a follower shard cannot apply {type(event).__name__}")

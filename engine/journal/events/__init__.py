@@ -47,6 +47,7 @@ EVENT_TYPES = tags(
     orders.TradesCorrected,
     orders.LaterAttemptsFound,
     orders.OrderResolved,
+    orders.OrdersUnanswered,
     gateway.BlocksAnswered,
     gateway.OrdersRevoked,
     gateway.SubmissionStarted,

@@ -215,3 +215,18 @@ class OrderResolved(Section, frozen=True):
     number: int
     command_id: str
     text: str
+
+
+class OrdersUnanswered(Section, frozen=True):
+    """Orders of one cause, leg and attempt on which their brokers have not reported in time. It
+    asks the gateways to find out.
+
+    `is_first` is 0 where it was asked before. `cancels` are 1 where the order is to be over: its
+    cancel was requested, or it has expired. Shapes: one row per order.
+    """
+
+    TAG: ClassVar[int] = 34
+    key: OrderKey
+    is_first: int
+    subscriptions: Ascending
+    cancels: Column
