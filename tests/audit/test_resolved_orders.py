@@ -3,7 +3,9 @@ names them (P3, P7, P8).
 """
 
 from pathlib import Path
+from typing import Any
 
+import msgspec
 import pytest
 from msgspec.structs import replace
 
@@ -64,6 +66,11 @@ def last_order(cluster: MemoryCluster) -> str:
     return found
 
 
+def letters(cluster: MemoryCluster) -> list[dict[str, Any]]:
+    messages = cluster.server.stream("DEADLETTER").messages
+    return [msgspec.json.decode(message.data) for message in messages]
+
+
 async def resolved(cluster: MemoryCluster, order: str, **fields: str) -> None:
     await cluster.command(
         "commands.account.account-0", "resolve_order", order_id=order, text="as told", **fields
@@ -81,7 +88,7 @@ async def sold_out(cluster: MemoryCluster) -> None:
 
 
 @pytest.mark.parametrize("outcome", ["canceled", "filled"])
-async def test_an_order_that_the_broker_forgot_is_resolved_and_named(
+async def test_an_order_that_the_broker_forgot_is_told_of_then_resolved_and_named(
     tmp_path: Path, outcome: str
 ) -> None:
     async with memory_cluster(way=ForgettingEntries) as cluster:
@@ -89,6 +96,10 @@ async def test_an_order_that_the_broker_forgot_is_resolved_and_named(
         await cluster.fill("anna", "AAA", "buy", "200", "101")
         order = last_order(cluster)
         await sold_out(cluster)
+        await cluster.pass_time(minutes=3)
+        (letter,) = letters(cluster)
+        assert (letter["reason"], letter["order_ids"]) == ("order_unanswered", [order])
+        assert cluster.traded() == [], "the exit waits"
         traded = {"last_qty": "2", "last_px": "101"} if outcome == "filled" else {}
         await resolved(cluster, order, outcome=outcome, **traded)
         # The exit of what the operator said was bought is at the broker, which knows no entry.

@@ -55,7 +55,7 @@ class SilentBroker:
         follow = Follow("follow", "bob", "anna", CASH, mode=Mode.MULTIPLIER, ratio=10**5)
         await command(self.follower, OpenAccount("open", "bob"), follow)
         await self._fill("buy", "50")
-        await self._report(BOUGHT, "trade", "5")
+        await self.report(BOUGHT, "trade", "5")
 
     async def restart(self) -> None:
         """Let the follower shard die and recover."""
@@ -72,12 +72,12 @@ class SilentBroker:
         await self.shards.publish(subject, [{**each, "transact_time": time} for each in body])
         await turns(self.creator, self.follower)
 
-    async def _report(self, order: OrderId, exec_type: str, quantity: str = "0") -> None:
+    async def report(self, order: OrderId, exec_type: str, quantity: str = "0") -> None:
         moved = {"last_qty": quantity, "last_px": "100"} if exec_type == "trade" else {}
         report = {"exec_id": f"x-{next(self._ids)}", "order_id": str(order), **moved}
         await self._publish("executions.paper.0", [{**report, "exec_type": exec_type}])
 
-    async def _resolve(self, name: str, quantity: int = 0, price: int = 0, fee: int = 0) -> None:
+    async def resolve(self, name: str, quantity: int = 0, price: int = 0, fee: int = 0) -> None:
         exec_type = ExecType.TRADE if quantity else ExecType.CANCELED
         asked = ResolveOrder(name, "bob", SILENT, exec_type, quantity, price, fee)
         assert await command(self.follower, asked) == [Resolved(str(SILENT))]
@@ -98,24 +98,24 @@ class SilentBroker:
         assert self.placed() == [], "the exit waits"
 
     async def fill_a_part(self) -> None:
-        await self._resolve("c-1", ONE, 100 * 10**6, 5)
+        await self.resolve("c-1", ONE, 100 * 10**6, 5)
 
     async def cancel_the_rest(self) -> None:
-        await self._resolve("c-2")
+        await self.resolve("c-2")
         (placed,) = self.placed()
         assert placed.key.order_id(0, 0) == EXIT
         assert placed.quantities.tolist() == [6 * ONE]
 
     async def cancel_it_again(self) -> None:
-        await self._resolve("c-2")
-        await self._resolve("c-1", ONE, 100 * 10**6, 5)
+        await self.resolve("c-2")
+        await self.resolve("c-1", ONE, 100 * 10**6, 5)
 
     async def report_late(self) -> None:
-        await self._report(SILENT, "trade", "2")
+        await self.report(SILENT, "trade", "2")
         assert self.reasons() == ["unmatched_execution"]
 
     async def fill_the_exit(self) -> None:
-        await self._report(EXIT, "trade", "6")
+        await self.report(EXIT, "trade", "6")
 
     # What is seen.
 
@@ -178,3 +178,29 @@ async def test_a_refused_word_says_why_and_answers_at_once() -> None:
     asked: Any = ResolveOrder("c-1", "bob", BOUGHT, ExecType.CANCELED)
     (answer,) = await command(story.follower, asked)
     assert getattr(answer, "reason", "") == "unknown_order"
+
+
+async def test_p8_a_look_up_under_way_is_told_what_an_operator_says_of_the_order() -> None:
+    story = SilentBroker()
+    await story.begin()
+    await story.buy_more()
+    await story.report(SILENT, "trade", "1")
+    bust = {"exec_id": "bust", "exec_ref_id": "x-2", "order_id": str(SILENT), "leaves_qty": "1.5"}
+    time = format_time(story.shards.clock.time_ns)
+    await story.shards.publish(
+        "executions.paper.0", [{**bust, "exec_type": "trade_cancel", "transact_time": time}]
+    )
+    await story.follower.turn()
+    assert story.follower.lookup.is_reading
+    await story.resolve("c-1", ONE // 2, 100 * 10**6, 0)
+    await turns(story.creator, story.follower)
+    # 2 ordered: the broker's 1 is taken back, the operator's 0.5 counts, and 1.5 is worked.
+    (group,) = story.follower.state.orders.groups()
+    assert (group.quantity.tolist(), group.filled.tolist()) == ([2 * ONE], [ONE // 2])
+    (book,) = story.follower.state.books
+    assert book.slots[0].position[:1].tolist() == [5 * ONE + ONE // 2]
+    assert book.slots[0].open[:1].tolist() == [ONE + ONE // 2]
+    assert book.subscriptions["cash"].tolist() == [CASH - 550 * 10**6]
+    before = hash_of(story.follower)
+    await story.restart()
+    assert hash_of(story.follower) == before
