@@ -139,7 +139,7 @@ class BrokerGatewayShardActor:
 
     def _watch_broker(self) -> None:
         """Tell an operator if the broker answers nothing, or does not report on orders."""
-        self.unanswered.watch(self.sender.silent_ns())
+        self.unanswered.watch(self.sender.line.silent_ns)
         for section in self.sender.take_known():
             self.unanswered.tell_of(section)
         self.unanswered.alarm()
@@ -257,7 +257,7 @@ class BrokerGatewayShardActor:
         counters.queued_orders = self.queue.orders_count
         counters.queued_exits = self.queue.orders_count - self.queue.entries_count
         counters.outstanding_messages = self.sender.outstanding_count
-        counters.broker_silent_us = self.sender.silent_ns() // 1000
+        counters.broker_silent_us = self.sender.line.silent_ns // 1000
         counters.unresolved_orders = self.state.unresolved_count
         counters.answered_orders = self.outcomes.answered_orders
 

@@ -17,9 +17,10 @@ from typing import Any, NamedTuple
 import structlog
 
 from actors.backoff import Backoff
+from actors.broker_gateway.broker_line import BrokerLine
 from actors.broker_gateway.introduction import Introduction
 from actors.broker_gateway.outcomes import OrderOutcomes
-from actors.broker_gateway.unresolved import UnresolvedSections, check_answer
+from actors.broker_gateway.unresolved import UnresolvedSections
 from actors.errors import OperatingError, OutcomeUnknownError, ShardLostError
 from actors.ports import Broker
 from actors.rate_limit import RateLimit
@@ -34,7 +35,6 @@ from engine.messages.blocks import (
     GatewayEpoch,
     OrdersSubmitted,
     SendingRound,
-    decode_block,
     encode_block,
 )
 from engine.values.order_status import ExecType
@@ -75,7 +75,7 @@ class OrderSender:
         self._queue = queue
         self._outcomes = outcomes
         self._name = name
-        self._broker = broker
+        self.line = BrokerLine(broker, core.ports.clock)
         self._now = now
         self._order_ids = core.settings.order_ids.get(name, OrderIds.REFUSED)
         self._journals_submissions = self._order_ids is not OrderIds.REFUSED
@@ -86,7 +86,6 @@ class OrderSender:
         self._sent: list[SentBlock] = []
         self._asked: list[OutboundSection] = []
         self._unresolved = UnresolvedSections(name, self._ask, core.inputs.arrived)
-        self._heard_ns = 0
         self.introduction = Introduction(
             core, name, self._ask, is_journaled=self._journals_submissions
         )
@@ -95,17 +94,6 @@ class OrderSender:
     def outstanding_count(self) -> int:
         """The number of unanswered blocks, sections to send again, and unresolved sections."""
         return len(self._sent) + len(self._alone) + len(self._unresolved)
-
-    def silent_ns(self) -> int:
-        """Return for how long the broker has owed an answer; to be asked in every turn."""
-        now_ns = self._core.ports.clock.now_ns()
-        is_owed = self.outstanding_count or not self.introduction.is_done
-        if not is_owed or not self._heard_ns:
-            self._heard_ns = now_ns
-        return now_ns - self._heard_ns
-
-    def _hear(self) -> None:
-        self._heard_ns = self._core.ports.clock.now_ns()
 
     def _block(self, *sections: Any) -> bytes:
         """Encode a block, behind the sections that name the sender."""
@@ -116,7 +104,7 @@ class OrderSender:
 
     async def _ask(self, *sections: Any) -> list[Any]:
         """Hand sections over. Returns: the answer's. Raises: OperatingError, SectionError."""
-        return check_answer(decode_block(await self._broker.submit(self._block(*sections))))
+        return await self.line.ask(self._block(*sections))
 
     async def close(self) -> None:
         """Stop waiting."""
@@ -234,8 +222,6 @@ class OrderSender:
         self._sent = [sent for sent in self._sent if not sent.task.done()]
         for sent in done:
             answer = sent.task.result()
-            if answer is not None:
-                self._hear()
             if answer is None:
                 for section in sent.sections:
                     self._take_unanswered(section)
@@ -294,7 +280,6 @@ class OrderSender:
         will never arrive.
         """
         for section, known in self._unresolved.take_found():
-            self._hear()
             if not known.all():
                 self._outcomes.revoke(section.of_rows(~known), ExecType.REJECTED)
             if not section.is_asked:
