@@ -28,7 +28,7 @@ from engine.values.order_status import ExecType
 from engine.values.units import NS_PER_S
 
 PAUSE_NS_MAX = 3600 * NS_PER_S
-"""An order is asked about at least so often."""
+"""The longest pause before an order is asked about again, unless its broker has more time."""
 GROUPS_EACH = 1024
 ROWS_EACH = 1 << 18
 """So many groups, or groups of so many orders, are looked at in one step."""
