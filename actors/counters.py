@@ -61,6 +61,9 @@ class Counters(msgspec.Struct, kw_only=True, omit_defaults=True):
         int | None, _told("subscriptions", "Subscriptions made, ended ones included.")
     ] = None
     open_orders: Annotated[int | None, _told("orders", "Orders that are not over.")] = None
+    unanswered_orders: Annotated[
+        int | None, _told("orders", "Open orders that the broker has not reported on in time.")
+    ] = None
     follow_ups: Annotated[
         int | None, _told("orders", "Orders to be placed later: after a cancel, or a pause.")
     ] = None
@@ -88,6 +91,9 @@ class Counters(msgspec.Struct, kw_only=True, omit_defaults=True):
     unresolved_orders: Annotated[
         int | None,
         _told("orders", "Orders of which nobody can say whether the broker has them."),
+    ] = None
+    broker_silent_us: Annotated[
+        int | None, _told("us", "Time for which the broker has owed an answer and sent none.")
     ] = None
     answered_orders: Annotated[
         int | None, _told("orders", "Orders out of this owner's hands.", only_grows=True)

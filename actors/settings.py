@@ -6,6 +6,9 @@ import msgspec
 
 from engine.values.copy_policy import CopyPolicy
 from engine.values.instruments import InstrumentTerms
+from engine.values.units import NS_PER_S
+
+ANSWER_S_MAX = 30
 
 
 class OrderIds(StrEnum):
@@ -42,6 +45,10 @@ class ShardSettings(msgspec.Struct, frozen=True):
     """The one source whose marks value everybody; empty: each broker's marks value its own
     creators.
     """
+    answer_s_max: dict[str, int] = {}
+    """The seconds within which a broker answers, by its name. A broker not named has
+    `ANSWER_S_MAX`.
+    """
     uses_event_clock: bool = False
     """Take the time from the inputs instead of the clock: for replays."""
     part_rows: int = 32_768
@@ -68,3 +75,7 @@ class ShardSettings(msgspec.Struct, frozen=True):
     """Lot (1e-8) and minimum notional (micros) of instruments that `instruments` does not name."""
     instruments: dict[str, InstrumentTerms] = {}
     """Lot and minimum notional by symbol."""
+
+    def answer_ns_max(self, broker: str) -> int:
+        """Return the time within which a broker answers. Units: ns."""
+        return self.answer_s_max.get(broker, ANSWER_S_MAX) * NS_PER_S

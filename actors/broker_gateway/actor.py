@@ -17,6 +17,7 @@ from typing import Any
 
 from actors.broker_gateway.outcomes import OrderOutcomes
 from actors.broker_gateway.sender import OrderSender
+from actors.broker_gateway.unanswered import UnansweredOrders
 from actors.counters import Counters
 from actors.ports import Broker, Feed, Ports, StoredMessage, journal_stream
 from actors.settings import ShardSettings
@@ -34,6 +35,7 @@ from engine.journal.events.orders import (
     ExecutionsApplied,
     FollowUpsQueued,
     LaterAttemptsFound,
+    OrdersUnanswered,
     TradesCorrected,
 )
 from engine.journal.frame import ShardKey, ShardKind, decode_events, shard_in
@@ -89,6 +91,14 @@ class BrokerGatewayShardActor:
             broker=broker,
             now=self._now,
         )
+        self.unanswered = UnansweredOrders(
+            self.core,
+            self.state,
+            self.queue,
+            name,
+            settings.answer_ns_max(name),
+            self.sender.look_up,
+        )
         self._inputs_ns = 0
         self._expiry_ns = 0
 
@@ -105,6 +115,7 @@ class BrokerGatewayShardActor:
     async def close(self) -> None:
         """Stop reading and waiting."""
         await self.sender.close()
+        await self.unanswered.close()
         if self._feed is not None:
             await self._feed.close()
 
@@ -117,6 +128,7 @@ class BrokerGatewayShardActor:
         else:
             self._take_frames()
         self.sender.take_answers()
+        self._watch_broker()
         now_ns = self.core.ports.clock.now_ns()
         if now_ns - self._expiry_ns >= EXPIRY_NS_EVERY:
             self._expiry_ns = now_ns
@@ -124,6 +136,13 @@ class BrokerGatewayShardActor:
         await self.sender.send()
         await self.outcomes.journal()
         await asyncio.sleep(0)
+
+    def _watch_broker(self) -> None:
+        """Tell an operator if the broker answers nothing, or does not report on orders."""
+        self.unanswered.watch(self.sender.line.silent_ns)
+        for section in self.sender.take_known():
+            self.unanswered.tell_of(section)
+        self.unanswered.alarm()
 
     def _now(self) -> int:
         return self.core.event_time.next_ns(self._inputs_ns)
@@ -184,6 +203,8 @@ class BrokerGatewayShardActor:
             if sequence > self.state.answered_sequence:
                 for section in view.sections_for(self._name, sequence, header.number, event):
                     self._enqueue(section)
+                if isinstance(event, OrdersUnanswered):
+                    self.unanswered.take(view.shard, sequence, event)
 
     def _enqueue(self, made: OutboundSection) -> None:
         section = self.state.without_revoked(made)
@@ -236,6 +257,7 @@ class BrokerGatewayShardActor:
         counters.queued_orders = self.queue.orders_count
         counters.queued_exits = self.queue.orders_count - self.queue.entries_count
         counters.outstanding_messages = self.sender.outstanding_count
+        counters.broker_silent_us = self.sender.line.silent_ns // 1000
         counters.unresolved_orders = self.state.unresolved_count
         counters.answered_orders = self.outcomes.answered_orders
 

@@ -17,9 +17,10 @@ from typing import Any, NamedTuple
 import structlog
 
 from actors.backoff import Backoff
+from actors.broker_gateway.broker_line import BrokerLine
 from actors.broker_gateway.introduction import Introduction
 from actors.broker_gateway.outcomes import OrderOutcomes
-from actors.broker_gateway.unresolved import UnresolvedSections, check_answer
+from actors.broker_gateway.unresolved import UnresolvedSections
 from actors.errors import OperatingError, OutcomeUnknownError, ShardLostError
 from actors.ports import Broker
 from actors.rate_limit import RateLimit
@@ -34,7 +35,6 @@ from engine.messages.blocks import (
     GatewayEpoch,
     OrdersSubmitted,
     SendingRound,
-    decode_block,
     encode_block,
 )
 from engine.values.order_status import ExecType
@@ -75,7 +75,7 @@ class OrderSender:
         self._queue = queue
         self._outcomes = outcomes
         self._name = name
-        self._broker = broker
+        self.line = BrokerLine(broker, core.ports.clock)
         self._now = now
         self._order_ids = core.settings.order_ids.get(name, OrderIds.REFUSED)
         self._journals_submissions = self._order_ids is not OrderIds.REFUSED
@@ -84,6 +84,7 @@ class OrderSender:
         self._alone: deque[OutboundSection] = deque()
         """Sections that go again, each in a block of its own."""
         self._sent: list[SentBlock] = []
+        self._asked: list[OutboundSection] = []
         self._unresolved = UnresolvedSections(name, self._ask, core.inputs.arrived)
         self.introduction = Introduction(
             core, name, self._ask, is_journaled=self._journals_submissions
@@ -103,7 +104,7 @@ class OrderSender:
 
     async def _ask(self, *sections: Any) -> list[Any]:
         """Hand sections over. Returns: the answer's. Raises: OperatingError, SectionError."""
-        return check_answer(decode_block(await self._broker.submit(self._block(*sections))))
+        return await self.line.ask(self._block(*sections))
 
     async def close(self) -> None:
         """Stop waiting."""
@@ -191,6 +192,20 @@ class OrderSender:
             is_again = True
             await asyncio.sleep(backoff.next_s())
 
+    # Asking about orders that were answered.
+
+    @property
+    def look_up(self) -> Callable[[OutboundSection], None] | None:
+        """Takes orders that the broker answered, to ask whether it knows them. None where the
+        broker answers no look-ups.
+        """
+        return self._unresolved.add if self._order_ids is OrderIds.LOOKED_UP else None
+
+    def take_known(self) -> list[OutboundSection]:
+        """Take the orders asked about that the broker knows."""
+        known, self._asked = self._asked, []
+        return known
+
     # Taking answers.
 
     def take_answers(self) -> None:
@@ -267,4 +282,7 @@ class OrderSender:
         for section, known in self._unresolved.take_found():
             if not known.all():
                 self._outcomes.revoke(section.of_rows(~known), ExecType.REJECTED)
-            self._outcomes.end(section)
+            if not section.is_asked:
+                self._outcomes.end(section)
+            elif known.any():
+                self._asked.append(section.of_rows(known))

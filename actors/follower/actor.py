@@ -30,6 +30,7 @@ from actors.shard.frame_budget import FrameBudget
 from actors.shard.turn_gate import TurnGate
 from engine.follower.decide.follow_ups import decide_due
 from engine.follower.deciding import Deciding
+from engine.follower.order_watch import OrderWatch
 from engine.follower.shard import FollowerShard
 from engine.journal.frame import ShardKey, ShardKind
 
@@ -69,9 +70,15 @@ class FollowerShardActor:
             arrived=self.core.inputs.arrived,
         )
         self.lookup = OrderLookup(self.core)
-        self.executions = ExecutionTaker(self.core, self.shard, self.lookup, self._now)
+        self.watch = OrderWatch(
+            {name: settings.answer_ns_max(name) for name in settings.answer_s_max},
+            settings.answer_ns_max(""),
+        )
+        self.executions = ExecutionTaker(self.core, self.shard, self.lookup, self.watch, self._now)
         self.signals = SignalTaker(self.core, self.shard, self.lookup, self._now)
-        self.commands = FollowerCommandTaker(self.core, self.shard, self.inbox, self._now)
+        self.commands = FollowerCommandTaker(
+            self.core, self.shard, self.inbox, self.lookup, self._now
+        )
         self.held = HeldExecutions(settings, self.core.inputs.arrived)
         self._settings = settings
         self._accounts_seen = 0
@@ -119,6 +126,7 @@ class FollowerShardActor:
         if not self.signals.is_between_parts:
             outputs = await self.commands.take(events, self._whole_frame(events))
         has_more |= bool(outputs) | self._take_due(events, FrameBudget(events, half))
+        self._ask_unanswered(events, FrameBudget(events, half))
         self.signals.watch(time.monotonic())
         if has_more:
             self.core.inputs.arrived.set()
@@ -161,6 +169,14 @@ class FollowerShardActor:
         self.lookup.note(events[first:])
         return budget.is_full
 
+    def _ask_unanswered(self, events: list[Any], budget: FrameBudget) -> None:
+        """Ask about orders that their broker should have reported on. A replay takes its time from
+        the inputs, and the broker's answers do not.
+        """
+        if not self._settings.uses_event_clock:
+            asked = self.watch.ask(self.state, self._now(), lambda: budget.is_full)
+            self.shard.apply_each(asked, events)
+
     # Hooks.
 
     def overlaps(self) -> bool:
@@ -178,6 +194,7 @@ class FollowerShardActor:
         counters.accounts = len(state.account_ids)
         counters.subscriptions = state.places.count
         counters.open_orders = state.orders.count
+        counters.unanswered_orders = self.watch.count
         counters.follow_ups = waiting
         counters.commands_waiting = self.inbox.count
         counters.suspended_creators = len(state.suspended)

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 from actors.follower.command_inbox import CommandInbox, PendingCommands
+from actors.follower.order_lookup import OrderLookup
 from actors.shard.committer import Output
 from actors.shard.core import ShardCore
 from actors.shard.frame_budget import FrameBudget
@@ -20,17 +21,20 @@ COMMAND_ROW_BYTES = 32
 
 
 class FollowerCommandTaker:
-    """The commands of one follower shard. `now` tells the event time.
-
-    Their orders follow from causes of their own, so no look-up asks for them.
-    """
+    """The commands of one follower shard. `now` tells the event time."""
 
     def __init__(
-        self, core: ShardCore, shard: FollowerShard, inbox: CommandInbox, now: Callable[[], int]
+        self,
+        core: ShardCore,
+        shard: FollowerShard,
+        inbox: CommandInbox,
+        lookup: OrderLookup,
+        now: Callable[[], int],
     ) -> None:
         self._core = core
         self._shard = shard
         self._inbox = inbox
+        self._lookup = lookup
         self._now = now
         self._settings = core.settings
 
@@ -55,7 +59,7 @@ class FollowerCommandTaker:
         left = pending.commands[len(answers) :]
         for event in self._batch().decide(left):
             if not isinstance(event, Answer):
-                self._shard.apply_each((event,), events)
+                self._apply(event, events)
                 continue
             answers.append(event)
             if budget.is_full:
@@ -63,6 +67,10 @@ class FollowerCommandTaker:
                 events.clear()
                 budget.begin()
         return _reply(pending, answers)
+
+    def _apply(self, event: Any, events: list[Any]) -> None:
+        self._shard.apply_each((event,), events)
+        self._lookup.note((event,))
 
     def _batch(self) -> CommandBatch:
         return CommandBatch(
@@ -103,7 +111,7 @@ class FollowerCommandTaker:
                 if isinstance(event, Answer):
                     answers.append(event)
                 else:
-                    self._shard.apply_each((event,), events)
+                    self._apply(event, events)
             if len(answers) == len(pending.commands):
                 outputs.append(_reply(pending, answers))
 

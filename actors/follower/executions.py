@@ -29,6 +29,7 @@ from engine.follower.decide.corrections import decide_corrections
 from engine.follower.decide.executions import Unmatched, decide_reports
 from engine.follower.decide.whole_groups import decide_batch, next_batch
 from engine.follower.deciding import Deciding
+from engine.follower.order_watch import OrderWatch
 from engine.follower.shard import FollowerShard
 from engine.journal.cursors import Source, parts_decided, stream_cursor
 from engine.messages.blocks import CorrectionsReported, Report
@@ -64,12 +65,18 @@ class ExecutionTaker:
     """
 
     def __init__(
-        self, core: ShardCore, shard: FollowerShard, lookup: OrderLookup, now: Callable[[], int]
+        self,
+        core: ShardCore,
+        shard: FollowerShard,
+        lookup: OrderLookup,
+        watch: OrderWatch,
+        now: Callable[[], int],
     ) -> None:
         self._core = core
         self._shard = shard
         self._state = shard.state
         self._lookup = lookup
+        self._watch = watch
         self._settings = core.settings
         self._now = now
         self._feed = ExecutionFeed(core)
@@ -207,6 +214,7 @@ class ExecutionTaker:
         deciding = Deciding(self._state, self._settings.policy, self._now())
         if isinstance(report, CorrectionsReported):
             return decide_corrections(deciding, broker, report, sequence, self._lookup.histories)
+        self._watch.note_new(self._state, report)
         return decide_reports(deciding, broker, report, sequence)
 
     def _look_up(self, taking: _ReportsMessage, events: list[Any]) -> None:

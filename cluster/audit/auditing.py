@@ -18,6 +18,7 @@ from cluster.audit.missing import name_missing
 from cluster.audit.placement import PlacementAudit, count_unsent, mark_revoked, mark_unresolved
 from cluster.audit.quarantined import quarantine_note, quarantined_executions
 from cluster.audit.report import AuditReport, Checks
+from cluster.audit.resolved import check_resolved, resolved_note
 from cluster.audit.shards import (
     CreatorSide,
     FollowerSide,
@@ -131,6 +132,7 @@ class _Audit:
             checks["P2"].offender = named or checks["P2"].offender
         follower.reading.finish()
         self._note(quarantine_note(follower.reading.key, tables.poison))
+        self._note(resolved_note(tables))
         orders, executions = tables.orders.take(), tables.executions.take()
         index = OrderIndex(orders, self._storage)
         IntentsAudit(tables, orders, index, follower.fills, checks["P1"]).run(
@@ -149,6 +151,7 @@ class _Audit:
         try:
             outcomes = order_outcomes(orders, index, executions, corrections=tables.corrections)
             check_applied(view, outcomes, checks["P8"])
+            check_resolved(view, checks["P8"])
             check_corrected(view, outcomes, checks["P8"])
             if follower.state is not None:
                 ConservationAudit(tables, orders, outcomes, checks["P7"]).run(follower.state)

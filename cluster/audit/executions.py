@@ -10,6 +10,7 @@ from cluster.audit.intents import order_name
 from cluster.audit.placement import BATCH_ROWS, distinct, ledger_ids
 from cluster.audit.quarantined import are_quarantined
 from cluster.audit.report import Check
+from cluster.audit.resolved import are_of_resolved
 from engine.history.gateways import Revocations
 from engine.history.outcomes import Outcomes
 from engine.history.sorting import repeated
@@ -101,7 +102,11 @@ class ExecutionsAudit:
         of_closed = self._end_what_is_closed(batch, view, prefix, missing)
         if of_closed.any():
             self._check.count("of_closed", int(of_closed.sum()))
-        self._check_missing(batch, view, group, missing[~of_closed])
+        missing = missing[~of_closed]
+        of_resolved = are_of_resolved(batch, view, missing)
+        if of_resolved.any():
+            self._check.count("of_resolved", int(of_resolved.sum()))
+        self._check_missing(batch, view, group, missing[~of_resolved])
         rows, found = rows[found >= 0], found[found >= 0]
         view.is_met[found] = True
         for what, differs in _differences(batch, view, rows, found):
@@ -225,8 +230,9 @@ def check_revoked(
 
 
 def check_unknown(view: BrokerView, ledgers: frozenset[str], check: Check) -> None:
-    """Check that every applied execution was met in a ledger or in a gateway's journal, or is an
-    operator's report on an unresolved order. Brokers without a ledger here cannot be checked.
+    """Check that every applied execution was met in a ledger, in a gateway's journal or in an
+    operator's command, or ends an unresolved order. Brokers without a ledger here cannot be
+    checked.
     """
     executions = view.executions
     has_ledger = np.array([broker in ledgers for broker in executions.brokers], np.bool_)

@@ -58,8 +58,8 @@ class BrokerView:
         self.has_unread = has_unread
         self.quarantined = quarantined
         self.last_number = tables.last_number
-        marks = tables.storage.columns(orders.rows_count, np.uint16, np.bool_, np.bool_)
-        self.taken, self.is_revoked, self.is_unresolved = marks
+        marks = tables.storage.columns(orders.rows_count, np.uint16, np.bool_, np.bool_, np.bool_)
+        self.taken, self.is_revoked, self.is_unresolved, self.is_resolved = marks
         (self.is_met,) = tables.storage.columns(executions.rows_count, np.bool_)
         self.groups = grouped(executions, tables.storage)
         self.section_symbols = filled_column(

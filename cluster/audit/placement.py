@@ -207,7 +207,7 @@ def mark_unresolved(
 def count_unsent(
     broker: str, view: BrokerView, answered: int, check: Check, *, is_drained: bool
 ) -> None:
-    """Count the orders that are neither at their broker nor revoked nor unresolved.
+    """Count the orders that are neither at their broker nor revoked, unresolved or resolved.
 
     A drained cluster may have none. Nor may frames up to the stream sequence `answered`, for which
     the gateway has nothing left to send.
@@ -216,7 +216,8 @@ def count_unsent(
 
     def are_unsent(here: slice) -> NDArray[np.bool_]:
         unsent: NDArray[np.bool_] = view.are_at(broker, here) & (view.taken[here] == 0)
-        return unsent & ~view.is_revoked[here] & ~view.is_unresolved[here]
+        is_told = view.is_revoked[here] | view.is_unresolved[here] | view.is_resolved[here]
+        return unsent & ~is_told
 
     unsent = rows_where(view.tables.storage, orders.rows_count, are_unsent)
     check.count("not_yet_sent", len(unsent))

@@ -115,6 +115,8 @@ def set_aside_of(shard: Shard) -> str:
     counted = (
         (counts.inputs_quarantined, "inputs quarantined"),
         (counts.suspended_creators, "suspended creators"),
+        (counts.unanswered_orders, "unanswered orders"),
+        (counts.unresolved_orders, "unresolved orders"),
     )
     return ", ".join(f"{count} {name}" for count, name in counted if count)
 

@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
-from actors.settings import OrderIds
+from actors.settings import ANSWER_S_MAX, OrderIds
 
 Name = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
 ShardCount = Annotated[int, Meta(ge=1, le=4096)]
@@ -310,6 +310,16 @@ class BrokerOptions(msgspec.Struct, frozen=True, kw_only=True):
             "Change it only while no order is under way."
         ),
     ] = OrderIds.REFUSED
+    answer_s_max: Annotated[
+        int,
+        Meta(
+            ge=1,
+            le=86_400,
+            description="Time the broker has to answer a block, to report the end of an expired "
+            "or cancelled order, and to report anything of an exit, s. Then it is asked again, "
+            "and an alarm tells of it.",
+        ),
+    ] = ANSWER_S_MAX
     orders_per_s_max: Annotated[
         int,
         Meta(

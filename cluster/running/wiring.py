@@ -59,6 +59,7 @@ def shard_settings(config: Config) -> ShardSettings:
             for name, broker in config.brokers.items()
             if broker.orders_per_s_max
         },
+        answer_s_max={name: broker.answer_s_max for name, broker in config.brokers.items()},
         order_ids={name: broker.order_ids for name, broker in config.brokers.items()},
         marks_source=config.marks.source,
         uses_event_clock=engine.clock == "event",

@@ -79,7 +79,7 @@ class FollowerView:
                 placed = _placed(event.subscriptions, event.quantities)
                 yield from self._orders(broker, sequence, frame, event, *placed)
             case CancelsRequested():
-                mine = self._is_of(broker, event.subscriptions)
+                mine = self.are_of(broker, event.subscriptions)
                 if mine.any():
                     cancels = CancelsSubmitted(
                         self.shard,
@@ -100,7 +100,8 @@ class FollowerView:
             case _:
                 pass
 
-    def _is_of(self, broker: str, subscriptions: NDArray[np.int64]) -> NDArray[np.bool_]:
+    def are_of(self, broker: str, subscriptions: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Return which subscriptions are of accounts at a broker."""
         number = self.brokers.index(broker) if broker in self.brokers else -1
         if len(self.brokers) == 1:
             return np.full(len(subscriptions), number == 0)
@@ -118,7 +119,7 @@ class FollowerView:
         quantities: NDArray[np.int64],
     ) -> Iterator[OutboundSection]:
         if self.brokers != [broker]:
-            mine = self._is_of(broker, subscriptions)
+            mine = self.are_of(broker, subscriptions)
             subscriptions, quantities = subscriptions[mine], quantities[mine]
         if not len(subscriptions):
             return

@@ -11,6 +11,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from engine.columns.section_types import Column
 from engine.messages.blocks import AccountsRegistered, CancelsSubmitted, OrdersSubmitted
 from engine.values.order_ids import OrderKey
 
@@ -48,6 +49,8 @@ class OutboundSection:
     """The section that it was split off from."""
     submission: int = -1
     """The number of its submission (`engine.broker_gateway.submissions`), -1 while it has none."""
+    is_asked: bool = False
+    """True if the broker answered its orders before, and is only asked about them again."""
 
     @property
     def count(self) -> int:
@@ -76,8 +79,23 @@ class OutboundSection:
             self.orders, **{name: getattr(self.orders, name)[rows] for name in names}
         )
         return OutboundSection(
-            self.sequence, self.follower_shard, body, self.key, self.creator, self.is_exit
+            self.sequence,
+            self.follower_shard,
+            body,
+            self.key,
+            self.creator,
+            self.is_exit,
+            is_asked=self.is_asked,
         )
+
+
+def asked_about(
+    sequence: int, follower_shard: int, key: OrderKey, subscriptions: Column
+) -> OutboundSection:
+    """Return a section of orders that the broker answered before. It names them, and no more."""
+    zeros = np.zeros(len(subscriptions), np.int64)
+    body = OrdersSubmitted(follower_shard, 0, key, "", 0, 0, 0, 0, subscriptions, zeros, zeros)
+    return OutboundSection(sequence, follower_shard, body, key, is_asked=True)
 
 
 def orders_count(sections: list[OutboundSection]) -> int:

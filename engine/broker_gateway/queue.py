@@ -296,6 +296,10 @@ class DispatchQueue:
         if not line and line is not self._exits:
             del self._entries[section.creator]
 
+    def has_in_hand(self, shard: int, key: OrderKey) -> bool:
+        """Return whether any order of a key is in hand: not sent yet, or sent and not answered."""
+        return (shard, key) in self._of_key
+
     def first_sequence(self) -> int | None:
         """Return the sequence of the first frame that holds a section in hand."""
         first = next(iter(self._in_hand.values()), None)

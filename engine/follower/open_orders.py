@@ -73,6 +73,14 @@ class OpenOrders:
         """Return the groups of a key."""
         return self._groups.get(key, [])
 
+    def groups(self) -> list[OrderGroup]:
+        """List all groups."""
+        return [group for groups in self._groups.values() for group in groups]
+
+    def holds(self, group: OrderGroup) -> bool:
+        """Return whether a group is still here: not dropped, nor merged with another."""
+        return id(group) in self._of_slot.get(group.slot, {})
+
     def note_attempt(self, slot: Slot, key: OrderKey, rows: NDArray[np.int64]) -> None:
         """Note a later attempt on the open orders of the same cause."""
         for group in self._of_slot.get(slot, {}).values():

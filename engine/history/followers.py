@@ -19,6 +19,7 @@ from engine.journal.events.orders import (
     CancelsRequested,
     ExecutionsApplied,
     FollowUpsQueued,
+    OrderResolved,
     OrdersPlaced,
     SignalDecided,
     TradesCorrected,
@@ -74,6 +75,7 @@ class FollowerTables:
         self.cancels = CancelsGatherer(shard, storage)
         self.executions = ExecutionsGatherer(shard, storage)
         self.corrections: list[AppliedCorrection] = []
+        self.resolved: list[OrderResolved] = []
         self.cursors: dict[tuple[Source, int], Cursor] = {}
         self.replayed = FollowerShard(shard)
         self.state = self.replayed.state
@@ -108,6 +110,8 @@ class FollowerTables:
                 self.cancels.add(frame, event)
             case TradesCorrected():
                 self.corrections += corrections_of(self.shard, frame, event, self.executions.count)
+            case OrderResolved():
+                self.resolved.append(event)
             case FollowUpsQueued():
                 self.follow_ups_count += len(event.subscriptions)
             case _:

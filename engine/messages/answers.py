@@ -60,6 +60,12 @@ class Resumed(NamedTuple):
     subscription: int
 
 
+class Resolved(NamedTuple):
+    """Answer: the order is as the operator said."""
+
+    order_id: str
+
+
 class Elsewhere(NamedTuple):
     """No answer yet: the account has the dedicated shard `shard`, which will answer. The account
     trades at `broker`.
@@ -77,6 +83,7 @@ Answer = (
     | Unfollowed
     | Paused
     | Resumed
+    | Resolved
     | Refused
     | Elsewhere
 )

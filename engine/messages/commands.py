@@ -14,10 +14,12 @@ from engine.messages.answers import (
     EntriesAllowed,
     Followed,
     Paused,
+    Resolved,
     Resumed,
     Unfollowed,
 )
 from engine.values.copy_mode import Mode
+from engine.values.order_ids import OrderId
 
 
 class OpenCreator(msgspec.Struct, frozen=True, tag="open_creator"):
@@ -87,8 +89,24 @@ class Resume(msgspec.Struct, frozen=True, tag="resume", gc=False):
     creator_id: str
 
 
+class ResolveOrder(msgspec.Struct, frozen=True, tag="resolve_order", gc=False):
+    """Take an operator's word on an open order, as if the broker had reported it. `exec_type` is
+    `engine.values.order_status.ExecType`: canceled, or a trade of `last_qty` at `last_px`. `text`
+    says why. Units: micros, quantities 1e-8.
+    """
+
+    command_id: str
+    account_id: str
+    order_id: OrderId
+    exec_type: int
+    last_qty: int = 0
+    last_px: int = 0
+    fee: int = 0
+    text: str = ""
+
+
 SubscriptionCommand = Follow | Unfollow | Pause | Resume
-AccountCommand = OpenAccount | SubscriptionCommand
+AccountCommand = OpenAccount | SubscriptionCommand | ResolveOrder
 CreatorCommand = OpenCreator | ResumeCreator
 Command = CreatorCommand | AccountCommand
 
@@ -114,6 +132,7 @@ COMMANDS: dict[type, CommandKind] = {
     Unfollow: CommandKind(ShardKind.FOLLOWER, Unfollowed, counts_from_frame=True),
     Pause: CommandKind(ShardKind.FOLLOWER, Paused),
     Resume: CommandKind(ShardKind.FOLLOWER, Resumed),
+    ResolveOrder: CommandKind(ShardKind.FOLLOWER, Resolved),
 }
 """Every kind of command. The deciders are in `engine.creator.commands` and
 `engine.follower.decide.commands`, the JSON is in `gateways.json.commands`.

@@ -20,6 +20,7 @@ from engine.messages.commands import (
     OpenAccount,
     OpenCreator,
     Pause,
+    ResolveOrder,
     Resume,
     ResumeCreator,
     Unfollow,
@@ -27,7 +28,7 @@ from engine.messages.commands import (
 )
 from engine.values.ids import is_id
 from engine.values.refusals import Refused
-from gateways.json.account_commands import OPEN_ACCOUNT
+from gateways.json.account_commands import OPEN_ACCOUNT, RESOLVE_ORDER
 from gateways.json.command_json import CommandJson
 from gateways.json.creator_commands import OPEN_CREATOR, RESUME_CREATOR
 from gateways.json.fields import (
@@ -49,6 +50,7 @@ COMMANDS_JSON: dict[type, CommandJson] = {
     Unfollow: UNFOLLOW,
     Pause: PAUSE,
     Resume: RESUME,
+    ResolveOrder: RESOLVE_ORDER,
 }
 
 _WRONG_TYPE = re.compile(r"Invalid (?:enum )?value (.*) - at `\$\.type`\Z", re.DOTALL)

@@ -15,6 +15,7 @@ from msgspec import Raw
 from actors.errors import BadInputError
 from engine.values import units
 from engine.values.ids import is_id
+from engine.values.order_ids import OrderId, parse_order_id, unpack_order_id
 
 ELEMENT_BYTES_MAX = 16 << 10
 """Largest single JSON object taken."""
@@ -22,6 +23,7 @@ ELEMENTS_COUNT_MAX = 100_000
 """Most objects in one message."""
 ERROR_CHARACTERS_MAX = 300
 SYMBOL_CHARACTERS_MAX = 32
+TEXT_CHARACTERS_MAX = 200
 ABSENT = Raw(b"null")
 """The value of a number that was not sent."""
 
@@ -162,6 +164,14 @@ def short_text(text: str, what: str, characters_max: int) -> str:
             f"{what}: expected at most {characters_max} printable characters, found {shown(text)}",
         )
     return text
+
+
+def order_id_of(text: str) -> OrderId:
+    """Read a follower's order id. Raises: MessageError."""
+    try:
+        return unpack_order_id(*parse_order_id(text))
+    except ValueError as error:
+        raise MessageError("order_id", str(error)) from None
 
 
 def time(text: str, what: str) -> int:

@@ -8,7 +8,6 @@ import msgspec
 from msgspec import Raw
 
 from engine.values import units
-from engine.values.order_ids import parse_order_id, unpack_order_id
 from engine.values.order_status import ExecType
 from gateways.json.fields import (
     ABSENT,
@@ -16,6 +15,7 @@ from gateways.json.fields import (
     POSITION,
     PRICE,
     QUANTITY,
+    TEXT_CHARACTERS_MAX,
     MessageError,
     agree,
     checked_id,
@@ -23,6 +23,7 @@ from gateways.json.fields import (
     element_of,
     number,
     number_or,
+    order_id_of,
     read_each,
     short_text,
     shown,
@@ -31,7 +32,6 @@ from gateways.json.fields import (
 )
 
 ORDER_ID_CHARACTERS_MAX = 64
-TEXT_CHARACTERS_MAX = 200
 _SIDES = {"buy": 1, "sell": -1}
 _CORRECTIONS = (ExecType.TRADE_CANCEL, ExecType.TRADE_CORRECT)
 _EXEC_TYPES = {exec_type.name.lower(): exec_type for exec_type in ExecType}
@@ -224,7 +224,13 @@ def _execution(broker: str, shard: int, element: Raw) -> Execution:
             "exec_type",
             f"exec_type: expected one of {', '.join(_EXEC_TYPES)}, found {shown(found.exec_type)}",
         )
-    high, low = _order_id(found.order_id, shard)
+    order = order_id_of(found.order_id)
+    if order.shard != shard:
+        raise MessageError(
+            "subject",
+            f"order_id: expected shard {shard} as in the subject, "
+            f"found {order.shard} in {found.order_id}",
+        )
     exec_id = checked_id(found.exec_id, "exec_id")
     last_qty, last_px = _moved(exec_type, found.last_qty, found.last_px)
     is_correction = exec_type in _CORRECTIONS
@@ -232,8 +238,8 @@ def _execution(broker: str, shard: int, element: Raw) -> Execution:
         broker=broker,
         shard=shard,
         exec_id=exec_id,
-        order_high=high,
-        order_low=low,
+        order_high=order.high,
+        order_low=order.low,
         exec_type=exec_type,
         last_qty=last_qty,
         last_px=last_px,
@@ -266,20 +272,6 @@ def _reference(text: str | None, exec_id: str) -> str:
             "id", f"exec_ref_id: expected another execution than its own, found {shown(text)}"
         )
     return text
-
-
-def _order_id(text: str, shard: int) -> tuple[int, int]:
-    try:
-        high, low = parse_order_id(text)
-        found = unpack_order_id(high, low)
-    except ValueError as error:
-        raise MessageError("order_id", str(error)) from None
-    if found.shard != shard:
-        raise MessageError(
-            "subject",
-            f"order_id: expected shard {shard} as in the subject, found {found.shard} in {text}",
-        )
-    return high, low
 
 
 def _side(text: str) -> int:

@@ -2,6 +2,8 @@
 `pause`, `resume`.
 """
 
+from collections.abc import Callable
+
 import msgspec
 from msgspec import Raw
 
@@ -42,22 +44,24 @@ class _FollowJson(msgspec.Struct, tag="follow", forbid_unknown_fields=True, gc=F
     limits: _Limits | None = None
 
 
-class _UnfollowJson(msgspec.Struct, tag="unfollow", forbid_unknown_fields=True, gc=False):
+class _OfCreatorJson(msgspec.Struct, forbid_unknown_fields=True, gc=False):
+    """The fields of a command that says nothing but which subscription is meant."""
+
     command_id: str
     creator_id: str
     account_id: str | None = None
 
 
-class _PauseJson(msgspec.Struct, tag="pause", forbid_unknown_fields=True, gc=False):
-    command_id: str
-    creator_id: str
-    account_id: str | None = None
+class _UnfollowJson(_OfCreatorJson, tag="unfollow"):
+    pass
 
 
-class _ResumeJson(msgspec.Struct, tag="resume", forbid_unknown_fields=True, gc=False):
-    command_id: str
-    creator_id: str
-    account_id: str | None = None
+class _PauseJson(_OfCreatorJson, tag="pause"):
+    pass
+
+
+class _ResumeJson(_OfCreatorJson, tag="resume"):
+    pass
 
 
 _NO_LIMITS = _Limits()
@@ -102,19 +106,18 @@ def _cash(raw: Raw) -> int:
     return cash
 
 
-def _unfollow(found: _UnfollowJson, command_id: str, account_id: str) -> Unfollow:
-    return Unfollow(command_id, account_id, checked_id(found.creator_id, "creator_id"))
+def _of_creator(
+    kind: type[Unfollow | Pause | Resume],
+) -> Callable[[_OfCreatorJson, str, str], Unfollow | Pause | Resume]:
+    """Return the reader of a command that says nothing but which subscription is meant."""
 
+    def read(found: _OfCreatorJson, command_id: str, account_id: str) -> Unfollow | Pause | Resume:
+        return kind(command_id, account_id, checked_id(found.creator_id, "creator_id"))
 
-def _pause(found: _PauseJson, command_id: str, account_id: str) -> Pause:
-    return Pause(command_id, account_id, checked_id(found.creator_id, "creator_id"))
-
-
-def _resume(found: _ResumeJson, command_id: str, account_id: str) -> Resume:
-    return Resume(command_id, account_id, checked_id(found.creator_id, "creator_id"))
+    return read
 
 
 FOLLOW = CommandJson(_FollowJson, _follow, ("subscription", "from_frame"))
-UNFOLLOW = CommandJson(_UnfollowJson, _unfollow, ("subscription", "until_frame"))
-PAUSE = CommandJson(_PauseJson, _pause, ("subscription",))
-RESUME = CommandJson(_ResumeJson, _resume, ("subscription",))
+UNFOLLOW = CommandJson(_UnfollowJson, _of_creator(Unfollow), ("subscription", "until_frame"))
+PAUSE = CommandJson(_PauseJson, _of_creator(Pause), ("subscription",))
+RESUME = CommandJson(_ResumeJson, _of_creator(Resume), ("subscription",))

@@ -60,6 +60,7 @@ After an order.
   cancels, or when p+o is 0.
 - An entry that ends with p+o on the other side is tried again as an exit in the same way, unless
   a follow-up is queued: the entry was to cover what an exit had left.
+- What an operator says of an open order counts as the broker's report of it.
 - unfollow: t = 0 everywhere. The leg is the instrument's slot in the creator's book. A holding with
   open entries, or with open orders against the exit, first cancels them all. The subscription ends
   when it holds nothing and has nothing open.

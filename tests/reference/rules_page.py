@@ -109,6 +109,11 @@ class _Player:
             (r"the broker fills all", self._fills_all),
             (r"the broker fills (\S+)", self._fills_some),
             (r"the (order|exit|entry) (expires|is rejected|is canceled)", self._ends),
+            (r"an operator says that the (order|exit|entry) is canceled", self._resolves),
+            (
+                r"an operator says that the (order|exit|entry) is filled (\S+) at (\S+)",
+                self._resolves,
+            ),
             (r"the broker takes the trade back", self._takes_back),
             (r"the broker corrects the trade to (\S+) at (\S+)", self._corrects),
             (r"ann's fill is taken back", self._fill_taken_back),
@@ -201,11 +206,18 @@ class _Player:
         return []
 
     def _ends(self, which: str, how: str) -> list[str]:
+        self._world.end(self._order(which), _ENDS[how])
+        return []
+
+    def _order(self, which: str) -> Order:
         orders = self._world.open_orders()
         if which != "order":
             orders = [order for order in orders if order.is_exit == (which == "exit")]
         (order,) = orders
-        self._world.end(order, _ENDS[how])
+        return order
+
+    def _resolves(self, which: str, quantity: str = "0", price: str = "0") -> list[str]:
+        self._world.resolve(self._order(which), qty(quantity), usd(price))
         return []
 
     def _takes_back(self) -> list[str]:

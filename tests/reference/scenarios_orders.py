@@ -171,7 +171,48 @@ def an_entry_that_made_up_for_an_exit_ends_and_the_exit_is_tried_again(world: Wo
     stage.expect_order(SELL, "5", "0", is_exit=True, leg=1, attempt=1)
 
 
+def an_operator_ends_an_entry_and_the_exit_behind_it_goes_out(world: World) -> None:
+    stage = tenth_stage(world)
+    stage.buys("50", "100")
+    execute_all(world)
+    stage.buys("10", "100")
+    # The broker says nothing of the entry of 1, nor of its cancel: the exit waits.
+    assert stage.sells("60", "100") == ["netted"]
+    world.advance(3600 * SECOND)
+    assert stage.order().is_cancelling
+    world.resolve(stage.order())
+    stage.expect_order(SELL, "5", "0", is_exit=True, attempt=1)
+    stage.expect_holding("0", "5", "-5")
+    stage.expect_money("9500")
+
+
+def an_operator_fills_a_part_and_then_the_rest(world: World) -> None:
+    stage = tenth_stage(world)
+    stage.buys("50", "100")
+    world.resolve(stage.order(), qty("2"), usd("99"), fee=usd("0.5"))
+    # 10,000 - 2 * 99 - 0.5; the rest of 3 is reserved at its limit of 100.5.
+    stage.expect_holding("5", "2", "3")
+    stage.expect_money("9801.5", "301.5")
+    world.resolve(stage.order(), qty("3"), usd("100"))
+    assert world.open_orders() == []
+    stage.expect_holding("5", "5")
+    stage.expect_money("9501.5")
+
+
+def an_exit_that_an_operator_ends_is_tried_again(world: World) -> None:
+    stage = tenth_stage(world)
+    stage.buys("50", "100")
+    execute_all(world)
+    stage.sells("50", "100")
+    world.resolve(stage.order())
+    world.advance(SECOND)
+    stage.expect_order(SELL, "5", "0", is_exit=True, attempt=1)
+
+
 ORDERS: list[Scenario] = [
+    an_operator_ends_an_entry_and_the_exit_behind_it_goes_out,
+    an_operator_fills_a_part_and_then_the_rest,
+    an_exit_that_an_operator_ends_is_tried_again,
     an_entrys_remainder_lowers_the_target,
     an_entrys_remainder_leaves_what_was_carried,
     a_rejected_entry_leaves_nothing,

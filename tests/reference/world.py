@@ -8,7 +8,16 @@ and -1.
 from typing import Protocol
 
 from tests.reference.reference import Reference
-from tests.reference.values import TRADE, Decision, Order, Portfolio, Position, Sleeve, SleeveTerms
+from tests.reference.values import (
+    CANCELED,
+    TRADE,
+    Decision,
+    Order,
+    Portfolio,
+    Position,
+    Sleeve,
+    SleeveTerms,
+)
 
 
 class World(Protocol):
@@ -61,6 +70,11 @@ class World(Protocol):
     def end(self, order: Order, exec_type: str) -> None:
         """Let the broker end an order with its remainder: `canceled` (asked for or not), `expired`
         or `rejected`.
+        """
+
+    def resolve(self, order: Order, quantity: int = 0, price: int = 0, *, fee: int = 0) -> None:
+        """Let an operator say that the broker filled some of an order, or with a quantity of 0 that
+        it canceled the order.
         """
 
     def advance(self, duration: int) -> None:
@@ -122,6 +136,10 @@ class ReferenceWorld:
 
     def end(self, order: Order, exec_type: str) -> None:
         self.book.execution(order.key, exec_type)
+
+    def resolve(self, order: Order, quantity: int = 0, price: int = 0, *, fee: int = 0) -> None:
+        exec_type = TRADE if quantity else CANCELED
+        self.book.execution(order.key, exec_type, quantity=quantity, price=price, fee=fee)
 
     def advance(self, duration: int) -> None:
         self.book.advance(self.book.time + duration)

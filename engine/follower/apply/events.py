@@ -23,7 +23,9 @@ from engine.journal.events.orders import (
     ExecutionsApplied,
     FollowUpsQueued,
     LaterAttemptsFound,
+    OrderResolved,
     OrdersPlaced,
+    OrdersUnanswered,
     SignalDecided,
     TradesCorrected,
 )
@@ -101,6 +103,8 @@ def apply_event(state: FollowerState, event: Any) -> None:
             apply_corrections(state, event)
         case LaterAttemptsFound():
             apply_later_attempts(state, event)
+        case OrderResolved() | OrdersUnanswered():
+            pass
         case OwnerFenced() | InputAttempted() | InputsRefused():
             pass
         case _:

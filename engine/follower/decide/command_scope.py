@@ -109,6 +109,15 @@ class CommandScope:
         """Find the account and the creator of a command. A creator that is not known has the
         number `NOT_OPEN`.
         """
+        account = self.locate_account(command)
+        if not isinstance(account, int):
+            return account
+        creator_shard = shard_of(command.creator_id, self.cluster.creator_shards)
+        creator = self.state.creators.get((creator_shard, command.creator_id), NOT_OPEN)
+        return account, creator_shard, creator
+
+    def locate_account(self, command: AccountCommand) -> int | Refused | Elsewhere:
+        """Find the account of a command."""
         account_id = command.account_id
         new = self.new_accounts.get(account_id)
         account = self.state.account_ids.find(account_id) if new is None else new.number
@@ -118,17 +127,16 @@ class CommandScope:
             )
         home = self.home_of(account) if new is None else new.home
         if home != self.state.shard:
-            return Elsewhere(home, self._broker_of(account) if new is None else new.command.broker)
-        creator_shard = shard_of(command.creator_id, self.cluster.creator_shards)
-        creator = self.state.creators.get((creator_shard, command.creator_id), NOT_OPEN)
-        return account, creator_shard, creator
+            return Elsewhere(home, self.broker_of(account) if new is None else new.command.broker)
+        return account
 
     def home_of(self, account: int) -> int:
         """Return the shard that an account lives in."""
         dedicated = int(self.state.accounts["dedicated"][account])
         return dedicated if dedicated >= 0 else self.state.shard
 
-    def _broker_of(self, account: int) -> str:
+    def broker_of(self, account: int) -> str:
+        """Return the broker that an account trades at."""
         return self.state.brokers[int(self.state.accounts["broker"][account])]
 
     def next_frame(self, creator_shard: int) -> int:

@@ -16,6 +16,7 @@ from engine.follower.decide.command_scope import ClusterShape, CommandDecider, C
 from engine.follower.decide.following import Follows
 from engine.follower.decide.opening import OpenAccounts
 from engine.follower.decide.pausing import pauses, resumes
+from engine.follower.decide.resolving import Resolves
 from engine.follower.decide.unfollowing import Unfollows
 from engine.follower.deciding import Deciding
 from engine.messages.answers import POISON_TEXT, Elsewhere
@@ -24,6 +25,7 @@ from engine.messages.commands import (
     Follow,
     OpenAccount,
     Pause,
+    ResolveOrder,
     Resume,
     Unfollow,
     name_of,
@@ -35,6 +37,7 @@ ROWS_MAX = 32_768
 DECIDERS: dict[type, Callable[[CommandScope], CommandDecider[Any, Any]]] = {
     OpenAccount: OpenAccounts,
     Follow: Follows,
+    ResolveOrder: Resolves,
     Pause: pauses,
     Resume: resumes,
     Unfollow: Unfollows,

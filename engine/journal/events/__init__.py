@@ -48,6 +48,8 @@ EVENT_TYPES = tags(
     orders.ExecutionsApplied,
     orders.TradesCorrected,
     orders.LaterAttemptsFound,
+    orders.OrderResolved,
+    orders.OrdersUnanswered,
     gateway.BlocksAnswered,
     gateway.OrdersRevoked,
     gateway.SubmissionStarted,

@@ -10,6 +10,10 @@ from engine.values.order_terms import OrderTerms
 from engine.values.units import POSITION_UNKNOWN
 
 _SIGNAL = int(CauseKind.SIGNAL)
+RESOLVED_PREFIX = "operator\t"
+"""The prefix of the executions that operators report. A broker's prefixes are printable, so none of
+them is this one.
+"""
 
 
 class SignalDecided(Section, frozen=True):
@@ -196,3 +200,33 @@ class LaterAttemptsFound(Section, frozen=True):
     key: OrderKey
     subscriptions: Column
     attempts: Column
+
+
+class OrderResolved(Section, frozen=True):
+    """An operator said what became of an order, by a command, and `text` says why.
+
+    The `ExecutionsApplied` behind it says what that is. Its prefix is `RESOLVED_PREFIX`, and its
+    one execution has this `number`.
+    """
+
+    TAG: ClassVar[int] = 33
+    key: OrderKey
+    subscription: int
+    number: int
+    command_id: str
+    text: str
+
+
+class OrdersUnanswered(Section, frozen=True):
+    """Orders of one cause, leg and attempt on which their brokers have not reported in time. It
+    asks the gateways to find out.
+
+    `is_first` is 0 where it was asked before. `cancels` are 1 where the order is to be over: its
+    cancel was requested, or it has expired. Shapes: one row per order.
+    """
+
+    TAG: ClassVar[int] = 34
+    key: OrderKey
+    is_first: int
+    subscriptions: Ascending
+    cancels: Column

@@ -84,6 +84,20 @@ def test_quarantined_inputs_and_suspended_creators_are_shown_if_there_are_any() 
     assert [actor.state for actor in actors] == ["live", "crashed"]
 
 
+def test_orders_that_need_an_operator_are_shown() -> None:
+    found = heard(
+        shard_head("follower", 0, 9, unanswered_orders=3),
+        shard_head("gateway", 0, 9, unresolved_orders=2),
+        shard_head("follower", 1, 9, unanswered_orders=0),
+        hosts=(
+            HostHeartbeat("follower-0-t-1", "follower", 11, {"0": "live", "1": "live"}),
+            HostHeartbeat("gateway-0-t-2", "gateway", 12, {"0": "live"}),
+        ),
+    )
+    shown = [set_aside_of(shard) for actor in actors_of(found, {}, []) for shard in actor.shards]
+    assert sorted(shown) == ["", "2 unresolved orders", "3 unanswered orders"]
+
+
 def test_a_failed_shard_is_shown_with_what_to_do_and_a_crashed_one_with_its_error() -> None:
     found = heard(
         hosts=(

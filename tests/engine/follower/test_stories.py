@@ -18,6 +18,7 @@ _kinds = st.sampled_from(
     + ["trade"] * 6
     + ["trade_many"] * 3
     + ["end"] * 3
+    + ["resolve"] * 2
     + ["answer_cancels"] * 3
     + ["advance"] * 3
     + ["mark"] * 3
@@ -46,6 +47,7 @@ _corrected_kinds = st.sampled_from(
     + ["trade", "trade_many", "trade_many"] * 2
     + [
         "end",
+        "resolve",
         "answer_cancels",
         "advance",
         "unfollow",

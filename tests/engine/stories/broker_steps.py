@@ -65,6 +65,18 @@ class BrokerSteps:
             exec_type = (ExecType.CANCELED, ExecType.EXPIRED, ExecType.REJECTED)[step.b % 3]
             self._report(picked, exec_type, is_numbered=step.c % 5 > 0)
 
+    def resolve(self, step: Step) -> None:
+        """Let an operator say what became of an open order, twice (P8)."""
+        picked = self._pair.pick(step.a)
+        if picked is None:
+            return
+        mine, theirs = picked
+        quantity = (0, mine.remaining, max(mine.remaining // 3, 1))[step.b % 3]
+        price = max(mine.price + step.c % 3 - 1, 1) if quantity else 0
+        fee = step.c % 5 if quantity else 0
+        self._engine.resolve(mine, quantity, price, fee=fee)
+        self._reference.resolve(theirs, quantity, price, fee=fee)
+
     def answer_cancels(self, step: Step) -> None:
         """Answer what waits for a cancel, some by a fill that came first."""
         while True:

@@ -27,6 +27,7 @@ class Story:
             "trust": creators.trust,
             "trade": broker.trade,
             "end": broker.end,
+            "resolve": broker.resolve,
             "answer_cancels": broker.answer_cancels,
             "trade_many": broker.trade_many,
             "repeat": broker.repeat,

@@ -20,6 +20,7 @@ from engine.messages.blocks import (
     decode_block,
     encode_block,
 )
+from engine.messages.commands import ResolveOrder
 from engine.values.order_status import ExecType
 from tests.engine.world.clock import WorldClock
 from tests.engine.world.follower_side import BROKER, FollowerSide
@@ -49,6 +50,21 @@ class BrokerSide:
     def end(self, order: Order, exec_type: str) -> None:
         """End an order with its remainder."""
         assert not self.report(self.reported(order, _EXEC_TYPES[exec_type]))
+
+    def resolve(self, order: Order, quantity: int = 0, price: int = 0, *, fee: int = 0) -> None:
+        """Let an operator say that some of an order was filled, or that it was canceled."""
+        key, subscription = self._view.key_of(order)
+        command = ResolveOrder(
+            f"resolve-{self.next_execution()}",
+            order.key.account,
+            key.order_id(0, subscription),
+            ExecType.TRADE if quantity else ExecType.CANCELED,
+            quantity,
+            price,
+            fee,
+            "the broker is silent",
+        )
+        self._followers.command([command])
 
     def reported(
         self, order: Order, exec_type: ExecType, quantity: int = 0, price: int = 0, fee: int = 0

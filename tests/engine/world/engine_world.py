@@ -45,6 +45,7 @@ class EngineWorld:
         self.command = self.follower_side.command
         self.execute = self.broker_side.execute
         self.end = self.broker_side.end
+        self.resolve = self.broker_side.resolve
         self.open_orders = self.view.open_orders
         self.position = self.view.position
         self.sleeve = self.view.sleeve

@@ -44,6 +44,7 @@ class FollowerSide:
         self._policy = policy
         self._part_rows = part_rows
         self._commands_count = 0
+        self.brokers = {BROKER}
         self.journaled = Journaled(ShardKey(ShardKind.FOLLOWER, 0), lambda: FollowerShard(0))
 
     @property
@@ -145,7 +146,7 @@ class FollowerSide:
 
     def _decide_once(self, commands: list[AccountCommand]) -> list[Any]:
         batch = CommandBatch(
-            self.deciding, creator_shards=1, follower_shards=1, brokers=frozenset({BROKER})
+            self.deciding, creator_shards=1, follower_shards=1, brokers=frozenset(self.brokers)
         )
         answers: list[Any] = []
         self.commit(self.apply(batch.decide(commands), answers))

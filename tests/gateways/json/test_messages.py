@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.messages.commands import ResumeCreator
+from engine.messages.commands import ResolveOrder, ResumeCreator
 from engine.values.order_ids import CauseKind, OrderId
 from engine.values.order_status import ExecType
 from engine.values.units import QUANTITY_MAX, format_micros, format_quantity
@@ -341,12 +341,65 @@ def test_commands_are_read_with_their_defaults() -> None:
         ) == ResumeCreator("c5", "nancy", is_replay)
 
 
+RESOLVE = {
+    "type": "resolve_order",
+    "command_id": "c6",
+    "order_id": str(ORDER_ID),
+    "outcome": "filled",
+    "last_qty": "2.5",
+    "last_px": "57.26",
+    "fee": "-0.01",
+    "text": "the broker's terminal says so",
+}
+
+
+def resolve_order(**changes: object) -> object:
+    fields = {name: value for name, value in {**RESOLVE, **changes}.items() if value is not None}
+    return decode_command("commands.account.a1", json.dumps(fields).encode())
+
+
+def test_an_operators_word_on_an_order_is_read_as_an_execution_is() -> None:
+    assert resolve_order() == ResolveOrder(
+        "c6",
+        "a1",
+        ORDER_ID,
+        ExecType.TRADE,
+        250_000_000,
+        57_260_000,
+        -10_000,
+        "the broker's terminal says so",
+    )
+    nothing = dict.fromkeys(("last_qty", "last_px", "fee", "text"))
+    assert resolve_order(outcome="canceled", **nothing) == ResolveOrder(
+        "c6", "a1", ORDER_ID, ExecType.CANCELED
+    )
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({"outcome": "lost"}, "outcome: expected canceled or filled, found 'lost'"),
+        ({"outcome": "canceled"}, "outcome: expected filled with a last_qty, found canceled"),
+        ({"order_id": "7"}, "order id: expected 26 characters"),
+        ({"last_qty": None}, "last_qty: expected a decimal number, found 'null'"),
+        ({"last_px": 0}, "last_px: expected"),
+        ({"text": "x" * 201}, "text: expected at most 200 printable characters"),
+        ({"price": 1}, "unknown field `price`"),
+    ],
+)
+def test_a_bad_word_on_an_order_is_refused(changes: dict[str, object], expected: str) -> None:
+    with pytest.raises(MessageError) as refused:
+        resolve_order(**changes)
+    assert expected in str(refused.value)
+
+
 @pytest.mark.parametrize(
     ("changes", "expected"),
     [
         (
             {"type": "buy"},
-            "type: expected one of open_account, follow, unfollow, pause, resume, found 'buy'",
+            "type: expected one of open_account, follow, unfollow, pause, resume, resolve_order, "
+            "found 'buy'",
         ),
         ({"cash": 0}, "cash: expected a number above zero"),
         ({"cash": "-1"}, "cash: expected a number above zero"),
