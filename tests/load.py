@@ -16,7 +16,8 @@ from typing import Any, NamedTuple, TypeVar
 import msgspec
 
 from actors.errors import OperatingError
-from cluster.config.credentials import ADMIN, broker_role, read_credentials
+from cluster.config.credentials import read_credentials
+from cluster.config.roles import OPERATOR, broker_role
 from engine.journal.cursors import NO_ROW
 from gateways.nats.connection import NatsConnection, NatsConnectionOptions, connect_nats
 from gateways.nats.heard import Heard
@@ -67,7 +68,7 @@ class Load:
         self._stopping = asyncio.Event()
         self._price = dict.fromkeys(SYMBOLS, 100_00)
         self._number = 0
-        self._admin: NatsConnection | None = None
+        self._operator: NatsConnection | None = None
         self._broker: NatsConnection | None = None
         self.heard = Heard()
         self.fills: list[str] = []
@@ -93,9 +94,9 @@ class Load:
         """Connect, or connect again after the whole cluster was started anew."""
         await self._disconnect()
         self.heard = Heard()
-        self._admin = await self._connected(ADMIN)
+        self._operator = await self._connected(OPERATOR)
         self._broker = await self._connected(broker_role("paper"))
-        await self.heard.listen(self._admin)
+        await self.heard.listen(self._operator)
 
     async def _connected(self, role: str) -> NatsConnection:
         credentials = read_credentials(self._data)
@@ -112,10 +113,10 @@ class Load:
         )
 
     async def _disconnect(self) -> None:
-        for connection in (self._admin, self._broker):
+        for connection in (self._operator, self._broker):
             if connection is not None:
                 await connection.close()
-        self._admin = self._broker = None
+        self._operator = self._broker = None
 
     async def _until_done(self, attempt: Callable[[], Awaitable[T]]) -> T:
         """Repeat an operation that is safe to repeat, however long the cluster is away."""
@@ -129,9 +130,9 @@ class Load:
         """Send a request until it is answered. Returns: the answer, decoded."""
 
         async def attempt() -> Any:
-            assert self._admin is not None, "connected"
+            assert self._operator is not None, "connected"
             data = msgspec.json.encode(body)
-            answer = (await self._admin.request(subject, data, deadline_s=5.0)).data
+            answer = (await self._operator.request(subject, data, deadline_s=5.0)).data
             assert b'"reason":"busy"' not in answer, "there is room, and a shard that answers"
             return msgspec.json.decode(answer)
 

@@ -1,8 +1,8 @@
 """A cluster under measurement: started as `lockstep up` starts one, used as other programs use it,
 observed from outside.
 
-The harness logs in as `admin` for commands, progress and streams, and as the paper broker's gateway
-program for fills.
+The harness logs in as `operator` for commands and progress, as `auditor` for streams, and as the
+paper broker's gateway program for fills.
 """
 
 import asyncio
@@ -32,8 +32,8 @@ from benchmarks.harness.hops import FillHops
 from benchmarks.harness.population import Group, load
 from benchmarks.harness.processes import Usage, expect_alive, needed, roles_of, spent, usage
 from benchmarks.harness.progress import Reporter
-from cluster.config.credentials import ADMIN, ENGINE, User, broker_role
 from cluster.config.options import Config
+from cluster.config.roles import AUDITOR, ENGINE, OPERATOR, User, broker_role
 from cluster.errors import ClusterError
 from cluster.processes.run_file import ProcessRecord
 from cluster.replay.barrier import ProgressBarrier
@@ -64,11 +64,16 @@ class BenchSession:
     """A running cluster and the connections of the harness; made by `opened_session`."""
 
     def __init__(
-        self, cluster: Cluster, admin: NatsConnection, broker: NatsConnection, reporter: Reporter
+        self,
+        cluster: Cluster,
+        operator: NatsConnection,
+        auditor: NatsConnection,
+        broker: NatsConnection,
+        reporter: Reporter,
     ) -> None:
         config = cluster.config.cluster
         self.cluster = cluster
-        self.admin = admin
+        self.operator = operator
         self.broker = broker
         self.reporter = reporter
         self.progress = ProgressLog()
@@ -79,7 +84,7 @@ class BenchSession:
             follower_shards=config.follower_shards,
             gateways=1,
         )
-        self.gatherer = HopGatherer(admin, broker_directory(cluster.data, BROKER))
+        self.gatherer = HopGatherer(auditor, broker_directory(cluster.data, BROKER))
         self._sequence = 0
         self._needed: list[ProcessRecord] = []
         self._ended: Usage = {}
@@ -87,13 +92,13 @@ class BenchSession:
 
     async def start(self) -> None:
         """Listen to progress and heartbeats, until every host was heard."""
-        await self.heard.listen(self.admin)
+        await self.heard.listen(self.operator)
         await wait_hosts(self.heard, len(self.cluster.keeper.hosts))
         self._needed = needed(self.cluster.data, current_hosts(self.heard))
 
     async def load(self, groups: list[Group], *, seed: int) -> dict[str, Any]:
         """Load a population and wait until all is quiet. Returns: counts, seconds, rate."""
-        loaded = await load(self.admin, groups, seed=seed, reporter=self.reporter)
+        loaded = await load(self.operator, groups, seed=seed, reporter=self.reporter)
         await self.settled()
         return loaded
 
@@ -260,11 +265,13 @@ async def opened_session(
     reporter.say(f"starting a cluster in {data}")
     async with AsyncExitStack() as stack:
         cluster = await stack.enter_async_context(running_cluster(data, config))
-        admin = await _connect(cluster, ADMIN)
-        stack.push_async_callback(admin.close)
+        operator = await _connect(cluster, OPERATOR)
+        stack.push_async_callback(operator.close)
+        auditor = await _connect(cluster, AUDITOR)
+        stack.push_async_callback(auditor.close)
         broker = await _connect(cluster, broker_role(BROKER))
         stack.push_async_callback(broker.close)
-        session = BenchSession(cluster, admin, broker, reporter)
+        session = BenchSession(cluster, operator, auditor, broker, reporter)
         await session.start()
         await session.settled()
         yield session

@@ -28,7 +28,8 @@ from actors.counters import Counters
 from actors.errors import OperatingError
 from actors.ports import EXECUTIONS, INGRESS
 from actors.shard.progress import ShardProgress
-from cluster.config.credentials import ADMIN, Credentials, read_credentials
+from cluster.config.credentials import Credentials, read_credentials
+from cluster.config.roles import AUDITOR
 from cluster.errors import ClusterError
 from cluster.placement.kinds import KIND_NAMES
 from cluster.processes.run_file import (
@@ -164,7 +165,7 @@ async def _hear(
     Returns: what was heard, the last sequences of what shards read, and the disk use of streams;
     nothing while NATS is away.
     """
-    heard, user = Heard(), credentials.users[ADMIN]
+    heard, user = Heard(), credentials.users[AUDITOR]
     if not credentials.nats_url:
         # The first start of this directory has not come so far.
         return heard, {}, []

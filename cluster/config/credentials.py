@@ -1,58 +1,24 @@
-"""Logins of the embedded servers, and the permissions of each NATS user.
+"""Logins of the embedded servers.
 
 DIR/credentials.json (mode 0600) is made once per data directory. It tells other programs where the
-servers are and how to log in. NATS refuses a client without credentials.
-
-A broker's user may publish that broker's fills, marks and executions. It may take that broker's
-orders and answer them, and read its own inbox. It may do nothing else.
+servers are and how to log in. NATS refuses a client without credentials. `cluster.config.roles`
+says what each role may do.
 """
 
 import json
 import secrets
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
 import msgspec
 
+from cluster.config.roles import User, accounts, broker_of, roles_of
 from cluster.errors import ClusterError
-
-ENGINE = "engine"
-ADMIN = "admin"
-
-ADMIN_PUBLISH = (
-    "commands.>",
-    "broker.*.corrections",
-    "shards.*.*.inspect",
-    "$JS.API.INFO",
-    "$JS.API.STREAM.INFO.*",
-    "$JS.API.STREAM.NAMES",
-    "$JS.API.STREAM.LIST",
-    "$JS.API.STREAM.MSG.GET.*",
-    "$JS.API.DIRECT.GET.>",
-    "$JS.API.CONSUMER.CREATE.>",
-    "$JS.API.CONSUMER.INFO.>",
-    "$JS.API.CONSUMER.DELETE.>",
-    "$JS.API.CONSUMER.MSG.NEXT.>",
-    "$JS.ACK.>",
-    "$JS.FC.>",
-)
-
-
-class User(msgspec.Struct, frozen=True, kw_only=True):
-    """One NATS login. The client must use this inbox prefix: it can read no other inbox."""
-
-    user: str
-    password: str
-    inbox_prefix: str
-
-    def __repr__(self) -> str:
-        return f"User({self.user!r})"
 
 
 class Credentials(msgspec.Struct, frozen=True, kw_only=True):
-    """The content of DIR/credentials.json. Users are by role: `engine`, `admin`, `broker_<name>`.
-    URLs are empty until the servers run.
+    """The content of DIR/credentials.json. Users are by role. URLs are empty until the servers
+    run.
     """
 
     users: dict[str, User]
@@ -65,19 +31,14 @@ class Credentials(msgspec.Struct, frozen=True, kw_only=True):
         return f"Credentials(users={sorted(self.users)})"
 
 
-def broker_role(broker: str) -> str:
-    """Return the role of a broker program's NATS user."""
-    return f"broker_{broker}"
-
-
 def credentials_path(data: Path) -> Path:
     """Return the path of a data directory's credentials."""
     return data / "credentials.json"
 
 
 def ensure_credentials(data: Path, brokers: Iterable[str]) -> Credentials:
-    """Read the credentials and add users that are missing. Raises: ClusterError when the file is
-    unreadable.
+    """Read the credentials, add users that are missing, and drop those of roles that there are no
+    more. Raises: ClusterError when the file is unreadable.
     """
     path = credentials_path(data)
     found = (
@@ -85,16 +46,21 @@ def ensure_credentials(data: Path, brokers: Iterable[str]) -> Credentials:
         if path.exists()
         else Credentials(users={}, postgres_password=_secret(), ray_token=_secret())
     )
-    roles = (ENGINE, ADMIN, *(broker_role(broker) for broker in brokers))
+    known = {
+        role: user
+        for role, user in found.users.items()
+        if role in roles_of(()) or broker_of(role) is not None
+    }
     # The directory may have used an external server without a login; the embedded one needs one.
     missing = {
         role: _new_user(role)
-        for role in roles
-        if role not in found.users or not found.users[role].user
+        for role in roles_of(brokers)
+        if role not in known or not known[role].user
     }
-    if not missing and path.exists():
+    users = {**known, **missing}
+    if users == found.users and path.exists():
         return found
-    return write_credentials(data, msgspec.structs.replace(found, users={**found.users, **missing}))
+    return write_credentials(data, msgspec.structs.replace(found, users=users))
 
 
 def read_credentials(data: Path) -> Credentials:
@@ -120,31 +86,10 @@ def write_credentials(data: Path, credentials: Credentials) -> Credentials:
     return credentials
 
 
-def nats_users(credentials: Credentials) -> str:
-    """Render the users and their permissions for a nats-server configuration file."""
-    return json.dumps(
-        [_rendered(role, user) for role, user in sorted(credentials.users.items())], indent=2
-    )
-
-
-def _rendered(role: str, user: User) -> dict[str, Any]:
-    rendered: dict[str, Any] = {"user": user.user, "password": user.password}
-    inbox = f"{user.inbox_prefix}.>"
-    if role == ADMIN:
-        rendered["permissions"] = {
-            "publish": {"allow": list(ADMIN_PUBLISH)},
-            "subscribe": {"allow": [inbox, "heads.>", "hosts.>"]},
-        }
-    elif role != ENGINE:
-        broker = role.removeprefix("broker_")
-        rendered["permissions"] = {
-            "publish": {
-                "allow": [f"fills.{broker}.*", f"marks.{broker}", f"executions.{broker}.*"]
-            },
-            "subscribe": {"allow": [inbox, f"broker.{broker}.>"]},
-            "allow_responses": {"max": 1, "expires": "1m"},
-        }
-    return rendered
+def nats_accounts(credentials: Credentials) -> str:
+    """Render the accounts, users and permissions for a nats-server's configuration file."""
+    logins = {role: (user,) for role, user in credentials.users.items()}
+    return json.dumps(accounts(logins), indent=2)
 
 
 def _new_user(role: str) -> User:

@@ -15,7 +15,7 @@ import msgspec
 
 from actors.errors import OperatingError
 from actors.ports import EXECUTIONS, Bus, Journal, Snapshots, journal_stream
-from cluster.config.credentials import ADMIN, User, read_credentials
+from cluster.config.credentials import read_credentials
 from cluster.config.file import read_secrets
 from cluster.config.options import (
     BrokerOptions,
@@ -24,6 +24,7 @@ from cluster.config.options import (
     NatsOptions,
     PostgresOptions,
 )
+from cluster.config.roles import AUDITOR, User
 from cluster.errors import UsageError
 from cluster.processes.run_file import read_run
 from cluster.running.data_directory import check_is_directory, opened, read_identity
@@ -138,7 +139,7 @@ async def opened_store(data: Path) -> AsyncIterator[JournalStore]:
             credentials = read_credentials(data)
             url, user, postgres_url = (
                 credentials.nats_url,
-                credentials.users[ADMIN],
+                credentials.users[AUDITOR],
                 credentials.postgres_url,
             )
         else:

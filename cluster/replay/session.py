@@ -12,8 +12,8 @@ from typing import NamedTuple
 
 import msgspec
 
-from cluster.config.credentials import ADMIN, broker_role
 from cluster.config.options import Config, InstrumentLimits, MarkOptions
+from cluster.config.roles import OPERATOR, broker_role
 from cluster.errors import UsageError
 from cluster.replay.barrier import ProgressBarrier
 from cluster.replay.inputs import Inputs, InstrumentRow
@@ -33,7 +33,7 @@ class ReplaySession(NamedTuple):
     shards' progress.
     """
 
-    admin: NatsConnection
+    operator: NatsConnection
     broker: NatsConnection
     barrier: ProgressBarrier
 
@@ -95,13 +95,13 @@ async def connected(cluster: Cluster) -> AsyncIterator[ReplaySession]:
     )
     async with AsyncExitStack() as stack:
         connections = []
-        for role in (ADMIN, broker_role(BROKER)):
+        for role in (OPERATOR, broker_role(BROKER)):
             connection = await connect_nats(_login(cluster, role))
             stack.push_async_callback(connection.close)
             connections.append(connection)
-        admin, broker = connections
-        await heard.listen(admin)
-        yield ReplaySession(admin, broker, barrier)
+        operator, broker = connections
+        await heard.listen(operator)
+        yield ReplaySession(operator, broker, barrier)
 
 
 def _login(cluster: Cluster, role: str) -> NatsConnectionOptions:
@@ -124,7 +124,7 @@ async def open_parties(
     """
 
     async def request(subject: str, data: bytes) -> bytes:
-        return (await session.admin.request(subject, data, deadline_s=COMMAND_S_MAX)).data
+        return (await session.operator.request(subject, data, deadline_s=COMMAND_S_MAX)).data
 
     await open_all(request, inputs, broker=BROKER, opened=opened)
     await session.barrier.wait_applied(0)

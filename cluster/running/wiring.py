@@ -8,8 +8,8 @@ import msgspec
 
 from actors.ports import DEADLETTER, EXECUTIONS, INGRESS, journal_stream
 from actors.settings import ShardSettings
-from cluster.config.credentials import broker_role
 from cluster.config.options import Config
+from cluster.config.roles import broker_role
 from cluster.placement.kinds import PLACED_KINDS
 from cluster.servers.servers import Servers
 from engine.journal.frame import ShardKey

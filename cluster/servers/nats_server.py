@@ -10,8 +10,9 @@ import socket
 import sysconfig
 from pathlib import Path
 
-from cluster.config.credentials import Credentials, nats_users
+from cluster.config.credentials import Credentials, nats_accounts
 from cluster.config.options import Config
+from cluster.config.roles import ENGINE_ACCOUNT
 from cluster.errors import ServerError
 from cluster.processes.kept_program import ChildProgram, ProgramSpec
 from cluster.processes.run_file import RunFile
@@ -50,6 +51,7 @@ async def start_nats(
     _write_private(
         directory / "server.conf", nats_configuration(directory, port, config, credentials)
     )
+    _give_streams_to_the_engine(directory / "store")
     run_file.set_address("nats", f"nats://127.0.0.1:{port}")
     program = ProgramSpec(
         name="nats",
@@ -84,9 +86,16 @@ jetstream {{
 }}
 authorization {{
   timeout: 5
-  users: {nats_users(credentials)}
 }}
+accounts: {nats_accounts(credentials)}
 """
+
+
+def _give_streams_to_the_engine(store: Path) -> None:
+    """Move the streams of a directory that was made when all users shared NATS's one account."""
+    shared, own = (store / "jetstream" / account for account in ("$G", ENGINE_ACCOUNT))
+    if shared.exists() and not own.exists():
+        shared.rename(own)
 
 
 async def _answers(port: int) -> bool:

@@ -10,14 +10,13 @@ from typing import Any, NamedTuple
 import msgspec
 
 from cluster.config.credentials import (
-    ENGINE,
     Credentials,
-    User,
     ensure_credentials,
     write_credentials,
 )
 from cluster.config.file import Secrets
 from cluster.config.options import Config
+from cluster.config.roles import ENGINE, User
 from cluster.processes.cancellation import to_the_end
 from cluster.processes.kept_program import ChildProgram
 from cluster.processes.run_file import RunFile

@@ -2,8 +2,8 @@
 
 import msgspec
 
-from actors.errors import OperatingError, PermanentError
-from gateways.nats.connection import JetStreamError, NatsConnection
+from actors.errors import OperatingError
+from gateways.nats.connection import NatsConnection
 
 
 class StreamUsage(msgspec.Struct, frozen=True, kw_only=True):
@@ -66,9 +66,7 @@ async def read_stream_usages(connection: NatsConnection) -> list[StreamUsage]:
 async def _read_all(connection: NatsConnection) -> list[_Info]:
     found: list[_Info] = []
     while True:
-        answer = await connection.api("STREAM.LIST", {"offset": len(found)})
-        if isinstance(answer, JetStreamError):
-            raise PermanentError(f"STREAM.LIST: expected the streams, found {answer}")
+        answer = await connection.api_or_raise("STREAM.LIST", {"offset": len(found)})
         page = _decode_page(answer)
         found += page.streams or []
         if not page.streams or len(found) >= page.total:

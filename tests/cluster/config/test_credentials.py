@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from cluster.config.credentials import broker_role, ensure_credentials, read_credentials
+from cluster.config.credentials import ensure_credentials, read_credentials
+from cluster.config.roles import broker_role
 from cluster.errors import ClusterError
 
 
@@ -20,3 +21,16 @@ def test_credentials_are_private_and_stay_the_same(tmp_path: Path) -> None:
     assert json.loads(path.read_text())["users"]["engine"]["password"] not in repr(second)
     with pytest.raises(ClusterError, match="expected the credentials"):
         read_credentials(tmp_path / "absent")
+
+
+def test_a_role_that_there_is_no_more_loses_its_login(tmp_path: Path) -> None:
+    first = ensure_credentials(tmp_path, ["paper"])
+    path = tmp_path / "credentials.json"
+    stored = json.loads(path.read_text())
+    stored["users"]["admin"] = {"user": "admin", "password": "old", "inbox_prefix": "_INBOX_admin"}
+    del stored["users"]["operator"]
+    path.write_text(json.dumps(stored))
+    second = ensure_credentials(tmp_path, [])
+    assert second.users.keys() == first.users.keys()
+    assert second.users["broker_paper"] == first.users["broker_paper"]
+    assert read_credentials(tmp_path) == second

@@ -9,9 +9,10 @@ import msgspec
 import pytest
 
 from actors.settings import OrderIds
-from cluster.config.credentials import Credentials, User
+from cluster.config.credentials import Credentials
 from cluster.config.options import Config, DurabilityProfile, InstrumentLimits
 from cluster.config.printing import options
+from cluster.config.roles import User
 from cluster.placement.plan import planned
 from cluster.placement.ray_start import join_request
 from cluster.running.wiring import (

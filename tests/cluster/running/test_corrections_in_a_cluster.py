@@ -11,7 +11,7 @@ import msgspec
 import pytest
 
 from cluster.audit import AuditReport, audit_data
-from cluster.config.credentials import ADMIN, broker_role
+from cluster.config.roles import OPERATOR, broker_role
 from gateways.brokers.ledger.ledger_reader import LedgerReader
 from gateways.nats.connection import NatsConnection
 from gateways.nats.streams import NatsStreams
@@ -24,14 +24,14 @@ pytestmark = pytest.mark.real
 class Session:
     """An operator and a broker at one cluster."""
 
-    def __init__(self, data: Path, admin: NatsConnection, broker: NatsConnection) -> None:
+    def __init__(self, data: Path, operator: NatsConnection, broker: NatsConnection) -> None:
         self.data = data
-        self._admin = admin
+        self._operator = operator
         self._streams = NatsStreams(broker)
 
     async def request(self, subject: str, **body: Any) -> dict[str, Any]:
         """Send a request. Returns: the answer."""
-        answer = await self._admin.request(subject, msgspec.json.encode(body), deadline_s=10.0)
+        answer = await self._operator.request(subject, msgspec.json.encode(body), deadline_s=10.0)
         decoded: dict[str, Any] = msgspec.json.decode(answer.data)
         return decoded
 
@@ -94,13 +94,13 @@ def test_a_trade_and_a_fill_are_taken_back_through_a_running_cluster(tmp_path: P
         cluster.up()
 
         async def run() -> None:
-            admin = await connected(cluster.data, ADMIN)
+            operator = await connected(cluster.data, OPERATOR)
             broker = await connected(cluster.data, broker_role("paper"))
             now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
             try:
-                await corrected(Session(cluster.data, admin, broker), now)
+                await corrected(Session(cluster.data, operator, broker), now)
             finally:
-                await admin.close()
+                await operator.close()
                 await broker.close()
 
         asyncio.run(run())

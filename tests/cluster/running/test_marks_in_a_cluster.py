@@ -13,7 +13,7 @@ import msgspec
 import pytest
 
 from cluster.audit import AuditReport, audit_data
-from cluster.config.credentials import ADMIN, broker_role
+from cluster.config.roles import OPERATOR, broker_role
 from cluster.history.store import opened_store
 from cluster.history.whole import Journals, read_journals
 from engine.history.followers import FollowerTables
@@ -39,9 +39,9 @@ FOLLOWERS = {"alice": "nancy", "bob": "zoe"}
 class Market:
     """An operator and two brokers at one cluster."""
 
-    def __init__(self, data: Path, admin: NatsConnection, **brokers: NatsConnection) -> None:
+    def __init__(self, data: Path, operator: NatsConnection, **brokers: NatsConnection) -> None:
         self._data = data
-        self._admin = admin
+        self._operator = operator
         self._streams = {name: NatsStreams(each) for name, each in brokers.items()}
         self._messages = 0
 
@@ -51,7 +51,7 @@ class Market:
         data = msgspec.json.encode({"command_id": f"c-{self._messages}", **body})
 
         async def ask() -> Any:
-            answer = await self._admin.request(subject, data, deadline_s=10.0)
+            answer = await self._operator.request(subject, data, deadline_s=10.0)
             return msgspec.json.decode(answer.data)
 
         await until(ask, lambda answer: answer["ok"])
@@ -123,12 +123,12 @@ def run(data: Path, config: str, story: Callable[[Market], Awaitable[None]]) -> 
     cluster = RunningCluster(data, path)
 
     async def tell() -> None:
-        names = (ADMIN, broker_role("paper"), broker_role("other"))
-        admin, paper, other = [await connected(data, name) for name in names]
+        names = (OPERATOR, broker_role("paper"), broker_role("other"))
+        operator, paper, other = [await connected(data, name) for name in names]
         try:
-            await story(Market(data, admin, paper=paper, other=other))
+            await story(Market(data, operator, paper=paper, other=other))
         finally:
-            for connection in (admin, paper, other):
+            for connection in (operator, paper, other):
                 await connection.close()
 
     try:

@@ -14,18 +14,22 @@ import nats
 import pytest
 from nats.aio.client import Client
 from nats.js.api import DiscardPolicy, StorageType, StreamConfig
-from nats.js.errors import Error as JetStreamError
 
 from cluster.config.credentials import (
-    ADMIN,
     Credentials,
-    User,
-    broker_role,
     ensure_credentials,
     read_credentials,
 )
 from cluster.config.file import read_secrets
 from cluster.config.options import Config, SupervisionOptions
+from cluster.config.roles import (
+    AUDITOR,
+    ENGINE,
+    ENGINE_ACCOUNT,
+    OPERATOR,
+    User,
+    broker_role,
+)
 from cluster.errors import ServerError
 from cluster.processes.kept_program import ChildProgram
 from cluster.processes.leftovers import processes_of
@@ -124,7 +128,7 @@ async def test_client_without_or_with_wrong_credentials_is_refused(
     nats_server: ChildProgram, credentials: Credentials, run_file: RunFile
 ) -> None:
     url = run_file.run.addresses["nats"]
-    for user, password in ((None, None), ("engine", credentials.users["admin"].password)):
+    for user, password in ((None, None), ("engine", credentials.users[OPERATOR].password)):
         client = Client()
         with pytest.raises(nats.errors.Error, match="Authorization Violation"):
             await client.connect(
@@ -191,13 +195,15 @@ async def test_broker_may_do_its_own_work_and_nothing_else(
     assert (await engine.jetstream().stream_info("INGRESS")).state.messages == 2
 
 
-async def test_admin_may_command_and_read_but_not_write_streams(
+async def test_operator_commands_and_auditor_reads(
     nats_server: ChildProgram, credentials: Credentials, run_file: RunFile, clients: AsyncExitStack
 ) -> None:
-    engine = await clients.enter_async_context(connected(run_file, credentials.users["engine"]))
-    admin = await clients.enter_async_context(
-        connected(run_file, credentials.users[ADMIN], error_cb=silent)
-    )
+    engine, operator, auditor = [
+        await clients.enter_async_context(
+            connected(run_file, credentials.users[role], error_cb=silent)
+        )
+        for role in (ENGINE, OPERATOR, AUDITOR)
+    ]
     await make_stream(engine, "JOURNAL_FOLLOWER", "journal.follower.*")
     await engine.jetstream().publish("journal.follower.0", b"frame")
 
@@ -207,22 +213,34 @@ async def test_admin_may_command_and_read_but_not_write_streams(
     for subject in ("commands.account.a", "shards.follower.0.inspect"):
         await engine.subscribe(subject, cb=answer)
     await settle(engine)
-    for subject in ("commands.account.a", "shards.follower.0.inspect"):
-        assert (await admin.request(subject, b"{}", timeout=5)).data == b"ok"
-    js = admin.jetstream()
+    assert (await operator.request("commands.account.a", b"{}", timeout=5)).data == b"ok"
+    assert (await auditor.request("shards.follower.0.inspect", b"{}", timeout=5)).data == b"ok"
+    js = auditor.jetstream()
     assert (await js.stream_info("JOURNAL_FOLLOWER")).state.messages == 1
     direct = await js.get_msg("JOURNAL_FOLLOWER", subject="journal.follower.0", direct=True)
     assert direct.data == b"frame"
-    feed = await js.subscribe("journal.follower.0", ordered_consumer=True)
-    assert (await feed.next_msg(timeout=5)).data == b"frame"
-    heads = await admin.subscribe("heads.>")
-    await settle(admin)
+    heads = await auditor.subscribe("heads.>")
+    await settle(auditor)
     await engine.publish("heads.creator.0", b"1")
     assert (await heads.next_msg(timeout=5)).data == b"1"
-    with pytest.raises((JetStreamError, nats.errors.Error)):
-        await js.publish("journal.follower.0", b"forged", timeout=0.5)
-    with pytest.raises((JetStreamError, nats.errors.Error)):
-        await admin.jetstream(timeout=0.5).delete_stream("JOURNAL_FOLLOWER")
+
+
+async def test_a_directory_of_one_shared_account_keeps_its_streams(
+    data: Path, credentials: Credentials, run_file: RunFile
+) -> None:
+    first = await start_nats(data, CONFIG, credentials, run_file)
+    async with connected(run_file, credentials.users[ENGINE]) as engine:
+        await make_stream(engine, "INGRESS", "fills.>")
+        await engine.jetstream().publish("fills.paper.a", b"kept")
+    await first.stop()
+    store = data / "nats" / "store" / "jetstream"
+    (store / ENGINE_ACCOUNT).rename(store / "$G")
+    second = await start_nats(data, CONFIG, credentials, run_file)
+    try:
+        async with connected(run_file, credentials.users[ENGINE]) as engine:
+            assert (await engine.jetstream().get_msg("INGRESS", seq=1)).data == b"kept"
+    finally:
+        await second.stop()
 
 
 async def test_killed_nats_is_back_on_its_port_with_what_it_acknowledged(

@@ -6,7 +6,8 @@ from collections import Counter
 from pathlib import Path
 
 from actors.history_reader import FrameReader
-from cluster.config.credentials import ENGINE, read_credentials
+from cluster.config.credentials import read_credentials
+from cluster.config.roles import ENGINE
 from engine.journal.events.creator import CreatorsOpened, FillApplied
 from engine.journal.frame import ShardKey, ShardKind
 from gateways.nats.connection import NatsConnectionOptions, connect_nats

@@ -12,8 +12,9 @@ import msgspec
 
 from actors.host.host import Connected, Host, HostSpec
 from actors.ports import Broker, Bus, BusSubscription, Request
-from cluster.config.credentials import ENGINE, read_credentials
+from cluster.config.credentials import read_credentials
 from cluster.config.file import load
+from cluster.config.roles import ENGINE
 from cluster.running.wiring import shard_settings
 from engine.journal.frame import ShardKey
 from engine.messages.blocks import BlockAnswered, GatewayEpoch, OrdersSubmitted, decode_block
