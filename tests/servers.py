@@ -124,28 +124,30 @@ class NatsServer(_Server):
 
     def start(self) -> None:
         config = self.directory / "nats.conf"
+        config.write_text(self.configuration())
+        binary = Path(sys.executable).parent / "nats-server"
+        self._spawn([str(binary), "-c", str(config)], "nats-server", lambda: _listens(self.port))
+
+    def configuration(self) -> str:
+        """Return the server's configuration file."""
         users = [
             {"user": ENGINE_USER, "password": PASSWORD},
             *(_broker_user(name) for name in ("acme", "zenith")),
         ]
-        config.write_text(
-            json.dumps(
-                {
-                    "listen": f"127.0.0.1:{self.port}",
-                    "max_payload": 8 << 20,
-                    "max_pending": 256 << 20,
-                    "write_deadline": "10s",
-                    "jetstream": {
-                        "store_dir": str(self.directory / "nats"),
-                        "sync_interval": "always",
-                    },
-                    "authorization": {"users": users},
-                    **({"tls": self.tls} if self.tls else {}),
-                }
-            )
+        return json.dumps(
+            {
+                "listen": f"127.0.0.1:{self.port}",
+                "max_payload": 8 << 20,
+                "max_pending": 256 << 20,
+                "write_deadline": "10s",
+                "jetstream": {
+                    "store_dir": str(self.directory / "nats"),
+                    "sync_interval": "always",
+                },
+                "authorization": {"users": users},
+                **({"tls": self.tls} if self.tls else {}),
+            }
         )
-        binary = Path(sys.executable).parent / "nats-server"
-        self._spawn([str(binary), "-c", str(config)], "nats-server", lambda: _listens(self.port))
 
 
 def _broker_user(name: str) -> dict[str, object]:
