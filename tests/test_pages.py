@@ -26,7 +26,7 @@ OPTIONS = {
     line.partition(" = ")[0] for line in render_options().splitlines() if not line.startswith(" ")
 }
 GROUPS = "|".join(sorted({name.partition(".")[0] for name in OPTIONS}))
-SUBJECT = re.compile(r"marks\.<\w+>")
+SUBJECT = re.compile(r"marks\.(<\w+>|market_data)")
 """Looks like an option, but is a subject."""
 OPTION = re.compile(rf"`((?:{GROUPS})\.[\w.<>]+)(?: = [^`]+)?`")
 GROUP = re.compile(rf"(?:{GROUPS})\.(?:py|json|<name>)")
