@@ -11,9 +11,13 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import msgspec
+import structlog
 
 from cluster.config.roles import User, accounts, broker_of, roles_of
 from cluster.errors import ClusterError
+from cluster.private_file import write_private
+
+_log = structlog.get_logger()
 
 
 class Credentials(msgspec.Struct, frozen=True, kw_only=True):
@@ -23,6 +27,8 @@ class Credentials(msgspec.Struct, frozen=True, kw_only=True):
 
     users: dict[str, User]
     postgres_password: str
+    """The superuser's of the embedded Postgres; only the supervisor uses it."""
+    postgres_engine_password: str = ""
     nats_url: str = ""
     postgres_url: str = ""
     ray_token: str = ""
@@ -38,14 +44,10 @@ def credentials_path(data: Path) -> Path:
 
 def ensure_credentials(data: Path, brokers: Iterable[str]) -> Credentials:
     """Read the credentials, add users that are missing, and drop those of roles that there are no
-    more. Raises: ClusterError when the file is unreadable.
+    more. A damaged file is made again: brokers and operators then need their new logins.
     """
     path = credentials_path(data)
-    found = (
-        read_credentials(data)
-        if path.exists()
-        else Credentials(users={}, postgres_password=_secret(), ray_token=_secret())
-    )
+    found = _stored(path) or Credentials(users={}, postgres_password=_secret(), ray_token=_secret())
     known = {
         role: user
         for role, user in found.users.items()
@@ -57,10 +59,25 @@ def ensure_credentials(data: Path, brokers: Iterable[str]) -> Credentials:
         for role in roles_of(brokers)
         if role not in known or not known[role].user
     }
-    users = {**known, **missing}
-    if users == found.users and path.exists():
+    complete = msgspec.structs.replace(
+        found,
+        users={**known, **missing},
+        postgres_engine_password=found.postgres_engine_password or _secret(),
+    )
+    if complete == found and path.exists():
         return found
-    return write_credentials(data, msgspec.structs.replace(found, users=users))
+    return write_credentials(data, complete)
+
+
+def _stored(path: Path) -> Credentials | None:
+    """Read the credentials; None when there are none yet, or they are damaged."""
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=Credentials)
+    except FileNotFoundError:
+        return None
+    except msgspec.DecodeError as error:
+        _log.warning("credentials_made_again", path=str(path), error=str(error), alarm=True)
+        return None
 
 
 def read_credentials(data: Path) -> Credentials:
@@ -77,12 +94,8 @@ def read_credentials(data: Path) -> Credentials:
 
 def write_credentials(data: Path, credentials: Credentials) -> Credentials:
     """Store the credentials so that only their owner can read them."""
-    path = credentials_path(data)
-    partial = path.with_suffix(".part")
-    partial.unlink(missing_ok=True)
-    partial.touch(mode=0o600)
-    partial.write_bytes(msgspec.json.format(msgspec.json.encode(credentials)) + b"\n")
-    partial.replace(path)
+    stored = msgspec.json.format(msgspec.json.encode(credentials)) + b"\n"
+    write_private(credentials_path(data), stored)
     return credentials
 
 

@@ -19,8 +19,11 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import psutil
+import structlog
 
+from cluster.errors import ClusterError
 from cluster.processes.run_file import (
+    RUN_DATA_VARIABLE,
     RUN_TOKEN_VARIABLE,
     SERVER_ROLE,
     ProcessRecord,
@@ -30,6 +33,7 @@ from cluster.processes.run_file import (
     start_mark,
 )
 
+_log = structlog.get_logger()
 KILL_S_MAX = 10.0
 WAIT_STEP_S = 0.05
 
@@ -141,14 +145,34 @@ def clear_leftovers(data: Path, *, stop_s_max: float) -> int:
     """Stop the processes that a killed supervisor left behind, and forget its run. The caller holds
     the directory's lock.
 
-    Returns: the number of processes that were stopped.
+    Returns: the number of processes that were stopped. If run.json is damaged, the processes are
+    found by the directory that their environment names, and killed.
     """
-    run = read_run(data)
-    if run is None:
-        return 0
-    stopped = stop_run(run, stop_s_max=stop_s_max)
+    try:
+        run = read_run(data)
+    except ClusterError as error:
+        _log.warning("run_record_damaged", error=str(error))
+        found = _started_for(data)
+        stop_processes(found, stop_s_max=0)
+        stopped = len(found)
+    else:
+        if run is None:
+            return 0
+        stopped = stop_run(run, stop_s_max=stop_s_max)
     (data / "run.json").unlink(missing_ok=True)
     return stopped
+
+
+def _started_for(data: Path) -> list[psutil.Process]:
+    """Find the live processes of any run of a data directory, and their descendants, without the
+    caller.
+    """
+    named, found = str(data.resolve()), dict[int, psutil.Process]()
+    for process in psutil.process_iter():
+        if (_environment(process) or {}).get(RUN_DATA_VARIABLE) == named:
+            _add_family(process.pid, found)
+    found.pop(os.getpid(), None)
+    return list(found.values())
 
 
 def record_family(run_file: RunFile, *, role: str, name: str, leader: int) -> list[ProcessRecord]:
@@ -165,14 +189,21 @@ def record_family(run_file: RunFile, *, role: str, name: str, leader: int) -> li
 
 
 def _is_marked(process: psutil.Process, token: str, sessions: set[int]) -> bool:
-    try:
-        environment = process.environ()
-    except (psutil.Error, OSError):
+    environment = _environment(process)
+    if environment is None:
         return False
     if environment:
         return bool(environment.get(RUN_TOKEN_VARIABLE) == token)
     # Kernel threads have no environment either, and no session.
     return _session(process.pid) in sessions
+
+
+def _environment(process: psutil.Process) -> dict[str, str] | None:
+    """Return a process's environment; None when it may not be read, or the process is gone."""
+    try:
+        return dict(process.environ())
+    except (psutil.Error, OSError):
+        return None
 
 
 def _session(pid: int) -> int:

@@ -19,8 +19,11 @@ import msgspec
 import psutil
 
 from cluster.errors import ClusterError, InUseError, UsageError
+from cluster.private_file import write_private
 
 RUN_TOKEN_VARIABLE = "LOCKSTEP_RUN"
+RUN_DATA_VARIABLE = "LOCKSTEP_DATA"
+"""The data directory of a process's run. It finds the processes when run.json is damaged."""
 SERVER_ROLE = "server"
 """Role of the programs the supervisor keeps running itself."""
 
@@ -93,8 +96,8 @@ def read_run(data: Path) -> RunRecord | None:
         return None
     except (OSError, msgspec.DecodeError) as error:
         raise ClusterError(
-            f"{path}: expected the record of a run, found {error}; "
-            "make sure that nothing of it runs any more, then remove the file"
+            f"{path}: expected the record of a run, found {error}; `lockstep down` ends what "
+            "still runs of it and removes the file, and `lockstep up` makes it again"
         ) from None
 
 
@@ -172,7 +175,10 @@ class RunFile:
     @property
     def environment(self) -> dict[str, str]:
         """The variables that mark every process of this run."""
-        return {RUN_TOKEN_VARIABLE: self.run.token}
+        return {
+            RUN_TOKEN_VARIABLE: self.run.token,
+            RUN_DATA_VARIABLE: str(self._path.parent.resolve()),
+        }
 
     def record(self, role: str, name: str, pid: int) -> None:
         """Write a process down, in place of the one that had this role and name before."""
@@ -235,7 +241,5 @@ class RunFile:
 
     def _write(self, run: RunRecord) -> None:
         assert not self._is_over, "a run that is over starts nothing"
-        partial = self._path.with_suffix(".part")
-        partial.write_bytes(msgspec.json.format(msgspec.json.encode(run)) + b"\n")
-        partial.replace(self._path)
+        write_private(self._path, msgspec.json.format(msgspec.json.encode(run)) + b"\n")
         self.run = run

@@ -19,6 +19,7 @@ import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from cluster.private_file import OTHERS_MASK
 from cluster.processes.leftovers import end_family, family_of
 from cluster.processes.run_file import RunFile
 from cluster.processes.timer_slack import inherited_timer_slack
@@ -121,6 +122,7 @@ def spawn(
                 stderr=output,
                 start_new_session=True,
                 env={**os.environ, **(environment or {}), **run_file.environment},
+                umask=OTHERS_MASK,
             )
     try:
         run_file.record(role, name, process.pid)

@@ -18,6 +18,7 @@ import msgspec
 
 from cluster.config.options import Config
 from cluster.errors import UsageError
+from cluster.private_file import close_to_others, write_private
 from cluster.processes.leftovers import clear_leftovers, stop_run
 from cluster.processes.run_file import DirectoryLock, RunFile
 
@@ -64,6 +65,7 @@ def opened(data: Path, config: Config) -> Iterator[RunFile]:
     lock = DirectoryLock(data)
     lock.acquire()
     try:
+        _close_to_others(data)
         if read_identity(data) != wanted:
             _write_identity(data, wanted)
         clear_leftovers(data, stop_s_max=config.supervision.stop_s_max)
@@ -76,6 +78,23 @@ def opened(data: Path, config: Config) -> Iterator[RunFile]:
             run_file.remove()
     finally:
         lock.release()
+
+
+def _close_to_others(data: Path) -> None:
+    """Take every right to the directory, and to what it holds, from other users. Raises:
+    UsageError when it belongs to another user.
+    """
+    own = (data / name for name in sorted(OWN_NAMES))
+    try:
+        for path in (data, *own, *(data / "logs").iterdir(), *(data / "broker").iterdir()):
+            # Postgres's folder belongs to the user that Postgres runs as. DIR keeps others out.
+            if path.exists() and path.name != "postgres":
+                close_to_others(path)
+    except OSError as error:
+        raise UsageError(
+            f"--data {data}: expected to close it to other users, found {error}; "
+            "start as the user who made it, or name another directory"
+        ) from None
 
 
 def check_is_directory(data: Path) -> None:
@@ -165,9 +184,15 @@ def in_shard_order(data: Path, config: Config) -> Config:
 
 
 def _write_identity(data: Path, identity: Identity) -> None:
-    partial = data / "cluster.part"
-    partial.write_bytes(msgspec.json.format(msgspec.json.encode(identity)) + b"\n")
-    partial.replace(data / "cluster.json")
+    stored = msgspec.json.format(msgspec.json.encode(identity)) + b"\n"
+    write_private(data / "cluster.json", stored)
+
+
+def _example() -> str:
+    made = Identity(
+        format_version=FORMAT_VERSION, follower_shards=2, creator_shards=1, brokers=("paper",)
+    )
+    return msgspec.json.encode(made).decode()
 
 
 def read_identity(data: Path) -> Identity | None:
@@ -181,5 +206,8 @@ def read_identity(data: Path) -> Identity | None:
         return None
     except (OSError, msgspec.DecodeError) as error:
         raise UsageError(
-            f"{path}: expected what the cluster was made with, found {error}; restore the file"
+            f"{path}: expected what the cluster was made with, found {error}. Restore the file, "
+            f"or write it again: {_example()}, with the shard counts of the configuration that "
+            "the directory was made with, and the brokers in the order in which they were added "
+            "(sorted by name if they came together)"
         ) from None

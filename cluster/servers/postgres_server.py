@@ -7,6 +7,7 @@ DIR/postgres/data is the server's own.
 
 import asyncio
 import contextlib
+import hashlib
 import importlib.util
 import os
 import pwd
@@ -20,19 +21,25 @@ from urllib.parse import quote, urlsplit
 
 import asyncpg
 import psutil
+import structlog
 
 from cluster.config.credentials import Credentials, credentials_path
 from cluster.config.options import Config
 from cluster.errors import ServerError
+from cluster.private_file import write_private
 from cluster.processes.cancellation import to_the_end
 from cluster.processes.kept_program import ChildProgram, ProgramSpec
 from cluster.processes.leftovers import stop_processes
 from cluster.processes.run_file import SERVER_ROLE, RunFile
 from cluster.processes.spawning import spawn
 from cluster.servers.ports import choose_port
+from cluster.servers.postgres_roles import ENGINE_ROLE, give_engine_its_role
 
-USER = "lockstep"
+_log = structlog.get_logger()
+SUPERUSER = "lockstep"
 DATABASE = "postgres"
+CREATED = "created"
+"""The file that says that the directory is complete, with the hash of the superuser's password."""
 UNPRIVILEGED_USER = "nobody"
 INIT_S_MAX = 60.0
 
@@ -91,7 +98,7 @@ async def start_postgres(
             directory,
         ),
         log_path=data / "logs" / "postgres.log",
-        ready=lambda: _answers(embedded_postgres_url(address, credentials), data),
+        ready=lambda: _answers(superuser_url(address, credentials), data),
         prepare=lambda: _clear_stale(directory / "data"),
         # Postgres's "fast" stop ends sessions and makes a checkpoint. SIGTERM would wait for every
         # client to leave.
@@ -99,6 +106,14 @@ async def start_postgres(
     )
     child = ChildProgram(program, run_file, config.supervision)
     await child.start()
+    try:
+        await give_engine_its_role(
+            superuser_url(address, credentials), credentials.postgres_engine_password
+        )
+        _note_password(directory, credentials)
+    except BaseException:
+        await to_the_end(child.stop())
+        raise
     return child
 
 
@@ -111,10 +126,17 @@ def postgres_settings(config: Config, port: int) -> dict[str, str]:
 
 
 def embedded_postgres_url(address: str, credentials: Credentials) -> str:
-    """Return the URL of the embedded database at host:port, login included."""
-    return (
-        f"postgresql://{USER}:{quote(credentials.postgres_password, safe='')}@{address}/{DATABASE}"
-    )
+    """Return the URL of the embedded database at host:port, with the engine's login."""
+    return _url(address, ENGINE_ROLE, credentials.postgres_engine_password)
+
+
+def superuser_url(address: str, credentials: Credentials) -> str:
+    """Return the URL of the embedded database at host:port, with the superuser's login."""
+    return _url(address, SUPERUSER, credentials.postgres_password)
+
+
+def _url(address: str, user: str, password: str) -> str:
+    return f"postgresql://{user}:{quote(password, safe='')}@{address}/{DATABASE}"
 
 
 def external_postgres_url(url: str, password: str) -> str:
@@ -127,9 +149,14 @@ def external_postgres_url(url: str, password: str) -> str:
 
 
 async def _ensure_created(directory: Path, credentials: Credentials, run_file: RunFile) -> None:
-    """Create the data directory unless it is complete; a half-made one is made again."""
-    data = directory / "data"
-    if (directory / "created").exists():
+    """Create the data directory unless it is complete; a half-made one is made again. A superuser's
+    password that the credentials have lost is set anew.
+    """
+    data, known = directory / "data", directory / CREATED
+    if known.exists():
+        # Earlier versions left the file empty.
+        if known.read_text() not in ("", _digest(credentials)):
+            await _reset_password(directory, credentials, run_file)
         return
     if data.exists():
         shutil.rmtree(data)
@@ -143,32 +170,66 @@ async def _ensure_created(directory: Path, credentials: Credentials, run_file: R
         os.chown(password, owner.pw_uid, owner.pw_gid)
     await _run_initdb(directory, password, run_file)
     password.unlink()
-    (directory / "created").touch()
+    _note_password(directory, credentials)
+
+
+def _note_password(directory: Path, credentials: Credentials) -> None:
+    """Note that the directory is complete, and which superuser's password it has."""
+    known = directory / CREATED
+    if not known.exists() or known.read_text() != _digest(credentials):
+        write_private(known, _digest(credentials).encode())
+
+
+def _digest(credentials: Credentials) -> str:
+    return hashlib.sha256(credentials.postgres_password.encode()).hexdigest()
+
+
+async def _reset_password(directory: Path, credentials: Credentials, run_file: RunFile) -> None:
+    """Set the superuser's password in Postgres's single-user mode, which asks for none. Raises:
+    ServerError.
+    """
+    _log.warning("postgres_password_set_anew", directory=str(directory))
+    await _clear_stale(directory / "data")
+    statement = f"ALTER ROLE {SUPERUSER} PASSWORD '{credentials.postgres_password}'\n"
+    arguments = ("postgres", "--single", "-D", str(directory / "data"), DATABASE)
+    await _run_tool(directory, arguments, run_file, given=statement.encode())
 
 
 async def _run_initdb(directory: Path, password: Path, run_file: RunFile) -> None:
     arguments = (
-        str(postgres_binaries() / "initdb"),
+        "initdb",
         "-D",
         str(directory / "data"),
         "-U",
-        USER,
+        SUPERUSER,
         f"--pwfile={password}",
         "--auth=scram-sha-256",
         "--encoding=UTF8",
         "--locale=C",
         "--no-instructions",
     )
-    log_path = directory / "initdb.log"
+    await _run_tool(directory, arguments, run_file)
+
+
+async def _run_tool(
+    directory: Path, arguments: tuple[str, ...], run_file: RunFile, *, given: bytes = b""
+) -> None:
+    """Run one of Postgres's programs to its end, with `given` as its input. Raises: ServerError
+    when it fails.
+    """
+    name, *rest = arguments
+    log_path = directory / f"{name}.log"
     log_path.unlink(missing_ok=True)
     child = spawn(
         run_file,
         role=SERVER_ROLE,
-        name="initdb",
-        argv=_unprivileged(arguments, directory),
+        name=name,
+        argv=_unprivileged((str(postgres_binaries() / name), *rest), directory),
         log_path=log_path,
     )
     try:
+        with child.take_channel() as channel:
+            channel.sendall(given)
         async with asyncio.timeout(INIT_S_MAX):
             status = await child.wait()
     finally:
@@ -178,7 +239,7 @@ async def _run_initdb(directory: Path, password: Path, run_file: RunFile) -> Non
             run_file.forget(child.pid)
     if status != 0:
         raise ServerError(
-            f"postgres: expected initdb to create {directory / 'data'}, found status {status}:\n"
+            f"postgres: expected {name} to end well in {directory}, found status {status}:\n"
             f"{log_path.read_text(errors='replace').strip()}"
         )
 

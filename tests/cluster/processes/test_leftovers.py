@@ -48,3 +48,27 @@ async def test_leftovers_of_a_killed_run_are_stopped_and_strangers_are_not(tmp_p
         for process in (named, marked, stranger):
             process.kill()
             process.wait()
+
+
+@pytest.mark.parametrize("damaged", ["", "{", "[]"])
+async def test_a_damaged_record_is_made_up_for_by_what_the_processes_say(
+    tmp_path: Path, damaged: str
+) -> None:
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "other").mkdir()
+    mine, other = RunFile(tmp_path / "mine"), RunFile(tmp_path / "other")
+    shell = ["/bin/sh", "-c", "sleep 600 & wait"]
+    left, stranger = (_start(shell, run.environment) for run in (mine, other))
+    try:
+        await until(lambda: len(psutil.Process(left.pid).children()) == 1)
+        (tmp_path / "mine" / "run.json").write_text(damaged)
+        assert clear_leftovers(tmp_path / "mine", stop_s_max=2) == 2
+        assert left.poll() is not None
+        assert stranger.poll() is None
+        assert read_run(tmp_path / "mine") is None
+    finally:
+        for process in (left, stranger):
+            for child in psutil.Process(process.pid).children() if process.poll() is None else []:
+                child.kill()
+            process.kill()
+            process.wait()

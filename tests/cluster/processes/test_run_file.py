@@ -20,9 +20,7 @@ def test_start_mark_tells_a_process_from_another_of_its_id() -> None:
 
 def test_broken_run_file_is_refused_with_what_to_do(tmp_path: Path) -> None:
     (tmp_path / "run.json").write_text("{")
-    with pytest.raises(
-        ClusterError, match="make sure that nothing of it runs any more, then remove the file"
-    ):
+    with pytest.raises(ClusterError, match="`lockstep down` ends what still runs of it"):
         read_run(tmp_path)
     assert read_run(tmp_path / "absent") is None
 

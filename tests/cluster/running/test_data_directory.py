@@ -4,6 +4,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from cluster.config.file import parse
@@ -100,6 +101,32 @@ def test_directory_made_by_this_version_opens_again(tmp_path: Path) -> None:
     for _ in range(2):
         with opened(tmp_path / "deep" / "er", Config()) as run_file:
             assert run_file.run.processes == ()
+
+
+def test_a_directory_and_what_it_holds_are_closed_to_other_users(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    with opened(data, Config()):
+        (data / "logs" / "old.log").touch(mode=0o644)
+        (data / "nats").mkdir(mode=0o755)
+    data.chmod(0o755)
+    (data / "cluster.json").chmod(0o644)
+    with opened(data, Config()):
+        modes = {path: path.stat().st_mode for path in (data, *data.rglob("*"))}
+        assert {path.name for path, mode in modes.items() if mode & 0o077} == set()
+        assert data / "run.json" in modes
+
+
+def test_a_damaged_identity_is_refused_with_what_to_write(tmp_path: Path) -> None:
+    with opened(tmp_path, Config()):
+        pass
+    whole = (tmp_path / "cluster.json").read_text()
+    (tmp_path / "cluster.json").write_text("")
+    told = refusal(tmp_path)
+    example = told[told.index("{") : told.index("}") + 1]
+    assert msgspec.json.decode(example).keys() == msgspec.json.decode(whole).keys()
+    (tmp_path / "cluster.json").write_text(example)
+    with opened(tmp_path, Config()):
+        pass
 
 
 # Takes from root the rights to pass by what a file's mode says, and changes nothing for others.

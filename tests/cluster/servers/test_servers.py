@@ -5,11 +5,13 @@ supervisor leaves behind.
 import asyncio
 import os
 import signal
+import tempfile
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
 import asyncpg
+import msgspec
 import nats
 import pytest
 from nats.aio.client import Client
@@ -39,6 +41,7 @@ from cluster.servers.nats_server import start_nats
 from cluster.servers.postgres_server import (
     embedded_postgres_url,
     start_postgres,
+    superuser_url,
 )
 from cluster.servers.servers import start_servers
 from tests.cluster.servers.listening import listening_addresses
@@ -278,10 +281,9 @@ async def test_killed_postgres_is_back_on_its_port_with_what_it_committed(
         connection = await asyncpg.connect(url)
         assert await connection.fetchval("select n from kept") == 7
         await connection.close()
+        wrong = msgspec.structs.replace(credentials, postgres_engine_password="wrong")
         with pytest.raises(asyncpg.InvalidPasswordError):
-            await asyncpg.connect(
-                embedded_postgres_url(address, Credentials(users={}, postgres_password="wrong"))
-            )
+            await asyncpg.connect(embedded_postgres_url(address, wrong))
     finally:
         await child.stop()
     assert processes_of(run_file.run) == []
@@ -291,6 +293,8 @@ async def test_postgres_whose_password_was_lost_is_reported_with_what_to_do(
     data: Path, credentials: Credentials, run_file: RunFile
 ) -> None:
     await (await start_postgres(data, CONFIG, credentials, run_file)).stop()
+    # A directory of an earlier version doesn't know the password that it was made with.
+    (data / "postgres" / "created").write_text("")
     (data / "credentials.json").unlink()
     with pytest.raises(
         ServerError,
@@ -299,6 +303,93 @@ async def test_postgres_whose_password_was_lost_is_reported_with_what_to_do(
     ):
         await start_postgres(data, CONFIG, ensure_credentials(data, ["paper"]), run_file)
     assert processes_of(run_file.run) == []
+
+
+@asynccontextmanager
+async def postgres(
+    data: Path, credentials: Credentials, run_file: RunFile
+) -> AsyncIterator[tuple[str, str]]:
+    """Run Postgres. Yields: the URLs of the engine and of the superuser."""
+    child = await start_postgres(data, CONFIG, credentials, run_file)
+    try:
+        address = run_file.run.addresses["postgres"]
+        yield embedded_postgres_url(address, credentials), superuser_url(address, credentials)
+    finally:
+        await child.stop()
+
+
+async def executed(url: str, *statements: str) -> object:
+    """Run statements. Returns: the first value of the last one."""
+    connection = await asyncpg.connect(url)
+    try:
+        return [await connection.fetchval(statement) for statement in statements][-1]
+    finally:
+        await connection.close()
+
+
+@pytest.mark.parametrize("damage", ["emptied", "removed"])
+async def test_credentials_that_were_lost_are_made_again_and_postgres_keeps_its_data(
+    data: Path, credentials: Credentials, run_file: RunFile, damage: str
+) -> None:
+    async with postgres(data, credentials, run_file) as (engine, _):
+        await executed(engine, "create table kept (n int)", "insert into kept values (7)")
+    if damage == "emptied":
+        (data / "credentials.json").write_text("")
+    else:
+        (data / "credentials.json").unlink()
+    remade = ensure_credentials(data, ["paper"])
+    assert remade.postgres_password != credentials.postgres_password
+    async with postgres(data, remade, run_file) as (engine, _):
+        assert await executed(engine, "select n from kept") == 7
+    assert processes_of(run_file.run) == []
+
+
+async def test_the_engine_s_role_owns_its_tables_and_has_no_other_right(
+    data: Path, credentials: Credentials, run_file: RunFile
+) -> None:
+    async with postgres(data, credentials, run_file) as (engine, _):
+        rights = "rolsuper or rolcreatedb or rolcreaterole or rolreplication or rolbypassrls"
+        asked = f"select {rights} from pg_roles where rolname = current_user"
+        assert await executed(engine, asked) is False
+        for refused in (
+            "create role other",
+            "create database other",
+            "alter role lockstep password 'mine'",
+            "copy (select 1) to program 'cat'",
+            "select pg_read_file('postgresql.conf')",
+            "alter system set fsync = off",
+        ):
+            with pytest.raises(asyncpg.InsufficientPrivilegeError):
+                await executed(engine, refused)
+
+
+async def test_tables_of_a_directory_from_before_become_the_engine_s(
+    data: Path, credentials: Credentials, run_file: RunFile
+) -> None:
+    async with postgres(data, credentials, run_file) as (_, superuser):
+        await executed(superuser, "create table old (n int)", "insert into old values (3)")
+    async with postgres(data, credentials, run_file) as (engine, _):
+        await executed(engine, "alter table old add column m int", "update old set m = n")
+        assert await executed(engine, "select m from old") == 3
+
+
+async def test_no_other_process_reaches_the_files_of_postgres(
+    credentials: Credentials,
+) -> None:
+    with tempfile.TemporaryDirectory() as base:
+        Path(base).chmod(0o755)
+        with opened(Path(base) / "data", CONFIG) as run_file:
+            data = Path(base) / "data"
+            async with postgres(data, credentials, run_file) as (engine, _):
+                assert await executed(engine, "select 1") == 1
+                files = data / "postgres" / "data"
+                assert files.stat().st_mode & 0o077 == 0
+                if os.geteuid() == 0:
+                    # Postgres runs as the user nobody then, as other programs of the machine may.
+                    lister = await asyncio.create_subprocess_exec(
+                        "/bin/ls", str(files), user="nobody", stderr=asyncio.subprocess.PIPE
+                    )
+                    assert b"Permission denied" in (await lister.communicate())[1]
 
 
 async def test_servers_listen_on_loopback_only(
