@@ -321,7 +321,9 @@ CLUSTER_ROOMS = {
 
 @pytest.mark.parametrize("room", CLUSTER_ROOMS)
 def test_a_room_of_the_cluster_takes_only_from_those_below(room: str) -> None:
-    allowed = tuple(f"cluster.{other}." for other in (*CLUSTER_ROOMS[room], "errors", "private_file"))
+    allowed = tuple(
+        f"cluster.{other}." for other in (*CLUSTER_ROOMS[room], "errors", "private_file")
+    )
     breaches = taken_below(
         f"cluster.{room}.",
         lambda taken: taken.startswith("cluster.") and not f"{taken}.".startswith(allowed),

@@ -30,7 +30,7 @@ SUBJECT = re.compile(r"marks\.(<\w+>|market_data)")
 """Looks like an option, but is a subject."""
 OPTION = re.compile(rf"`((?:{GROUPS})\.[\w.<>]+)(?: = [^`]+)?`")
 GROUP = re.compile(rf"(?:{GROUPS})\.(?:py|json|<name>)")
-COMMAND = re.compile(r"`lockstep (\w+)")
+COMMAND = re.compile(r"`lockstep ([a-z-]+)")
 
 
 def anchors(page: str) -> set[str]:

@@ -87,6 +87,27 @@ def down(data: DataOption = DEFAULT_DATA) -> NoReturn:
 
 
 @app.command()
+def rotate(
+    role: Annotated[str, typer.Argument(help="A role of DIR/credentials.json.")],
+    data: DataOption = DEFAULT_DATA,
+    finish: Annotated[bool, typer.Option("--finish", help="End the role's old login.")] = False,
+) -> NoReturn:
+    """Give a role a new NATS login beside the old one, without a stop; end the old one later."""
+    from cluster.command_line.rotate import run
+
+    sys.exit(run(data, role, finish=finish))
+
+
+@app.command("nats-accounts")
+def nats_accounts(data: DataOption = DEFAULT_DATA) -> NoReturn:
+    """Print the accounts, users and permissions for a NATS server of your own."""
+    from cluster.config.credentials import nats_accounts, read_credentials
+
+    print(nats_accounts(read_credentials(data)), end="")
+    sys.exit(0)
+
+
+@app.command()
 def replay(
     creators: Annotated[Path, _input("creator_id,cash")],
     followers: Annotated[Path, _input("account_id,creator_id,cash and the terms of copying")],

@@ -14,7 +14,7 @@ import msgspec
 import structlog
 
 from cluster.config.roles import User, accounts, broker_of, roles_of
-from cluster.errors import ClusterError
+from cluster.errors import ClusterError, UsageError
 from cluster.private_file import write_private
 
 _log = structlog.get_logger()
@@ -26,6 +26,8 @@ class Credentials(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     users: dict[str, User]
+    retiring: dict[str, User] = {}
+    """Old logins that are still valid, of roles whose login is being changed."""
     postgres_password: str
     """The superuser's of the embedded Postgres; only the supervisor uses it."""
     postgres_engine_password: str = ""
@@ -101,8 +103,52 @@ def write_credentials(data: Path, credentials: Credentials) -> Credentials:
 
 def nats_accounts(credentials: Credentials) -> str:
     """Render the accounts, users and permissions for a nats-server's configuration file."""
-    logins = {role: (user,) for role, user in credentials.users.items()}
-    return json.dumps(accounts(logins), indent=2)
+    logins = {
+        role: (user, *filter(None, [credentials.retiring.get(role)]))
+        for role, user in credentials.users.items()
+    }
+    return f"accounts: {json.dumps(accounts(logins), indent=2)}\n"
+
+
+def with_new_login(credentials: Credentials, role: str) -> Credentials:
+    """Give a role a new login; its old one stays valid. Raises: UsageError when there is no such
+    role, or an older login of it is still valid.
+    """
+    old = _login_of(credentials, role)
+    if role in credentials.retiring:
+        raise UsageError(
+            f"{role}: expected one login, found {credentials.retiring[role].user} still valid; "
+            f"end it with `lockstep rotate {role} --finish`"
+        )
+    number = int(old.user.removeprefix(role).removeprefix(".") or 1) + 1
+    new = User(user=f"{role}.{number}", password=_secret(), inbox_prefix=old.inbox_prefix)
+    return msgspec.structs.replace(
+        credentials,
+        users={**credentials.users, role: new},
+        retiring={**credentials.retiring, role: old},
+    )
+
+
+def without_old_login(credentials: Credentials, role: str) -> Credentials:
+    """End the old login of a role. Raises: UsageError when there is no such role, or no old
+    login.
+    """
+    new = _login_of(credentials, role)
+    if role not in credentials.retiring:
+        raise UsageError(
+            f"{role}: expected an old login to end, found {new.user} alone; "
+            f"begin with `lockstep rotate {role}`"
+        )
+    left = {name: user for name, user in credentials.retiring.items() if name != role}
+    return msgspec.structs.replace(credentials, retiring=left)
+
+
+def _login_of(credentials: Credentials, role: str) -> User:
+    if role not in credentials.users:
+        raise UsageError(
+            f"{role}: expected one of {', '.join(sorted(credentials.users))}, found no such role"
+        )
+    return credentials.users[role]
 
 
 def _new_user(role: str) -> User:

@@ -9,7 +9,7 @@ import msgspec
 from actors.ports import DEADLETTER, EXECUTIONS, INGRESS, journal_stream
 from actors.settings import ShardSettings
 from cluster.config.options import Config
-from cluster.config.roles import broker_role
+from cluster.config.roles import ENGINE, broker_role
 from cluster.placement.kinds import PLACED_KINDS
 from cluster.servers.servers import Servers
 from engine.journal.frame import ShardKey
@@ -19,6 +19,7 @@ from engine.values.units import NS_PER_S, money_micros, quantity_e8
 from gateways.brokers.paper.settings import PaperBrokerConfig
 from gateways.connections import ConnectionOptions
 from gateways.nats.connection import NatsConnectionOptions
+from gateways.nats.logins import LoginFile
 from gateways.nats.streams import StreamSettings
 from gateways.postgres.snapshots import PostgresConnectionOptions
 
@@ -104,6 +105,7 @@ def nats_options(servers: Servers, name: str) -> NatsConnectionOptions:
         password=servers.engine.password,
         name=name,
         inbox_prefix=servers.engine.inbox_prefix,
+        login=LoginFile(servers.credentials_path, ENGINE),
     )
 
 
@@ -127,6 +129,7 @@ def paper_broker_config(data: Path, config: Config, servers: Servers, name: str)
             user=user.user,
             password=user.password,
             inbox_prefix=user.inbox_prefix,
+            credentials_path=servers.credentials_path,
             clock=config.engine.clock,
             fee_rate_micros=options.fee_rate_micros,
             slippage_micros=options.slippage_micros,

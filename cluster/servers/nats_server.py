@@ -14,10 +14,14 @@ from cluster.config.credentials import Credentials, nats_accounts
 from cluster.config.options import Config
 from cluster.config.roles import ENGINE_ACCOUNT
 from cluster.errors import ServerError
+from cluster.private_file import write_private
 from cluster.processes.kept_program import ChildProgram, ProgramSpec
 from cluster.processes.run_file import RunFile
 from cluster.servers.ports import choose_port
 
+NATS = "nats"
+"""The name of the server's process in run.json."""
+ACCOUNTS = "accounts.conf"
 STREAMS_COUNT_MAX = 8
 MEMORY_STORE_BYTES = 64 << 20
 TIMER_SLACK_NS = 300_000
@@ -48,13 +52,12 @@ async def start_nats(
     directory = data / "nats"
     directory.mkdir(mode=0o700, exist_ok=True)
     port = choose_port(_port_of(credentials.nats_url))
-    _write_private(
-        directory / "server.conf", nats_configuration(directory, port, config, credentials)
-    )
+    write_accounts(data, credentials)
+    write_private(directory / "server.conf", nats_configuration(directory, port, config).encode())
     _give_streams_to_the_engine(directory / "store")
     run_file.set_address("nats", f"nats://127.0.0.1:{port}")
     program = ProgramSpec(
-        name="nats",
+        name=NATS,
         argv=(str(nats_binary()), "--config", str(directory / "server.conf")),
         log_path=data / "logs" / "nats.log",
         ready=lambda: _answers(port),
@@ -65,8 +68,8 @@ async def start_nats(
     return child
 
 
-def nats_configuration(directory: Path, port: int, config: Config, credentials: Credentials) -> str:
-    """Return the text of the server's configuration file."""
+def nats_configuration(directory: Path, port: int, config: Config) -> str:
+    """Return the text of the server's configuration file. It includes the accounts."""
     sync = "always" if config.durability.profile.sync_always else "2m"
     return f"""\
 server_name: {json.dumps(config.cluster.name)}
@@ -87,8 +90,18 @@ jetstream {{
 authorization {{
   timeout: 5
 }}
-accounts: {nats_accounts(credentials)}
+include "{ACCOUNTS}"
 """
+
+
+def accounts_path(data: Path) -> Path:
+    """Return the path of the accounts that the server reads."""
+    return data / "nats" / ACCOUNTS
+
+
+def write_accounts(data: Path, credentials: Credentials) -> None:
+    """Write the accounts for the server. It reads them when it starts, and on SIGHUP."""
+    write_private(accounts_path(data), nats_accounts(credentials).encode())
 
 
 def _give_streams_to_the_engine(store: Path) -> None:
@@ -110,9 +123,3 @@ async def _answers(port: int) -> bool:
 def _port_of(url: str) -> int | None:
     port = url.rpartition(":")[2]
     return int(port) if port.isdecimal() else None
-
-
-def _write_private(path: Path, text: str) -> None:
-    path.touch(mode=0o600)
-    path.chmod(0o600)
-    path.write_text(text)

@@ -11,6 +11,7 @@ import msgspec
 
 from cluster.config.credentials import (
     Credentials,
+    credentials_path,
     ensure_credentials,
     write_credentials,
 )
@@ -37,6 +38,7 @@ class Servers(NamedTuple):
     engine: User
     postgres_url: str
     credentials: Credentials
+    credentials_path: str
     programs: tuple[ChildProgram, ...]
 
     async def stop(self) -> None:
@@ -73,7 +75,8 @@ async def start_servers(data: Path, config: Config, secrets: Secrets, run_file: 
         )
     credentials = msgspec.structs.replace(credentials, nats_url=nats_url, postgres_url=postgres_url)
     write_credentials(data, credentials)
-    return Servers(nats_url, engine, postgres_url, credentials, programs)
+    path = str(credentials_path(data).resolve())
+    return Servers(nats_url, engine, postgres_url, credentials, path, programs)
 
 
 async def _all_started(

@@ -12,7 +12,8 @@ ours (`gateways/nats/protocol.py`):
   `_pending`, so nothing is sent late;
 - `_process_err`: connects again after a server error that is no permission violation; nats-py would
   close for good;
-- `_connect_command`: sends no credentials to a `tls://` server that does not ask for TLS;
+- `_connect_command`: sends no credentials to a `tls://` server that does not ask for TLS, and
+  reads a login that may have changed;
 - `_process_info`: under `tls://`, learns no other servers from bytes that came before TLS;
 - `_attempt_reconnect`: cuts the lost connection, so that unsent bytes are dropped.
 """
@@ -26,6 +27,7 @@ import nats.errors
 from nats.aio.client import PING_PROTO, Client
 from nats.protocol.parser import PERMISSIONS_ERR
 
+from gateways.nats.logins import LoginFile, read_login
 from gateways.nats.protocol import Deliver, NatsTransport, TlsError, write_message
 
 CANCEL_AGAIN_S = 0.1
@@ -38,6 +40,7 @@ class DirectClient(Client):
     def __init__(self) -> None:
         super().__init__()
         self.deliveries: dict[int, Deliver] = {}
+        self.login: LoginFile | None = None
         self._wire = NatsTransport(self.deliveries)
         self._transport = self._wire
 
@@ -137,6 +140,8 @@ class DirectClient(Client):
             raise TlsError(
                 f"expected {uri.hostname}:{uri.port} to ask for TLS, found that it does not"
             )
+        if self.login is not None and (login := read_login(self.login)) is not None:
+            self.options["user"], self.options["password"] = login
         return bytes(super()._connect_command())
 
     async def _process_info(self, info: dict[str, Any], initial_connection: bool = False) -> None:

@@ -20,6 +20,7 @@ import nats.errors
 from actors.errors import OperatingError, OutcomeUnknownError, PermanentError, TransientError
 from gateways.nats.client import DirectClient, connect_within
 from gateways.nats.errors import api_error, mapped
+from gateways.nats.logins import LoginFile
 from gateways.nats.protocol import Deliver, TlsError
 
 _log = logging.getLogger(__name__)
@@ -41,6 +42,8 @@ class NatsConnectionOptions(msgspec.Struct, frozen=True, kw_only=True):
     """The first tokens of every reply subject. The user must be allowed to subscribe to
     `<inbox_prefix>.>`.
     """
+    login: LoginFile | None = None
+    """The file whose login replaces `user` and `password` at each connect, if it has one."""
     connect_deadline_s: float = 10.0
     """The time for which the first connect keeps trying."""
     request_deadline_s: float = 5.0
@@ -124,6 +127,7 @@ class NatsConnection:
         the server refuses us or cannot prove to be the expected one.
         """
         options = self.options
+        self._client.login = options.login
         settings = {
             "servers": options.url.split(","),
             "user": options.user,

@@ -81,6 +81,10 @@ class PaperBrokerConfig(FillSettings, frozen=True, kw_only=True, forbid_unknown_
     """NATS password."""
     inbox_prefix: str = "_INBOX"
     """First tokens of the subjects that acknowledgements arrive on."""
+    credentials_path: str = ""
+    """File like DIR/credentials.json. If it has a login of the role `broker_<name>`, this replaces
+    `user` and `password` at each connect.
+    """
     lock_wait_s: float = 5.0
     """Seconds to wait for another process to release the ledger."""
 
@@ -92,6 +96,7 @@ class PaperBrokerConfig(FillSettings, frozen=True, kw_only=True, forbid_unknown_
             user=self.user,
             password=self.password,
             inbox_prefix=self.inbox_prefix,
+            credentials_path=self.credentials_path,
             lock_wait_s=self.lock_wait_s,
         )
 

@@ -24,6 +24,7 @@ from gateways.nats.connection import (
     NatsSubscription,
     connect_nats,
 )
+from gateways.nats.logins import LoginFile
 from gateways.nats.streams import NatsStreams
 
 _log = logging.getLogger(__name__)
@@ -97,6 +98,9 @@ async def _connect(name: str, connection: Connection, stop: asyncio.Event) -> Na
         password=connection.password,
         name=f"broker-{name}",
         inbox_prefix=connection.inbox_prefix,
+        login=LoginFile(connection.credentials_path, f"broker_{name}")
+        if connection.credentials_path
+        else None,
     )
     while not stop.is_set():
         connecting = asyncio.create_task(connect_nats(options))

@@ -47,3 +47,5 @@ class Connection(msgspec.Struct, frozen=True, kw_only=True):
     inbox_prefix: str
     lock_wait_s: float
     """Seconds to wait for another process to release the ledger."""
+    credentials_path: str = ""
+    """File whose login of the role `broker_<name>` replaces `user` and `password`."""

@@ -28,7 +28,7 @@ from cluster.servers.servers import Servers
 ROOT = Path(__file__).parents[3]
 USER = User(user="u", password="p", inbox_prefix="_INBOX_u")
 CREDENTIALS = Credentials(users={"engine": USER, "broker_paper": USER}, postgres_password="x")
-SERVERS = Servers("nats://n", USER, "postgresql://p", CREDENTIALS, ())
+SERVERS = Servers("nats://n", USER, "postgresql://p", CREDENTIALS, "credentials.json", ())
 DECIDED_BY_THE_SUPERVISOR = {
     # Where servers are, read where they are started: `test_the_supervisor_reads_every_other_option`
     # finds the place.
@@ -61,7 +61,7 @@ def told(config: Config) -> list[object]:
     return [
         stream_settings(config),
         shard_settings(config),
-        nats_configuration(Path("nats"), 1, config, CREDENTIALS),
+        nats_configuration(Path("nats"), 1, config),
         postgres_settings(config, 1),
         join_request(config, Path("ray")),
         *(

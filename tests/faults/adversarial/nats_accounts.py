@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from cluster.config.credentials import ensure_credentials
+from cluster.config.credentials import ensure_credentials, nats_accounts
 from cluster.config.options import Config
 from cluster.config.roles import ENGINE, User
 from cluster.running.wiring import stream_settings
@@ -44,9 +44,9 @@ class AccountsServer(NatsServer):
 
     def configuration(self) -> str:
         """Return the real configuration, with the witnesses."""
-        text = nats_configuration(self.directory, self.port, Config(), self.credentials)
-        head, _, tail = text.partition("accounts: ")
-        accounts = json.loads(tail)
+        text = nats_configuration(self.directory, self.port, Config())
+        head, _, _ = text.partition("include ")
+        accounts = json.loads(nats_accounts(self.credentials).partition(": ")[2])
         self.accounts = list(accounts)
         for name, account in accounts.items():
             account["users"].append({"user": f"witness_{name}", "password": PASSWORD})
