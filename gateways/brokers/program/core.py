@@ -43,7 +43,7 @@ from gateways.brokers.ledger.records import (
 )
 from gateways.brokers.program.check_block import check_block
 from gateways.brokers.program.epochs import HighestSeen, round_of
-from gateways.brokers.program.reports import Message, Reports, message_id
+from gateways.brokers.program.reports import Message, Reports
 from gateways.brokers.program.settings import ProgramSettings
 from gateways.brokers.program.taken_orders import TakenOrders, taken_of
 from gateways.brokers.program.turn import Turn, TurnResult
@@ -70,12 +70,11 @@ class ProgramCore:
         self._newly_confirmed: dict[int, int] = {}
         self._unconfirmed = UnconfirmedMessages()
         self._reports = Reports("")
-        self.prefix = ""
         for frame in ledger.replay():
             self._replay(frame)
         venue.replay_ended()
         draft = FrameDraft(ledger.end, ledger.next_number)
-        if not self.prefix:
+        if not self._reports.prefix:
             draft.add(LedgerOpened(settings.name, new_ledger_id))
             self._name_executions(new_ledger_id)
         self._turn = Turn(draft, self._reports)
@@ -160,7 +159,7 @@ class ProgramCore:
 
     def message_id(self, message: Message) -> str:
         """Return a message's id for JetStream's duplicate check."""
-        return message_id(self.prefix, message)
+        return self._reports.message_id(message)
 
     def statistics(self) -> dict[str, int]:
         """Return counts of what is kept."""
@@ -188,8 +187,7 @@ class ProgramCore:
             self._venue.cancel(cancels, header.event_time, now_ns, self._turn)
 
     def _name_executions(self, ledger_id: str) -> None:
-        self.prefix = f"{self._settings.name}-{ledger_id}-"
-        self._reports = Reports(self.prefix)
+        self._reports = Reports(f"{self._settings.name}-{ledger_id}-")
 
     def _replay(self, frame: LedgerFrame) -> None:
         for record in walk_records(frame.offset, frame.payload):
