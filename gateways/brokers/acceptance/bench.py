@@ -16,10 +16,13 @@ from engine.messages.blocks import (
     AccountsRegistered,
     BlockAnswered,
     CancelsSubmitted,
+    ExecutionsStated,
     GatewayEpoch,
+    HistoryStated,
     OrdersKnown,
     OrdersLookedUp,
     OrdersSubmitted,
+    RefusalCode,
     SendingRound,
     decode_block,
     encode_block,
@@ -70,6 +73,10 @@ class BlockAnswer(NamedTuple):
     repeated: int
     refusal: str
     known: list[OrdersKnown]
+    code: int = RefusalCode.NOT_STATED
+    stated: HistoryStated | None = None
+    """The history in the program's ledger, None where it states none."""
+    executions: tuple[ExecutionsStated, ...] = ()
 
 
 class Bench:
@@ -292,9 +299,21 @@ def read_answer(data: bytes) -> BlockAnswer:
     except (SectionError, ValueError) as error:
         raise Broken("an answer that is a block", str(error)) from error
     expect(isinstance(first, BlockAnswered), "BlockAnswered first", type(first).__name__)
-    strangers = [each for each in rest if not isinstance(each, OrdersKnown)]
-    expect(not strangers, "nothing but OrdersKnown behind BlockAnswered", strangers)
-    return BlockAnswer(first.accepted, first.repeated, first.refusal, rest)
+    known = [each for each in rest if isinstance(each, OrdersKnown)]
+    stated = [each for each in rest if isinstance(each, HistoryStated)]
+    executions = [each for each in rest if isinstance(each, ExecutionsStated)]
+    strangers = len(rest) - len(known) - len(stated) - len(executions)
+    expect(not strangers, "only sections of an answer behind BlockAnswered", rest)
+    expect(len(stated) <= 1, "at most one HistoryStated", len(stated))
+    return BlockAnswer(
+        first.accepted,
+        first.repeated,
+        first.refusal,
+        known,
+        first.code,
+        stated[0] if stated else None,
+        tuple(executions),
+    )
 
 
 def expect_accepted(answer: BlockAnswer, accepted: int, repeated: int = 0) -> None:

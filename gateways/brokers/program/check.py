@@ -10,7 +10,7 @@ from typing import Any
 
 from engine.columns.reductions import any_of, is_rising, least, most
 from engine.columns.section_types import Column
-from engine.messages.blocks import CancelsSubmitted, OrdersLookedUp, OrdersSubmitted
+from engine.messages.blocks import CancelsSubmitted, FramesSent, OrdersLookedUp, OrdersSubmitted
 from engine.values.ids import DEDICATED_SHARDS_MAX, SHARDS_MAX
 from engine.values.order_ids import ATTEMPT_MAX, LEG_MAX
 from engine.values.units import MONEY_MAX, PRICE_MAX, QUANTITY_MAX, QUANTITY_ONE, TIME_MAX_NS
@@ -132,6 +132,22 @@ def check_cancels(cancels: CancelsSubmitted) -> str:
             return (
                 f"cancels: {field}: expected 0 to {high}, found {least(column)} to {most(column)}"
             )
+    return ""
+
+
+def check_frames(sent: FramesSent) -> str:
+    """Check a section that names follower frames."""
+    shards = sent.follower_shards
+    columns = (sent.frames, sent.frame_hashes, sent.frame_sequences)
+    if any(len(column) != len(shards) for column in columns):
+        return f"frames: expected {len(shards)} of each column, found {list(map(len, columns))}"
+    if not is_rising(shards):
+        return "frames: follower_shards: expected them to rise, found one that does not"
+    if len(shards) and not (shards[0] >= 0 and shards[-1] < DEDICATED_SHARDS_MAX):
+        return (
+            f"frames: follower_shards: expected 0 to {DEDICATED_SHARDS_MAX - 1}, found "
+            f"{shards[0]} to {shards[-1]}"
+        )
     return ""
 
 
