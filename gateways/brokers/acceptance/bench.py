@@ -37,6 +37,8 @@ from gateways.brokers.acceptance.reported import OrderReport, Reported
 ACCOUNTS = 64
 """Accounts that every shard has, numbered from 0."""
 SHARDS = (0, 1)
+CLUSTER = "acceptance"
+"""The cluster that the suite speaks for, the same in each run: a program keeps the first one."""
 _MS_PER_CAUSE = 62
 """Cause numbers have 36 bits, so that 16 per second last for a century."""
 _POLL_S = 0.02
@@ -152,7 +154,7 @@ class Bench:
     def block(self, *sections: Any, epoch: int | None = None, round: int | None = None) -> bytes:
         """Encode a block as a gateway sends it to a program of this `order_ids`."""
         header: list[Any] = [
-            GatewayEpoch(self.epoch if epoch is None else epoch, time.time_ns()),
+            GatewayEpoch(self.epoch if epoch is None else epoch, time.time_ns(), CLUSTER),
         ]
         if self.options.order_ids == "looked_up":
             header.append(SendingRound(self.round if round is None else round))
@@ -325,12 +327,22 @@ def expect_accepted(answer: BlockAnswer, accepted: int, repeated: int = 0) -> No
     )
 
 
-def expect_refused(answer: BlockAnswer, begins: str = "") -> None:
-    """Raise Broken unless an answer refuses its block whole, with a refusal that begins so."""
+def expect_refused(answer: BlockAnswer, code: RefusalCode | None = None) -> None:
+    """Raise Broken unless an answer refuses its block whole, for the reason of a code. A program
+    without codes says the reason with the first word of its refusal.
+    """
+    word = _WORDS.get(code, "") if answer.code == RefusalCode.NOT_STATED else ""
+    is_of_code = code is None or answer.code in (code, RefusalCode.NOT_STATED)
+    reason = f" with code {code.value}" if code is not None else ""
     expect(
         answer.accepted == answer.repeated == 0
         and bool(answer.refusal)
-        and answer.refusal.startswith(begins),
-        f"0 accepted, 0 repeated, a refusal{f' that begins with {begins}' if begins else ''}",
-        f"{answer.accepted} accepted, {answer.repeated} repeated, refusal {answer.refusal!r}",
+        and is_of_code
+        and answer.refusal.startswith(word),
+        f"0 accepted, 0 repeated, a refusal{reason}",
+        f"{answer.accepted} accepted, {answer.repeated} repeated, code {answer.code}, "
+        f"refusal {answer.refusal!r}",
     )
+
+
+_WORDS: dict[RefusalCode | None, str] = {RefusalCode.EPOCH: "epoch", RefusalCode.ROUND: "round"}
