@@ -106,6 +106,9 @@ class Counters(msgspec.Struct, kw_only=True, omit_defaults=True):
     ] = 0
     messages_sent_again: Annotated[int, _counted("messages", "Messages sent once more.")] = 0
     blocks_refused: Annotated[int, _counted("blocks", "Blocks that the broker refused.")] = 0
+    answers_mismatched: Annotated[
+        int, _counted("answers", "Answers that did not count the orders of their blocks.")
+    ] = 0
     orders_revoked: Annotated[int, _counted("orders", "Orders reported as over, unsent.")] = 0
     orders_unanswered: Annotated[
         int, _counted("orders", "Orders sent and not answered, looked up or unresolved.")

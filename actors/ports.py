@@ -102,6 +102,12 @@ class Streams(Protocol):
         """Return the last sequence of a stream; 0 when nothing was ever stored in it."""
         ...
 
+    async def last_message(self, stream: str, subject: str) -> StoredMessage | None:
+        """Return the last message of a subject, as the stream's leader has it; None when there is
+        none.
+        """
+        ...
+
     async def publish(self, subject: str, data: bytes, *, message_id: str) -> int:
         """Append a message, at most once per message id within the stream's window. Returns: its
         sequence, once durable.

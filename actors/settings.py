@@ -49,6 +49,12 @@ class ShardSettings(msgspec.Struct, frozen=True):
     """The seconds within which a broker answers, by its name. A broker not named has
     `ANSWER_S_MAX`.
     """
+    cluster_id: str = ""
+    """The id that gateways state to their brokers; empty: they state none."""
+    accepted_ledgers: dict[str, str] = {}
+    """A broker's ledger that an operator accepted in place of the one before, by the broker's
+    name.
+    """
     uses_event_clock: bool = False
     """Take the time from the inputs instead of the clock: for replays."""
     part_rows: int = 32_768

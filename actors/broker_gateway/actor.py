@@ -17,6 +17,7 @@ from typing import Any
 
 from actors.broker_gateway.outcomes import OrderOutcomes
 from actors.broker_gateway.sender import OrderSender
+from actors.broker_gateway.stream_end import StreamEnd
 from actors.broker_gateway.unanswered import UnansweredOrders
 from actors.counters import Counters
 from actors.ports import Broker, Feed, Ports, StoredMessage, journal_stream
@@ -29,6 +30,7 @@ from actors.shard.turn_gate import TurnGate
 from engine.broker_gateway.outbound import OutboundSection
 from engine.broker_gateway.queue import DispatchQueue
 from engine.broker_gateway.shard import GatewayShard
+from engine.journal.chain import ChainBrokenError
 from engine.journal.cursors import Source
 from engine.journal.events.gateway import OrdersRevoked, OrdersUnresolved
 from engine.journal.events.orders import (
@@ -38,10 +40,18 @@ from engine.journal.events.orders import (
     OrdersUnanswered,
     TradesCorrected,
 )
-from engine.journal.frame import ShardKey, ShardKind, decode_events, shard_in
+from engine.journal.frame import (
+    FrameHeader,
+    ShardKey,
+    ShardKind,
+    decode_events,
+    frame_mark,
+    shard_in,
+)
 from engine.messages.blocks import CancelsSubmitted, OrdersSubmitted
 from engine.values.order_status import ExecType
 
+FOLLOWER_STREAM = journal_stream(ShardKey(ShardKind.FOLLOWER, 0))
 QUEUED_ENTRIES_MAX = 8_000_000
 """Entries beyond it are revoked as they come, and reported as rejected. If the gateway stopped
 reading instead, the exits behind them would wait.
@@ -97,25 +107,29 @@ class BrokerGatewayShardActor:
             self.queue,
             name,
             settings.answer_ns_max(name),
-            self.sender.look_up,
+            self.sender.answers.look_up,
         )
+        self._ending = StreamEnd(self.core.ports.streams, FOLLOWER_STREAM, self.core.inputs.arrived)
         self._inputs_ns = 0
         self._expiry_ns = 0
 
     async def start(self) -> None:
         """Recover, then read all follower journals from where they were last answered."""
         await self.core.recover()
-        stream = journal_stream(ShardKey(ShardKind.FOLLOWER, 0))
         read = self.state.read_sequence
         self._feed = await self.core.inputs.open_feed(
-            stream, ">", after_sequence=read, seen_sequence=max(read, self.state.answered_sequence)
+            FOLLOWER_STREAM,
+            ">",
+            after_sequence=read,
+            seen_sequence=max(read, self.state.answered_sequence),
         )
-        self.sender.introduction.begin(stream)
+        self.sender.introduction.begin(FOLLOWER_STREAM)
 
     async def close(self) -> None:
         """Stop reading and waiting."""
         await self.sender.close()
         await self.unanswered.close()
+        await self._ending.close()
         if self._feed is not None:
             await self._feed.close()
 
@@ -133,6 +147,7 @@ class BrokerGatewayShardActor:
         if now_ns - self._expiry_ns >= EXPIRY_NS_EVERY:
             self._expiry_ns = now_ns
             self._revoke_expired()
+        self._ending.check(self.state.read_sequence, now_ns)
         await self.sender.send()
         await self.outcomes.journal()
         await asyncio.sleep(0)
@@ -140,7 +155,7 @@ class BrokerGatewayShardActor:
     def _watch_broker(self) -> None:
         """Tell an operator if the broker answers nothing, or does not report on orders."""
         self.unanswered.watch(self.sender.line.silent_ns)
-        for section in self.sender.take_known():
+        for section in self.sender.answers.take_known():
             self.unanswered.tell_of(section)
         self.unanswered.alarm()
 
@@ -196,15 +211,28 @@ class BrokerGatewayShardActor:
         if header is None:
             self.core.counts.frames_dropped += 1
             return
+        mark = frame_mark(view.chain.hash)
+        self._check_taken(header, mark)
         events = decode_events(header, data, skipped=NOT_FOR_BROKERS)
         self._inputs_ns = max(self._inputs_ns, header.event_time_ns)
         for event in events:
             view.learn(event)
             if sequence > self.state.answered_sequence:
                 for section in view.sections_for(self._name, sequence, header.number, event):
+                    section.frame_mark = mark
                     self._enqueue(section)
                 if isinstance(event, OrdersUnanswered):
                     self.unanswered.take(view.shard, sequence, event)
+
+    def _check_taken(self, header: FrameHeader, mark: int) -> None:
+        """Raise ChainBrokenError if the broker took the orders of another frame of this number."""
+        taken = self.state.taken.get(header.key.shard)
+        if taken is not None and taken.number == header.number and taken.mark != mark:
+            raise ChainBrokenError(
+                f"journal of {header.key}: expected frame {header.number} as broker {self._name} "
+                "took its orders, found another; the journal lost its end and was decided anew: "
+                "restore it"
+            )
 
     def _enqueue(self, made: OutboundSection) -> None:
         section = self.state.without_revoked(made)
@@ -212,7 +240,7 @@ class BrokerGatewayShardActor:
             self._revoke_cancelled(section.follower_shard, section.body)
         elif isinstance(section.body, OrdersSubmitted):
             if self.state.submissions:
-                section = self.sender.take_submitted(section, made.orders.subscriptions)
+                section = self.sender.answers.take_submitted(section, made.orders.subscriptions)
             if not section.count:
                 return
             is_over = self.queue.entries_count + section.count > QUEUED_ENTRIES_MAX

@@ -8,7 +8,7 @@ Reports leave once their event is durable (P3), and again under the same message
 (`actors.broker_gateway.reports`).
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
@@ -21,10 +21,11 @@ from actors.shard.core import ShardCore
 from actors.shard.frame_budget import FrameBudget
 from engine.broker_gateway.outbound import OutboundSection
 from engine.broker_gateway.queue import DispatchQueue
-from engine.broker_gateway.shard import GatewayShard
+from engine.broker_gateway.shard import GatewayShard, TakenFrame
 from engine.journal.cursors import Cursor, Source
 from engine.journal.events.gateway import (
     BlocksAnswered,
+    FramesTaken,
     OrdersRevoked,
     OrdersUnresolved,
     SubmissionSettled,
@@ -62,6 +63,8 @@ class OrderOutcomes:
         self._answered_orders = 0
         self._total_answered = 0
         self._settled_submissions: list[int] = []
+        self._ledger = ""
+        self._taken_frames: dict[int, TakenFrame] = {}
         self._events: list[OrdersRevoked | OrdersUnresolved] = []
         self._committed_ns = 0
 
@@ -79,6 +82,21 @@ class OrderOutcomes:
             self._answered_orders += section.count
         if section.submission >= 0:
             self._settled_submissions.append(section.submission)
+
+    def take_frames(self, ledger: str, sections: Iterable[OutboundSection]) -> None:
+        """Note that a ledger has the orders of some sections."""
+        if ledger != self._ledger:
+            self._ledger = ledger
+            self._taken_frames.clear()
+        for section in sections:
+            if not isinstance(section.body, OrdersSubmitted):
+                continue
+            shard, frame = section.follower_shard, section.body.frame
+            known = self._taken_frames.get(shard)
+            if known is None and ledger == self._state.ledger:
+                known = self._state.taken.get(shard)
+            if known is None or frame > known.number:
+                self._taken_frames[shard] = TakenFrame(frame, section.frame_mark)
 
     def revoke(self, section: OutboundSection, exec_type: ExecType) -> None:
         """Report a section's orders as over, on behalf of the broker, which does not have them."""
@@ -126,6 +144,15 @@ class OrderOutcomes:
         self._state.apply_event(event)
         return [event]
 
+    def _take_taken_frames(self) -> list[FramesTaken]:
+        if not self._taken_frames:
+            return []
+        rows = [(shard, *self._taken_frames[shard]) for shard in sorted(self._taken_frames)]
+        event = FramesTaken(self._ledger, *np.array(rows, np.int64).T.copy())
+        self._taken_frames.clear()
+        self._state.apply_event(event)
+        return [event]
+
     # Journaling.
 
     async def journal(self, *, at_once: bool = False) -> None:
@@ -145,7 +172,12 @@ class OrderOutcomes:
         self._committed_ns = now_ns
         last = await self._journal_all_but_last()
         self._state.cursors[Source.ORDERS, 0] = Cursor(Source.ORDERS, 0, answered, answered)
-        events: list[Any] = [*last, *self._take_settled(), BlocksAnswered(self._answered_orders)]
+        events: list[Any] = [
+            *last,
+            *self._take_settled(),
+            *self._take_taken_frames(),
+            BlocksAnswered(self._answered_orders),
+        ]
         self._state.forget_passed()
         self._state.pass_marks(answered)
         self._total_answered += self._answered_orders

@@ -7,37 +7,37 @@ a restart or a takeover (P9). What the sender then does depends on the broker (`
     refused     send again: the broker refuses the ids it has                     effectively once
     looked_up   journal before sending; look up, then answered or revoked         effectively once
     unchecked   journal before sending; unresolved and a dead letter until reported   at most once
+
+`actors.broker_gateway.answers` says what an answer means for its sections.
 """
 
 import asyncio
-from collections import deque
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import structlog
 
 from actors.backoff import Backoff
+from actors.broker_gateway.answers import Answer, SectionAnswers, SentBlock
 from actors.broker_gateway.broker_line import BrokerLine
 from actors.broker_gateway.introduction import Introduction
 from actors.broker_gateway.outcomes import OrderOutcomes
+from actors.broker_gateway.trouble import BrokerTrouble
 from actors.broker_gateway.unresolved import UnresolvedSections
-from actors.errors import OperatingError, OutcomeUnknownError, ShardLostError
+from actors.errors import OperatingError, OutcomeUnknownError
 from actors.ports import Broker
 from actors.rate_limit import RateLimit
 from actors.settings import OrderIds
 from actors.shard.core import ShardCore
-from engine.broker_gateway.outbound import OutboundSection, orders_count
+from engine.broker_gateway.outbound import OutboundSection, frames_sent, orders_count
 from engine.broker_gateway.queue import DispatchQueue
 from engine.broker_gateway.shard import GatewayShard
-from engine.columns.section_types import Column, SectionError
+from engine.columns.section_types import SectionError
 from engine.messages.blocks import (
-    BlockAnswered,
     GatewayEpoch,
-    OrdersSubmitted,
     SendingRound,
     encode_block,
 )
-from engine.values.order_status import ExecType
 from engine.values.units import NS_PER_S
 
 _log = structlog.get_logger()
@@ -45,15 +45,6 @@ _log = structlog.get_logger()
 OUTSTANDING_MAX = 8
 RESEND_S_MIN = 0.2
 RESEND_S_MAX = 5.0
-
-
-class SentBlock(NamedTuple):
-    """A block on its way, and the task that waits for its answer. The task returns None when there
-    was no answer and the block must not go again.
-    """
-
-    sections: list[OutboundSection]
-    task: "asyncio.Task[BlockAnswered | None]"
 
 
 class OrderSender:
@@ -81,23 +72,29 @@ class OrderSender:
         self._journals_submissions = self._order_ids is not OrderIds.REFUSED
         orders_per_s = core.settings.orders_per_s_max.get(name, 0)
         self._rate = RateLimit(orders_per_s, burst=orders_per_s)
-        self._alone: deque[OutboundSection] = deque()
-        """Sections that go again, each in a block of its own."""
         self._sent: list[SentBlock] = []
-        self._asked: list[OutboundSection] = []
-        self._unresolved = UnresolvedSections(name, self._ask, core.inputs.arrived)
+        trouble = BrokerTrouble(core.standing, name)
         self.introduction = Introduction(
-            core, name, self._ask, is_journaled=self._journals_submissions
+            core, state, name, self._ask, trouble, is_journaled=self._journals_submissions
+        )
+        self._unresolved = UnresolvedSections(
+            name, self._ask, core.inputs.arrived, self.introduction
+        )
+        self.answers = SectionAnswers(
+            core, state, queue, outcomes, self.introduction, trouble, self._unresolved, name=name
         )
 
     @property
     def outstanding_count(self) -> int:
-        """The number of unanswered blocks, sections to send again, and unresolved sections."""
-        return len(self._sent) + len(self._alone) + len(self._unresolved)
+        """The number of unanswered or doubted blocks, sections to send again, and unresolved
+        sections.
+        """
+        return len(self._sent) + self.answers.waiting_count + len(self._unresolved)
 
     def _block(self, *sections: Any) -> bytes:
         """Encode a block, behind the sections that name the sender."""
-        sender: list[Any] = [GatewayEpoch(self._core.writer.epoch, self._now())]
+        cluster = self._core.settings.cluster_id
+        sender: list[Any] = [GatewayEpoch(self._core.writer.epoch, self._now(), cluster)]
         if self._order_ids is OrderIds.LOOKED_UP:
             sender.append(SendingRound(self._unresolved.round))
         return encode_block(*sender, *sections)
@@ -124,9 +121,11 @@ class OrderSender:
             return
         journaled = asyncio.Event()
         blocks: list[list[OutboundSection]] = []
-        again_count = min(len(self._alone), OUTSTANDING_MAX - len(self._sent))
+        again_count = 0
         while len(self._sent) + len(blocks) < OUTSTANDING_MAX:
-            sections = [self._alone.popleft()] if self._alone else self._next_to_send()
+            again = self.answers.again.take()
+            again_count += again is not None
+            sections = [again] if again is not None else self._next_to_send()
             if not sections:
                 break
             blocks.append(sections)
@@ -134,7 +133,7 @@ class OrderSender:
             submitting = self._submit(sections, journaled, is_again=number < again_count)
             task = asyncio.create_task(submitting, name=f"block for {self._name}")
             task.add_done_callback(lambda _: self._core.inputs.arrived.set())
-            self._sent.append(SentBlock(sections, task))
+            self._sent.append(SentBlock(sections, self._unresolved.round, task))
         if blocks and self._journals_submissions:
             await self._journal_submissions(blocks, journaled)
         else:
@@ -168,20 +167,22 @@ class OrderSender:
 
     async def _submit(
         self, sections: list[OutboundSection], journaled: asyncio.Event, *, is_again: bool
-    ) -> BlockAnswered | None:
+    ) -> Answer | None:
         """Hand sections over in one block. Returns: the answer; None when there was none and they
         must not go again.
         """
         await journaled.wait()
         backoff = Backoff(RESEND_S_MIN, RESEND_S_MAX)
+        frames = frames_sent(sections)
+        bodies = [body for each in sections for body in each.bodies]
         while True:
             if is_again:
                 now_ns = self._core.ports.clock.now_ns()
                 wait_ns = self._rate.take_in_turn(orders_count(sections), now_ns)
                 await asyncio.sleep(wait_ns / NS_PER_S)
             try:
-                answer: BlockAnswered = (await self._ask(*[each.body for each in sections]))[0]
-                return answer
+                answered = (await self._ask(*bodies, *([frames] if frames else [])))[0]
+                return Answer(answered, not is_again)
             except (OperatingError, SectionError) as error:
                 is_unknown = isinstance(error, OutcomeUnknownError | SectionError)
                 orders = orders_count(sections)
@@ -191,20 +192,7 @@ class OrderSender:
                 self._core.counts.messages_sent_again += 1
             is_again = True
             await asyncio.sleep(backoff.next_s())
-
-    # Asking about orders that were answered.
-
-    @property
-    def look_up(self) -> Callable[[OutboundSection], None] | None:
-        """Takes orders that the broker answered, to ask whether it knows them. None where the
-        broker answers no look-ups.
-        """
-        return self._unresolved.add if self._order_ids is OrderIds.LOOKED_UP else None
-
-    def take_known(self) -> list[OutboundSection]:
-        """Take the orders asked about that the broker knows."""
-        known, self._asked = self._asked, []
-        return known
+            await self.introduction.wait()
 
     # Taking answers.
 
@@ -212,77 +200,11 @@ class OrderSender:
         """Take the answers that have come, and what was found out about unresolved sections.
         Raises: ShardLostError.
         """
-        self._take_answered()
-        self._take_found()
-
-    def _take_answered(self) -> None:
+        self.introduction.check()
         done = [sent for sent in self._sent if sent.task.done()]
-        if not done:
-            return
-        self._sent = [sent for sent in self._sent if not sent.task.done()]
+        if done:
+            self._sent = [sent for sent in self._sent if not sent.task.done()]
         for sent in done:
-            answer = sent.task.result()
-            if answer is None:
-                for section in sent.sections:
-                    self._take_unanswered(section)
-            elif answer.refusal.startswith("epoch"):
-                raise ShardLostError(
-                    f"{self._core.key}: the broker has heard of a higher epoch: {answer.refusal}"
-                )
-            elif answer.refusal.startswith("round") or (answer.refusal and len(sent.sections) > 1):
-                # The broker took nothing of the block. Each section goes again by itself, so that
-                # a refusal meets only the section it is for.
-                self._alone += sent.sections
-            else:
-                for section in sent.sections:
-                    if answer.refusal:
-                        self._take_refusal(section, answer.refusal)
-                    self._outcomes.end(section)
-
-    def _take_refusal(self, section: OutboundSection, refusal: str) -> None:
-        """Report a section's orders as rejected: the broker's refusal of them is final."""
-        _log.error(
-            "block_refused", broker=self._name, orders=section.count, refusal=refusal, alarm=True
-        )
-        self._core.counts.blocks_refused += 1
-        if isinstance(section.body, OrdersSubmitted):
-            self._outcomes.revoke(section, ExecType.REJECTED)
-
-    # What left and was not answered.
-
-    def take_submitted(self, section: OutboundSection, made_for: Column) -> OutboundSection:
-        """Take the orders that a former owner sent, and the broker did not answer, out of a section
-        that was made for some subscriptions. Returns: the rest.
-        """
-        left, rest = self._state.submissions.split(section, made_for)
-        for unanswered in left:
-            self._queue.hold(unanswered)
-            self._take_unanswered(unanswered)
-        return rest
-
-    def _take_unanswered(self, section: OutboundSection) -> None:
-        """Take a section that left and was not answered. Only the broker knows whether it has
-        it.
-        """
-        if not isinstance(section.body, OrdersSubmitted):
-            # To register an account again changes nothing, nor does a second cancel.
-            self._alone.append(section)
-            return
-        self._core.counts.orders_unanswered += section.count
-        if self._order_ids is OrderIds.LOOKED_UP:
-            self._unresolved.add(section)
-        else:
-            self._outcomes.leave_unresolved(section)
-            self._unresolved.probe()
-
-    def _take_found(self) -> None:
-        """Take the broker's word on unresolved sections. Orders it has are answered. The others
-        will never arrive.
-        """
-        for section, known in self._unresolved.take_found():
-            if not known.all():
-                self._outcomes.revoke(section.of_rows(~known), ExecType.REJECTED)
-            if not section.is_asked:
-                self._outcomes.end(section)
-            elif known.any():
-                self._asked.append(section.of_rows(known))
+            self.answers.take(sent)
+        self.answers.take_found()
+        self.answers.take_doubted()

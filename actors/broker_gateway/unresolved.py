@@ -7,7 +7,7 @@ resolved, or a silent broker would make unresolved orders without end.
 """
 
 import asyncio
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import structlog
@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 
 from actors.backoff import Backoff
 from actors.broker_gateway.introduction import Ask
-from actors.errors import OperatingError, ShardLostError
+from actors.broker_gateway.refusals import is_of_sender
+from actors.errors import OperatingError
 from engine.broker_gateway.outbound import OutboundSection
 from engine.broker_gateway.queue import MESSAGE_ORDERS_MAX
 from engine.columns.section_types import SectionError
@@ -35,13 +36,24 @@ class Found(NamedTuple):
     known: NDArray[np.bool_]
 
 
+class Introduced(Protocol):
+    """The part of an introduction that look-ups need."""
+
+    def again(self, refusal: str) -> None: ...
+
+    async def wait(self) -> None: ...
+
+
 class UnresolvedSections:
     """The unresolved sections of one broker, looked up a block at a time. Everything is sent under
     `round`.
     """
 
-    def __init__(self, broker: str, ask: Ask, arrived: asyncio.Event) -> None:
+    def __init__(
+        self, broker: str, ask: Ask, arrived: asyncio.Event, introduction: Introduced
+    ) -> None:
         self.round = 0
+        self._introduction = introduction
         self._broker = broker
         self._ask = ask
         self._arrived = arrived
@@ -63,7 +75,7 @@ class UnresolvedSections:
             self._start([])
 
     def take_found(self) -> list[Found]:
-        """Take what was found out, and look up what waits. Raises: ShardLostError."""
+        """Take what was found out, and look up what waits."""
         found: list[Found] = []
         if self._settling is not None and self._settling.done():
             settled, self._settling = self._settling, None
@@ -101,12 +113,15 @@ class UnresolvedSections:
     async def _settle(self, sections: list[OutboundSection]) -> list[Found]:
         backoff = Backoff(PAUSE_S_MIN, PAUSE_S_MAX)
         while True:
+            # A ledger that is not the right one would not know the orders either.
+            await self._introduction.wait()
             try:
                 answer, *known = await self._ask(*map(_look_up, sections))
-                if answer.refusal.startswith("epoch"):
-                    raise ShardLostError(
-                        f"gateway of {self._broker}: a higher epoch was heard: {answer.refusal}"
-                    )
+                if not sections:
+                    # Nothing was asked. What stands behind the answer states the history.
+                    known = []
+                if is_of_sender(answer):
+                    self._introduction.again(answer.refusal)
                 if not answer.refusal and len(known) == len(sections):
                     return [
                         Found(section, _known(section, each))

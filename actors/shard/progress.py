@@ -44,6 +44,8 @@ class ShardProgress(msgspec.Struct, frozen=True):
     cursors: tuple[CursorProgress, ...]
     counts: Counters
     dedicated: tuple[int, ...] = ()
+    trouble: str = ""
+    """What keeps the shard from its work although it is live."""
 
 
 class HostHeartbeat(msgspec.Struct, frozen=True):

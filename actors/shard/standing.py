@@ -38,6 +38,8 @@ class ShardStanding:
         self.committer = committer
         self.phase = Phase.STARTING
         self.error = ""
+        self.trouble = ""
+        """What keeps the shard from its work although it is live; empty when nothing does."""
         self.is_deciding = False
         """True while the shard waits for something in the middle of a decision."""
         self._hooks = hooks

@@ -73,6 +73,7 @@ class Telling:
             cursors=cursor_progress(list(cursors)),
             counts=self._counted() if is_live else Counters(),
             dedicated=self._hooks.dedicated_shards() if is_live else (),
+            trouble=standing.trouble if is_live else "",
         )
 
     def _counted(self) -> Counters:

@@ -8,10 +8,11 @@ JSON, keys stable, a field that is not known null:
     servers      [{name, pid, address, restarts, state}]     state: running or down
     streams      [{name, messages, bytes, bytes_max}]        bytes_max: null without a limit
     actors       [{kind, incarnation, pid, state, error, shards: [...]}]
-    shards       [{shard, epoch, frame, state, lag, counts}]  of each actor
+    shards       [{shard, epoch, frame, state, lag, counts, trouble}]  of each actor
 
 A shard's state is its phase (starting, fencing, replaying, live, lost, failed, crashed, stopped),
-or silent when nothing was heard of it. An actor's is that of its shard furthest from live. `lag`
+or silent when nothing was heard of it, or blocked when it is live and cannot do its work; `trouble`
+says why. An actor's is that of its shard furthest from live. `lag`
 says how far a shard is behind each input: `ingress` and `executions` in messages, `creator` in
 frames of the creator journals, `orders` in orders not answered by the broker yet. Among the
 `counts` are `inputs_quarantined`, and `suspended_creators`, whose entries are not copied.
@@ -28,6 +29,7 @@ from actors.counters import Counters
 from actors.errors import OperatingError
 from actors.ports import EXECUTIONS, INGRESS
 from actors.shard.progress import ShardProgress
+from actors.shard.recovery import Phase
 from cluster.config.credentials import Credentials, read_credentials
 from cluster.config.roles import AUDITOR
 from cluster.errors import ClusterError
@@ -61,6 +63,7 @@ STATES = (
     "crashed",
     "lost",
     "silent",
+    "blocked",
     "stopped",
     "starting",
     "fencing",
@@ -89,6 +92,7 @@ class Shard(msgspec.Struct, frozen=True, kw_only=True):
     state: str
     lag: dict[str, int]
     counts: Counters
+    trouble: str = ""
 
 
 class Actor(msgspec.Struct, frozen=True, kw_only=True):
@@ -290,13 +294,15 @@ def _shard(key: tuple[str, int], phase: str, heard: Heard, last: dict[str, int])
     progress = heard.shards.get(key)
     if progress is None:
         return Shard(shard=key[1], epoch=None, frame=None, state=phase, lag={}, counts=Counters())
+    is_blocked = phase == Phase.LIVE.value and bool(progress.trouble)
     return Shard(
         shard=key[1],
         epoch=progress.epoch,
         frame=progress.number,
-        state=phase,
+        state="blocked" if is_blocked else phase,
         lag=_lag(progress, heard, last),
         counts=progress.counts,
+        trouble=progress.trouble,
     )
 
 

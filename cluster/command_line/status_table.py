@@ -24,6 +24,7 @@ STYLES = {
     "crashed": "bold red",
     "lost": "bold red",
     "silent": "bold red",
+    "blocked": "bold red",
 }
 FULL_SOON = 0.8
 """From this part of its limit on, a stream is shown as a warning."""
@@ -44,6 +45,11 @@ def print_status(status: ClusterStatus) -> None:
         for shard in actor.shards:
             if set_aside := set_aside_of(shard):
                 console.print(f"{actor.kind} {shard.shard}: {set_aside}", style="yellow")
+    for actor in status.actors:
+        for shard in actor.shards:
+            if shard.trouble:
+                text = f"{actor.kind} {shard.shard}: {shard.trouble}"
+                console.print(text, soft_wrap=True, markup=False, style="red")
     for actor in status.actors:
         if actor.error:
             text = f"{actor.incarnation}: {error_of(actor)}"

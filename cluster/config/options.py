@@ -320,6 +320,14 @@ class BrokerOptions(msgspec.Struct, frozen=True, kw_only=True):
             "and an alarm tells of it.",
         ),
     ] = ANSWER_S_MAX
+    accepted_ledger: Annotated[
+        str,
+        Meta(
+            max_length=64,
+            description="The broker's ledger to go on with although it does not have what the one "
+            "before had, by the name in the alarm history_contradicted; empty for none.",
+        ),
+    ] = ""
     orders_per_s_max: Annotated[
         int,
         Meta(

@@ -4,15 +4,16 @@ counts than it was made with.
     nats/ postgres/ ray/     data of the servers
     broker/<name>/           ledgers of paper brokers
     logs/*.log               logs of all processes, the supervisor's as JSON lines
-    cluster.json             shard counts and brokers, fixed when the directory was made
+    cluster.json             shard counts, brokers and id, fixed when the directory was made
     credentials.json         logins for other programs
     run.json, lock           the run in progress
 """
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from secrets import token_hex
 
 import msgspec
 
@@ -30,8 +31,8 @@ OWN_NAMES = frozenset(
 
 
 class Identity(msgspec.Struct, frozen=True, kw_only=True):
-    """The content of DIR/cluster.json. Changing any of it would send accounts to other shards than
-    those that have their journals.
+    """The content of DIR/cluster.json. Changing the counts or brokers would send accounts to other
+    shards than those that have their journals.
     """
 
     format_version: int
@@ -39,6 +40,10 @@ class Identity(msgspec.Struct, frozen=True, kw_only=True):
     creator_shards: int
     brokers: tuple[str, ...] = ()
     """In the order of their gateway shards. A new broker comes last."""
+    cluster_id: str = ""
+    """128 random bits, by which brokers and streams know whose orders they hold."""
+    streams: tuple[str, ...] = ()
+    """The streams that the cluster has made. One that is missing later is not made again."""
 
 
 @contextmanager
@@ -152,6 +157,8 @@ def _wanted(data: Path, config: Config) -> Identity:
         follower_shards=config.cluster.follower_shards,
         creator_shards=config.cluster.creator_shards,
         brokers=(*known, *sorted(config.brokers.keys() - set(known))),
+        cluster_id=(found.cluster_id if found is not None else "") or token_hex(16),
+        streams=found.streams if found is not None else (),
     )
     for broker in known:
         if broker not in config.brokers:
@@ -181,6 +188,15 @@ def in_shard_order(data: Path, config: Config) -> Config:
     return msgspec.structs.replace(
         config, brokers={name: config.brokers[name] for name in identity.brokers}
     )
+
+
+def note_streams(data: Path, names: Iterable[str]) -> None:
+    """Note in an opened directory that the cluster has made its streams."""
+    identity = read_identity(data)
+    assert identity is not None
+    streams = tuple(sorted({*identity.streams, *names}))
+    if streams != identity.streams:
+        _write_identity(data, msgspec.structs.replace(identity, streams=streams))
 
 
 def _write_identity(data: Path, identity: Identity) -> None:

@@ -31,8 +31,14 @@ from cluster.placement.ray_start import start_ray
 from cluster.processes.cancellation import checkpoint, to_the_end
 from cluster.processes.kept_program import ChildProgram, ProgramSpec
 from cluster.processes.run_file import RunFile
-from cluster.running.data_directory import in_shard_order, opened
+from cluster.running.data_directory import (
+    in_shard_order,
+    note_streams,
+    opened,
+    read_identity,
+)
 from cluster.running.wiring import (
+    STREAMS,
     broker_directory,
     broker_names,
     connection_options,
@@ -95,9 +101,12 @@ async def _started(
     connection = await connect_nats(nats_options(servers, "supervisor"))
     stack.push_async_callback(connection.close)
     connection.check_payload(config.nats.payload_bytes_max)
-    for settings in stream_settings(config):
-        await ensure_stream(connection, settings)
+    identity = read_identity(data)
+    assert identity is not None
+    for settings in stream_settings(config, identity.cluster_id):
+        await ensure_stream(connection, settings, is_known=settings.name in identity.streams)
         checkpoint()
+    note_streams(data, STREAMS)
     ray = RayKeeper(
         lambda: start_ray(data, config, servers.credentials, secrets, run_file), config.supervision
     )
@@ -108,7 +117,7 @@ async def _started(
     for broker in started:
         stack.push_async_callback(broker.stop)
         await broker.start()
-    keeper = _keeper(config, servers, connection, ray)
+    keeper = _keeper(config, identity.cluster_id, servers, connection, ray)
     stack.push_async_callback(keeper.stop)
     await _listen(NatsBus(connection), keeper)
     checkpoint()
@@ -144,9 +153,13 @@ def _broker(
 
 
 def _keeper(
-    config: Config, servers: Servers, connection: NatsConnection, ray: RayKeeper
+    config: Config,
+    cluster_id: str,
+    servers: Servers,
+    connection: NatsConnection,
+    ray: RayKeeper,
 ) -> HostKeeper:
-    settings = shard_settings(config)
+    settings = shard_settings(config, cluster_id)
 
     def start(spec: HostSpec) -> RayHost:
         return ray.start_host(spec, connection_options(config, servers, spec.incarnation))

@@ -34,21 +34,22 @@ STREAMS = {
 }
 
 
-def stream_settings(config: Config) -> list[StreamSettings]:
-    """Return the settings of every stream."""
+def stream_settings(config: Config, cluster_id: str = "") -> list[StreamSettings]:
+    """Return the settings of every stream of a cluster."""
     return [
         StreamSettings(
             name=name,
             subjects=subjects,
             bytes_max=config.nats.stream_bytes_max,
             replicas=config.durability.profile.replicas,
+            cluster_id=cluster_id,
         )
         for name, subjects in STREAMS.items()
     ]
 
 
-def shard_settings(config: Config) -> ShardSettings:
-    """Return the settings that all shards share."""
+def shard_settings(config: Config, cluster_id: str = "") -> ShardSettings:
+    """Return the settings that all shards of a cluster share."""
     engine, instruments = config.engine, config.instruments
     default = InstrumentTerms(quantity_e8(instruments.lot), money_micros(instruments.min_notional))
     return ShardSettings(
@@ -63,6 +64,12 @@ def shard_settings(config: Config) -> ShardSettings:
         answer_s_max={name: broker.answer_s_max for name, broker in config.brokers.items()},
         order_ids={name: broker.order_ids for name, broker in config.brokers.items()},
         marks_source=config.marks.source,
+        cluster_id=cluster_id,
+        accepted_ledgers={
+            name: broker.accepted_ledger
+            for name, broker in config.brokers.items()
+            if broker.accepted_ledger
+        },
         uses_event_clock=engine.clock == "event",
         part_rows=engine.part_rows,
         frame_bytes_max=engine.frame_bytes_max,

@@ -23,6 +23,8 @@ from engine.messages.blocks import AccountsRegistered, CancelsSubmitted, OrdersS
 
 ACCOUNT_COLUMNS = {"broker": np.uint8}
 SUBSCRIPTION_COLUMNS = {"account": np.uint32}
+RUNS_MAX = 256
+"""Runs of account numbers in one outbound section: as many sections as one block may have."""
 
 
 class FollowerView:
@@ -92,13 +94,31 @@ class FollowerView:
                     )
                     yield OutboundSection(sequence, self.shard, cancels)
             case AccountsOpened():
-                # Every broker is told all accounts of the shard, so that their numbers have no
-                # gaps. Orders of the accounts of other brokers never come to it.
-                yield OutboundSection(
-                    sequence, self.shard, AccountsRegistered(self.shard, event.first, event.ids)
-                )
+                yield from self._registrations(broker, sequence, event)
             case _:
                 pass
+
+    def _registrations(
+        self, broker: str, sequence: int, event: AccountsOpened
+    ) -> Iterator[OutboundSection]:
+        """Yield sections of the broker's own accounts, in runs of numbers that follow each other.
+        Accounts of other brokers are nobody's business but theirs.
+        """
+        if broker not in event.brokers:
+            return
+        rows = np.flatnonzero(event.broker_of == event.brokers.index(broker))
+        if not len(rows):
+            return
+        breaks = np.flatnonzero(np.diff(rows) != 1) + 1
+        runs = [
+            AccountsRegistered(
+                self.shard, event.first + int(run[0]), event.ids[int(run[0]) : int(run[-1]) + 1]
+            )
+            for run in np.split(rows, breaks)
+        ]
+        for start in range(0, len(runs), RUNS_MAX):
+            body, *more = runs[start : start + RUNS_MAX]
+            yield OutboundSection(sequence, self.shard, body, runs=tuple(more))
 
     def are_of(self, broker: str, subscriptions: NDArray[np.int64]) -> NDArray[np.bool_]:
         """Return which subscriptions are of accounts at a broker."""

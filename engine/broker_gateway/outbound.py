@@ -5,6 +5,7 @@ shard.
 `engine.broker_gateway.queue` decides when each may go.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import msgspec
@@ -12,10 +13,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.columns.section_types import Column
-from engine.messages.blocks import AccountsRegistered, CancelsSubmitted, OrdersSubmitted
+from engine.messages.blocks import (
+    AccountsRegistered,
+    CancelsSubmitted,
+    FramesSent,
+    OrdersSubmitted,
+)
 from engine.values.order_ids import OrderKey
 
 _SECTION_BYTES = 192
+_RUN_BYTES = 24
 _ORDER_BYTES = 12
 _CANCEL_BYTES = 24
 _ACCOUNT_BYTES = 32
@@ -27,7 +34,7 @@ class OutboundSection:
     """One section for the broker, from one follower frame, and its place in the queue.
 
     `body` is what to send. For orders, `key` and `creator` name the decision that they follow
-    from. The fields after `is_exit` are the dispatch queue's.
+    from. The fields after `frame_mark` are the dispatch queue's and the sender's.
     """
 
     sequence: int
@@ -36,6 +43,10 @@ class OutboundSection:
     key: OrderKey | None = None
     creator: tuple[int, int] = (0, 0)
     is_exit: bool = False
+    runs: tuple[AccountsRegistered, ...] = ()
+    """Further runs of account numbers, which are sent with `body`."""
+    frame_mark: int = 0
+    """The mark of its follower frame (`engine.journal.frame.frame_mark`)."""
     ordinal: int = 0
     waits_count: int = 0
     """The number of earlier sections that must leave the gateway's hands before it may go."""
@@ -51,12 +62,21 @@ class OutboundSection:
     """The number of its submission (`engine.broker_gateway.submissions`), -1 while it has none."""
     is_asked: bool = False
     """True if the broker answered its orders before, and is only asked about them again."""
+    miscounts: int = 0
+    """The number of answers that did not count its orders."""
 
     @property
     def count(self) -> int:
         """The number of orders, cancels or accounts in it."""
         body = self.body
-        return len(body.ids) if isinstance(body, AccountsRegistered) else len(body.subscriptions)
+        if isinstance(body, AccountsRegistered):
+            return len(body.ids) + sum(len(run.ids) for run in self.runs)
+        return len(body.subscriptions)
+
+    @property
+    def bodies(self) -> tuple[AccountsRegistered | OrdersSubmitted | CancelsSubmitted, ...]:
+        """Everything to send."""
+        return (self.body, *self.runs)
 
     @property
     def bytes_count(self) -> int:
@@ -64,7 +84,7 @@ class OutboundSection:
         if isinstance(self.body, OrdersSubmitted):
             return _SECTION_BYTES + _ORDER_BYTES * len(self.body.subscriptions)
         each = _CANCEL_BYTES if isinstance(self.body, CancelsSubmitted) else _ACCOUNT_BYTES
-        return _SECTION_BYTES + each * self.count
+        return _SECTION_BYTES + _RUN_BYTES * len(self.runs) + each * self.count
 
     @property
     def orders(self) -> OrdersSubmitted:
@@ -85,6 +105,7 @@ class OutboundSection:
             self.key,
             self.creator,
             self.is_exit,
+            frame_mark=self.frame_mark,
             is_asked=self.is_asked,
         )
 
@@ -96,6 +117,25 @@ def asked_about(
     zeros = np.zeros(len(subscriptions), np.int64)
     body = OrdersSubmitted(follower_shard, 0, key, "", 0, 0, 0, 0, subscriptions, zeros, zeros)
     return OutboundSection(sequence, follower_shard, body, key, is_asked=True)
+
+
+def frames_sent(sections: Sequence[OutboundSection]) -> FramesSent | None:
+    """Name the highest follower frame of each shard whose orders are among sections; None when
+    there are no orders.
+    """
+    highest: dict[int, OutboundSection] = {}
+    for section in sections:
+        if isinstance(section.body, OrdersSubmitted):
+            known = highest.get(section.follower_shard)
+            if known is None or section.orders.frame > known.orders.frame:
+                highest[section.follower_shard] = section
+    if not highest:
+        return None
+    rows = [
+        (shard, each.orders.frame, each.frame_mark, each.sequence)
+        for shard, each in sorted(highest.items())
+    ]
+    return FramesSent(*np.array(rows, np.int64).T.copy())
 
 
 def orders_count(sections: list[OutboundSection]) -> int:

@@ -311,11 +311,12 @@ class _OutboundMessage:
     where it has no limit.
     """
 
-    __slots__ = ("_bytes_count", "_orders_count", "orders_left", "sections")
+    __slots__ = ("_bodies_count", "_bytes_count", "_orders_count", "orders_left", "sections")
 
     def __init__(self, orders_max: int | None) -> None:
         self.sections: list[OutboundSection] = []
         self.orders_left = orders_max
+        self._bodies_count = 0
         self._orders_count = 0
         self._bytes_count = 0
 
@@ -328,7 +329,7 @@ class _OutboundMessage:
         elif self.orders_left == 0 or not orders_count:
             return False
         return not self.sections or (
-            len(self.sections) < MESSAGE_SECTIONS_MAX
+            self._bodies_count + len(section.bodies) <= MESSAGE_SECTIONS_MAX
             and self._orders_count + orders_count <= MESSAGE_ORDERS_MAX
             and self._bytes_count + section.bytes_count <= MESSAGE_BYTES_MAX
         )
@@ -336,6 +337,7 @@ class _OutboundMessage:
     def add(self, section: OutboundSection) -> None:
         """Add a section."""
         self.sections.append(section)
+        self._bodies_count += len(section.bodies)
         self._bytes_count += section.bytes_count
         if isinstance(section.body, OrdersSubmitted):
             self._orders_count += section.count

@@ -29,6 +29,7 @@ from engine.journal.cursors import NO_HASH, Cursor, Source, cursors_column, rest
 from engine.journal.events import EVENT_TYPES
 from engine.journal.events.gateway import (
     BlocksAnswered,
+    FramesTaken,
     OrdersRevoked,
     OrdersUnresolved,
     SubmissionSettled,
@@ -53,6 +54,13 @@ class ReadMark(NamedTuple):
     chains: dict[int, tuple[int, bytes, int]]
 
 
+class TakenFrame(NamedTuple):
+    """A follower frame by its number and mark (`engine.journal.frame.frame_mark`)."""
+
+    number: int
+    mark: int
+
+
 class GatewayShard:
     """The state of one broker's gateway.
 
@@ -73,6 +81,10 @@ class GatewayShard:
         self.unresolved_count = 0
         """The number of orders of which nobody can say whether the broker has them."""
         self._gone: dict[int, list[OrdersRevoked | OrdersUnresolved]] = {}
+        self.ledger = ""
+        """The name of the broker's ledger, empty as long as the broker has not stated one."""
+        self.taken: dict[int, TakenFrame] = {}
+        """Of each follower shard, the highest frame whose orders that ledger has."""
 
     @property
     def answered_sequence(self) -> int:
@@ -151,6 +163,8 @@ class GatewayShard:
             case OrdersUnresolved():
                 self.unresolved_count += len(event.subscriptions)
                 self._gone.setdefault(event.sequence, []).append(event)
+            case FramesTaken():
+                self._apply_taken(event)
             case SubmissionStarted():
                 self.submissions.apply_started(event)
             case SubmissionSettled():
@@ -159,6 +173,18 @@ class GatewayShard:
                 pass
             case _:
                 raise AssertionError(f"a gateway shard cannot apply {type(event).__name__}")
+
+    def _apply_taken(self, event: FramesTaken) -> None:
+        if event.ledger != self.ledger:
+            self.ledger = event.ledger
+            self.taken.clear()
+        columns = (event.follower_shards, event.frames, event.frame_hashes)
+        for shard, number, mark in zip(*(each.tolist() for each in columns), strict=True):
+            self.taken[shard] = TakenFrame(number, mark)
+
+    def _taken_event(self) -> FramesTaken:
+        rows = [(shard, *self.taken[shard]) for shard in sorted(self.taken)]
+        return FramesTaken(self.ledger, *np.array(rows, np.int64).reshape(-1, 3).T.copy())
 
     def columns(self) -> State:
         """Return everything as columns, as of the first mark kept. An owner that reads on from that
@@ -182,6 +208,8 @@ class GatewayShard:
             "read_sequence": np.array([mark.sequence], np.int64),
             "gone": np.frombuffer(encode_sections(self._gone_events()), np.uint8),
         }
+        if self.ledger:
+            state["taken"] = np.frombuffer(encode_sections([self._taken_event()]), np.uint8)
         for shard, view in self.views.items():
             state |= view.accounts.state(f"{shard}.account") | view.subscriptions.state(
                 f"{shard}.subscription"
@@ -202,6 +230,10 @@ class GatewayShard:
             walk_sections(memoryview(gone.tobytes()), EVENT_TYPES) if gone is not None else ()
         ):
             self._gone.setdefault(event.sequence, []).append(event)
+        taken = stored.columns.get("taken")
+        if taken is not None:
+            (event,) = walk_sections(memoryview(taken.tobytes()), EVENT_TYPES)
+            self._apply_taken(event)
         known = msgspec.msgpack.decode(stored.column("known").tobytes())
         ((views, revoked, submissions),) = stored.rows("known", [known])
         self.revoked = {row[0]: row[1] for row in stored.rows("known.revoked", revoked)}

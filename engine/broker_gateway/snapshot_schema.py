@@ -46,6 +46,7 @@ GATEWAY_SCHEMA = SnapshotSchema(
         "cursors",
         "read_sequence",
         "gone",
+        "taken",
         *names_with("#.account", ACCOUNT_COLUMNS),
         *names_with("#.subscription", SUBSCRIPTION_COLUMNS),
     ],

@@ -47,6 +47,7 @@ from engine.columns.section_types import (
     SectionError,
     group_of,
     is_ascending,
+    is_text,
     left_out_count,
     names_of,
     trailing_defaults,
@@ -233,7 +234,7 @@ def _layout(
         hint = hints[name]
         if hint is int:
             found.append((name, write_ints, read_ints))
-        elif hint is str:
+        elif is_text(hint):
             found.append((name, encode_texts, read_text))
         elif hint == list[str]:
             found.append((name, write_texts, read_texts))

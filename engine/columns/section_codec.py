@@ -5,8 +5,8 @@ Fields are written in order of declaration: `int` as 8 bytes (i64), `str` as a l
 are written in line, as if each were a field of the section.
 
 A body that ends early takes the defaults. The rest of a longer body is from newer code and is
-skipped. The last integers and groups are left out if they hold their defaults, so an appended field
-changes no bytes until it has a value.
+skipped. The last integers, groups and appended texts are left out if they hold their defaults, so
+an appended field changes no bytes until it has a value.
 """
 
 import struct
@@ -32,6 +32,7 @@ from engine.columns.section_types import (
     SectionError,
     group_of,
     is_ascending,
+    is_text,
     left_out_count,
     names_of,
     trailing_defaults,
@@ -97,7 +98,7 @@ def _layout(section_type: type[Section]) -> tuple[_Step, ...]:
             continue
         if is_ascending(hint):
             steps.append(_single(name, _write_ascending, decode_column))
-        elif hint is str:
+        elif is_text(hint):
             steps.append(_single(name, _write_text, _read_text))
         elif (group := group_of(hint)) is not None:
             steps.append(_group(name, group))

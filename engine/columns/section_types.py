@@ -18,6 +18,8 @@ Column = NDArray[np.int64]
 Ascending = Annotated[NDArray[np.int64], "ascending"]
 """Integers that never fall: stored as differences where that is smaller."""
 Texts = list[str]
+AppendedText = Annotated[str, "appended"]
+"""A text at the end of a section that was appended later. It is left out while it is empty."""
 
 
 class SectionError(ValueError):
@@ -32,6 +34,8 @@ class Section(msgspec.Struct, frozen=True, eq=False, gc=False):
     """
 
     TAG: ClassVar[int]
+    IS_REQUIRED: ClassVar[bool] = True
+    """False if a reader that does not know the section may skip it."""
 
 
 S = TypeVar("S", bound=Section)
@@ -48,6 +52,11 @@ def group_of(hint: Any) -> type[Any] | None:
         return None
     assert set(get_type_hints(hint).values()) == {int}, f"{hint.__name__}: expected only integers"
     return hint
+
+
+def is_text(hint: Any) -> bool:
+    """Return whether a field's type is a text, appended or not."""
+    return hint is str or hint == AppendedText
 
 
 def is_ascending(hint: Any) -> bool:
@@ -72,20 +81,23 @@ def flat_fields(section_type: type[Section]) -> list[tuple[str, Any]]:
 
 @cache
 def trailing_defaults(section_type: type[Section]) -> tuple[tuple[str, Any], ...]:
-    """Return the integers and groups with a default at the end of a section, the last one first."""
+    """Return the integers, groups and appended texts with a default at the end of a section, the
+    last one first.
+    """
     found = []
+    hints = get_type_hints(section_type, include_extras=True)
     pairs = zip(
         reversed(names_of(section_type)), reversed(section_type.__struct_defaults__), strict=False
     )
     for name, default in pairs:
-        if not isinstance(default, int | tuple):
+        if not isinstance(default, int | tuple) and hints[name] != AppendedText:
             break
         found.append((name, default))
     return tuple(found)
 
 
 def left_out_count(section: Section) -> int:
-    """Count the last integers and groups of a section that hold their default."""
+    """Count the last fields of `trailing_defaults` that hold their default."""
     defaults = trailing_defaults(type(section))
     for count, (name, default) in enumerate(defaults):
         if getattr(section, name) != default:

@@ -33,13 +33,14 @@ def encode_sections(sections: Iterable[Section], *, flags: int = REQUIRED) -> by
     bodies: list[bytes] = []
     for _, grouped in groupby(sections, key=type):
         alike = list(grouped)
+        flags_of = flags if alike[0].IS_REQUIRED else flags & ~REQUIRED
         if len(alike) < PACKED_MIN:
             for section in alike:
-                _add_body(entries, bodies, section.TAG, flags, encode_section(section))
+                _add_body(entries, bodies, section.TAG, flags_of, encode_section(section))
             continue
         for start in range(0, len(alike), SECTIONS_MAX):
             body = encode_packed(alike[start : start + SECTIONS_MAX])
-            _add_body(entries, bodies, alike[0].TAG, flags | PACKED, body)
+            _add_body(entries, bodies, alike[0].TAG, flags_of | PACKED, body)
     return b"".join((_COUNT.pack(len(bodies)), *entries, *bodies))
 
 

@@ -73,6 +73,11 @@ class FrameHeader(msgspec.Struct, frozen=True):
     engine_version: int = ENGINE_VERSION
 
 
+def frame_mark(digest: bytes) -> int:
+    """Return the first 8 bytes of a frame's hash as an integer: blocks name the frame by it."""
+    return int.from_bytes(digest[:8], "little", signed=True)
+
+
 def frame_hash(data: bytes | memoryview) -> bytes:
     """Hash a frame's bytes. The next frame must carry this hash."""
     return blake2b(data, digest_size=HASH_BYTES).digest()

@@ -6,9 +6,18 @@ subscription and quantity stands once. Order ids are the two halves of `engine.v
 """
 
 from collections.abc import Iterator
+from enum import IntEnum
 from typing import Any, ClassVar
 
-from engine.columns.section_types import Ascending, Column, Section, SectionError, Texts, tags
+from engine.columns.section_types import (
+    AppendedText,
+    Ascending,
+    Column,
+    Section,
+    SectionError,
+    Texts,
+    tags,
+)
 from engine.columns.sections import encode_sections, walk_sections
 from engine.values.order_ids import OrderKey
 
@@ -17,12 +26,14 @@ _MAGIC = b"LSB1"
 
 class GatewayEpoch(Section, frozen=True):
     """The gateway that sends the block: the first section of each of its blocks. A broker refuses a
-    block of an epoch below the highest that it has seen (P5).
+    block of an epoch below the highest that it has seen (P5), and one of another `cluster` than the
+    first that it took a block of. An empty `cluster` is not stated.
     """
 
     TAG: ClassVar[int] = 100
     epoch: int
     event_time: int
+    cluster: AppendedText = ""
 
 
 class AccountsRegistered(Section, frozen=True):
@@ -73,18 +84,37 @@ class CancelsSubmitted(Section, frozen=True):
     attempts: Column
 
 
+class RefusalCode(IntEnum):
+    """The kind of a broker's refusal. A code that is not listed means CONTENT."""
+
+    NOT_STATED = -1
+    """The program was written before there were codes."""
+    NONE = 0
+    """The block is not refused."""
+    CONTENT = 1
+    """Something in the block. The same block would be refused again."""
+    EPOCH = 2
+    """The broker has taken blocks of a higher epoch."""
+    ROUND = 3
+    """The broker has taken blocks of a higher round of this epoch."""
+    CLUSTER = 4
+    """The broker's ledger belongs to another cluster."""
+
+
 class BlockAnswered(Section, frozen=True):
     """The broker's one reply to a block, sent once its ledger is on disk. `refusal` is empty, or
-    the reason why the whole block was refused.
+    the reason why the whole block was refused; `code` is its `RefusalCode`.
 
     `accepted` counts the orders taken now, `repeated` those whose ids the broker had seen before.
-    An order that is refused by itself is reported as an execution.
+    Together they are all orders of a block that is not refused. An order that is rejected by itself
+    is accepted, and reported as an execution.
     """
 
     TAG: ClassVar[int] = 104
     accepted: int
     repeated: int
     refusal: str
+    code: int = RefusalCode.NOT_STATED
 
 
 class ExecutionsReported(Section, frozen=True):
@@ -138,6 +168,53 @@ class OrdersKnown(Section, frozen=True):
     subscriptions: Ascending
 
 
+class FramesSent(Section, frozen=True):
+    """The follower frames whose orders are in the block: the highest of each follower shard. A
+    broker keeps the highest of each shard with its orders, and states them in `HistoryStated`.
+
+    `frame_hashes` are the first 8 bytes of the frames' hashes, `frame_sequences` the frames' places
+    in the stream of follower journals.
+    """
+
+    TAG: ClassVar[int] = 111
+    IS_REQUIRED: ClassVar[bool] = False
+    follower_shards: Ascending
+    frames: Column
+    frame_hashes: Column
+    frame_sequences: Column
+
+
+class HistoryStated(Section, frozen=True):
+    """The history in a broker's ledger, called `ledger`: of each follower shard, the highest frame
+    whose orders it has, as `FramesSent` named it. The broker answers an introduction with it.
+
+    `confirmed_sequence` is the highest sequence that JetStream gave an execution of the ledger, 0
+    if it is not known.
+    """
+
+    TAG: ClassVar[int] = 112
+    IS_REQUIRED: ClassVar[bool] = False
+    ledger: str
+    confirmed_sequence: int
+    follower_shards: Ascending
+    frames: Column
+    frame_hashes: Column
+    frame_sequences: Column
+
+
+class ExecutionsStated(Section, frozen=True):
+    """The executions of one follower shard in a broker's ledger: the highest number of `prefix`,
+    and the highest that JetStream has confirmed. It follows `HistoryStated`.
+    """
+
+    TAG: ClassVar[int] = 113
+    IS_REQUIRED: ClassVar[bool] = False
+    follower_shard: int
+    prefix: str
+    last_number: int
+    confirmed_number: int
+
+
 class CorrectionsReported(Section, frozen=True):
     """Trade cancels and corrections of executions of one cause, leg and attempt. The broker
     publishes them on the subject of `ExecutionsReported`.
@@ -180,6 +257,9 @@ BLOCK_TYPES = tags(
     OrdersLookedUp,
     OrdersKnown,
     CorrectionsReported,
+    FramesSent,
+    HistoryStated,
+    ExecutionsStated,
 )
 
 

@@ -84,6 +84,13 @@ class MemoryStreams:
         self._server.faults.check_connected()
         return len(self._server.stream(stream).messages)
 
+    async def last_message(self, stream: str, subject: str) -> StoredMessage | None:
+        """Return the last message of a subject; None when there is none."""
+        self._server.faults.check_connected()
+        found = self._server.stream(stream)
+        last = found.last_of_subject.get(subject, 0)
+        return found.messages[last - 1] if last else None
+
     async def publish(self, subject: str, data: bytes, *, message_id: str) -> int:
         """Append a message, at most once per message id."""
         self._server.faults.check_connected()

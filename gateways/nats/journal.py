@@ -6,31 +6,15 @@ refused expectation all raise `OutcomeUnknownError`. The caller then reads the t
 stream's leader answers.
 """
 
-import base64
-
 import msgspec
 
 from actors.errors import OutcomeUnknownError, StreamFullError, TransientError
 from actors.ports import StoredMessage, journal_stream
 from engine.journal.frame import ShardKey
-from gateways.nats.connection import JetStreamError, NatsConnection, Reply
-from gateways.nats.errors import NO_MESSAGE_FOUND, api_error
-from gateways.nats.streams import stored_sequence
+from gateways.nats.connection import NatsConnection, Reply
+from gateways.nats.streams import stored_message, stored_sequence
 
 _BATCH_MAX = 1000
-
-
-class _Stored(msgspec.Struct):
-    seq: int
-    subject: str
-    data: str = ""
-
-
-class _GetAnswer(msgspec.Struct):
-    message: _Stored
-
-
-_decode_get = msgspec.json.Decoder(_GetAnswer).decode
 
 
 class NatsJournal:
@@ -89,12 +73,7 @@ class NatsJournal:
             )
         except OutcomeUnknownError as error:
             raise TransientError(f"tail of {key}: {error}") from error
-        if isinstance(answer, JetStreamError):
-            if answer.error_code == NO_MESSAGE_FOUND:
-                return None
-            raise api_error(*answer, f"tail of {key}")
-        stored = _decode_get(answer).message
-        return StoredMessage(stored.seq, stored.subject, base64.b64decode(stored.data))
+        return stored_message(answer, f"tail of {key}")
 
     async def read(
         self, key: ShardKey, *, after_sequence: int, bytes_max: int = 16 << 20

@@ -7,16 +7,25 @@ never drops old ones.
 """
 
 import asyncio
+import base64
 from typing import Any
 
 import msgspec
 
 from actors.errors import PermanentError
+from actors.ports import StoredMessage
 from gateways.nats.connection import JetStreamError, NatsConnection
-from gateways.nats.errors import STREAM_NAME_IN_USE, STREAM_NOT_FOUND, api_error
+from gateways.nats.errors import (
+    NO_MESSAGE_FOUND,
+    STREAM_NAME_IN_USE,
+    STREAM_NOT_FOUND,
+    api_error,
+)
 from gateways.nats.feed import FeedOptions, NatsFeed
 
 _NS_PER_S = 1_000_000_000
+CLUSTER_KEY = "lockstep_cluster"
+"""The name of the cluster's id in a stream's metadata."""
 
 
 class StreamSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -30,6 +39,8 @@ class StreamSettings(msgspec.Struct, frozen=True, kw_only=True):
     """Copies on different servers; the durability profile says how many."""
     duplicate_window_s: int = 120
     """The time for which the stream remembers a message id."""
+    cluster_id: str = ""
+    """The cluster that the stream belongs to, written into a new stream's metadata."""
 
     def config(self) -> dict[str, Any]:
         """The settings as the JetStream API names them."""
@@ -49,6 +60,11 @@ class StreamSettings(msgspec.Struct, frozen=True, kw_only=True):
             "num_replicas": self.replicas,
         }
 
+    def config_of_new(self) -> dict[str, Any]:
+        """The settings with which the stream is made."""
+        made = self.config()
+        return made | {"metadata": {CLUSTER_KEY: self.cluster_id}} if self.cluster_id else made
+
 
 class _StreamAnswer(msgspec.Struct):
     config: dict[str, Any]
@@ -67,16 +83,36 @@ class _PubAck(msgspec.Struct):
     error: dict[str, Any] | None = None
 
 
+class _Stored(msgspec.Struct):
+    seq: int
+    subject: str
+    data: str = ""
+
+
+class _GetAnswer(msgspec.Struct):
+    message: _Stored
+
+
 _decode_ack = msgspec.json.Decoder(_PubAck).decode
+_decode_get = msgspec.json.Decoder(_GetAnswer).decode
 
 
-async def ensure_stream(connection: NatsConnection, settings: StreamSettings) -> None:
-    """Create the stream, or check the settings of the one that exists. Raises: PermanentError
-    when they differ.
+async def ensure_stream(
+    connection: NatsConnection, settings: StreamSettings, *, is_known: bool = False
+) -> None:
+    """Create the stream, or check the settings of the one that exists. `is_known` says that it was
+    made before. Raises: PermanentError when they differ, when the stream is another cluster's, or
+    when a known one is missing.
     """
     answer = await connection.api(f"STREAM.INFO.{settings.name}", {})
     if isinstance(answer, JetStreamError) and answer.error_code == STREAM_NOT_FOUND:
-        answer = await connection.api(f"STREAM.CREATE.{settings.name}", settings.config())
+        if is_known:
+            raise PermanentError(
+                f"stream {settings.name}: expected the one that this cluster made, found none; "
+                "restore the data of NATS from a copy, together with the brokers' ledgers; or "
+                "begin with a new data directory and new ledgers"
+            )
+        answer = await connection.api(f"STREAM.CREATE.{settings.name}", settings.config_of_new())
         if isinstance(answer, JetStreamError) and answer.error_code == STREAM_NAME_IN_USE:
             # Another process created it between our two calls.
             answer = await connection.api(f"STREAM.INFO.{settings.name}", {})
@@ -86,6 +122,12 @@ async def ensure_stream(connection: NatsConnection, settings: StreamSettings) ->
 
 
 def _check_settings(settings: StreamSettings, found: dict[str, Any]) -> None:
+    owner = (found.get("metadata") or {}).get(CLUSTER_KEY, "")
+    if owner and settings.cluster_id and owner != settings.cluster_id:
+        raise PermanentError(
+            f"stream {settings.name}: expected cluster {settings.cluster_id} to have made it, "
+            f"found cluster {owner}; start the cluster on its own data directory and its own NATS"
+        )
     for field, expected in settings.config().items():
         is_found = found.get(field, 0 if expected == 0 else None)
         if isinstance(expected, list):
@@ -95,6 +137,18 @@ def _check_settings(settings: StreamSettings, found: dict[str, Any]) -> None:
                 f"stream {settings.name}: expected {field} {expected!r}, found {is_found!r}; "
                 "use the settings it was made with, or another data directory"
             )
+
+
+def stored_message(answer: bytes | JetStreamError, what: str) -> StoredMessage | None:
+    """Return the message in the answer to a get, None when there is none. Raises: the error of ours
+    for any other error in it.
+    """
+    if isinstance(answer, JetStreamError):
+        if answer.error_code == NO_MESSAGE_FOUND:
+            return None
+        raise api_error(*answer, what)
+    stored = _decode_get(answer).message
+    return StoredMessage(stored.seq, stored.subject, base64.b64decode(stored.data))
 
 
 def stored_sequence(answer: bytes, what: str) -> int:
@@ -152,6 +206,14 @@ class NatsStreams:
         """Return the last sequence of a stream, as its leader has it."""
         answer = await self._connection.api_or_raise(f"STREAM.INFO.{stream}", {})
         return msgspec.json.decode(answer, type=_StateAnswer).state.last_seq
+
+    async def last_message(self, stream: str, subject: str) -> StoredMessage | None:
+        """Return the last message of a subject, as the stream's leader has it; None when there is
+        none.
+        """
+        what = f"STREAM.MSG.GET.{stream}"
+        answer = await self._connection.api(what, {"last_by_subj": subject})
+        return stored_message(answer, f"last message of {subject}")
 
     async def publish(self, subject: str, data: bytes, *, message_id: str) -> int:
         """Append a message, at most once per message id within the stream's window. Returns: its

@@ -43,10 +43,10 @@ class ForgettingEntries:
         ]
         kept = [each for each in sections if each not in forgotten]
         answer = await self._broker.submit(encode_block(*kept))
-        (answered,) = decode_block(answer)
+        answered, *stated = decode_block(answer)
         assert isinstance(answered, BlockAnswered)
         count = sum(len(each.subscriptions) for each in forgotten)
-        return encode_block(replace(answered, accepted=answered.accepted + count))
+        return encode_block(replace(answered, accepted=answered.accepted + count), *stated)
 
 
 async def followed(cluster: MemoryCluster) -> None:

@@ -7,7 +7,7 @@ from typing import Any, get_type_hints
 
 import numpy as np
 
-from engine.columns.section_types import group_of, names_of
+from engine.columns.section_types import group_of, is_text, names_of, trailing_defaults
 from engine.journal.cursors import Cursor, Source
 from engine.journal.events import EVENT_TYPES
 from engine.journal.frame import FrameHeader, ShardKey, ShardKind, encode_frame
@@ -23,8 +23,8 @@ _ASCENDING = np.array([5, 6, 300_000], np.int64)
 
 
 def sample(section_type: Any, *, is_whole: bool = False) -> Any:
-    """Fill a section's fields in order with different values of their kinds. Appended integers with
-    a default are filled only where the section is to be whole.
+    """Fill a section's fields in order with different values of their kinds. Appended integers and
+    texts are filled only where the section is to be whole.
     """
     hints = get_type_hints(section_type, include_extras=True)
     numbers = count()
@@ -32,7 +32,7 @@ def sample(section_type: Any, *, is_whole: bool = False) -> Any:
     names = names_of(section_type)
     defaulted = 0
     if not is_whole:
-        defaulted = sum(isinstance(each, int) for each in section_type.__struct_defaults__)
+        defaulted = len(trailing_defaults(section_type))
     for name in names[: len(names) - defaulted]:
         hint = hints[name]
         if (group := group_of(hint)) is not None:
@@ -41,7 +41,7 @@ def sample(section_type: Any, *, is_whole: bool = False) -> Any:
         number = next(numbers)
         if hint is int:
             values.append(_integer(number))
-        elif hint is str:
+        elif is_text(hint):
             values.append(f"text-{number}-ä")
         elif hint == list[str]:
             values.append([f"a{number}", "", "ünder_score"])

@@ -31,7 +31,9 @@ _STEPS = 140
 _MICRO = 10**6
 _BOOKS = 66
 _QUARANTINED, _CREATOR_SUSPENDED = EVENT_TYPES[3], EVENT_TYPES[18]
-_REVOKED, _STARTED, _SETTLED, _UNRESOLVED = (EVENT_TYPES[tag] for tag in (41, 42, 43, 44))
+_REVOKED, _STARTED, _SETTLED, _UNRESOLVED, _TAKEN = (
+    EVENT_TYPES[tag] for tag in (41, 42, 43, 44, 45)
+)
 _SLEEVES = [
     Sleeving(0, 0, 10**10, "proportional", _MICRO, 1, 0, 0, True),
     Sleeving(1, 0, 10**10 + 7, "proportional", 770_000, 1, 0, 500_001, False),
@@ -131,6 +133,7 @@ def _gateway_frames(world: EngineWorld) -> list[bytes]:
             _REVOKED(0, key, 4, 0, 5, answered + 2, three),
         ],
         [_UNRESOLVED(0, key, answered + 3, three[1:])],
+        [_TAKEN("ledger", three, three * 7, three - 2)],
     ]
     frames: list[bytes] = []
     previous, name = NO_HASH, ShardKey(ShardKind.GATEWAY, 0)

@@ -15,14 +15,14 @@ from engine.columns.section_codec import decode_section, encode_section
 from engine.columns.section_types import names_of
 from engine.journal.events.orders import SignalDecided
 from engine.journal.frame import decode_frame, encode_frame
-from engine.messages.blocks import decode_block, encode_block
+from engine.messages.blocks import BlockAnswered, GatewayEpoch, decode_block, encode_block
 from tests.engine.samples import BLOCKS, FRAMES, SECTIONS, sample
 
 GOLDEN = Path(__file__).parent / "golden"
 
 
-APPENDED = (SignalDecided,)
-"""Sections with integers that were appended later: their bytes without them, and with them."""
+APPENDED = (SignalDecided, GatewayEpoch, BlockAnswered)
+"""Sections with integers or texts that were appended later: their bytes without, and with them."""
 
 
 def _section_file(section_type: type) -> str:

@@ -28,9 +28,9 @@ from tests.engine.snapshot_story import StoryFrames, told
 GOLDEN = Path(__file__).parent / "golden"
 KINDS = StoryFrames._fields
 LAYOUTS = range(LAYOUT_MIN, STATE_LAYOUT + 1)
-ADDED = ("creator_marks",)
+ADDED = ("creator_marks", "gateway_ledger")
 """Forms of the present layout with columns that its first snapshots do not have: the marks of
-each broker.
+each broker, and the frames whose orders a broker's ledger has.
 """
 FORMS = [
     *((layout, kind) for layout in LAYOUTS for kind in KINDS),

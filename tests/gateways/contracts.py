@@ -159,6 +159,15 @@ class StreamsContract:
         assert [message.sequence for message in second] == later
         assert {message.subject for message in first} == {self.subject(adapters)}
 
+    async def test_the_last_message_of_a_subject_is_read(self, adapters: Adapters) -> None:
+        assert await adapters.streams.last_message(EXECUTIONS, self.subject(adapters)) is None
+        sequences = await self.publish(adapters, 0, 3)
+        await adapters.streams.publish(
+            f"executions.c{adapters.number}.0", b"other", message_id=f"{adapters.number}/other"
+        )
+        last = await adapters.streams.last_message(EXECUTIONS, self.subject(adapters))
+        assert last == (sequences[-1], self.subject(adapters), b"2")
+
     async def test_the_end_of_a_stream_is_reported(self, adapters: Adapters) -> None:
         (sequence,) = await self.publish(adapters, 0, 1)
         assert await adapters.streams.last_sequence(EXECUTIONS) == sequence

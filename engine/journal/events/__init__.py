@@ -52,6 +52,7 @@ EVENT_TYPES = tags(
     orders.OrdersUnanswered,
     gateway.BlocksAnswered,
     gateway.OrdersRevoked,
+    gateway.FramesTaken,
     gateway.SubmissionStarted,
     gateway.SubmissionSettled,
     gateway.OrdersUnresolved,

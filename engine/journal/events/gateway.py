@@ -56,6 +56,20 @@ class SubmissionStarted(Section, frozen=True):
     lasts: Column
 
 
+class FramesTaken(Section, frozen=True):
+    """The broker's ledger, called `ledger`, has the orders of these follower frames: the highest
+    frame of each shard that got a new one. Another ledger than before holds no frame of before.
+
+    `frame_hashes` are the first 8 bytes of the frames' hashes.
+    """
+
+    TAG: ClassVar[int] = 45
+    ledger: str
+    follower_shards: Ascending
+    frames: Column
+    frame_hashes: Column
+
+
 class SubmissionSettled(Section, frozen=True):
     """The outcome of submissions is settled: taken, refused, revoked or unresolved."""
 

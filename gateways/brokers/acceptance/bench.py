@@ -16,10 +16,13 @@ from engine.messages.blocks import (
     AccountsRegistered,
     BlockAnswered,
     CancelsSubmitted,
+    ExecutionsStated,
     GatewayEpoch,
+    HistoryStated,
     OrdersKnown,
     OrdersLookedUp,
     OrdersSubmitted,
+    RefusalCode,
     SendingRound,
     decode_block,
     encode_block,
@@ -34,6 +37,8 @@ from gateways.brokers.acceptance.reported import OrderReport, Reported
 ACCOUNTS = 64
 """Accounts that every shard has, numbered from 0."""
 SHARDS = (0, 1)
+CLUSTER = "acceptance"
+"""The cluster that the suite speaks for, the same in each run: a program keeps the first one."""
 _MS_PER_CAUSE = 62
 """Cause numbers have 36 bits, so that 16 per second last for a century."""
 _POLL_S = 0.02
@@ -70,6 +75,10 @@ class BlockAnswer(NamedTuple):
     repeated: int
     refusal: str
     known: list[OrdersKnown]
+    code: int = RefusalCode.NOT_STATED
+    stated: HistoryStated | None = None
+    """The history in the program's ledger, None where it states none."""
+    executions: tuple[ExecutionsStated, ...] = ()
 
 
 class Bench:
@@ -145,7 +154,7 @@ class Bench:
     def block(self, *sections: Any, epoch: int | None = None, round: int | None = None) -> bytes:
         """Encode a block as a gateway sends it to a program of this `order_ids`."""
         header: list[Any] = [
-            GatewayEpoch(self.epoch if epoch is None else epoch, time.time_ns()),
+            GatewayEpoch(self.epoch if epoch is None else epoch, time.time_ns(), CLUSTER),
         ]
         if self.options.order_ids == "looked_up":
             header.append(SendingRound(self.round if round is None else round))
@@ -292,9 +301,21 @@ def read_answer(data: bytes) -> BlockAnswer:
     except (SectionError, ValueError) as error:
         raise Broken("an answer that is a block", str(error)) from error
     expect(isinstance(first, BlockAnswered), "BlockAnswered first", type(first).__name__)
-    strangers = [each for each in rest if not isinstance(each, OrdersKnown)]
-    expect(not strangers, "nothing but OrdersKnown behind BlockAnswered", strangers)
-    return BlockAnswer(first.accepted, first.repeated, first.refusal, rest)
+    known = [each for each in rest if isinstance(each, OrdersKnown)]
+    stated = [each for each in rest if isinstance(each, HistoryStated)]
+    executions = [each for each in rest if isinstance(each, ExecutionsStated)]
+    strangers = len(rest) - len(known) - len(stated) - len(executions)
+    expect(not strangers, "only sections of an answer behind BlockAnswered", rest)
+    expect(len(stated) <= 1, "at most one HistoryStated", len(stated))
+    return BlockAnswer(
+        first.accepted,
+        first.repeated,
+        first.refusal,
+        known,
+        first.code,
+        stated[0] if stated else None,
+        tuple(executions),
+    )
 
 
 def expect_accepted(answer: BlockAnswer, accepted: int, repeated: int = 0) -> None:
@@ -306,12 +327,22 @@ def expect_accepted(answer: BlockAnswer, accepted: int, repeated: int = 0) -> No
     )
 
 
-def expect_refused(answer: BlockAnswer, begins: str = "") -> None:
-    """Raise Broken unless an answer refuses its block whole, with a refusal that begins so."""
+def expect_refused(answer: BlockAnswer, code: RefusalCode | None = None) -> None:
+    """Raise Broken unless an answer refuses its block whole, for the reason of a code. A program
+    without codes says the reason with the first word of its refusal.
+    """
+    word = _WORDS.get(code, "") if answer.code == RefusalCode.NOT_STATED else ""
+    is_of_code = code is None or answer.code in (code, RefusalCode.NOT_STATED)
+    reason = f" with code {code.value}" if code is not None else ""
     expect(
         answer.accepted == answer.repeated == 0
         and bool(answer.refusal)
-        and answer.refusal.startswith(begins),
-        f"0 accepted, 0 repeated, a refusal{f' that begins with {begins}' if begins else ''}",
-        f"{answer.accepted} accepted, {answer.repeated} repeated, refusal {answer.refusal!r}",
+        and is_of_code
+        and answer.refusal.startswith(word),
+        f"0 accepted, 0 repeated, a refusal{reason}",
+        f"{answer.accepted} accepted, {answer.repeated} repeated, code {answer.code}, "
+        f"refusal {answer.refusal!r}",
     )
+
+
+_WORDS: dict[RefusalCode | None, str] = {RefusalCode.EPOCH: "epoch", RefusalCode.ROUND: "round"}

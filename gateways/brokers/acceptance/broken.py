@@ -1,4 +1,4 @@
-"""The one exception of the suite: the program broke a rule."""
+"""The exceptions of the suite: the program broke a rule, or does not state what a rule is about."""
 
 
 class Broken(Exception):
@@ -8,6 +8,13 @@ class Broken(Exception):
         super().__init__(f"expected {expected}, found {found}")
         self.expected = expected
         self.found = found
+
+
+class NotStated(Exception):
+    """The program does not state what a rule is about. It need not."""
+
+    def __init__(self, what: str) -> None:
+        super().__init__(f"the program does not state {what}")
 
 
 def expect(is_kept: bool, expected: str, found: object) -> None:

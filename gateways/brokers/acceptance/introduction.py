@@ -1,6 +1,6 @@
 """Rules about who may speak: the introduction, and epochs (P5)."""
 
-from engine.messages.blocks import GatewayEpoch, SendingRound, encode_block
+from engine.messages.blocks import GatewayEpoch, RefusalCode, SendingRound, encode_block
 from gateways.brokers.acceptance.bench import Bench, expect_accepted, expect_refused
 from gateways.brokers.acceptance.rules import Rule
 
@@ -12,8 +12,8 @@ async def _introduction(bench: Bench) -> None:
 
 async def _lower_epoch(bench: Bench) -> None:
     orders = bench.orders(range(3))
-    expect_refused(await bench.ask(epoch=bench.epoch - 1), "epoch")
-    expect_refused(await bench.ask(orders, epoch=bench.epoch - 1), "epoch")
+    expect_refused(await bench.ask(epoch=bench.epoch - 1), RefusalCode.EPOCH)
+    expect_refused(await bench.ask(orders, epoch=bench.epoch - 1), RefusalCode.EPOCH)
     await bench.place(orders)
     await bench.wait_ended(orders)
 
@@ -23,7 +23,9 @@ async def _higher_epoch(bench: Bench) -> None:
     bench.round = 0
     orders = bench.orders(range(3))
     await bench.place(orders)
-    expect_refused(await bench.ask(bench.orders(range(3)), epoch=bench.epoch - 1), "epoch")
+    expect_refused(
+        await bench.ask(bench.orders(range(3)), epoch=bench.epoch - 1), RefusalCode.EPOCH
+    )
     await bench.wait_ended(orders)
 
 
@@ -37,7 +39,7 @@ async def _refused_epoch(bench: Bench) -> None:
 async def _lower_epoch_after_kill(bench: Bench) -> None:
     # Nothing of the current epoch may come before it, or the program would learn it again.
     late = bench.block(bench.orders([1]), epoch=bench.epoch - 1)
-    expect_refused(await bench.kill_and_restart(late), "epoch")
+    expect_refused(await bench.kill_and_restart(late), RefusalCode.EPOCH)
 
 
 async def _epoch_missing(bench: Bench) -> None:
@@ -56,7 +58,7 @@ RULES = (
     ),
     Rule(
         "introduction",
-        "a block of a lower epoch is refused whole, with `epoch` first in the refusal",
+        "a block of a lower epoch is refused whole",
         _lower_epoch,
     ),
     Rule(

@@ -1,6 +1,6 @@
 """Rules about look-ups and rounds, for programs that answer them (P9)."""
 
-from engine.messages.blocks import OrdersLookedUp, OrdersSubmitted
+from engine.messages.blocks import OrdersLookedUp, OrdersSubmitted, RefusalCode
 from gateways.brokers.acceptance.bench import Bench, BlockAnswer, expect_accepted, expect_refused
 from gateways.brokers.acceptance.broken import expect
 from gateways.brokers.acceptance.history import ids_of
@@ -56,7 +56,7 @@ async def _final(bench: Bench) -> None:
     late = bench.orders(range(3))
     found = await look_up(bench, late)
     expect(found == [[]], "no order known that never came", found)
-    expect_refused(await bench.ask(late, round=bench.round - 1), "round")
+    expect_refused(await bench.ask(late, round=bench.round - 1), RefusalCode.ROUND)
     found = await look_up(bench, late)
     expect(found == [[]], "no order known whose block was refused for its round", found)
 
@@ -83,7 +83,7 @@ async def _after_kill(bench: Bench) -> None:
     expect(found == [list(range(0, 30, 2)), []], "the 15 orders taken, of 30 asked after", found)
     # Nothing of the current round may come before it, or the program would learn it again.
     block = bench.block(late, round=bench.round - 1)
-    expect_refused(await bench.kill_and_restart(block), "round")
+    expect_refused(await bench.kill_and_restart(block), RefusalCode.ROUND)
     again = await look_up(bench, some_of(orders, list(range(30))), late)
     expect(again == found, "the same orders known as before the kill", again)
     await bench.wait_ended(orders)
@@ -98,7 +98,7 @@ RULES = (
     ),
     Rule(
         "look-ups",
-        "a block of a lower round is refused whole, with `round` first in the refusal",
+        "a block of a lower round is refused whole",
         _final,
         _CLASSES,
     ),

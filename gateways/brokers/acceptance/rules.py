@@ -5,13 +5,15 @@ from enum import Enum
 from typing import NamedTuple
 
 from gateways.brokers.acceptance.bench import Bench
-from gateways.brokers.acceptance.broken import Broken
+from gateways.brokers.acceptance.broken import Broken, NotStated
 
 ALL_CLASSES = ("refused", "looked_up", "unchecked")
 
 
 class Rule(NamedTuple):
-    """One rule of the protocol. `check` raises `Broken` when the program breaks it."""
+    """One rule of the protocol. `check` raises `Broken` when the program breaks it, and `NotStated`
+    when the rule is about something that a program need not state, and this one does not.
+    """
 
     family: str
     text: str
@@ -66,6 +68,8 @@ async def _run(rule: Rule, bench: Bench) -> Verdict:
         await rule.check(bench)
     except Broken as broken:
         return Verdict(rule, RuleOutcome.FAILED, broken.expected, broken.found)
+    except NotStated as missing:
+        return Verdict(rule, RuleOutcome.NOT_RUN, found=str(missing))
     return Verdict(rule, RuleOutcome.PASSED)
 
 

@@ -11,6 +11,7 @@ from gateways.brokers.acceptance import (
     malformed,
     repeats,
     restarts,
+    stated,
     whole_blocks,
 )
 from gateways.brokers.acceptance.rules import Rule
@@ -27,6 +28,7 @@ RULES: tuple[Rule, ...] = (
     *look_ups.RULES,
     *executions.RULES,
     *restarts.RULES,
+    *stated.RULES,
     *answers.LAST_RULES,
     *executions.LAST_RULES,
 )

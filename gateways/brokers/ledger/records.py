@@ -97,11 +97,14 @@ class CancelsTaken(Section, frozen=True):
 
 
 class PublishConfirmed(Section, frozen=True):
-    """JetStream holds the executions of these follower shards up to these numbers."""
+    """JetStream holds the executions of these follower shards up to these numbers. `last_sequence`
+    is the highest sequence in the stream that it has given one of the ledger, 0 if not known.
+    """
 
     TAG: ClassVar[int] = 205
     follower_shards: Column
     numbers: Column
+    last_sequence: int = 0
 
 
 class CorrectionTaken(Section, frozen=True):
@@ -134,6 +137,25 @@ class RoundSeen(Section, frozen=True):
     number: int
 
 
+class ClusterSeen(Section, frozen=True):
+    """The first cluster that stated its id. The program refuses those of other ids from here on."""
+
+    TAG: ClassVar[int] = 211
+    cluster: str
+
+
+class FramesKept(Section, frozen=True):
+    """The highest follower frames whose orders the ledger has, as the gateway named them: of each
+    follower shard that got a higher one.
+    """
+
+    TAG: ClassVar[int] = 212
+    follower_shards: Ascending
+    frames: Column
+    frame_hashes: Column
+    frame_sequences: Column
+
+
 RECORD_TYPES = tags(
     LedgerOpened,
     EpochSeen,
@@ -144,6 +166,8 @@ RECORD_TYPES = tags(
     CorrectionTaken,
     OrdersReopened,
     RoundSeen,
+    ClusterSeen,
+    FramesKept,
 )
 
 

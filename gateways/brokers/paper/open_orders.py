@@ -142,18 +142,21 @@ class OpenBatches:
         exec_types: NDArray[np.int64],
         quantities: NDArray[np.int64],
     ) -> None:
-        """Subtract executions read back from the ledger from what remains."""
+        """Subtract executions read back from the ledger from what remains: each from the batches
+        of its order in their order, until all of it is subtracted.
+        """
         is_trade = exec_types == ExecType.TRADE
+        left = np.where(is_trade, quantities, 1)
         for batch in self.of_key(key):
             of_batch = batch.taken.subscriptions
             places = np.minimum(np.searchsorted(of_batch, subscriptions), len(of_batch) - 1)
-            # An order that works again may stand in a batch of its own, beside the one in which it
-            # ended.
-            found = (of_batch[places] == subscriptions) & (batch.remaining[places] > 0)
-            rows = places[found]
-            batch.remaining[rows] = np.where(
-                is_trade[found], batch.remaining[rows] - quantities[found], 0
-            )
+            # An id that was taken again, and an order that works again, have batches of their own
+            # beside the first.
+            found = (of_batch[places] == subscriptions) & (batch.remaining[places] > 0) & (left > 0)
+            rows, quantity = places[found], left[found]
+            moved = np.where(is_trade[found], np.minimum(batch.remaining[rows], quantity), 0)
+            batch.remaining[rows] = np.where(is_trade[found], batch.remaining[rows] - moved, 0)
+            left[found] = np.where(is_trade[found], quantity - moved, 0)
             if is_trade[found].any():
                 batch.slices_left = max(1, batch.slices_left - 1)
         self.drop_done(key)

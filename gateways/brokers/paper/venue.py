@@ -9,6 +9,7 @@ import numpy as np
 
 from engine.columns.section_types import Section
 from engine.messages.blocks import CancelsSubmitted, CorrectionsReported, ExecutionsReported
+from engine.values.order_ids import orders_by_key
 from engine.values.order_status import ExecType
 from engine.values.refusals import Refused
 from gateways.brokers.ledger.records import CorrectionTaken, OrdersReopened, OrdersTaken
@@ -57,21 +58,11 @@ class PaperVenue:
         """Cancel what is open."""
         if not self._open:
             return
-        parts = np.stack(
-            (
-                cancels.cause_kinds,
-                cancels.creator_shards,
-                cancels.cause_numbers,
-                cancels.legs,
-                cancels.attempts,
-            )
-        )
         time_ns = event_time if self._settings.clock == "event" else now_ns
-        distinct, of_row = np.unique(parts, axis=1, return_inverse=True)
-        for index, coordinates in enumerate(distinct.T.tolist()):
+        for coordinates, subscriptions in orders_by_key(cancels):
             key = order_key(cancels.follower_shard, *coordinates)
             for batch in self._open.of_key(key):
-                ended = batch.close_open(cancels.subscriptions[of_row == index])
+                ended = batch.close_open(subscriptions)
                 turn.report(batch.taken, no_trade(ExecType.CANCELED, ended, time_ns))
             self._open.drop_done(key)
 

@@ -8,9 +8,9 @@ from collections.abc import Iterable
 from operator import attrgetter
 from typing import Any
 
-from engine.columns.reductions import any_of, least, most
+from engine.columns.reductions import any_of, is_rising, least, most
 from engine.columns.section_types import Column
-from engine.messages.blocks import CancelsSubmitted, OrdersLookedUp, OrdersSubmitted
+from engine.messages.blocks import CancelsSubmitted, FramesSent, OrdersLookedUp, OrdersSubmitted
 from engine.values.ids import DEDICATED_SHARDS_MAX, SHARDS_MAX
 from engine.values.order_ids import ATTEMPT_MAX, LEG_MAX
 from engine.values.units import MONEY_MAX, PRICE_MAX, QUANTITY_MAX, QUANTITY_ONE, TIME_MAX_NS
@@ -90,15 +90,23 @@ def _beyond_range(section: Any, ranges: Iterable[tuple[str, int, int]]) -> str:
     return ""
 
 
+def _beyond_subscriptions(ascending: Column) -> str:
+    """Describe subscriptions that are out of range; empty when none is."""
+    if len(ascending) and not (ascending[0] >= 0 and ascending[-1] <= SUBSCRIPTION_MAX):
+        return (
+            f"subscriptions: expected 0 to {SUBSCRIPTION_MAX}, found "
+            f"{ascending[0]} to {ascending[-1]}"
+        )
+    return ""
+
+
 def _check_order_columns(orders: OrdersSubmitted) -> str:
     subscriptions, quantities = orders.subscriptions, orders.quantities
     if any_of(subscriptions[1:] < subscriptions[:-1]):
         return "orders: subscriptions: expected them to ascend, found one that falls"
-    if subscriptions[0] < 0 or subscriptions[-1] > SUBSCRIPTION_MAX:
-        return (
-            f"orders: subscriptions: expected 0 to {SUBSCRIPTION_MAX}, found "
-            f"{subscriptions[0]} to {subscriptions[-1]}"
-        )
+    beyond = _beyond_subscriptions(subscriptions)
+    if beyond:
+        return f"orders: {beyond}"
     low, high = least(quantities), most(quantities)
     if low <= 0 or high > QUANTITY_MAX:
         return f"orders: quantities: expected 1 to {QUANTITY_MAX}, found {low} to {high}"
@@ -112,11 +120,9 @@ def _check_order_columns(orders: OrdersSubmitted) -> str:
 
 def check_cancels(cancels: CancelsSubmitted) -> str:
     """Check a cancels section."""
-    if not 0 <= cancels.follower_shard < DEDICATED_SHARDS_MAX:
-        return (
-            "cancels: follower_shard: expected 0 to "
-            f"{DEDICATED_SHARDS_MAX - 1}, found {cancels.follower_shard}"
-        )
+    beyond = _beyond_range(cancels, (_SHARD_RANGE,))
+    if beyond:
+        return f"cancels: {beyond}"
     count = len(cancels.subscriptions)
     for field, high in _CANCEL_RANGES:
         column: Column = getattr(cancels, field)
@@ -129,19 +135,26 @@ def check_cancels(cancels: CancelsSubmitted) -> str:
     return ""
 
 
+def check_frames(sent: FramesSent) -> str:
+    """Check a section that names follower frames."""
+    shards = sent.follower_shards
+    columns = (sent.frames, sent.frame_hashes, sent.frame_sequences)
+    if any(len(column) != len(shards) for column in columns):
+        return f"frames: expected {len(shards)} of each column, found {list(map(len, columns))}"
+    if not is_rising(shards):
+        return "frames: follower_shards: expected them to rise, found one that does not"
+    if len(shards) and not (shards[0] >= 0 and shards[-1] < DEDICATED_SHARDS_MAX):
+        return (
+            f"frames: follower_shards: expected 0 to {DEDICATED_SHARDS_MAX - 1}, found "
+            f"{shards[0]} to {shards[-1]}"
+        )
+    return ""
+
+
 def check_look_up(asked: OrdersLookedUp) -> str:
     """Check a look-up section."""
     subscriptions = asked.subscriptions
-    if any_of(subscriptions[1:] <= subscriptions[:-1]):
+    if not is_rising(subscriptions):
         return "look-up: subscriptions: expected them to ascend, found one that does not"
-    beyond = _beyond_range(asked, _COORDINATE_RANGES)
-    if beyond:
-        return f"look-up: {beyond}"
-    if len(subscriptions) and not (
-        subscriptions.min() >= 0 and subscriptions.max() <= SUBSCRIPTION_MAX
-    ):
-        return (
-            f"look-up: subscriptions: expected 0 to {SUBSCRIPTION_MAX}, found "
-            f"{subscriptions.min()} to {subscriptions.max()}"
-        )
-    return ""
+    beyond = _beyond_range(asked, _COORDINATE_RANGES) or _beyond_subscriptions(subscriptions)
+    return f"look-up: {beyond}" if beyond else ""

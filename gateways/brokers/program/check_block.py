@@ -5,12 +5,19 @@ from typing import Any
 from engine.messages.blocks import (
     AccountsRegistered,
     CancelsSubmitted,
+    FramesSent,
     OrdersLookedUp,
     OrdersSubmitted,
     SendingRound,
 )
 from gateways.brokers.ledger.accounts import AccountNumbers, AccountNumbersOfBlock
-from gateways.brokers.program.check import check_cancels, check_look_up, check_orders, check_size
+from gateways.brokers.program.check import (
+    check_cancels,
+    check_frames,
+    check_look_up,
+    check_orders,
+    check_size,
+)
 
 
 def check_block(sections: list[Any], accounts: AccountNumbers, *, answers_look_ups: bool) -> str:
@@ -30,6 +37,8 @@ def check_block(sections: list[Any], accounts: AccountNumbers, *, answers_look_u
             refusal = check_cancels(section)
         elif isinstance(section, OrdersLookedUp):
             refusal = check_look_up(section) if answers_look_ups else _NO_LOOK_UPS
+        elif isinstance(section, FramesSent):
+            refusal = check_frames(section)
         elif isinstance(section, SendingRound):
             refusal = "block: expected a SendingRound second or not at all" if place else ""
         else:

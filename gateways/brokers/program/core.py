@@ -16,10 +16,12 @@ from engine.messages.blocks import (
     AccountsRegistered,
     BlockAnswered,
     CancelsSubmitted,
+    FramesSent,
     GatewayEpoch,
-    OrdersKnown,
     OrdersLookedUp,
     OrdersSubmitted,
+    RefusalCode,
+    SendingRound,
     decode_block,
     encode_block,
 )
@@ -30,8 +32,10 @@ from gateways.brokers.ledger.records import (
     RECORD_HEADER,
     AccountsFiled,
     CancelsTaken,
+    ClusterSeen,
     EpochSeen,
     FrameDraft,
+    FramesKept,
     LedgerError,
     LedgerOpened,
     OrdersReopened,
@@ -42,8 +46,9 @@ from gateways.brokers.ledger.records import (
     walk_records,
 )
 from gateways.brokers.program.check_block import check_block
-from gateways.brokers.program.epochs import HighestSeen, round_of
-from gateways.brokers.program.reports import Message, Reports, message_id
+from gateways.brokers.program.epochs import BlockRefusal, HighestSeen, round_of
+from gateways.brokers.program.history import LedgerHistory
+from gateways.brokers.program.reports import Message, Reports
 from gateways.brokers.program.settings import ProgramSettings
 from gateways.brokers.program.taken_orders import TakenOrders, taken_of
 from gateways.brokers.program.turn import Turn, TurnResult
@@ -66,16 +71,17 @@ class ProgramCore:
         self._venue = venue
         self._highest = HighestSeen()
         self._accounts = AccountNumbers()
+        self._history = LedgerHistory()
+        self._ledger_id = ""
         self._orders = TakenOrders(ledger, refuses_repeats=settings.order_ids == "refused")
         self._newly_confirmed: dict[int, int] = {}
         self._unconfirmed = UnconfirmedMessages()
         self._reports = Reports("")
-        self.prefix = ""
         for frame in ledger.replay():
             self._replay(frame)
         venue.replay_ended()
         draft = FrameDraft(ledger.end, ledger.next_number)
-        if not self.prefix:
+        if not self._reports.prefix:
             draft.add(LedgerOpened(settings.name, new_ledger_id))
             self._name_executions(new_ledger_id)
         self._turn = Turn(draft, self._reports)
@@ -91,20 +97,30 @@ class ProgramCore:
                 if not isinstance(section, UnknownSection)
             ]
         except (SectionError, ValueError, OverflowError, MemoryError) as error:
-            return _refused(str(error))
-        refusal = self._highest.refusal(sections) or check_block(
-            sections, self._accounts, answers_look_ups=self._settings.order_ids != "unchecked"
-        )
-        if refusal:
+            return _refused(BlockRefusal(str(error)))
+        refusal = self._refusal(sections)
+        if refusal is not None:
             return _refused(refusal)
         header: GatewayEpoch = sections[0]
-        for record in self._highest.see(header.epoch, round_of(sections)):
+        for record in self._highest.see(header, round_of(sections)):
             self._turn.record(record)
         return self._apply(header, sections[1:], now_ns)
 
+    def _refusal(self, sections: list[Any]) -> BlockRefusal | None:
+        refusal = self._highest.refusal(sections)
+        if refusal is None:
+            text = check_block(
+                sections, self._accounts, answers_look_ups=self._settings.order_ids != "unchecked"
+            )
+            refusal = BlockRefusal(text) if text else None
+        return refusal
+
     def _apply(self, header: GatewayEpoch, sections: list[Any], now_ns: int) -> bytes:
         accepted = repeated = 0
-        known: list[OrdersKnown] = []
+        found: list[Any] = []
+        if all(isinstance(section, SendingRound) for section in sections):
+            # An introduction: the gateway compares its journals with this ledger.
+            found = list(self._history.stated(self._ledger_id, self._reports))
         for section in sections:
             if isinstance(section, OrdersSubmitted):
                 taken = self._take_orders(section, header, now_ns)
@@ -115,8 +131,11 @@ class ProgramCore:
             elif isinstance(section, CancelsSubmitted):
                 self._cancel(section, header, now_ns)
             elif isinstance(section, OrdersLookedUp):
-                known.append(self._orders.look_up(section))
-        return encode_block(BlockAnswered(accepted, repeated, ""), *known)
+                found.append(self._orders.look_up(section))
+            elif isinstance(section, FramesSent):
+                for record in self._history.see(section):
+                    self._turn.record(record)
+        return encode_block(BlockAnswered(accepted, repeated, "", RefusalCode.NONE), *found)
 
     def within(self, work: Callable[[Turn, int], R], now_ns: int) -> R:
         """Do a piece of the venue's work within this turn."""
@@ -135,15 +154,18 @@ class ProgramCore:
         """Return when `advance` has something to do, None when nothing is open."""
         return self._venue.next_due_ns()
 
-    def confirm(self, message: Message) -> None:
-        """Note that JetStream holds a message; the next frame says so."""
+    def confirm(self, message: Message, sequence: int = 0) -> None:
+        """Note that JetStream holds a message, at a sequence if that is known; the next frame says
+        so.
+        """
         self._newly_confirmed[message.follower_shard] = message.last
+        self._history.confirm(message.follower_shard, message.last, sequence)
 
     def end_turn(self) -> TurnResult:
         """End the turn. Its frame must be appended whole, then `committed` called, before the next
         turn.
         """
-        result = self._turn.end(self._newly_confirmed)
+        result = self._turn.end(self._newly_confirmed, self._history.confirmed_sequence)
         self._newly_confirmed.clear()
         return result
 
@@ -160,7 +182,7 @@ class ProgramCore:
 
     def message_id(self, message: Message) -> str:
         """Return a message's id for JetStream's duplicate check."""
-        return message_id(self.prefix, message)
+        return self._reports.message_id(message)
 
     def statistics(self) -> dict[str, int]:
         """Return counts of what is kept."""
@@ -188,8 +210,8 @@ class ProgramCore:
             self._venue.cancel(cancels, header.event_time, now_ns, self._turn)
 
     def _name_executions(self, ledger_id: str) -> None:
-        self.prefix = f"{self._settings.name}-{ledger_id}-"
-        self._reports = Reports(self.prefix)
+        self._ledger_id = ledger_id
+        self._reports = Reports(f"{self._settings.name}-{ledger_id}-")
 
     def _replay(self, frame: LedgerFrame) -> None:
         for record in walk_records(frame.offset, frame.payload):
@@ -207,12 +229,15 @@ class ProgramCore:
             case LedgerOpened():
                 self._check_owner(record)
                 self._name_executions(record.ledger_id)
-            case EpochSeen() | RoundSeen():
+            case ClusterSeen() | EpochSeen() | RoundSeen():
                 self._highest.replay(record)
             case AccountsFiled():
                 self._accounts.add(record.follower_shard, record.first, record.ids)
             case PublishConfirmed():
                 self._unconfirmed.confirm(record)
+                self._history.replay(record)
+            case FramesKept():
+                self._history.replay(record)
             case OrdersTaken() if not isinstance(record, OrdersReopened):
                 self._orders.replay(record, offset)
                 self._venue.replay_record(record)
@@ -247,5 +272,6 @@ def _cancels_taken(cancels: CancelsSubmitted) -> CancelsTaken:
     )
 
 
-def _refused(why: str) -> bytes:
-    return encode_block(BlockAnswered(0, 0, why[:_REFUSAL_LENGTH_MAX]))
+def _refused(refusal: BlockRefusal) -> bytes:
+    text = refusal.text[:_REFUSAL_LENGTH_MAX]
+    return encode_block(BlockAnswered(0, 0, text, refusal.code))

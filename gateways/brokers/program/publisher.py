@@ -47,7 +47,7 @@ class ReportPublisher:
         broker: str,
         is_doubled: bool,
         name_message: Callable[[Message], str],
-        confirm: Callable[[Message], None],
+        confirm: Callable[[Message, int], None],
     ) -> None:
         self._streams = streams
         self._ledger = ledger
@@ -108,7 +108,7 @@ class ReportPublisher:
             shard = await self._ready.get()
             lane = self._lanes[shard]
             message = lane[0]
-            await self._publish(message)
+            sequence = await self._publish(message)
             lane.popleft()
             self._bytes_held -= message.length if message.data is not None else 0
             self._count -= 1
@@ -116,27 +116,29 @@ class ReportPublisher:
                 self._ready.put_nowait(shard)
             else:
                 del self._lanes[shard]
-            self._confirm(message)
+            self._confirm(message, sequence)
             self._changed.set()
 
-    async def _publish(self, message: Message) -> None:
+    async def _publish(self, message: Message) -> int:
+        """Publish a message. Returns: its sequence in the stream."""
         data = message.data
         if data is None:
             data = self._ledger.read(message.offset, message.length)
         subject = f"executions.{self._broker}.{message.follower_shard}"
         name = self._name_message(message)
-        await self._publish_until_stored(subject, data, name)
+        sequence = await self._publish_until_stored(subject, data, name)
         if self._is_doubled:
-            await self._publish_until_stored(subject, data, f"{name}-again")
+            sequence = await self._publish_until_stored(subject, data, f"{name}-again")
+        return sequence
 
-    async def _publish_until_stored(self, subject: str, data: bytes, name: str) -> None:
+    async def _publish_until_stored(self, subject: str, data: bytes, name: str) -> int:
         failures = count()
 
         def warn(what: str, error: OperatingError) -> None:
             if next(failures) % _RETRIES_PER_WARNING == 0:
                 _log.warning("executions %s wait: %s", name, error)
 
-        await retry_until_done(
+        return await retry_until_done(
             name,
             lambda: self._streams.publish(subject, data, message_id=name),
             backoff=Backoff(_RETRY_S_MIN, _RETRY_S_MAX),

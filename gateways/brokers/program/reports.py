@@ -77,7 +77,7 @@ class Reports:
     """
 
     def __init__(self, prefix: str) -> None:
-        self._prefix = prefix
+        self.prefix = prefix
         self.last_numbers: dict[int, int] = {}
         self.waiting_count = 0
         self._sections: dict[int, list[tuple[int, Report]]] = {}
@@ -101,7 +101,7 @@ class Reports:
 
     def prefix_of(self, shard: int) -> str:
         """Return the prefix of a follower shard's execution ids."""
-        return f"{self._prefix}{shard}-"
+        return f"{self.prefix}{shard}-"
 
     def add_correction(
         self, orders: OrdersTaken, subscription: int, correction: ExecutionCorrection
@@ -115,6 +115,10 @@ class Reports:
         section = _correction_section(orders, subscription, correction, number, prefix)
         self._sections.setdefault(shard, []).append((2 * _SECTION_BYTES, section))
         return f"{prefix}{number}"
+
+    def message_id(self, message: Message) -> str:
+        """Return a message's id: the execution id that it begins with."""
+        return f"{self.prefix_of(message.follower_shard)}{message.first}"
 
     def write_into(self, draft: FrameDraft) -> list[Message]:
         """Pack what was added into messages and the messages into a frame."""
@@ -171,11 +175,6 @@ def _correction_section(
         fees=column_of(correction.fee),
         leaves=column_of(correction.leaves),
     )
-
-
-def message_id(prefix: str, message: Message) -> str:
-    """Return a message's id: the execution id that it begins with."""
-    return f"{prefix}{message.follower_shard}-{message.first}"
 
 
 def _row_bytes(outcome: OrdersOutcome) -> int:

@@ -51,13 +51,13 @@ class Turn:
         """Report a trade cancel or correction. Returns: its execution id."""
         return self._reports.add_correction(orders, subscription, correction)
 
-    def end(self, confirmed: dict[int, int]) -> TurnResult:
+    def end(self, confirmed: dict[int, int], last_sequence: int) -> TurnResult:
         """End the turn. `confirmed` are the numbers up to which JetStream has newly confirmed
-        executions, by follower shard.
+        executions, by follower shard. `last_sequence` is the highest sequence that it has given.
         """
         messages = self._reports.write_into(self._draft)
         if confirmed:
             shards = np.array(list(confirmed), np.int64)
             numbers = np.array(list(confirmed.values()), np.int64)
-            self._draft.add(PublishConfirmed(shards, numbers))
+            self._draft.add(PublishConfirmed(shards, numbers, last_sequence))
         return TurnResult(b"" if self._draft.is_empty else self._draft.seal(), messages)

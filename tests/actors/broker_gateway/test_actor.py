@@ -28,11 +28,10 @@ from engine.messages.blocks import (
     encode_block,
 )
 from engine.values.order_ids import parse_order_id
-from gateways.brokers.paper.memory import MemoryPaperBroker
 from gateways.brokers.paper.settings import FillSettings
 from tests.actors.broker_gateway.order_flow import OrderFlow
 from tests.actors.counting import counted
-from tests.actors.memory_shards import SETTINGS, START_NS, MemoryShards
+from tests.actors.memory_shards import SETTINGS, START_NS, MemoryShards, memory_broker
 from tests.faults.adversarial.unreliable import SkippingLoop
 
 KEY = ShardKey(ShardKind.GATEWAY, 0)
@@ -75,7 +74,8 @@ async def gateway(shards: MemoryShards, broker: Broker) -> BrokerGatewayShardAct
         0, "gateway", shards.ports, shards.settings, name="paper", broker=broker
     )
     await actor.start()
-    await actor.sender.introduction.wait()
+    async with asyncio.timeout(10):
+        await actor.sender.introduction.wait()
     return actor
 
 
@@ -193,9 +193,7 @@ class Silent:
 
     def __init__(self, shards: MemoryShards, order_ids: OrderIds, *, takes: bool) -> None:
         settings = FillSettings(order_ids=order_ids.value)
-        self.broker = MemoryPaperBroker(
-            settings, shards.clock, lambda subject, data, *, message_id: None
-        )
+        self.broker = memory_broker(shards.server, shards.clock, settings)
         self.is_silent = True
         self.blocks: list[str] = []
         self.journaled: list[int] = []
@@ -297,9 +295,7 @@ class Busy:
     """
 
     def __init__(self, shards: MemoryShards) -> None:
-        self.broker = MemoryPaperBroker(
-            FillSettings(), shards.clock, lambda subject, data, *, message_id: None
-        )
+        self.broker = memory_broker(shards.server, shards.clock, FillSettings())
         self.is_busy = True
         self.answers: list[BlockAnswered] = []
 

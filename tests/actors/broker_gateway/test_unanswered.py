@@ -51,7 +51,9 @@ class Mute:
             for each in sections
             if isinstance(each, OrdersLookedUp)
         ]
-        return encode_block(BlockAnswered(0, 0, ""), *known)
+        orders = [each for each in sections if isinstance(each, OrdersSubmitted)]
+        count = sum(len(each.subscriptions) for each in orders)
+        return encode_block(BlockAnswered(count, 0, ""), *known)
 
     def taken(self, kind: Any) -> list[list[int]]:
         """The subscriptions of each section of a kind."""

@@ -37,6 +37,16 @@ def section_of(number: int) -> OutboundSection:
     return OutboundSection(number, 0, section, key)
 
 
+class Introduced:
+    """An introduction that was accepted."""
+
+    def again(self, refusal: str) -> None:
+        raise AssertionError(refusal)
+
+    async def wait(self) -> None:
+        return
+
+
 async def test_large_unresolved_sections_are_looked_up_in_blocks_that_fit_a_message() -> None:
     sizes: list[int] = []
 
@@ -45,7 +55,7 @@ async def test_large_unresolved_sections_are_looked_up_in_blocks_that_fit_a_mess
         known = [OrdersKnown(0, each.key, each.subscriptions[:7]) for each in sections]
         return [BlockAnswered(0, 0, ""), *known]
 
-    unresolved = UnresolvedSections("paper", ask, asyncio.Event())
+    unresolved = UnresolvedSections("paper", ask, asyncio.Event(), Introduced())
     for number in range(8):
         unresolved.add(section_of(number))
     found = []

@@ -52,6 +52,19 @@ def test_status_of_nothing_is_one_line_and_exit_code_1(
     assert error.count("\n") == 1
 
 
+def test_a_live_shard_that_cannot_do_its_work_is_blocked_and_says_why() -> None:
+    host = HostHeartbeat("host-1", "gateway", 7, {"0": "live", "1": "live"})
+    head = msgspec.json.decode(shard_head("gateway", 0, 5))
+    blocked = msgspec.json.encode(head | {"trouble": "broker paper: refuses blocks"})
+    found = heard(blocked, shard_head("gateway", 1, 5), hosts=(host,))
+    [actor] = actors_of(found, {}, [("gateway", 0), ("gateway", 1)])
+    assert actor.state == "blocked"
+    assert [(shard.state, shard.trouble) for shard in actor.shards] == [
+        ("blocked", "broker paper: refuses blocks"),
+        ("live", ""),
+    ]
+
+
 async def test_status_of_a_first_start_that_has_no_nats_yet_tells_every_shard_silent(
     tmp_path: Path,
 ) -> None:

@@ -10,7 +10,7 @@ import pytest
 from cluster.config.file import parse
 from cluster.config.options import Config
 from cluster.errors import UsageError
-from cluster.running.data_directory import in_shard_order, opened
+from cluster.running.data_directory import in_shard_order, note_streams, opened, read_identity
 from cluster.running.wiring import broker_names
 
 ROOT = Path(__file__).parents[3]
@@ -44,6 +44,33 @@ def test_directory_made_with_other_shard_counts_is_refused_and_left_as_it_is(
         "it was made with, found 8; set it back" in told
     )
     assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")} == before
+
+
+def test_a_cluster_keeps_the_id_and_the_streams_that_it_has_made(tmp_path: Path) -> None:
+    with opened(tmp_path / "one", Config()):
+        note_streams(tmp_path / "one", ["B", "A"])
+    first = read_identity(tmp_path / "one")
+    assert first is not None and len(first.cluster_id) == 32 and first.streams == ("A", "B")
+    with opened(tmp_path / "one", Config()):
+        note_streams(tmp_path / "one", ["A", "C"])
+    again = read_identity(tmp_path / "one")
+    assert again is not None
+    assert (again.cluster_id, again.streams) == (first.cluster_id, ("A", "B", "C"))
+    with opened(tmp_path / "other", Config()):
+        other = read_identity(tmp_path / "other")
+    assert other is not None and other.cluster_id != first.cluster_id
+
+
+def test_a_directory_of_an_older_version_gets_an_id(tmp_path: Path) -> None:
+    with opened(tmp_path, Config()):
+        pass
+    path = tmp_path / "cluster.json"
+    kept = msgspec.json.decode(path.read_bytes())
+    del kept["cluster_id"], kept["streams"]
+    path.write_bytes(msgspec.json.encode(kept))
+    with opened(tmp_path, Config()):
+        found = read_identity(tmp_path)
+    assert found is not None and len(found.cluster_id) == 32
 
 
 def test_directory_refused_with_other_shard_counts_still_opens_with_its_own(

@@ -24,7 +24,7 @@ from gateways.brokers.paper.memory import MemoryPaperBroker
 from gateways.brokers.paper.settings import FillSettings
 from tests.actors.broker_gateway.order_flow import OrderFlow
 from tests.actors.counting import counted
-from tests.actors.memory_shards import SETTINGS, MemoryShards
+from tests.actors.memory_shards import SETTINGS, MemoryShards, memory_broker
 from tests.faults.adversarial.unreliable import SkippingLoop, UnreliableWay
 
 KEY = ShardKey(ShardKind.GATEWAY, 0)
@@ -135,9 +135,7 @@ async def _story(
         orders_per_s_max={"paper": 20} if rng.random() < 0.3 else {},
     )
     shards = MemoryShards(settings)
-    broker = MemoryPaperBroker(
-        FillSettings(order_ids=broker_is), shards.clock, lambda subject, data, *, message_id: None
-    )
+    broker = memory_broker(shards.server, shards.clock, FillSettings(order_ids=broker_is))
     way = UnreliableWay(broker, rng)
     flow = OrderFlow(shards.server, shards.clock.time_ns)
     flow.open(ACCOUNTS, ["AAA", "BBB"])

@@ -38,6 +38,27 @@ async def test_stream_of_other_settings_is_refused_by_name(connection: NatsConne
         await ensure_stream(connection, msgspec.structs.replace(settings, bytes_max=2 << 20))
 
 
+async def test_stream_of_another_cluster_is_refused(connection: NatsConnection) -> None:
+    settings = StreamSettings(name="OURS", subjects=("ours.>",), bytes_max=1 << 20, cluster_id="a")
+    await ensure_stream(connection, settings)
+    await ensure_stream(connection, settings, is_known=True)
+    await ensure_stream(connection, msgspec.structs.replace(settings, cluster_id=""))
+    with pytest.raises(PermanentError, match="expected cluster b to have made it, found cluster a"):
+        await ensure_stream(connection, msgspec.structs.replace(settings, cluster_id="b"))
+
+
+async def test_stream_without_a_cluster_is_taken(connection: NatsConnection) -> None:
+    settings = StreamSettings(name="OLD", subjects=("old.>",), bytes_max=1 << 20)
+    await ensure_stream(connection, settings)
+    await ensure_stream(connection, msgspec.structs.replace(settings, cluster_id="b"))
+
+
+async def test_stream_that_was_made_before_is_not_made_anew(connection: NatsConnection) -> None:
+    settings = StreamSettings(name="GONE", subjects=("gone.>",), bytes_max=1 << 20)
+    with pytest.raises(PermanentError, match="GONE: expected the one that this cluster made"):
+        await ensure_stream(connection, settings, is_known=True)
+
+
 async def test_stream_made_by_many_at_once_is_made_once(connection: NatsConnection) -> None:
     settings = StreamSettings(name="RACED", subjects=("raced.>",), bytes_max=1 << 20)
     await asyncio.gather(*(ensure_stream(connection, settings) for _ in range(8)))

@@ -7,21 +7,33 @@ from datetime import UTC, datetime
 from enum import Enum, auto
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from engine.columns.section_types import SectionError
 from engine.columns.sections import UnknownSection
 from engine.messages.blocks import (
     AccountsRegistered,
     BlockAnswered,
     CancelsSubmitted,
+    ExecutionsStated,
+    FramesSent,
     GatewayEpoch,
+    HistoryStated,
     OrdersKnown,
     OrdersLookedUp,
     OrdersSubmitted,
+    RefusalCode,
     SendingRound,
     decode_block,
     encode_block,
 )
 from engine.values.order_ids import CauseKind, OrderId
+
+_CODES = {
+    "epoch": RefusalCode.EPOCH,
+    "round": RefusalCode.ROUND,
+    "cluster": RefusalCode.CLUSTER,
+}
 
 
 class Fault(Enum):
@@ -62,6 +74,14 @@ class Fault(Enum):
     NEVER_ENDS_ONE = auto()
     PUBLISHES_UNDER_ANOTHER_SHARD = auto()
     PUBLISHES_UNREADABLE_JSON = auto()
+    HAS_ONE_CODE_ONLY = auto()
+    TAKES_OTHER_CLUSTERS = auto()
+    FORGETS_THE_CLUSTER = auto()
+    STATES_THE_LAST_FRAME = auto()
+    FORGETS_FRAMES = auto()
+    STATES_TOO_FEW_EXECUTIONS = auto()
+    STATES_NOTHING = auto()
+    """No fault: a program of before there were codes, clusters and histories."""
 
 
 class Execution(NamedTuple):
@@ -91,6 +111,8 @@ class PlainBroker:
         self._order_ids = order_ids
         self._start = start
         self._epoch = self._round = 0
+        self._cluster = ""
+        self._frames: dict[int, tuple[int, int, int]] = {}
         self._accounts: dict[tuple[int, int], str] = {}
         self._orders: set[OrderId] = set()
         self._numbers = 0
@@ -99,6 +121,10 @@ class PlainBroker:
             self._apply(record)
         if fault is Fault.FORGETS_THE_EPOCH:
             self._epoch = 0
+        if fault is Fault.FORGETS_THE_CLUSTER:
+            self._cluster = ""
+        if fault is Fault.FORGETS_FRAMES:
+            self._frames.clear()
         if fault is Fault.FORGETS_THE_ROUND:
             self._round = 0
         if fault is Fault.FORGETS_ACCOUNTS:
@@ -126,7 +152,7 @@ class PlainBroker:
             if self.fault is Fault.DIES_OF_JUNK:
                 raise
             refusal = "" if self.fault is Fault.ACCEPTS_JUNK else str(error)
-            return Taken([], encode_block(BlockAnswered(0, 0, refusal)), [])
+            return Taken([], self._refused(refusal), [])
         if self.fault is Fault.LEARNS_EPOCHS_OF_REFUSED_BLOCKS and sections:
             self._epoch = max(self._epoch, getattr(sections[0], "epoch", 0))
         refusal = self._refusal(sections)
@@ -134,8 +160,27 @@ class PlainBroker:
         if refusal and self.fault is Fault.APPLIES_HALF_A_BLOCK:
             good = [each for each in sections if not self._refusal([sections[0], each])]
         elif refusal:
-            return Taken([], encode_block(BlockAnswered(0, 0, refusal)), [])
+            return Taken([], self._refused(refusal), [])
         return self._taken(good, now_ns, refusal)
+
+    def _refused(self, refusal: str) -> bytes:
+        code = _CODES.get(refusal.split(" ", 1)[0], RefusalCode.CONTENT)
+        if self.fault is Fault.HAS_ONE_CODE_ONLY:
+            code = RefusalCode.CONTENT
+        if self.fault is Fault.STATES_NOTHING:
+            code = RefusalCode.NOT_STATED
+        return encode_block(BlockAnswered(0, 0, refusal, code))
+
+    def _history(self, sections: list[Any]) -> list[Any]:
+        """State the history to a gateway that introduces itself."""
+        is_introduction = all(isinstance(each, GatewayEpoch | SendingRound) for each in sections)
+        if not is_introduction or self.fault is Fault.STATES_NOTHING:
+            return []
+        rows = [(shard, *self._frames[shard]) for shard in sorted(self._frames)]
+        columns = np.array(rows, np.int64).reshape(-1, 4).T.copy()
+        few = self.fault is Fault.STATES_TOO_FEW_EXECUTIONS
+        last = self._numbers // 2 if few else self._numbers
+        return [HistoryStated("plain", 0, *columns), ExecutionsStated(1, "x-", last, 0)]
 
     def _taken(self, sections: list[Any], now_ns: int, refusal: str) -> Taken:
         records = list(self._records(sections, now_ns))
@@ -150,7 +195,9 @@ class PlainBroker:
         count = sum(len(each.subscriptions) for each in orders)
         accepted = sum(record[0] == "order" for record in records)
         accepted = min(accepted, count)
-        answer = BlockAnswered(accepted, count - accepted, "")
+        code = RefusalCode.NONE if self.fault is not Fault.STATES_NOTHING else -1
+        answer = BlockAnswered(accepted, count - accepted, "", code)
+        known += self._history(sections)
         if refusal:
             answer = BlockAnswered(0, 0, refusal)
         executions = [each for record in records for each in record[2:] if record[0] == "order"]
@@ -167,6 +214,9 @@ class PlainBroker:
     def _refusal(self, sections: list[Any]) -> str:
         if not sections or not isinstance(sections[0], GatewayEpoch):
             return "" if self.fault is Fault.NEEDS_NO_EPOCH else "no epoch"
+        found = sections[0].cluster
+        if found and self._cluster not in ("", found) and self._keeps_cluster:
+            return f"cluster {found} is not {self._cluster}"
         if sections[0].epoch < self._epoch and self.fault is not Fault.TAKES_OLD_EPOCHS:
             return f"epoch {sections[0].epoch} is over"
         rounds = [each.number for each in sections if isinstance(each, SendingRound)]
@@ -181,6 +231,10 @@ class PlainBroker:
             if refusal:
                 return refusal
         return ""
+
+    @property
+    def _keeps_cluster(self) -> bool:
+        return self.fault not in (Fault.TAKES_OTHER_CLUSTERS, Fault.STATES_NOTHING)
 
     def _section_refusal(self, section: Any, named: dict[tuple[int, int], str]) -> str:
         if isinstance(section, AccountsRegistered):
@@ -214,8 +268,18 @@ class PlainBroker:
     def _records(self, sections: list[Any], now_ns: int) -> Iterator[tuple[Any, ...]]:
         fresh: set[OrderId] = set()
         for section in sections:
-            if isinstance(section, GatewayEpoch) and section.epoch > self._epoch:
-                yield "epoch", section.epoch
+            if isinstance(section, GatewayEpoch):
+                if section.epoch > self._epoch:
+                    yield "epoch", section.epoch
+                if section.cluster and not self._cluster:
+                    yield "cluster", section.cluster
+            elif isinstance(section, FramesSent):
+                columns = (section.frames, section.frame_hashes, section.frame_sequences)
+                rows_of = zip(*(column.tolist() for column in columns), strict=True)
+                for shard, row in zip(section.follower_shards.tolist(), rows_of, strict=True):
+                    is_last = self.fault is Fault.STATES_THE_LAST_FRAME
+                    if is_last or row > self._frames.get(shard, (0, 0, 0)):
+                        yield "frame", shard, row
             elif isinstance(section, SendingRound):
                 yield "round", section.number
             elif isinstance(section, AccountsRegistered):
@@ -304,6 +368,10 @@ class PlainBroker:
         match record:
             case "epoch", epoch:
                 self._epoch, self._round = epoch, 0
+            case "cluster", cluster:
+                self._cluster = cluster
+            case "frame", shard, row:
+                self._frames[shard] = row
             case "round", number:
                 self._round = max(self._round, number)
             case "account", key, name:

@@ -52,6 +52,26 @@ async def test_a_broker_of_dictionaries_and_json_passes(order_ids: str) -> None:
     assert sum(verdict.outcome is RuleOutcome.PASSED for verdict in verdicts) > 45
 
 
+@pytest.mark.parametrize("order_ids", ALL_CLASSES)
+async def test_a_program_that_states_nothing_passes_and_those_rules_are_not_run(
+    order_ids: str,
+) -> None:
+    program = PlainProgram(Fault.STATES_NOTHING, order_ids)
+    await program.start()
+    options = replace(PATIENT, order_ids=order_ids, answer_s=5.0)
+    verdicts = await verdicts_of(program, options, "introduction", "look-ups", "stated")
+    assert failures(verdicts) == []
+    left = [each.found for each in verdicts if each.rule.family == "stated"]
+    assert left == [
+        "the program does not state a code",
+        "the program does not state a code",
+        "the program does not state its history",
+        "the program does not state its history",
+        "the program does not state a code",
+        "the program does not state its history",
+    ]
+
+
 @pytest.mark.parametrize(
     "settings",
     [
@@ -112,6 +132,13 @@ FAULTS = [
     (Fault.NEVER_ENDS_ONE, "refused", "answers", "every order that was taken has ended"),
     (Fault.PUBLISHES_UNDER_ANOTHER_SHARD, "refused", "executions", "Lockstep can read every"),
     (Fault.PUBLISHES_UNREADABLE_JSON, "refused", "executions", "Lockstep can read every message"),
+    (Fault.HAS_ONE_CODE_ONLY, "refused", "stated", "an answer has the code of its kind"),
+    (Fault.HAS_ONE_CODE_ONLY, "looked_up", "look-ups", "a block of a lower round is refused"),
+    (Fault.TAKES_OTHER_CLUSTERS, "refused", "stated", "a block of another cluster is refused"),
+    (Fault.FORGETS_THE_CLUSTER, "refused", "stated", "another cluster is refused after"),
+    (Fault.STATES_THE_LAST_FRAME, "refused", "stated", "the highest frame of each shard"),
+    (Fault.FORGETS_FRAMES, "refused", "stated", "known after the program was killed"),
+    (Fault.STATES_TOO_FEW_EXECUTIONS, "refused", "stated", "executions stated are those made"),
 ]
 
 
@@ -133,7 +160,7 @@ async def test_a_wrong_program_fails_the_rule_that_it_breaks(
 
 
 def test_every_fault_is_planted() -> None:
-    assert {fault for fault, *_ in FAULTS} == set(Fault) - {Fault.NONE}
+    assert {fault for fault, *_ in FAULTS} == set(Fault) - {Fault.NONE, Fault.STATES_NOTHING}
 
 
 def test_every_family_of_rules_has_a_fault_that_it_finds() -> None:

@@ -20,7 +20,16 @@ from gateways.brokers.ledger.ledger import MemoryLedger
 from gateways.brokers.paper.lost_answers import LostAnswers
 from gateways.brokers.paper.memory import MemoryPaperBroker
 from gateways.brokers.paper.settings import FillSettings
-from tests.gateways.brokers.builders import SHARES_10, Clock, Reported, accounts, block, orders
+from tests.gateways.brokers.builders import (
+    EVENT_TIME,
+    MARK,
+    SHARES_10,
+    Clock,
+    Reported,
+    accounts,
+    block,
+    orders,
+)
 
 Class = Literal["refused", "looked_up", "unchecked"]
 
@@ -125,3 +134,41 @@ async def test_a_lost_answer_is_lost_after_the_orders_were_taken() -> None:
         else:
             await paper.submit(block(accounts(), orders([number])))
     assert len(reported.filled()) == 40
+
+
+@pytest.mark.parametrize("slices", [1, 3])
+@pytest.mark.parametrize("order_ids", ["looked_up", "unchecked"])
+async def test_an_id_that_came_twice_in_one_turn_is_read_back_as_it_was_executed(
+    order_ids: Class, slices: int
+) -> None:
+    few = np.full(1, SHARES_10 // 5 + 1, np.int64)
+    paper, _ = broker(order_ids, partial_fill_slices=slices)
+    await sent(paper, accounts(), orders([3]), orders([3], quantities=few))
+    again, reported = broker(
+        order_ids,
+        ledger=MemoryLedger(bytes(paper.ledger.data)),
+        partial_fill_slices=slices,
+        fill_delay_ms=1,
+    )
+    assert again.next_due_ns() is None
+    again.advance()
+    assert sum(reported.filled().values()) == SHARES_10 + int(few[0])
+
+
+async def test_an_id_taken_twice_that_its_limit_keeps_open_ends_after_a_restart() -> None:
+    """Each of the two ends by itself, and is read back by itself."""
+    clock = Clock()
+    settings = FillSettings(order_ids="unchecked", fill_delay_ms=50)
+    paper = MemoryPaperBroker(settings, clock, Reported())
+    few = np.full(1, SHARES_10 // 5, np.int64)
+    forbidden = {"limit_price": MARK - 1}
+    await sent(
+        paper, accounts(), orders([3], **forbidden), orders([3], quantities=few, **forbidden)
+    )
+    again = MemoryPaperBroker(
+        settings, clock, Reported(), ledger=MemoryLedger(bytes(paper.ledger.data))
+    )
+    for each in (paper, again):
+        clock.now = EVENT_TIME + 50 * 10**6
+        each.advance()
+        assert each.next_due_ns() is None

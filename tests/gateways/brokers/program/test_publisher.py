@@ -55,7 +55,7 @@ async def publishing(
         broker="paper",
         is_doubled=doubled,
         name_message=lambda each: f"{each.follower_shard}-{each.first}",
-        confirm=confirmed.append,
+        confirm=lambda each, sequence: confirmed.append(each),
     )
     task = asyncio.create_task(publisher.run())
     yield publisher
@@ -117,7 +117,7 @@ async def test_a_forbidden_publication_ends_the_process() -> None:
         broker="paper",
         is_doubled=False,
         name_message=lambda each: str(each.first),
-        confirm=lambda each: None,
+        confirm=lambda each, sequence: None,
     )
     publisher.add([message(0, 1)])
     with pytest.raises(ExceptionGroup) as raised:
