@@ -79,6 +79,13 @@ class ShardReading:
         self.frames += 1
         self.hashes += frame.hash
 
+    def _foreign_note(self) -> str:
+        reader = self._reader
+        return (
+            f"journal of {self.key}: stepped over {reader.foreign} messages that are no frames, "
+            f"first at sequence {reader.foreign_first}; find out who may publish there"
+        )
+
     def hash_of(self, number: int) -> bytes:
         """Return the hash of a frame that was read, empty for others."""
         return (
@@ -120,6 +127,9 @@ class ShardReading:
         check.count("shards")
         check.count("frames", self.frames)
         check.count("dropped", self._reader.dropped)
+        check.count("foreign", self._reader.foreign)
+        if self._reader.foreign:
+            self._checks.notes.append(self._foreign_note())
         if self.replay is not None:
             self.replay.finish(is_whole=not self.is_broken)
 

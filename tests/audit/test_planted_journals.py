@@ -7,7 +7,7 @@ import msgspec
 from msgspec.structs import replace
 
 from actors.history_reader import FrameReader
-from actors.ports import Request
+from actors.ports import Request, journal_stream
 from cluster.audit import audit
 from cluster.audit.conservation import ConservationAudit, check_creators
 from cluster.audit.report import Checks
@@ -23,7 +23,14 @@ from engine.history.outcomes import OrderIndex, order_outcomes
 from engine.journal.events.creator import FillApplied
 from engine.journal.events.orders import ExecutionsApplied
 from engine.journal.events.shard import OwnerFenced
-from engine.journal.frame import FrameHeader, ShardKey, decode_frame, encode_frame, frame_hash
+from engine.journal.frame import (
+    FrameHeader,
+    ShardKey,
+    ShardKind,
+    decode_frame,
+    encode_frame,
+    frame_hash,
+)
 from engine.messages.blocks import ExecutionsReported
 from engine.values.order_status import ExecType
 from gateways.memory.bus import MemoryBus
@@ -68,6 +75,18 @@ async def test_p5_a_superseded_owners_frame_is_dropped_and_counted(
     report = await recording.audit(tmp_path)
     assert report.passed, "\n".join(report.lines())
     assert report["P5"].counts["dropped"] == 1
+
+
+async def test_p5_messages_that_are_no_frames_are_stepped_over_and_named(
+    recording: Recording, tmp_path: Path
+) -> None:
+    for key in (CREATOR, *FOLLOWERS, ShardKey(ShardKind.FOLLOWER, 77)):
+        stream = recording.server.stream(journal_stream(key))
+        stream.store(key.subject, b'{"stream":"INGRESS","seq":9}', f"foreign {key}")
+    report = await recording.audit(tmp_path)
+    assert report.passed, "\n".join(report.lines())
+    assert report["P5"].counts["foreign"] == 4
+    assert any("journal of follower/77: stepped over 1 messages" in note for note in report.notes)
 
 
 async def test_p5_a_creator_history_rewritten_under_its_followers_is_named(
