@@ -6,31 +6,16 @@ refused expectation all raise `OutcomeUnknownError`. The caller then reads the t
 stream's leader answers.
 """
 
-import base64
-
 import msgspec
 
 from actors.errors import OutcomeUnknownError, StreamFullError, TransientError
 from actors.ports import StoredMessage, journal_stream
 from engine.journal.frame import ShardKey
-from gateways.nats.connection import JetStreamError, NatsConnection, Reply
-from gateways.nats.errors import NO_MESSAGE_FOUND, api_error
+from gateways.nats.connection import NatsConnection, Reply
+from gateways.nats.stored_message import stored_message
 from gateways.nats.streams import stored_sequence
 
 _BATCH_MAX = 1000
-
-
-class _Stored(msgspec.Struct):
-    seq: int
-    subject: str
-    data: str = ""
-
-
-class _GetAnswer(msgspec.Struct):
-    message: _Stored
-
-
-_decode_get = msgspec.json.Decoder(_GetAnswer).decode
 
 
 class NatsJournal:
@@ -82,19 +67,12 @@ class NatsJournal:
         """Return the subject's last frame as the stream's leader has it; None when there is
         none.
         """
-        what = f"STREAM.MSG.GET.{journal_stream(key)}"
-        try:
-            answer = await self._connection.api(
-                what, {"last_by_subj": key.subject}, deadline_s=self._append_deadline_s
-            )
-        except OutcomeUnknownError as error:
-            raise TransientError(f"tail of {key}: {error}") from error
-        if isinstance(answer, JetStreamError):
-            if answer.error_code == NO_MESSAGE_FOUND:
-                return None
-            raise api_error(*answer, f"tail of {key}")
-        stored = _decode_get(answer).message
-        return StoredMessage(stored.seq, stored.subject, base64.b64decode(stored.data))
+        return await stored_message(
+            self._connection,
+            journal_stream(key),
+            {"last_by_subj": key.subject},
+            deadline_s=self._append_deadline_s,
+        )
 
     async def read(
         self, key: ShardKey, *, after_sequence: int, bytes_max: int = 16 << 20

@@ -12,9 +12,11 @@ from typing import Any
 import msgspec
 
 from actors.errors import PermanentError
+from actors.ports import StoredMessage
 from gateways.nats.connection import JetStreamError, NatsConnection
 from gateways.nats.errors import STREAM_NAME_IN_USE, STREAM_NOT_FOUND, api_error
 from gateways.nats.feed import FeedOptions, NatsFeed
+from gateways.nats.stored_message import last_sequence, stored_message
 
 _NS_PER_S = 1_000_000_000
 
@@ -52,14 +54,6 @@ class StreamSettings(msgspec.Struct, frozen=True, kw_only=True):
 
 class _StreamAnswer(msgspec.Struct):
     config: dict[str, Any]
-
-
-class _StreamState(msgspec.Struct):
-    last_seq: int
-
-
-class _StateAnswer(msgspec.Struct):
-    state: _StreamState
 
 
 class _PubAck(msgspec.Struct):
@@ -150,8 +144,11 @@ class NatsStreams:
 
     async def last_sequence(self, stream: str) -> int:
         """Return the last sequence of a stream, as its leader has it."""
-        answer = await self._connection.api_or_raise(f"STREAM.INFO.{stream}", {})
-        return msgspec.json.decode(answer, type=_StateAnswer).state.last_seq
+        return await last_sequence(self._connection, stream)
+
+    async def message(self, stream: str, sequence: int) -> StoredMessage | None:
+        """Read one message from the stream's leader; None when there is none."""
+        return await stored_message(self._connection, stream, {"seq": sequence})
 
     async def publish(self, subject: str, data: bytes, *, message_id: str) -> int:
         """Append a message, at most once per message id within the stream's window. Returns: its
