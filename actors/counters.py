@@ -43,6 +43,9 @@ class Counters(msgspec.Struct, kw_only=True, omit_defaults=True):
     messages_foreign: Annotated[
         int, _counted("messages", "Messages in journals that no owner wrote, stepped over.")
     ] = 0
+    snapshots_failing: Annotated[
+        int | None, _told("snapshots", "Snapshots that failed since the last was saved.")
+    ] = None
     suspended_creators: Annotated[
         int | None, _told("creators", "Creators whose entries are not copied now.")
     ] = None

@@ -109,6 +109,7 @@ class ShardCore:
             self.standing.durable_copy,
             frames_every=settings.snapshot_frames_every,
             seconds_every=settings.snapshot_seconds_every,
+            counts=self.counts,
         )
         self._actor = actor
         self._owed = OwedOutputs(self.standing, ports.streams, actor)

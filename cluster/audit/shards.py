@@ -162,7 +162,7 @@ class CreatorSide:
 async def creator_side(store: JournalStore, shard: int, checks: Checks) -> CreatorSide:
     """Return a creator shard's side, with nothing read yet."""
     key, tables = ShardKey(ShardKind.CREATOR, shard), CreatorTables(shard)
-    snapshots = await newest_snapshots(store.snapshots, key)
+    snapshots = await newest_snapshots(store.snapshots, key, checks)
     replay = Replay(key, lambda: CreatorShard({}, InstrumentTerms(1, 0)), snapshots, checks)
     valuations = ValuationsAudit(shard, checks["P11"])
 
@@ -258,7 +258,7 @@ async def follower_side(
 ) -> FollowerSide:
     """Return a follower shard's side, with nothing read yet."""
     key = ShardKey(ShardKind.FOLLOWER, shard)
-    snapshots = await newest_snapshots(store.snapshots, key)
+    snapshots = await newest_snapshots(store.snapshots, key, checks)
     replay = Replay(key, lambda: FollowerShard(shard), snapshots, checks)
     return FollowerSide(store, replay, creators, checks, storage)
 

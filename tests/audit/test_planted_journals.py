@@ -4,10 +4,12 @@ import asyncio
 from pathlib import Path
 
 import msgspec
+import pytest
 from msgspec.structs import replace
 
+from actors.errors import PermanentError
 from actors.history_reader import FrameReader
-from actors.ports import Request, journal_stream
+from actors.ports import Request, Snapshot, journal_stream
 from cluster.audit import audit
 from cluster.audit.conservation import ConservationAudit, check_creators
 from cluster.audit.report import Checks
@@ -35,6 +37,7 @@ from engine.messages.blocks import ExecutionsReported
 from engine.values.order_status import ExecType
 from gateways.memory.bus import MemoryBus
 from gateways.memory.journal import MemoryJournal
+from gateways.memory.snapshots import MemorySnapshots
 from tests.audit.planting import CREATOR, FOLLOWERS, Recording, with_value, without_row
 
 ROWS = ("numbers", "subscriptions", "exec_types", "quantities", "prices", "fees")
@@ -398,3 +401,23 @@ async def test_orders_under_way_are_counted_as_pending(recorded: Recording, tmp_
     assert not stopped["P3"].passed, (
         "a broker that knows more than the journal is a journal that lost its end"
     )
+
+
+@pytest.mark.parametrize("damaged", [1, 2])
+async def test_p6_a_snapshot_that_the_database_cannot_give_back_is_named(
+    recording: Recording, tmp_path: Path, damaged: int
+) -> None:
+    """Pages of the database are damaged. The rest is audited all the same."""
+
+    class Damaged(MemorySnapshots):
+        async def newest(self, key: ShardKey, *, count: int = 2) -> list[Snapshot]:
+            if key == CREATOR and count >= damaged:
+                raise PermanentError("snapshots: DataCorruptedError: invalid page")
+            return await super().newest(key, count=count)
+
+    store = recording.store(tmp_path)._replace(snapshots=Damaged(recording.server))
+    report = await audit(store)
+    which = "the newest snapshot" if damaged == 1 else "the snapshot before the newest"
+    assert f"creator/0: expected {which} to be readable" in report["P6"].offender
+    assert report["P6"].faults == 1
+    assert [check.promise for check in report.checks if not check.passed] == ["P6"]
