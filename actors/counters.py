@@ -40,6 +40,12 @@ class Counters(msgspec.Struct, kw_only=True, omit_defaults=True):
         int | None,
         _told("us", "Time that finished frames waited for the frame before.", only_grows=True),
     ] = None
+    messages_foreign: Annotated[
+        int, _counted("messages", "Messages in journals that no owner wrote, stepped over.")
+    ] = 0
+    snapshots_failing: Annotated[
+        int | None, _told("snapshots", "Snapshots that failed since the last was saved.")
+    ] = None
     suspended_creators: Annotated[
         int | None, _told("creators", "Creators whose entries are not copied now.")
     ] = None

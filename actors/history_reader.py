@@ -14,7 +14,7 @@ PAGE_BYTES = 16 << 20
 
 class FrameReader:
     """Reads one shard's journal from the beginning. Frames of superseded owners are dropped and
-    counted (P5).
+    counted (P5), and so are messages that are no frames.
     """
 
     def __init__(self, journal: Journal, key: ShardKey) -> None:
@@ -24,11 +24,18 @@ class FrameReader:
         self.chain = Chain(key)
         self.sequence = 0
         self.bytes_read = 0
+        self.foreign_first = 0
+        """The sequence of the first message that is no frame, 0 for none."""
 
     @property
     def dropped(self) -> int:
         """The number of frames of superseded owners."""
         return self.chain.dropped
+
+    @property
+    def foreign(self) -> int:
+        """The number of messages that are no frames."""
+        return self.chain.foreign
 
     async def page(self) -> list[JournalFrame]:
         """Read the frames that follow; none at the present end of the journal.
@@ -60,6 +67,8 @@ class FrameReader:
         self.bytes_read += len(data)
         header = self.chain.accept(data)
         if header is None:
+            if self.chain.foreign and not self.foreign_first:
+                self.foreign_first = sequence
             return None
         return JournalFrame(sequence, header, self.chain.hash, decode_events(header, data))
 

@@ -71,7 +71,11 @@ class Feed(Protocol):
     """
 
     def take(self, messages_max: int) -> list[StoredMessage]:
-        """Take the messages that have arrived, without waiting."""
+        """Take the messages that have arrived, without waiting.
+
+        Raises: ChainBrokenError once the stream no longer holds the message taken last, as after a
+        server came back with an older copy. A feed after it would be silent for ever.
+        """
         ...
 
     def reset(self, after_sequence: int) -> None:
@@ -106,6 +110,10 @@ class Streams(Protocol):
         """Return the last message of a subject, as the stream's leader has it; None when there is
         none.
         """
+        ...
+
+    async def message(self, stream: str, sequence: int) -> StoredMessage | None:
+        """Read one message from the stream's leader; None when there is none."""
         ...
 
     async def publish(self, subject: str, data: bytes, *, message_id: str) -> int:

@@ -46,6 +46,7 @@ from engine.journal.frame import (
     ShardKind,
     decode_events,
     frame_mark,
+    is_frame,
     shard_in,
 )
 from engine.messages.blocks import CancelsSubmitted, OrdersSubmitted
@@ -170,7 +171,7 @@ class BrokerGatewayShardActor:
         if len(messages) == FRAMES_MAX:
             self.core.inputs.arrived.set()
         for message in messages:
-            self._take_frame(message.sequence, message.data)
+            self._take_frame(message)
         self.state.mark()
 
     async def _take_frame_alone(self) -> None:
@@ -186,7 +187,7 @@ class BrokerGatewayShardActor:
         message, careful = messages[0], self.core.careful
         self.core.inputs.arrived.set()
         if message.sequence <= self.state.answered_sequence:
-            self._take_frame(message.sequence, message.data)
+            self._take_frame(message)
             self.state.mark()
             return
         tried = message_input(Source.ORDERS, message, 0)
@@ -200,13 +201,20 @@ class BrokerGatewayShardActor:
         await self.core.alone.attempt(tried, lambda: self._journal_frame(message), self._now)
 
     async def _journal_frame(self, message: StoredMessage) -> None:
-        self._take_frame(message.sequence, message.data)
+        self._take_frame(message)
         self.state.mark()
         await self.outcomes.journal(at_once=True)
 
-    def _take_frame(self, sequence: int, data: bytes) -> None:
-        view = self.state.view(shard_in(data))
+    def _take_frame(self, message: StoredMessage) -> None:
+        sequence, data = message.sequence, message.data
         self.state.read_sequence = sequence
+        if not is_frame(data):
+            # It may name a shard that does not exist, so it belongs to no view.
+            for known in self.state.views.values():
+                known.chain.check_foreign(data)
+            self.core.foreign.step_over(message)
+            return
+        view = self.state.view(shard_in(data))
         header = view.chain.accept(data)
         if header is None:
             self.core.counts.frames_dropped += 1

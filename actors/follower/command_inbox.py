@@ -13,7 +13,8 @@ from typing import NamedTuple
 
 from actors.ports import Journal
 from actors.retry import retry_until_done
-from engine.journal.frame import ShardKey, ShardKind, decode_header
+from actors.shard.journal_writer import last_that_counts
+from engine.journal.frame import ShardKey, ShardKind, decode_header, is_frame
 from engine.messages.answers import Answer
 from engine.messages.commands import COMMANDS, AccountCommand, SubscriptionCommand
 from engine.values.ids import shards_of
@@ -100,6 +101,8 @@ class CommandInbox:
         for creator_shard in shards:
             key = ShardKey(ShardKind.CREATOR, creator_shard)
             tail = await retry_until_done(f"tail of {key}", partial(self._journal.tail, key))
+            if tail is not None and not is_frame(tail.data):
+                tail = await last_that_counts(self._journal, tail, key)
             if tail is not None:
                 self._needs[creator_shard] = decode_header(tail.data)[0].number
         self._reading = None

@@ -7,6 +7,7 @@ from actors.ports import EXECUTIONS, Feed, StoredMessage
 from actors.shard.core import ShardCore
 from engine.follower.decide.corrections import in_distinct_slices
 from engine.follower.decide.executions import in_slices
+from engine.journal.cursors import Cursor
 from engine.messages.blocks import CorrectionsReported, Report
 
 REPORT_ROWS_MAX = 65_536
@@ -24,13 +25,15 @@ class ExecutionFeed:
         self._feed: Feed | None = None
         self._ahead: deque[StoredMessage] = deque()
 
-    async def open(self, after_sequence: int) -> None:
-        """Read after a sequence, up to which messages are taken."""
+    async def open(self, cursor: Cursor | None) -> None:
+        """Read after a cursor, up to which messages are taken."""
+        after_sequence = cursor.sequence if cursor else 0
         self._feed = await self._core.inputs.open_feed(
             EXECUTIONS,
             f"executions.*.{self._core.key.shard}",
             after_sequence=after_sequence,
             seen_sequence=after_sequence,
+            cursor=cursor,
         )
 
     async def close(self) -> None:

@@ -31,7 +31,7 @@ from engine.follower.decide.whole_groups import decide_batch, next_batch
 from engine.follower.deciding import Deciding
 from engine.follower.order_watch import OrderWatch
 from engine.follower.shard import FollowerShard
-from engine.journal.cursors import Source, parts_decided, stream_cursor
+from engine.journal.cursors import Source, message_digest, parts_decided, stream_cursor
 from engine.messages.blocks import CorrectionsReported, Report
 from engine.values.order_ids import OrderKey
 
@@ -81,12 +81,13 @@ class ExecutionTaker:
         self._now = now
         self._feed = ExecutionFeed(core)
         self._message: _ReportsMessage | None = None
+        self._unsealed: StoredMessage | None = None
         self.inputs_ns = 0
 
     async def open(self) -> None:
         """Read from where the state stands."""
         seen = self._state.cursors.get((Source.EXECUTIONS, 0))
-        await self._feed.open(seen.sequence if seen else 0)
+        await self._feed.open(seen)
 
     async def close(self) -> None:
         """Stop reading."""
@@ -100,6 +101,11 @@ class ExecutionTaker:
 
         A message that is too large for one frame is taken over several.
         """
+        has_more = self._take_messages(events, budget)
+        self._seal()
+        return has_more
+
+    def _take_messages(self, events: list[Any], budget: FrameBudget) -> bool:
         rows = 0
         while not self._lookup.is_reading and rows < REPORT_ROWS_MAX and not budget.is_full:
             if self._message is None:
@@ -158,13 +164,22 @@ class ExecutionTaker:
         return rows
 
     def _pass(self, taking: _ReportsMessage) -> None:
-        """Move the cursor past the reports taken of a message."""
+        """Move the cursor past the reports taken of a message. It must be sealed before a frame."""
+        self._unsealed = taking.message
         count = len(taking.reports)
         self._state.cursors[Source.EXECUTIONS, 0] = stream_cursor(
             Source.EXECUTIONS, taking.message.sequence, decided=taking.next, of=count
         )
         if taking.next >= count:
             self._message = None
+
+    def _seal(self) -> None:
+        """Give the cursor the digest of its message. It is made once for many messages."""
+        message, self._unsealed = self._unsealed, None
+        if message is not None:
+            key = (Source.EXECUTIONS, 0)
+            digest = message_digest(message.subject, message.data)
+            self._state.cursors[key] = self._state.cursors[key]._replace(hash=digest)
 
     # Reports.
 
@@ -288,12 +303,14 @@ class ExecutionTaker:
                 self._message = self._opened(message, events)
             budget = FrameBudget(events, self._settings.frame_bytes_max // 2)
             self._take_message(self._message, events, budget)
+            self._seal()
 
         def quarantine(events: list[Any]) -> None:
             excerpt = excerpt_of(message.data)
             event = self._core.careful.quarantined("executions that can be applied", excerpt)
             self._shard.apply_each((event,), events)
             self._pass(_ReportsMessage(message, [], 0))
+            self._seal()
 
         tried = message_input(Source.EXECUTIONS, message, self._reports_decided())
         await self._core.alone.decide(tried, decide, quarantine, self._now)

@@ -8,11 +8,13 @@ from collections import deque
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
+from actors.counters import Counters
 from actors.ports import Feed, StoredMessage
+from actors.shard.foreign_messages import ForeignMessages
 from engine.journal.chain import Chain
 from engine.journal.cursors import NO_ROW, Cursor, Source
 from engine.journal.events.creator import FillApplied
-from engine.journal.frame import FrameHeader, ShardKey, ShardKind, decode_events
+from engine.journal.frame import FrameHeader, ShardKey, ShardKind, decode_events, is_frame
 
 BEHIND_S_MAX = 2.0
 
@@ -34,10 +36,13 @@ class CreatorFrame(NamedTuple):
 class SignalReader:
     """One creator shard as a follower shard reads it."""
 
-    def __init__(self, creator_shard: int, cursor: Cursor | None) -> None:
+    def __init__(
+        self, creator_shard: int, cursor: Cursor | None, foreign: ForeignMessages | None = None
+    ) -> None:
         self.creator_shard = creator_shard
         self.key = ShardKey(ShardKind.CREATOR, creator_shard)
         self._cursor = cursor
+        self._foreign = foreign or ForeignMessages(str(self.key), Counters())
         self._chain = Chain(self.key)
         self._messages: deque[StoredMessage] = deque()
         self._feed: Feed | None = None
@@ -85,6 +90,8 @@ class SignalReader:
                 return None
         else:
             header = self._chain.accept(data)
+            if header is None and not is_frame(data):
+                self._foreign.step_over(message)
             if header is None:
                 return None
         return CreatorFrame(header, message.sequence, self._chain.hash, decode_events(header, data))

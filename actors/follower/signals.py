@@ -61,7 +61,7 @@ class SignalTaker:
         """Read the creator journals from where the state stands."""
         for creator_shard in range(self._settings.creator_shards):
             cursor = self._state.cursors.get((Source.CREATOR_JOURNAL, creator_shard))
-            reader = SignalReader(creator_shard, cursor)
+            reader = SignalReader(creator_shard, cursor, self._core.foreign)
             feed = await self._core.inputs.open_feed(
                 journal_stream(reader.key),
                 reader.key.subject,

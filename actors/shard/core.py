@@ -28,6 +28,7 @@ from actors.shard.careful import CarefulMode, LoneInputs, PoisonError
 from actors.shard.committer import Committer, Output
 from actors.shard.crash_trail import CrashTrail
 from actors.shard.event_time import FrameTime
+from actors.shard.foreign_messages import ForeignMessages
 from actors.shard.hooks import ShardHooks
 from actors.shard.inputs import ShardInputs
 from actors.shard.journal_writer import JournalWriter
@@ -82,7 +83,8 @@ class ShardCore:
         self.settings = settings
         self.state = state
         self.counts = Counters()
-        self.writer = JournalWriter(ports.journal, key, incarnation)
+        self.foreign = ForeignMessages(str(key), self.counts)
+        self.writer = JournalWriter(ports.journal, key, incarnation, self.foreign)
         self.committer = Committer(self.writer)
         self.inputs = ShardInputs(key, ports)
         self.standing = ShardStanding(key, incarnation, state, self.committer, actor)
@@ -107,6 +109,7 @@ class ShardCore:
             self.standing.durable_copy,
             frames_every=settings.snapshot_frames_every,
             seconds_every=settings.snapshot_seconds_every,
+            counts=self.counts,
         )
         self._actor = actor
         self._owed = OwedOutputs(self.standing, ports.streams, actor)
@@ -135,6 +138,7 @@ class ShardCore:
             now_ns=self.event_time.fence_ns(),
             entered=self.standing.enter,
             replayed=self._replayed,
+            foreign=self.foreign,
         )
         self.snapshotter.begin(restored)
         await self._trail.read_back(self.ports.journal, self.key)

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from actors.ports import BusSubscription, Feed, Ports, Request
 from actors.retry import retry_until_done
 from engine.journal.chain import ChainBrokenError
+from engine.journal.cursors import NO_HASH, Cursor, hashed_sequence, message_digest
 from engine.journal.frame import ShardKey
 
 TICK_S = 0.1
@@ -34,10 +35,17 @@ class ShardInputs:
         )
 
     async def open_feed(
-        self, stream: str, subject: str, *, after_sequence: int, seen_sequence: int
+        self,
+        stream: str,
+        subject: str,
+        *,
+        after_sequence: int,
+        seen_sequence: int,
+        cursor: Cursor | None = None,
     ) -> Feed:
         """Read a stream from where the state stands; its actor closes the feed. Raises:
-        ChainBrokenError when the stream ends before `seen_sequence`, which was taken from it.
+        ChainBrokenError when the stream ends before `seen_sequence`, which was taken from it, or
+        lacks the message that its cursor names.
         """
         streams = self._ports.streams
         last = await retry_until_done(f"end of {stream}", lambda: streams.last_sequence(stream))
@@ -47,12 +55,29 @@ class ShardInputs:
                 f"which was taken from it, found its end at {last};"
                 " the stream lost its end"
             )
+        if cursor is not None and cursor.hash != NO_HASH:
+            await self._check_message(stream, hashed_sequence(cursor), cursor.hash)
         return await retry_until_done(
             f"feed of {subject} in {stream}",
             lambda: streams.open_feed(
                 stream, subject, after_sequence=after_sequence, arrived=self.arrived
             ),
         )
+
+    async def _check_message(self, stream: str, sequence: int, digest: bytes) -> None:
+        """Check that the message that was read at a sequence is there. Raises: ChainBrokenError."""
+        streams = self._ports.streams
+        message = await retry_until_done(
+            f"message {sequence} of {stream}", lambda: streams.message(stream, sequence)
+        )
+        found = "none" if message is None else message_digest(message.subject, message.data)
+        if found != digest:
+            shown = found if isinstance(found, str) else f"one with {found.hex()[:12]}"
+            raise ChainBrokenError(
+                f"{self._key}: expected the message with digest {digest.hex()[:12]} at sequence "
+                f"{sequence} of {stream}, which was taken from it, found {shown}; "
+                "the stream lost its end or is an older copy: restore the newer one"
+            )
 
     async def wait(self) -> None:
         """Wait until something has arrived, or a tick has passed."""

@@ -2,8 +2,8 @@
 is lost.
 
 An unknown outcome is settled by reading the subject's tail. It shows the frame that was sent, the
-frame before it, or another owner's. A frame of a lower epoch at the tail is stepped over. One of a
-higher epoch means that the shard is lost (P5).
+frame before it, or another owner's. A frame of a lower epoch at the tail is stepped over, and so is
+a message that is no frame. A frame of a higher epoch means that the shard is lost (P5).
 """
 
 import asyncio
@@ -13,13 +13,22 @@ from typing import Any, NamedTuple
 import structlog
 
 from actors.backoff import Backoff
+from actors.counters import Counters
 from actors.errors import OutcomeUnknownError, ShardLostError, StreamFullError, TransientError
 from actors.ports import Journal, StoredMessage
 from actors.retry import BACKOFF_S_MAX, BACKOFF_S_MIN, retry_until_done
+from actors.shard.foreign_messages import ForeignMessages
 from actors.shard.journal_reading import read_after
 from engine.journal.cursors import NO_HASH, Cursor
 from engine.journal.events.shard import OwnerFenced
-from engine.journal.frame import FrameHeader, ShardKey, decode_header, encode_frame, frame_hash
+from engine.journal.frame import (
+    FrameHeader,
+    ShardKey,
+    decode_header,
+    encode_frame,
+    frame_hash,
+    is_frame,
+)
 
 _log = structlog.get_logger()
 
@@ -42,9 +51,16 @@ class JournalWriter:
     `append` must be awaited in the same order.
     """
 
-    def __init__(self, journal: Journal, key: ShardKey, incarnation: str) -> None:
+    def __init__(
+        self,
+        journal: Journal,
+        key: ShardKey,
+        incarnation: str,
+        foreign: ForeignMessages | None = None,
+    ) -> None:
         self._journal = journal
         self._incarnation = incarnation
+        self._foreign = foreign or ForeignMessages(str(key), Counters())
         self.key = key
         self.epoch = 0
         self.number = 0
@@ -60,7 +76,7 @@ class JournalWriter:
             tail = await retry_until_done(
                 f"tail of {self.key}", lambda: self._journal.tail(self.key)
             )
-            last = await self._last_that_counts(tail) if tail else None
+            last = await last_that_counts(self._journal, tail, self.key) if tail else None
             frame = self._fence_frame(last, now_ns)
             try:
                 self.sequence = await self._journal.append(
@@ -86,28 +102,6 @@ class JournalWriter:
                 continue
             self._advance(frame)
             return
-
-    async def _last_that_counts(self, tail: StoredMessage) -> StoredMessage:
-        """Find the frame that the fence follows. A superseded owner's frame may have slipped in
-        behind it, and the chain does not go on from that one.
-        """
-        window = FENCE_WINDOW_MIN
-        while True:
-            start = after = max(tail.sequence - 1 - window, 0)
-            # Only one frame is kept, since a window may hold much of a journal.
-            last: StoredMessage | None = None
-            while after < tail.sequence and (
-                frames := await read_after(self._journal, self.key, after)
-            ):
-                after = frames[-1].sequence
-                for frame in frames:
-                    if frame.sequence < tail.sequence and (
-                        last is None or _epoch(frame) >= _epoch(last)
-                    ):
-                        last = frame
-            if last is not None or start == 0:
-                return tail if last is None or _epoch(tail) >= _epoch(last) else last
-            window *= 16
 
     def _fence_frame(self, tail: StoredMessage | None, now_ns: int) -> EncodedFrame:
         if tail is None:
@@ -180,17 +174,19 @@ class JournalWriter:
         later = await read_after(self._journal, self.key, before)
         stored: int | None = None
         for message in later:
-            header, _ = decode_header(message.data)
-            if header.epoch > frame.header.epoch:
+            # A superseded owner's frame may be among them, or a foreign message. Readers step over
+            # it, and the next append expects its sequence.
+            self.sequence = message.sequence
+            if not is_frame(message.data):
+                self._foreign.step_over(message)
+                continue
+            epoch = _epoch(message)
+            if epoch > frame.header.epoch:
                 raise ShardLostError(
-                    f"{self.key}: epoch {header.epoch} has taken over "
-                    f"from epoch {frame.header.epoch}"
+                    f"{self.key}: epoch {epoch} has taken over from epoch {frame.header.epoch}"
                 )
             if message.data == frame.data:
                 stored = message.sequence
-            # A superseded owner's frame may be among them. Readers drop it, and the next append
-            # expects its sequence.
-            self.sequence = message.sequence
         return stored
 
     def _message_id(self, frame: EncodedFrame) -> str:
@@ -199,3 +195,33 @@ class JournalWriter:
 
 def _epoch(frame: StoredMessage) -> int:
     return decode_header(frame.data)[0].epoch
+
+
+async def last_that_counts(
+    journal: Journal, tail: StoredMessage, key: ShardKey
+) -> StoredMessage | None:
+    """Find the frame that the next one follows, None when there is none. A superseded owner's frame
+    or a foreign message may have slipped in behind it, and the chain does not go on from that one.
+    """
+    window = FENCE_WINDOW_MIN
+    while True:
+        start = after = max(tail.sequence - 1 - window, 0)
+        # Only one frame is kept, since a window may hold much of a journal.
+        last: StoredMessage | None = None
+        while after < tail.sequence and (frames := await read_after(journal, key, after)):
+            after = frames[-1].sequence
+            for frame in frames:
+                if frame.sequence < tail.sequence:
+                    last = _later(last, frame)
+        if last is not None or start == 0:
+            return _later(last, tail)
+        window *= 16
+
+
+def _later(last: StoredMessage | None, found: StoredMessage) -> StoredMessage | None:
+    """Return which of two messages counts more: the later one, unless a newer owner superseded it
+    or it is no frame.
+    """
+    if not is_frame(found.data):
+        return last
+    return found if last is None or _epoch(found) >= _epoch(last) else last

@@ -17,9 +17,11 @@ from typing import Any, Protocol
 
 import structlog
 
+from actors.counters import Counters
 from actors.errors import OperatingError
 from actors.ports import Journal, Snapshot, Snapshots, StoredMessage
 from actors.retry import retry_until_done
+from actors.shard.foreign_messages import ForeignMessages
 from actors.shard.journal_reading import read_after
 from actors.shard.journal_writer import JournalWriter
 from engine.columns.codec import ColumnError
@@ -34,7 +36,7 @@ from engine.columns.snapshot import (
 from engine.columns.state import State, state_digest
 from engine.columns.state_copy import StateCopy
 from engine.journal.chain import Chain, ChainBrokenError
-from engine.journal.frame import FrameHeader, ShardKey, decode_events
+from engine.journal.frame import FrameHeader, ShardKey, decode_events, is_frame
 
 _log = structlog.get_logger()
 
@@ -110,6 +112,7 @@ async def recover(
     now_ns: int,
     entered: Callable[[Phase], None],
     replayed: Callable[[int, FrameHeader, list[Any]], None] = lambda sequence, header, events: None,
+    foreign: ForeignMessages | None = None,
 ) -> int:
     """Take a shard over and bring its state up to the fence. Returns: the number of the frame whose
     snapshot was restored, 0 for none.
@@ -123,6 +126,7 @@ async def recover(
     found = await _sound_snapshot(snapshots, writer.key, state.schema)
     read_s = time.monotonic()
     chain = Chain(writer.key)
+    foreign = foreign or ForeignMessages(str(writer.key), Counters())
     tail = _Tail(journal, writer.key, 0 if found is None else found[0].sequence)
     try:
         if found is not None:
@@ -131,7 +135,7 @@ async def recover(
         # Its columns are not needed any more, and large.
         del found
         restored_s = time.monotonic()
-        await replay(tail, state, chain, last_sequence=writer.sequence, replayed=replayed)
+        await replay(tail, state, chain, foreign, last_sequence=writer.sequence, replayed=replayed)
     finally:
         await tail.close()
     _log.info(
@@ -155,6 +159,7 @@ async def replay(
     tail: "_Tail",
     state: ShardState,
     chain: Chain,
+    foreign: ForeignMessages,
     *,
     last_sequence: int,
     replayed: Callable[[int, FrameHeader, list[Any]], None] = lambda sequence, header, events: None,
@@ -171,7 +176,7 @@ async def replay(
             frames = [
                 (message.sequence, *decoded)
                 for message in some
-                if (decoded := _accepted(chain, message))
+                if (decoded := _accepted(chain, message, foreign))
             ]
             state.apply_frames([frame[1:] for frame in frames])
             for frame in frames:
@@ -196,9 +201,13 @@ def _batches(messages: list[StoredMessage], last_sequence: int) -> Iterator[list
         yield some
 
 
-def _accepted(chain: Chain, message: StoredMessage) -> tuple[FrameHeader, list[Any]] | None:
+def _accepted(
+    chain: Chain, message: StoredMessage, foreign: ForeignMessages
+) -> tuple[FrameHeader, list[Any]] | None:
     """Decode a frame; None when it does not count."""
     header = chain.accept(message.data)
+    if header is None and not is_frame(message.data):
+        foreign.step_over(message)
     return None if header is None else (header, decode_events(header, message.data))
 
 

@@ -5,11 +5,13 @@ handed to the `Snapshots` port, which stores it at its own pace.
 """
 
 import asyncio
+import logging
 import time
 from collections.abc import AsyncIterator, Callable
 
 import structlog
 
+from actors.counters import Counters
 from actors.errors import OperatingError
 from actors.ports import Snapshot, Snapshots
 from actors.shard.committer import Committer
@@ -31,6 +33,12 @@ large state is not copied all the time.
 """
 
 
+FAILURES_ALARMED = 3
+"""The number of saves that must fail in a row before an alarm is raised: a database that is started
+again fails fewer.
+"""
+
+
 class Snapshotter:
     """Saves a shard's state every so many frames or seconds, one at a time."""
 
@@ -41,11 +49,14 @@ class Snapshotter:
         *,
         frames_every: int,
         seconds_every: float,
+        counts: Counters | None = None,
     ) -> None:
         self._snapshots = snapshots
         self._copy = copy
         self._frames_every = frames_every
         self._seconds_every = seconds_every
+        self._counts = counts or Counters()
+        self._failures = 0
         self._saving: asyncio.Task[None] | None = None
         self._last_number = 0
         self._last_s = time.monotonic()
@@ -100,11 +111,21 @@ class Snapshotter:
         try:
             is_saved = await self._snapshots.save(place, chunks(), digest.digest)
         except OperatingError as error:
-            _log.warning("snapshot_not_saved", shard=str(place.key), error=str(error))
+            self._failed()
+            alarm = {"alarm": True} if self._failures >= FAILURES_ALARMED else {}
+            _log.log(
+                logging.ERROR if alarm else logging.WARNING,
+                "snapshot_not_saved",
+                shard=str(place.key),
+                error=str(error),
+                failures=self._failures,
+                **alarm,
+            )
             return
         except Exception:  # noqa: BLE001
             # The fault is here, not in the database. The shard goes on: its journal holds
             # everything.
+            self._failed()
             _log.exception("snapshot_failed", shard=str(place.key), alarm=True)
             return
         finally:
@@ -112,6 +133,7 @@ class Snapshotter:
             took_s = time.monotonic() - began_s
             self._rests_until_s = began_s + (1 + RESTS) * took_s
         self.saved += is_saved
+        self._failures = self._counts.snapshots_failing = 0
         _log.info(
             "snapshot_saved" if is_saved else "snapshot_overtaken",
             shard=str(place.key),
@@ -119,6 +141,10 @@ class Snapshotter:
             bytes=size,
             took_s=round(took_s, 3),
         )
+
+    def _failed(self) -> None:
+        self._failures += 1
+        self._counts.snapshots_failing = self._failures
 
     async def _gathered(self, copy: StateCopy) -> AsyncIterator[list[bytes | memoryview]]:
         """Gather the pieces of a copy into chunks, with a pause after each slice of time."""

@@ -97,9 +97,7 @@ class _Audit:
         }
         self._audit_brokers(gateways)
         seconds = time.monotonic() - started
-        return AuditReport(
-            tuple(checks.all.values()), tuple(note for note in self._notes if note), seconds
-        )
+        return AuditReport(tuple(checks.all.values()), (*self._notes, *checks.notes), seconds)
 
     # Creators.
 

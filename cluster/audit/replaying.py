@@ -10,7 +10,7 @@ from collections.abc import Callable
 import msgspec
 import numpy as np
 
-from actors.errors import OperatingError
+from actors.errors import OperatingError, PermanentError
 from actors.ports import Bus, Snapshot, Snapshots
 from actors.shard.recovery import ShardState
 from cluster.audit.report import Checks
@@ -173,9 +173,27 @@ def _digest_of(snapshot: Snapshot) -> bytes:
     return digest.digest()
 
 
-async def newest_snapshots(snapshots: Snapshots | None, key: ShardKey) -> list[Snapshot]:
-    """Read a shard's snapshots, none where there is no place for them."""
-    return [] if snapshots is None else await snapshots.newest(key)
+async def newest_snapshots(
+    snapshots: Snapshots | None, key: ShardKey, checks: Checks
+) -> list[Snapshot]:
+    """Read a shard's snapshots, none where there is no place for them. One that the database cannot
+    give back is a fault.
+    """
+    if snapshots is None:
+        return []
+    try:
+        return await snapshots.newest(key)
+    except PermanentError as error:
+        unread = error
+    try:
+        found = await snapshots.newest(key, count=1)
+        which = "the snapshot before the newest"
+    except PermanentError as error:
+        found, which, unread = [], "the newest snapshot", error
+    checks["P6"].fail(
+        f"{key}: expected {which} to be readable, found {unread}; check the disk of the database"
+    )
+    return found
 
 
 async def inspect(bus: Bus, key: ShardKey) -> Inspected | None:

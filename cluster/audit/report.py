@@ -68,6 +68,7 @@ class Checks:
 
     def __init__(self) -> None:
         self.all = {promise: Check(promise) for promise in _TITLES}
+        self.notes: list[str] = []
 
     def __getitem__(self, promise: str) -> Check:
         return self.all[promise]

@@ -79,6 +79,13 @@ class ShardReading:
         self.frames += 1
         self.hashes += frame.hash
 
+    def _foreign_note(self) -> str:
+        reader = self._reader
+        return (
+            f"journal of {self.key}: stepped over {reader.foreign} messages that are no frames, "
+            f"first at sequence {reader.foreign_first}; find out who may publish there"
+        )
+
     def hash_of(self, number: int) -> bytes:
         """Return the hash of a frame that was read, empty for others."""
         return (
@@ -120,6 +127,9 @@ class ShardReading:
         check.count("shards")
         check.count("frames", self.frames)
         check.count("dropped", self._reader.dropped)
+        check.count("foreign", self._reader.foreign)
+        if self._reader.foreign:
+            self._checks.notes.append(self._foreign_note())
         if self.replay is not None:
             self.replay.finish(is_whole=not self.is_broken)
 
@@ -152,7 +162,7 @@ class CreatorSide:
 async def creator_side(store: JournalStore, shard: int, checks: Checks) -> CreatorSide:
     """Return a creator shard's side, with nothing read yet."""
     key, tables = ShardKey(ShardKind.CREATOR, shard), CreatorTables(shard)
-    snapshots = await newest_snapshots(store.snapshots, key)
+    snapshots = await newest_snapshots(store.snapshots, key, checks)
     replay = Replay(key, lambda: CreatorShard({}, InstrumentTerms(1, 0)), snapshots, checks)
     valuations = ValuationsAudit(shard, checks["P11"])
 
@@ -248,7 +258,7 @@ async def follower_side(
 ) -> FollowerSide:
     """Return a follower shard's side, with nothing read yet."""
     key = ShardKey(ShardKind.FOLLOWER, shard)
-    snapshots = await newest_snapshots(store.snapshots, key)
+    snapshots = await newest_snapshots(store.snapshots, key, checks)
     replay = Replay(key, lambda: FollowerShard(shard), snapshots, checks)
     return FollowerSide(store, replay, creators, checks, storage)
 

@@ -120,6 +120,7 @@ def set_aside_of(shard: Shard) -> str:
     counts = shard.counts
     counted = (
         (counts.inputs_quarantined, "inputs quarantined"),
+        (counts.snapshots_failing, "snapshots failed in a row"),
         (counts.suspended_creators, "suspended creators"),
         (counts.unanswered_orders, "unanswered orders"),
         (counts.unresolved_orders, "unresolved orders"),

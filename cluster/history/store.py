@@ -29,7 +29,7 @@ from cluster.errors import UsageError
 from cluster.processes.run_file import read_run
 from cluster.running.data_directory import check_is_directory, opened, read_identity
 from cluster.servers.servers import start_servers
-from engine.journal.frame import ShardKey, ShardKind
+from engine.journal.frame import SHARD_MAX, ShardKey, ShardKind
 from gateways.nats.bus import NatsBus
 from gateways.nats.connection import (
     JetStreamError,
@@ -205,7 +205,12 @@ async def stored_shards(connection: NatsConnection) -> tuple[ShardKey, ...]:
                 continue
             raise api_error(*answer, f"subjects of {stream}")
         subjects = msgspec.json.decode(answer, type=_StreamInfo).state.subjects or {}
-        shards += [ShardKey(kind, int(subject.rpartition(".")[2])) for subject in subjects]
+        # Only an owner's subject names a shard: another one holds foreign messages.
+        shards += [
+            ShardKey(kind, int(number))
+            for number in (subject.rpartition(".")[2] for subject in subjects)
+            if number.isascii() and number.isdecimal() and int(number) <= SHARD_MAX
+        ]
     return tuple(sorted(shards))
 
 

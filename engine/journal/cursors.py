@@ -1,6 +1,7 @@
 """Input cursors: how far a shard has taken each of its inputs, and their form as a state column."""
 
 from enum import IntEnum
+from hashlib import blake2b
 from typing import Any, NamedTuple
 
 import msgspec
@@ -28,9 +29,11 @@ class Cursor(NamedTuple):
     """The place up to which a shard has taken one input.
 
     In a journal, `number` and `hash` are those of a frame. In a stream, `number` is the stream
-    sequence, and there is no hash. `sequence` is the stream sequence in both. Between two parts of
-    a signal, `position` is the signal's place in the frame and `row` the first row that is not
-    decided. Otherwise `row` is NO_ROW.
+    sequence, and `hash` is the digest of the message there; between two parts of a message, of the
+    message under way, the next one. A hash of zeros, by an older version, is checked by nobody.
+    `sequence` is the stream sequence in both. Between two parts of a signal, `position` is the
+    signal's place in the frame and `row` the first row that is not decided. Otherwise `row` is
+    NO_ROW.
     """
 
     source: Source
@@ -47,6 +50,18 @@ def stream_cursor(source: Source, sequence: int, *, decided: int, of: int) -> Cu
     if decided < of:
         return Cursor(source, 0, sequence - 1, sequence - 1, position=decided, row=0)
     return Cursor(source, 0, sequence, sequence)
+
+
+def message_digest(subject: str, data: bytes) -> bytes:
+    """Hash a message of a stream, for the cursor that names it."""
+    digest = blake2b(subject.encode() + b"\0", digest_size=HASH_BYTES)
+    digest.update(data)
+    return digest.digest()
+
+
+def hashed_sequence(cursor: Cursor) -> int:
+    """Return the sequence of the message whose digest a stream's cursor carries."""
+    return cursor.sequence if cursor.row == NO_ROW else cursor.sequence + 1
 
 
 def parts_decided(cursor: Cursor | None) -> int:

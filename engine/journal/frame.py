@@ -21,16 +21,22 @@ from engine.journal.events import EVENT_TYPES
 
 FORMAT_VERSION = 1
 ENGINE_VERSION = 1
+SHARD_MAX = (1 << 16) - 1
 
 _MAGIC = b"LSF1"
 _HEADER = struct.Struct("<4sHHHBHIQq32sH")
 _CURSOR = struct.Struct("<BHQQQI32s")
 _SHARD = struct.Struct("<H")
 _SHARD_AT = struct.calcsize("<4sHHHB")
+_PREVIOUS_AT = struct.calcsize("<4sHHHBHIQq")
 
 
 class FrameError(ValueError):
     """Bytes are not a frame. The message says what was expected and what was found."""
+
+
+class NoFrameError(FrameError):
+    """Bytes are nothing that an owner of a journal writes: they have no whole header."""
 
 
 class ShardKind(IntEnum):
@@ -103,22 +109,38 @@ def encode_frame(header: FrameHeader, sections: Sequence[Any]) -> bytes:
 
 
 def shard_in(data: bytes | memoryview) -> int:
-    """Read the shard number from a frame's bytes. Raises: FrameError."""
-    if len(data) < _HEADER.size:
-        raise FrameError(f"frame: expected {_HEADER.size} bytes, found {len(data)}")
+    """Read the shard number from a frame's bytes. Raises: NoFrameError."""
+    if not is_frame(data):
+        raise _no_frame(data)
     shard: int = _SHARD.unpack_from(data, _SHARD_AT)[0]
     return shard
 
 
+def is_frame(data: bytes | memoryview) -> bool:
+    """Return whether bytes begin as a frame does."""
+    return len(data) >= _HEADER.size and bytes(data[:4]) == _MAGIC
+
+
+def carries_hash(data: bytes | memoryview, hash: bytes) -> bool:
+    """Return whether a hash stands where a frame has that of the frame before it, whatever else is
+    damaged.
+    """
+    return bytes(data[_PREVIOUS_AT : _PREVIOUS_AT + HASH_BYTES]) == hash
+
+
+def _no_frame(data: bytes | memoryview) -> NoFrameError:
+    return NoFrameError(
+        f"frame: expected {_MAGIC!r} and {_HEADER.size} bytes, "
+        f"found {bytes(data[:4])!r} and {len(data)}"
+    )
+
+
 def decode_header(data: bytes | memoryview) -> tuple[FrameHeader, int]:
     """Decode a frame's header. Returns: the header and the offset of its sections. Raises:
-    FrameError.
+    FrameError; NoFrameError where no owner can have written the bytes.
     """
-    if len(data) < _HEADER.size or bytes(data[:4]) != _MAGIC:
-        raise FrameError(
-            f"frame: expected {_MAGIC!r} and {_HEADER.size} bytes, "
-            f"found {bytes(data[:4])!r} and {len(data)}"
-        )
+    if not is_frame(data):
+        raise _no_frame(data)
     _, version, engine, settings, kind, shard, epoch, number, time_ns, previous, count = (
         _HEADER.unpack_from(data, 0)
     )

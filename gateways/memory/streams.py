@@ -4,6 +4,7 @@ import asyncio
 
 from actors.ports import StoredMessage
 from gateways.memory.server import MemoryServer, MemoryStream
+from gateways.nats.lost_end import lost_end
 from gateways.nats.subjects import matches
 
 
@@ -24,6 +25,7 @@ class MemoryFeed:
         self._stream = stream
         self._subject = subject
         self._cursor = after
+        self._last: StoredMessage | None = None
         self._arrived = arrived
         stream.feeds.append(self)
         self.reset(after)
@@ -39,9 +41,11 @@ class MemoryFeed:
         if self._server.faults.is_disconnected:
             return taken
         messages = self._stream.messages
+        self._check_end()
         while self._cursor < len(messages) and len(taken) < messages_max:
             message = messages[self._cursor]
             self._cursor += 1
+            self._last = message
             if matches(self._subject, message.subject):
                 taken.append(message)
         return taken
@@ -49,8 +53,15 @@ class MemoryFeed:
     def reset(self, after_sequence: int) -> None:
         """Read again, from the message after a sequence."""
         self._cursor = after_sequence
+        self._last = None
         if after_sequence < len(self._stream.messages):
             self._arrived.set()
+
+    def _check_end(self) -> None:
+        """Check that the stream still holds what was read."""
+        messages, last = self._stream.messages, self._last
+        if len(messages) < self._cursor or (last and messages[last.sequence - 1] != last):
+            raise lost_end(self._stream.name, self._cursor, len(messages))
 
     async def close(self) -> None:
         """Stop reading."""
@@ -90,6 +101,12 @@ class MemoryStreams:
         found = self._server.stream(stream)
         last = found.last_of_subject.get(subject, 0)
         return found.messages[last - 1] if last else None
+
+    async def message(self, stream: str, sequence: int) -> StoredMessage | None:
+        """Read one message; None when there is none."""
+        self._server.faults.check_connected()
+        messages = self._server.stream(stream).messages
+        return messages[sequence - 1] if 0 < sequence <= len(messages) else None
 
     async def publish(self, subject: str, data: bytes, *, message_id: str) -> int:
         """Append a message, at most once per message id."""

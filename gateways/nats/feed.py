@@ -14,6 +14,9 @@ The feed replaces the consumer, from the cursor on, when
 - the connection was made again,
 - the buffer was full and half of it is taken since.
 
+Before it does so after a loss, it checks that the stream still holds the message read last. If the
+server came back with an older copy, the feed has failed, and `take` says so.
+
     WANTED --created--> FLOWING --silence, gap, reconnect, reset--> WANTED
                            |------buffer full--> PAUSED --half taken--> WANTED
 """
@@ -27,15 +30,22 @@ from typing import NamedTuple
 
 import msgspec
 
-from actors.errors import OperatingError, OutcomeUnknownError, PermanentError
+from actors.errors import OperatingError, OutcomeUnknownError, PermanentError, TransientError
 from actors.ports import StoredMessage
+from engine.journal.chain import ChainBrokenError
 from gateways.nats.connection import NatsConnection, NatsSubscription
 from gateways.nats.errors import STREAM_NOT_FOUND
+from gateways.nats.lost_end import lost_end
+from gateways.nats.stored_message import last_sequence, stored_message
 
 _log = logging.getLogger(__name__)
 _MESSAGE_OVERHEAD_BYTES = 200
 _NS_PER_S = 1_000_000_000
 _names = count(1)
+_DOUBTS = 20
+"""The number of times, `retry_s` apart, that the stream must lack the message read last: a new
+leader of a replicated stream may need a moment.
+"""
 
 
 class FeedOptions(msgspec.Struct, frozen=True, kw_only=True):
@@ -86,6 +96,9 @@ class NatsFeed:
         self._stream = stream
         self._subject = subject
         self._cursor = after_sequence
+        self._last: StoredMessage | None = None
+        self._doubts = 0
+        self._failure: ChainBrokenError | None = None
         self._arrived = arrived
         self._bytes_max = bytes_max
         self._options = options
@@ -117,7 +130,9 @@ class NatsFeed:
         self._task = asyncio.create_task(self._keep(), name=f"feed {self._stream} {self._subject}")
 
     def take(self, messages_max: int) -> list[StoredMessage]:
-        """Return messages that have arrived, without waiting."""
+        """Return messages that have arrived, without waiting. Raises: ChainBrokenError."""
+        if self._failure is not None:
+            raise self._failure
         taken: list[StoredMessage] = []
         buffer = self._buffer
         while buffer and len(taken) < messages_max:
@@ -138,7 +153,7 @@ class NatsFeed:
         """Drop the buffer and read again, from the message after a sequence."""
         self._buffer.clear()
         self._bytes = self._messages = 0
-        self._cursor = after_sequence
+        self._cursor, self._last = after_sequence, None
         if self._state is not _State.CLOSED:
             self._set_wanted("reset")
 
@@ -175,6 +190,7 @@ class NatsFeed:
                 self._cursor,
                 reason,
             )
+            self._doubts = _DOUBTS
             self._set_wanted(reason)
 
     async def _keep(self) -> None:
@@ -238,9 +254,32 @@ class NatsFeed:
                 # `inactive_s`.
                 return
 
+    async def _check_end(self) -> None:
+        """Check that the stream holds the message read last. Raises: TransientError as long as a
+        new leader may not have it yet; OperatingError.
+        """
+        if not self._doubts:
+            return
+        last = await last_sequence(self._connection, self._stream)
+        read = self._last
+        holds = last >= self._cursor
+        if holds and read is not None:
+            holds = read == await stored_message(
+                self._connection, self._stream, {"seq": read.sequence}
+            )
+        self._doubts = 0 if holds else self._doubts - 1
+        if holds:
+            return
+        if not self._doubts:
+            self._failure = lost_end(self._stream, self._cursor, last)
+            self._state = _State.CLOSED
+            self._arrived.set()
+        raise TransientError(f"{self._stream} does not hold sequence {self._cursor}")
+
     async def _create(self) -> None:
         """Replace the consumer by one that starts after the cursor."""
         await self._abandon()
+        await self._check_end()
         generation = self._generation
         self._expected = 1
         self._silent_count = 0
@@ -310,7 +349,8 @@ class NatsFeed:
             self._pause()
             return
         self._cursor = int(tokens[at])
-        self._buffer.append(StoredMessage(self._cursor, subject, data))
+        self._last = StoredMessage(self._cursor, subject, data)
+        self._buffer.append(self._last)
         self._bytes += size
         self._messages += 1
         self._arrived.set()

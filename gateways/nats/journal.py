@@ -12,7 +12,8 @@ from actors.errors import OutcomeUnknownError, StreamFullError, TransientError
 from actors.ports import StoredMessage, journal_stream
 from engine.journal.frame import ShardKey
 from gateways.nats.connection import NatsConnection, Reply
-from gateways.nats.streams import stored_message, stored_sequence
+from gateways.nats.stored_message import stored_message
+from gateways.nats.streams import stored_sequence
 
 _BATCH_MAX = 1000
 
@@ -66,14 +67,12 @@ class NatsJournal:
         """Return the subject's last frame as the stream's leader has it; None when there is
         none.
         """
-        what = f"STREAM.MSG.GET.{journal_stream(key)}"
-        try:
-            answer = await self._connection.api(
-                what, {"last_by_subj": key.subject}, deadline_s=self._append_deadline_s
-            )
-        except OutcomeUnknownError as error:
-            raise TransientError(f"tail of {key}: {error}") from error
-        return stored_message(answer, f"tail of {key}")
+        return await stored_message(
+            self._connection,
+            journal_stream(key),
+            {"last_by_subj": key.subject},
+            deadline_s=self._append_deadline_s,
+        )
 
     async def read(
         self, key: ShardKey, *, after_sequence: int, bytes_max: int = 16 << 20

@@ -7,7 +7,6 @@ never drops old ones.
 """
 
 import asyncio
-import base64
 from typing import Any
 
 import msgspec
@@ -16,12 +15,12 @@ from actors.errors import PermanentError
 from actors.ports import StoredMessage
 from gateways.nats.connection import JetStreamError, NatsConnection
 from gateways.nats.errors import (
-    NO_MESSAGE_FOUND,
     STREAM_NAME_IN_USE,
     STREAM_NOT_FOUND,
     api_error,
 )
 from gateways.nats.feed import FeedOptions, NatsFeed
+from gateways.nats.stored_message import last_sequence, stored_message
 
 _NS_PER_S = 1_000_000_000
 CLUSTER_KEY = "lockstep_cluster"
@@ -70,31 +69,12 @@ class _StreamAnswer(msgspec.Struct):
     config: dict[str, Any]
 
 
-class _StreamState(msgspec.Struct):
-    last_seq: int
-
-
-class _StateAnswer(msgspec.Struct):
-    state: _StreamState
-
-
 class _PubAck(msgspec.Struct):
     seq: int = 0
     error: dict[str, Any] | None = None
 
 
-class _Stored(msgspec.Struct):
-    seq: int
-    subject: str
-    data: str = ""
-
-
-class _GetAnswer(msgspec.Struct):
-    message: _Stored
-
-
 _decode_ack = msgspec.json.Decoder(_PubAck).decode
-_decode_get = msgspec.json.Decoder(_GetAnswer).decode
 
 
 async def ensure_stream(
@@ -137,18 +117,6 @@ def _check_settings(settings: StreamSettings, found: dict[str, Any]) -> None:
                 f"stream {settings.name}: expected {field} {expected!r}, found {is_found!r}; "
                 "use the settings it was made with, or another data directory"
             )
-
-
-def stored_message(answer: bytes | JetStreamError, what: str) -> StoredMessage | None:
-    """Return the message in the answer to a get, None when there is none. Raises: the error of ours
-    for any other error in it.
-    """
-    if isinstance(answer, JetStreamError):
-        if answer.error_code == NO_MESSAGE_FOUND:
-            return None
-        raise api_error(*answer, what)
-    stored = _decode_get(answer).message
-    return StoredMessage(stored.seq, stored.subject, base64.b64decode(stored.data))
 
 
 def stored_sequence(answer: bytes, what: str) -> int:
@@ -204,16 +172,17 @@ class NatsStreams:
 
     async def last_sequence(self, stream: str) -> int:
         """Return the last sequence of a stream, as its leader has it."""
-        answer = await self._connection.api_or_raise(f"STREAM.INFO.{stream}", {})
-        return msgspec.json.decode(answer, type=_StateAnswer).state.last_seq
+        return await last_sequence(self._connection, stream)
+
+    async def message(self, stream: str, sequence: int) -> StoredMessage | None:
+        """Read one message from the stream's leader; None when there is none."""
+        return await stored_message(self._connection, stream, {"seq": sequence})
 
     async def last_message(self, stream: str, subject: str) -> StoredMessage | None:
         """Return the last message of a subject, as the stream's leader has it; None when there is
         none.
         """
-        what = f"STREAM.MSG.GET.{stream}"
-        answer = await self._connection.api(what, {"last_by_subj": subject})
-        return stored_message(answer, f"last message of {subject}")
+        return await stored_message(self._connection, stream, {"last_by_subj": subject})
 
     async def publish(self, subject: str, data: bytes, *, message_id: str) -> int:
         """Append a message, at most once per message id within the stream's window. Returns: its

@@ -100,6 +100,8 @@ _PERMANENT: tuple[type[Exception], ...] = (
     asyncpg.InvalidCatalogNameError,
     asyncpg.SyntaxOrAccessError,
     asyncpg.DataError,
+    asyncpg.DataCorruptedError,
+    asyncpg.IndexCorruptedError,
 )
 
 

@@ -19,6 +19,7 @@ UNITS = {
     "orders",
     "passes",
     "signals",
+    "snapshots",
     "subscriptions",
     "us",
 }

@@ -4,10 +4,12 @@ import asyncio
 from pathlib import Path
 
 import msgspec
+import pytest
 from msgspec.structs import replace
 
+from actors.errors import PermanentError
 from actors.history_reader import FrameReader
-from actors.ports import Request
+from actors.ports import Request, Snapshot, journal_stream
 from cluster.audit import audit
 from cluster.audit.conservation import ConservationAudit, check_creators
 from cluster.audit.report import Checks
@@ -23,11 +25,19 @@ from engine.history.outcomes import OrderIndex, order_outcomes
 from engine.journal.events.creator import FillApplied
 from engine.journal.events.orders import ExecutionsApplied
 from engine.journal.events.shard import OwnerFenced
-from engine.journal.frame import FrameHeader, ShardKey, decode_frame, encode_frame, frame_hash
+from engine.journal.frame import (
+    FrameHeader,
+    ShardKey,
+    ShardKind,
+    decode_frame,
+    encode_frame,
+    frame_hash,
+)
 from engine.messages.blocks import ExecutionsReported
 from engine.values.order_status import ExecType
 from gateways.memory.bus import MemoryBus
 from gateways.memory.journal import MemoryJournal
+from gateways.memory.snapshots import MemorySnapshots
 from tests.audit.planting import CREATOR, FOLLOWERS, Recording, with_value, without_row
 
 ROWS = ("numbers", "subscriptions", "exec_types", "quantities", "prices", "fees")
@@ -68,6 +78,18 @@ async def test_p5_a_superseded_owners_frame_is_dropped_and_counted(
     report = await recording.audit(tmp_path)
     assert report.passed, "\n".join(report.lines())
     assert report["P5"].counts["dropped"] == 1
+
+
+async def test_p5_messages_that_are_no_frames_are_stepped_over_and_named(
+    recording: Recording, tmp_path: Path
+) -> None:
+    for key in (CREATOR, *FOLLOWERS, ShardKey(ShardKind.FOLLOWER, 77)):
+        stream = recording.server.stream(journal_stream(key))
+        stream.store(key.subject, b'{"stream":"INGRESS","seq":9}', f"foreign {key}")
+    report = await recording.audit(tmp_path)
+    assert report.passed, "\n".join(report.lines())
+    assert report["P5"].counts["foreign"] == 4
+    assert any("journal of follower/77: stepped over 1 messages" in note for note in report.notes)
 
 
 async def test_p5_a_creator_history_rewritten_under_its_followers_is_named(
@@ -379,3 +401,23 @@ async def test_orders_under_way_are_counted_as_pending(recorded: Recording, tmp_
     assert not stopped["P3"].passed, (
         "a broker that knows more than the journal is a journal that lost its end"
     )
+
+
+@pytest.mark.parametrize("damaged", [1, 2])
+async def test_p6_a_snapshot_that_the_database_cannot_give_back_is_named(
+    recording: Recording, tmp_path: Path, damaged: int
+) -> None:
+    """Pages of the database are damaged. The rest is audited all the same."""
+
+    class Damaged(MemorySnapshots):
+        async def newest(self, key: ShardKey, *, count: int = 2) -> list[Snapshot]:
+            if key == CREATOR and count >= damaged:
+                raise PermanentError("snapshots: DataCorruptedError: invalid page")
+            return await super().newest(key, count=count)
+
+    store = recording.store(tmp_path)._replace(snapshots=Damaged(recording.server))
+    report = await audit(store)
+    which = "the newest snapshot" if damaged == 1 else "the snapshot before the newest"
+    assert f"creator/0: expected {which} to be readable" in report["P6"].offender
+    assert report["P6"].faults == 1
+    assert [check.promise for check in report.checks if not check.passed] == ["P6"]

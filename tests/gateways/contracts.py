@@ -172,6 +172,14 @@ class StreamsContract:
         (sequence,) = await self.publish(adapters, 0, 1)
         assert await adapters.streams.last_sequence(EXECUTIONS) == sequence
 
+    async def test_one_message_of_a_stream_is_read_by_its_sequence(
+        self, adapters: Adapters
+    ) -> None:
+        sequences = await self.publish(adapters, 0, 2)
+        found = await adapters.streams.message(EXECUTIONS, sequences[0])
+        assert found == (sequences[0], self.subject(adapters), b"0")
+        assert await adapters.streams.message(EXECUTIONS, sequences[1] + 1000) is None
+
     async def test_feed_starts_after_a_sequence(self, adapters: Adapters) -> None:
         arrived = asyncio.Event()
         sequences = await self.publish(adapters, 0, 4)

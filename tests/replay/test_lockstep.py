@@ -64,6 +64,9 @@ class Cluster:
     async def last_message(self, stream: str, subject: str) -> StoredMessage | None:
         raise AssertionError("a replay publishes only")
 
+    async def message(self, stream: str, sequence: int) -> StoredMessage | None:
+        raise AssertionError("a replay publishes only")
+
     def tell(self, sequence: int) -> None:
         cursors = {
             "creator": CursorProgress("ingress", 0, sequence, sequence, NO_ROW),

@@ -7,13 +7,14 @@ from collections.abc import AsyncIterator, Callable, Iterator
 import numpy as np
 import pytest
 
+from actors.counters import Counters
 from actors.creator.actor import CreatorShardActor
 from actors.errors import TransientError
 from actors.ports import Snapshot
 from actors.shard.committer import Committer
 from actors.shard.journal_writer import JournalWriter
 from actors.shard.recovery import Phase
-from actors.shard.snapshotter import Snapshotter
+from actors.shard.snapshotter import FAILURES_ALARMED, Snapshotter
 from engine.columns.snapshot import SnapshotSchema
 from engine.columns.state import AnyColumn
 from engine.columns.state_copy import StateCopy
@@ -129,3 +130,23 @@ async def test_a_snapshot_that_cannot_be_encoded_is_an_alarm(
     told = capsys.readouterr().out
     assert "snapshot_failed" in told and "alarm=True" in told
     assert ended and not snapshotter.saved
+
+
+async def test_saves_that_fail_again_and_again_raise_an_alarm_and_are_counted(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """A damaged page of the database fails every save, while its server goes on."""
+    shards = MemoryShards()
+    committer, counts = await durable(shards), Counters()
+    snapshotter = Snapshotter(
+        Full(shards.server),
+        lambda: StateCopy(SCHEMA, {"a": np.zeros(9, np.int64)}),
+        frames_every=1,
+        seconds_every=1.0,
+        counts=counts,
+    )
+    for failures in range(1, FAILURES_ALARMED + 1):
+        snapshotter.take(committer, time.monotonic())
+        await snapshotter.close()
+        assert counts.snapshots_failing == failures
+        assert ("alarm=True" in capsys.readouterr().out) == (failures == FAILURES_ALARMED)

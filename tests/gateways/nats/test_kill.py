@@ -3,12 +3,14 @@ directory.
 """
 
 import asyncio
+import shutil
 from functools import partial
 
 import pytest
 
 from actors.errors import OperatingError
-from actors.ports import StoredMessage, journal_stream
+from actors.ports import INGRESS, StoredMessage, journal_stream
+from engine.journal.chain import ChainBrokenError
 from engine.journal.frame import ShardKey, ShardKind
 from gateways.nats.connection import connect_nats
 from gateways.nats.feed import FeedOptions
@@ -107,3 +109,49 @@ async def test_killed_server_loses_nothing_and_the_feed_goes_on(
     assert taken == frames
     assert [frame.sequence for frame in frames][: len(writer.stored)] == writer.stored
     assert writer.doubts_count >= 3
+
+
+@pytest.mark.real
+async def test_p10_a_server_that_comes_back_with_an_older_stream_ends_the_feed(
+    own_nats_server: NatsServer,
+) -> None:
+    """The store is put back to a copy taken before the last messages: the feed says so, where a
+    consumer behind the end would be silent for ever.
+    """
+    store = own_nats_server.directory / "nats"
+    connection = await connect_nats(nats_options(own_nats_server))
+    await make_streams(connection)
+    streams = NatsStreams(connection, feed=FeedOptions(heartbeat_s=0.2, retry_s=0.02))
+    for number in range(3):
+        await streams.publish("fills.paper.anna", b"%d" % number, message_id=f"{number}")
+    await asyncio.to_thread(own_nats_server.stop)
+    copy = await asyncio.to_thread(shutil.copytree, store, store.with_name("older"))
+    await asyncio.to_thread(own_nats_server.start)
+    await until(lambda: connection.is_connected)
+    arrived = asyncio.Event()
+    feed = await streams.open_feed(INGRESS, ">", after_sequence=0, arrived=arrived)
+    for number in range(3, 5):
+        await streams.publish("fills.paper.anna", b"%d" % number, message_id=f"{number}")
+    taken: list[StoredMessage] = []
+
+    def has_taken_all() -> bool:
+        taken.extend(feed.take(10))
+        return len(taken) == 5
+
+    await until(has_taken_all)
+    await asyncio.to_thread(own_nats_server.kill)
+    await asyncio.to_thread(shutil.rmtree, store)
+    await asyncio.to_thread(copy.rename, store)
+    await asyncio.to_thread(own_nats_server.start)
+
+    def has_failed() -> bool:
+        try:
+            taken.extend(feed.take(10))
+        except ChainBrokenError as error:
+            return "INGRESS to hold the message read at sequence 5" in str(error)
+        return False
+
+    await until(has_failed)
+    assert [message.sequence for message in taken] == [1, 2, 3, 4, 5]
+    await feed.close()
+    await connection.close()
