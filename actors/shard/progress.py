@@ -13,6 +13,8 @@ from engine.journal.cursors import Cursor
 from engine.journal.frame import ShardKey
 
 PROGRESS_PERIOD_S = 0.2
+SUPERVISOR = "supervisor"
+"""Incarnation and kind in the heartbeat of the supervisor, which it sends only in trouble."""
 
 
 class CursorProgress(msgspec.Struct, frozen=True):

@@ -9,13 +9,15 @@ JSON, keys stable, a field that is not known null:
     streams      [{name, messages, bytes, bytes_max}]        bytes_max: null without a limit
     actors       [{kind, incarnation, pid, state, error, shards: [...]}]
     shards       [{shard, epoch, frame, state, lag, counts, trouble}]  of each actor
+    trouble      what the supervisor says is wrong with the disk; empty when nothing is
 
 A shard's state is its phase (starting, fencing, replaying, live, lost, failed, crashed, stopped),
 or silent when nothing was heard of it, or blocked when it is live and cannot do its work; `trouble`
-says why. An actor's is that of its shard furthest from live. `lag`
-says how far a shard is behind each input: `ingress` and `executions` in messages, `creator` in
-frames of the creator journals, `orders` in orders not answered by the broker yet. Among the
-`counts` are `inputs_quarantined`, and `suspended_creators`, whose entries are not copied.
+says why. While the disk is in trouble, every live shard is blocked. An actor's is that of its shard
+furthest from live. `lag` says how far a shard is behind each input: `ingress` and `executions` in
+messages, `creator` in frames of the creator journals, `orders` in orders not answered by the broker
+yet. Among the `counts` are `inputs_quarantined`, and `suspended_creators`, whose entries are not
+copied.
 """
 
 import asyncio
@@ -28,7 +30,7 @@ import msgspec
 from actors.counters import Counters
 from actors.errors import OperatingError
 from actors.ports import EXECUTIONS, INGRESS
-from actors.shard.progress import ShardProgress
+from actors.shard.progress import SUPERVISOR, ShardProgress
 from actors.shard.recovery import Phase
 from cluster.config.credentials import Credentials, read_credentials
 from cluster.config.roles import AUDITOR
@@ -114,6 +116,7 @@ class ClusterStatus(msgspec.Struct, frozen=True, kw_only=True):
     servers: list[Server]
     streams: list[StreamUsage]
     actors: list[Actor]
+    trouble: str = ""
 
 
 def run(data: Path, *, as_json: bool, show: Callable[[ClusterStatus], None]) -> int:
@@ -158,7 +161,14 @@ async def read_status(data: Path) -> ClusterStatus:
         servers=_servers(found),
         streams=streams,
         actors=actors_of(heard, last, _expected(data, heard)),
+        trouble=trouble_of(heard),
     )
+
+
+def trouble_of(heard: Heard) -> str:
+    """Return what the supervisor was heard to say is wrong; empty when nothing is."""
+    supervisor = heard.hosts.get(SUPERVISOR)
+    return supervisor.error if supervisor is not None else ""
 
 
 async def _hear(
@@ -259,6 +269,8 @@ def actors_of(heard: Heard, last: dict[str, int], expected: list[tuple[str, int]
     actors: list[Actor] = []
     missing = set(expected)
     for host in heard.hosts.values():
+        if host.kind == SUPERVISOR:
+            continue
         keys = [(host.kind, int(shard)) for shard in host.shards]
         # A superseded host may still be heard: it is shown with what it says of itself.
         missing -= {key for key in keys if key in heard.shards}
@@ -292,6 +304,8 @@ def _worst(states: list[str]) -> str:
 
 def _shard(key: tuple[str, int], phase: str, heard: Heard, last: dict[str, int]) -> Shard:
     progress = heard.shards.get(key)
+    if phase == Phase.LIVE.value and trouble_of(heard):
+        phase = "blocked"
     if progress is None:
         return Shard(shard=key[1], epoch=None, frame=None, state=phase, lag={}, counts=Counters())
     is_blocked = phase == Phase.LIVE.value and bool(progress.trouble)

@@ -37,6 +37,8 @@ def print_status(status: ClusterStatus) -> None:
     console = Console(highlight=False)
     supervisor = status.supervisor["pid"]
     console.print(f"cluster in {status.data}, supervisor {supervisor}", soft_wrap=True)
+    if status.trouble:
+        console.print(status.trouble, soft_wrap=True, markup=False, style="bold red")
     console.print(_servers(status))
     if status.streams:
         console.print(_streams(status.streams))

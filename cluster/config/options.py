@@ -254,6 +254,15 @@ class SupervisionOptions(msgspec.Struct, frozen=True, kw_only=True):
     restart_ms_max: Annotated[
         int, Meta(ge=1, le=600_000, description="Largest pause before a part is started again, ms.")
     ] = 2000
+    free_bytes_min: Annotated[
+        int,
+        Meta(
+            ge=MIB,
+            le=1024 * GIB,
+            description="Free space of the data directory's disk below which an alarm says so, "
+            "bytes; it ends at twice that.",
+        ),
+    ] = 128 * MIB
 
 
 class BrokerOptions(msgspec.Struct, frozen=True, kw_only=True):

@@ -107,6 +107,13 @@ class ChildProgram:
         """
         await to_the_end(self._stop())
 
+    async def restart(self) -> None:
+        """End the program as `stop` does, and wait until its keeper has started it again."""
+        assert self._keeper is not None, f"{self.program.name}: expected it to be kept running"
+        self._ready.clear()
+        await self._end()
+        await self.wait_ready()
+
     async def _stop(self) -> None:
         if self._keeper is not None:
             self._keeper.cancel()

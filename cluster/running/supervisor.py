@@ -1,11 +1,15 @@
 """A running cluster: servers, Ray, brokers and hosts, started in order, kept running, stopped in
 reverse order.
 
-    servers (NATS, Postgres) -> streams -> Ray -> paper brokers -> hosts of the placement plan
+    servers (NATS, Postgres) -> watch over the disk -> streams -> Ray -> paper brokers
+    -> hosts of the placement plan
 
 The supervisor owns processes, never shards: the journal settles which host's decisions count.
 """
 
+import asyncio
+import contextlib
+import os
 import sys
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -15,10 +19,11 @@ from pathlib import Path
 import msgspec
 import structlog
 
+from actors.errors import OperatingError
 from actors.host.host import HostSpec
 from actors.ports import Request
 from actors.retry import retry_until_done
-from actors.shard.progress import HostHeartbeat, ShardProgress
+from actors.shard.progress import SUPERVISOR, HostHeartbeat, ShardProgress
 from cluster.config.credentials import Credentials
 from cluster.config.file import Secrets, read_secrets
 from cluster.config.options import Config
@@ -37,6 +42,7 @@ from cluster.running.data_directory import (
     opened,
     read_identity,
 )
+from cluster.running.disk_watch import DiskWatch, FailedWrites
 from cluster.running.wiring import (
     STREAMS,
     broker_directory,
@@ -100,6 +106,7 @@ async def _started(
     stack.push_async_callback(servers.stop)
     connection = await connect_nats(nats_options(servers, "supervisor"))
     stack.push_async_callback(connection.close)
+    _watch_disk(data, config, servers, connection, stack)
     connection.check_payload(config.nats.payload_bytes_max)
     identity = read_identity(data)
     assert identity is not None
@@ -126,6 +133,38 @@ async def _started(
     stack.push_async_callback(ray.stop_watching)
     await keeper.wait_live()
     return Cluster(data, config, servers, keeper, (*servers.programs, *started))
+
+
+def _watch_disk(
+    data: Path,
+    config: Config,
+    servers: Servers,
+    connection: NatsConnection,
+    stack: AsyncExitStack,
+) -> None:
+    """Watch the disk from now on. Its trouble is told as hosts tell theirs, by core NATS, which
+    goes on when nothing can be written.
+    """
+    nats = next((program for program in servers.programs if program.program.name == "nats"), None)
+    watch = DiskWatch(
+        data,
+        config.supervision.free_bytes_min,
+        has_failed=FailedWrites(nats.program.log_path).found if nats else lambda: False,
+        restart=nats.restart if nats else None,
+    )
+
+    async def tell(trouble: str) -> None:
+        heartbeat = HostHeartbeat(SUPERVISOR, SUPERVISOR, os.getpid(), {}, trouble)
+        with contextlib.suppress(OperatingError):
+            await connection.publish(f"hosts.{SUPERVISOR}", msgspec.json.encode(heartbeat))
+
+    watching = asyncio.create_task(watch.run(tell), name="watch disk")
+
+    async def stop() -> None:
+        watching.cancel()
+        await asyncio.gather(watching, return_exceptions=True)
+
+    stack.push_async_callback(stop)
 
 
 def _broker(

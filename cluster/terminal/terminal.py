@@ -63,6 +63,10 @@ SENTENCES: dict[str, str] = {
     "shard_failed": "a shard of host {incarnation} failed: {error}",
     "retrying": "{what} failed: {error}; trying again",
     "stream_full": "the stream of {what} is full: {error}",
+    "disk_full": "the disk of {path} is full: {error}",
+    "disk_has_room": "the disk of {path} has room again",
+    "nats_restarting": "starting NATS again: {reason}",
+    "nats_restart_needed": "NATS may fail to write: {error}",
     "reconnected": "connected to NATS again",
 }
 """The sentence for each event that an operator meets; the others are shown with their fields."""

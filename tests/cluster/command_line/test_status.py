@@ -11,7 +11,7 @@ import pytest
 from actors.counters import Counters
 from actors.shard.progress import CursorProgress, HostHeartbeat, ShardProgress
 from cluster.command_line.cli import main
-from cluster.command_line.status import actors_of, read_status
+from cluster.command_line.status import actors_of, read_status, trouble_of
 from cluster.command_line.status_table import error_of, set_aside_of
 from cluster.config.credentials import ensure_credentials
 from cluster.config.options import Config
@@ -173,3 +173,14 @@ def test_the_leftovers_of_a_killed_supervisor_are_not_a_running_cluster(tmp_path
     )
     with pytest.raises(ClusterError, match="found what a killed one left"):
         asyncio.run(read_status(tmp_path))
+
+
+def test_shards_are_blocked_while_the_supervisor_tells_of_a_full_disk() -> None:
+    host = HostHeartbeat("creator-0-t-1", "creator", 11, {"0": "live", "1": "replaying"})
+    supervisor = HostHeartbeat("supervisor", "supervisor", 10, {}, "disk_full: no room")
+    found = heard(shard_head("creator", 0, 10), hosts=(supervisor, host))
+    actors = actors_of(found, {}, [("creator", 0)])
+    assert [(actor.kind, actor.pid) for actor in actors] == [("creator", 11)]
+    assert [shard.state for shard in actors[0].shards] == ["blocked", "replaying"]
+    assert trouble_of(found) == "disk_full: no room"
+    assert trouble_of(heard(hosts=(host,))) == ""

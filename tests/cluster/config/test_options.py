@@ -42,6 +42,7 @@ DECIDED_BY_THE_SUPERVISOR = {
     "supervision.stop_s_max",
     "supervision.restart_ms_min",
     "supervision.restart_ms_max",
+    "supervision.free_bytes_min",
 }
 OTHER = {
     "durability.profile": DurabilityProfile.DEV,

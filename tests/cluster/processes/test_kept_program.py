@@ -66,6 +66,19 @@ async def test_a_program_has_the_timer_slack_it_is_given_and_its_parent_keeps_it
     await child.stop()
 
 
+async def test_a_program_that_is_restarted_serves_again_as_another_process(tmp_path: Path) -> None:
+    child = make(tmp_path, SERVE)
+    await child.start()
+    try:
+        before = child.pid
+        await child.restart()
+        assert child.state is ProgramState.RUNNING
+        assert child.pid not in (before, None)
+        assert child.restarts_count == 1
+    finally:
+        await child.stop()
+
+
 async def test_program_that_is_stopped_is_ended_and_started_again(tmp_path: Path) -> None:
     child = make(tmp_path, SERVE)
     await child.start()
