@@ -13,6 +13,7 @@ from actors.ports import INGRESS, Request, StoredMessage
 from actors.shard.careful import read_message
 from actors.shard.committer import Output
 from actors.shard.core import ShardCore
+from actors.shard.disk_trouble import SUBJECT, DiskTrouble
 from actors.shard.event_time import TurnTime
 from actors.shard.frame_budget import FrameBudget
 from actors.shard.input_names import command_input, command_name
@@ -45,9 +46,11 @@ class CreatorCommandTaker:
         self._time = time
         self._inbox: deque[Request] = deque()
         self._inbox_bytes = 0
+        self._disk = DiskTrouble()
 
     async def open(self) -> None:
         """Receive commands."""
+        await self._core.inputs.subscribe(SUBJECT, self._disk.hear)
         await self._core.inputs.subscribe("commands.creator.*", self._receive)
 
     @property
@@ -61,6 +64,9 @@ class CreatorCommandTaker:
         settings = self._core.settings
         creator_id = request.subject.rpartition(".")[2]
         if shard_of(creator_id, settings.creator_shards) != self._core.key.shard:
+            return
+        if (full := self._disk.refusal(self._core.ports.message_format)) is not None:
+            self._core.answers.add(request, full)
             return
         size = self._inbox_bytes + len(request.data)
         if len(self._inbox) >= settings.inbox_commands_max or size > INBOX_BYTES_MAX:

@@ -27,6 +27,7 @@ from actors.follower.actor import FollowerShardActor
 from actors.follower.command_inbox import PendingCommands
 from actors.ports import Bus, BusSubscription, MessageFormat, Request
 from actors.settings import ShardSettings
+from actors.shard.disk_trouble import SUBJECT, DiskTrouble
 from engine.messages.answers import Answer, Elsewhere
 from engine.messages.commands import AccountCommand, OpenAccount
 from engine.values.ids import shard_of, shards_of
@@ -65,9 +66,11 @@ class CommandRouter:
         self._tasks: set[asyncio.Task[None]] = set()
         self._bytes = 0
         self._subscriptions: dict[str, BusSubscription] = {}
+        self._disk = DiskTrouble()
 
     async def open(self) -> None:
         """Listen to what accounts are sent. Repeating it changes nothing."""
+        await self._subscribe(SUBJECT, self._disk.hear)
         await self._subscribe("commands.account.*", self._receive_single)
         await self._subscribe("commands.bulk", self._receive_bulk, queue="bulk")
 
@@ -100,19 +103,26 @@ class CommandRouter:
     def _receive_single(self, request: Request) -> None:
         shard = shard_of(request.subject.rpartition(".")[2], self._settings.follower_shards)
         if shard in self._shards:
-            self._start(request, self._answer_single(request, shard))
+            self._start_unless_full(request, self._answer_single(request, shard))
 
     def _receive_bulk(self, request: Request) -> None:
-        self._start(request, self._answer_bulk(request))
+        self._start_unless_full(request, self._answer_bulk(request))
 
     def _receive_forwarded(self, request: Request) -> None:
         self._start(request, self._answer_forwarded(request, int(request.subject.split(".")[2])))
+
+    def _start_unless_full(self, request: Request, work: Coroutine[Any, Any, None]) -> None:
+        """Start to answer a request. While the disk is full, it is refused whole."""
+        if (full := self._disk.refusal(self._message_format)) is not None:
+            work.close()
+            work = self._reply(request, full)
+        self._start(request, work)
 
     def _start(self, request: Request, work: Coroutine[Any, Any, None]) -> None:
         size = len(request.data)
         if len(self._tasks) >= REQUESTS_MAX or self._bytes + size > REQUESTS_BYTES_MAX:
             work.close()
-            work, size = self._reply_busy(request), 0
+            work, size = self._reply(request, self._busy()), 0
         self._bytes += size
         task = asyncio.get_running_loop().create_task(self._run_logged(work), name="command")
         self._tasks.add(task)
@@ -122,8 +132,8 @@ class CommandRouter:
         self._tasks.discard(task)
         self._bytes -= size
 
-    async def _reply_busy(self, request: Request) -> None:
-        await request.reply(self._busy())
+    async def _reply(self, request: Request, answer: bytes) -> None:
+        await request.reply(answer)
 
     async def _run_logged(self, work: Coroutine[Any, Any, None]) -> None:
         try:

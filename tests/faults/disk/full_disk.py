@@ -13,6 +13,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from cluster.config.credentials import read_credentials
+from cluster.config.roles import OPERATOR
+from gateways.nats.connection import NatsConnectionOptions, connect_nats
 from tests.faults.kill.checks import check
 from tests.faults.kill.running import RunningCluster
 from tests.faults.kill.waiting import FILLS_AFTER, FILLS_BEFORE, SETTINGS, until_fills
@@ -49,10 +52,30 @@ async def _full_and_free(cluster: RunningCluster, ballast: Path) -> None:
     assert status["trouble"].startswith("disk_full: "), status["trouble"]
     states = {shard["state"] for actor in status["actors"] for shard in actor["shards"]}
     assert "live" not in states and "blocked" in states, states
+    assert await _answer_to_a_command(cluster) == "busy"
     table = await asyncio.to_thread(cluster.command, "status")
     assert "disk_full" in table.stdout and "blocked" in table.stdout, table.stdout
     ballast.unlink()
     await _status(cluster, lambda now: not now["trouble"] and _restarts(now) > _restarts(status))
+
+
+async def _answer_to_a_command(cluster: RunningCluster) -> str:
+    """Return the reason for which a command is refused now."""
+    credentials = read_credentials(cluster.data)
+    user = credentials.users[OPERATOR]
+    connection = await connect_nats(
+        NatsConnectionOptions(
+            url=credentials.nats_url,
+            user=user.user,
+            password=user.password,
+            inbox_prefix=user.inbox_prefix,
+        )
+    )
+    try:
+        answer = await connection.request("commands.bulk", b"[]", deadline_s=TOLD_S_MAX)
+    finally:
+        await connection.close()
+    return str(json.loads(answer.data)["reason"])
 
 
 def _restarts(status: Status) -> int:
