@@ -18,6 +18,7 @@ from typing import NamedTuple
 import msgspec
 
 from actors.follower.actor import FollowerShardActor
+from actors.host.alarms import process_alarms
 from actors.host.command_router import CommandRouter
 from actors.host.hosted_shard import HostedShard
 from actors.host.shard_kinds import SHARD_KINDS, ShardOwner
@@ -231,6 +232,7 @@ class Host:
                 os.getpid(),
                 {str(shard): actor.core.phase.value for shard, actor in actors.items()},
                 "; ".join(actor.core.error for actor in actors.values() if actor.core.error),
+                process_alarms.told(),
             )
             await asyncio.gather(
                 ports.bus.publish(f"hosts.{self.spec.incarnation}", msgspec.json.encode(heartbeat)),

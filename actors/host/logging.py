@@ -10,6 +10,8 @@ from typing import Any
 import structlog
 from structlog.typing import Processor
 
+from actors.host.alarms import process_alarms
+
 
 def set_up_logging(
     process: str,
@@ -24,6 +26,7 @@ def set_up_logging(
         processors=[
             structlog.contextvars.merge_contextvars,
             structlog.processors.add_log_level,
+            process_alarms.count,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             structlog.processors.format_exc_info,
             render or structlog.processors.JSONRenderer(),

@@ -50,6 +50,14 @@ class ShardProgress(msgspec.Struct, frozen=True):
     """What keeps the shard from its work although it is live."""
 
 
+class HostAlarm(msgspec.Struct, frozen=True):
+    """How often a host has logged an alarm of one name, and when last (UTC)."""
+
+    name: str
+    count: int
+    time: str
+
+
 class HostHeartbeat(msgspec.Struct, frozen=True):
     """One host process, and the phases of its shards."""
 
@@ -58,6 +66,7 @@ class HostHeartbeat(msgspec.Struct, frozen=True):
     pid: int
     shards: dict[str, str]
     error: str = ""
+    alarms: tuple[HostAlarm, ...] = ()
 
 
 class ProgressNumber(msgspec.Struct, frozen=True):

@@ -7,8 +7,9 @@ JSON, keys stable, a field that is not known null:
     supervisor   {pid, state}
     servers      [{name, pid, address, restarts, state}]     state: running or down
     streams      [{name, messages, bytes, bytes_max}]        bytes_max: null without a limit
-    actors       [{kind, incarnation, pid, state, error, shards: [...]}]
+    actors       [{kind, incarnation, pid, state, error, shards: [...], alarms}]
     shards       [{shard, epoch, frame, state, lag, counts, trouble}]  of each actor
+    alarms       [{name, count, time}]  of each actor: how often, and when last
     trouble      what the supervisor says is wrong with the disk; empty when nothing is
 
 A shard's state is its phase (starting, fencing, replaying, live, lost, failed, crashed, stopped),
@@ -30,7 +31,7 @@ import msgspec
 from actors.counters import Counters
 from actors.errors import OperatingError
 from actors.ports import EXECUTIONS, INGRESS
-from actors.shard.progress import SUPERVISOR, ShardProgress
+from actors.shard.progress import SUPERVISOR, HostAlarm, ShardProgress
 from actors.shard.recovery import Phase
 from cluster.config.credentials import Credentials, read_credentials
 from cluster.config.roles import AUDITOR
@@ -106,6 +107,7 @@ class Actor(msgspec.Struct, frozen=True, kw_only=True):
     state: str
     error: str
     shards: list[Shard]
+    alarms: list[HostAlarm] = []
 
 
 class ClusterStatus(msgspec.Struct, frozen=True, kw_only=True):
@@ -283,6 +285,7 @@ def actors_of(heard: Heard, last: dict[str, int], expected: list[tuple[str, int]
                 state=_worst([shard.state for shard in shards]),
                 error=host.error,
                 shards=shards,
+                alarms=list(host.alarms),
             )
         )
     for kind, shard in sorted(missing):

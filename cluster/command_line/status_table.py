@@ -53,9 +53,18 @@ def print_status(status: ClusterStatus) -> None:
                 text = f"{actor.kind} {shard.shard}: {shard.trouble}"
                 console.print(text, soft_wrap=True, markup=False, style="red")
     for actor in status.actors:
+        if actor.alarms:
+            text = f"{actor.incarnation}: alarms: {alarms_of(actor)}"
+            console.print(text, soft_wrap=True, markup=False, style="red")
+    for actor in status.actors:
         if actor.error:
             text = f"{actor.incarnation}: {error_of(actor)}"
             console.print(text, soft_wrap=True, markup=False, style="red")
+
+
+def alarms_of(actor: Actor) -> str:
+    """Return the alarms of a host as text."""
+    return ", ".join(f"{alarm.name} {alarm.count} (last {alarm.time})" for alarm in actor.alarms)
 
 
 def _servers(status: ClusterStatus) -> Table:

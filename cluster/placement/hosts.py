@@ -19,7 +19,7 @@ import structlog
 
 from actors.backoff import Backoff
 from actors.host.host import HostSpec
-from actors.shard.progress import HostHeartbeat, ShardProgress
+from actors.shard.progress import HostAlarm, HostHeartbeat, ShardProgress
 from actors.shard.recovery import Phase
 from cluster.config.options import SupervisionOptions
 from cluster.placement.failures import failure_of
@@ -64,6 +64,8 @@ class KeptHost:
     restarts: int = 0
     error: str = ""
     phases: dict[str, str] = field(default_factory=dict)
+    alarms: dict[str, int] = field(default_factory=dict)
+    """The count of each alarm of the present incarnation that was logged here last."""
 
     @property
     def is_live(self) -> bool:
@@ -129,11 +131,27 @@ class HostKeeper:
                         alarm=True,
                     )
                 host.error = progress.error
+                self._tell_alarms(host, progress.alarms)
                 if host.phases != progress.shards:
                     was_live, host.phases = host.is_live, dict(progress.shards)
                     if host.is_live and not was_live:
                         self._tell_live(host)
                     self._changed.set()
+
+    def _tell_alarms(self, host: KeptHost, alarms: tuple[HostAlarm, ...]) -> None:
+        """Log the alarms of a host here too: each name at first, then whenever its count has
+        doubled.
+        """
+        for alarm in alarms:
+            if alarm.count >= 2 * host.alarms.get(alarm.name, 0) and alarm.name != "shard_failed":
+                host.alarms[alarm.name] = alarm.count
+                _log.error(
+                    "host_alarm",
+                    incarnation=host.incarnation,
+                    name=alarm.name,
+                    count=alarm.count,
+                    alarm=True,
+                )
 
     def _tell_live(self, host: KeptHost) -> None:
         shards = ", ".join(map(str, host.slot.shards))
@@ -216,7 +234,7 @@ class HostKeeper:
     async def _run_once(self, host: KeptHost) -> str:
         """Run one incarnation. Returns: the reason of its end."""
         host.incarnation = f"{host.slot.name}-{self._token}-{next(self._numbers)}"
-        host.pid, host.error = 0, ""
+        host.pid, host.error, host.alarms = 0, "", {}
         host.heard_s = time.monotonic()
         spec = self._spec(host.slot.kind, host.slot.shards, host.incarnation)
         host.handle = handle = self._start(spec)

@@ -61,6 +61,7 @@ SENTENCES: dict[str, str] = {
     "host_live": "{kind} host runs shards {shards} (process {pid})",
     "host_ended": "host {incarnation} ended (process {pid}): {reason}; starting it again",
     "shard_failed": "a shard of host {incarnation} failed: {error}",
+    "host_alarm": "host {incarnation} raised the alarm {name} ({count} in all); its log says more",
     "retrying": "{what} failed: {error}; trying again",
     "stream_full": "the stream of {what} is full: {error}",
     "disk_full": "the disk of {path} is full: {error}",

@@ -9,10 +9,10 @@ import msgspec
 import pytest
 
 from actors.counters import Counters
-from actors.shard.progress import CursorProgress, HostHeartbeat, ShardProgress
+from actors.shard.progress import CursorProgress, HostAlarm, HostHeartbeat, ShardProgress
 from cluster.command_line.cli import main
 from cluster.command_line.status import actors_of, read_status, trouble_of
-from cluster.command_line.status_table import error_of, set_aside_of
+from cluster.command_line.status_table import alarms_of, error_of, set_aside_of
 from cluster.config.credentials import ensure_credentials
 from cluster.config.options import Config
 from cluster.errors import ClusterError
@@ -184,3 +184,10 @@ def test_shards_are_blocked_while_the_supervisor_tells_of_a_full_disk() -> None:
     assert [shard.state for shard in actors[0].shards] == ["blocked", "replaying"]
     assert trouble_of(found) == "disk_full: no room"
     assert trouble_of(heard(hosts=(host,))) == ""
+
+
+def test_the_alarms_of_a_host_are_shown_with_count_and_time() -> None:
+    alarms = (HostAlarm("order_unanswered", 3, "2030-01-02T03:04:05Z"), HostAlarm("x", 1, "t"))
+    host = HostHeartbeat("follower-0-t-1", "follower", 11, {"0": "live"}, alarms=alarms)
+    (actor,) = actors_of(heard(hosts=(host,)), {}, [])
+    assert alarms_of(actor) == "order_unanswered 3 (last 2030-01-02T03:04:05Z), x 1 (last t)"

@@ -9,7 +9,7 @@ from structlog.testing import capture_logs
 
 from actors.host.host import HostSpec
 from actors.settings import ShardSettings
-from actors.shard.progress import HostHeartbeat
+from actors.shard.progress import HostAlarm, HostHeartbeat
 from cluster.config.options import SupervisionOptions
 from cluster.placement.hosts import HostKeeper
 from cluster.placement.plan import PlacementPlan, with_hosts
@@ -64,6 +64,27 @@ async def test_a_failed_shard_is_reported_once_with_what_to_do() -> None:
             "history was lost; it stays stopped while the others go on"
         )
         assert "end process 7" in told[0]["error"]
+    finally:
+        await hosts.suspend()
+
+
+async def test_a_hosts_alarm_is_told_at_first_and_whenever_its_count_has_doubled() -> None:
+    hosts = keeper()
+    hosts.place(with_hosts(PlacementPlan(), "gateway", [(0,)]))
+    await asyncio.sleep(0)
+    name = hosts.hosts[0].incarnation
+    try:
+        with capture_logs() as told:
+            for count in (1, 1, 2, 3, 4, 7, 9):
+                alarms = (
+                    HostAlarm("order_unanswered", count, "t"),
+                    HostAlarm("shard_failed", 1, "t"),
+                )
+                hosts.hear_host(HostHeartbeat(name, "gateway", 7, {"0": "starting"}, alarms=alarms))
+        assert [(each["event"], each["name"], each["count"]) for each in told] == [
+            ("host_alarm", "order_unanswered", count) for count in (1, 2, 4, 9)
+        ]
+        assert all(each["alarm"] and each["incarnation"] == name for each in told)
     finally:
         await hosts.suspend()
 
