@@ -10,6 +10,7 @@ import gc
 from collections.abc import Callable
 
 from actors.backoff import Backoff
+from actors.deadline import came_within
 from actors.shard.core import ShardActor
 from actors.shard.recovery import Phase
 
@@ -83,18 +84,10 @@ class HostedShard:
             crashes += 1
             if actor.core.phase is not Phase.CRASHED or crashes == CRASHES_MAX:
                 return
-            if await self._stops_within(backoff.next_s()):
+            if await came_within(self._stopping.wait(), backoff.next_s()):
                 return
             self.actor = self._make()
             del actor
             # The dead actor refers to itself, and full passes are rare
             # (`actors.host.garbage_collection`): its state would stay beside its successor's.
             gc.collect()
-
-    async def _stops_within(self, seconds: float) -> bool:
-        try:
-            async with asyncio.timeout(seconds):
-                await self._stopping.wait()
-        except TimeoutError:
-            return False
-        return True

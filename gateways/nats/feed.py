@@ -30,6 +30,7 @@ from typing import NamedTuple
 
 import msgspec
 
+from actors.deadline import came_within
 from actors.errors import OperatingError, OutcomeUnknownError, PermanentError, TransientError
 from actors.ports import StoredMessage
 from engine.journal.chain import ChainBrokenError
@@ -210,11 +211,7 @@ class NatsFeed:
             elif self._state is _State.PAUSED:
                 await self._abandon()
             await self._answer_owed()
-            try:
-                async with asyncio.timeout(max(pause_s, 0.001)):
-                    await self._wake.wait()
-            except TimeoutError:
-                pass
+            await came_within(self._wake.wait(), max(pause_s, 0.001))
             self._wake.clear()
             if loop.time() >= tick_at:
                 tick_at = loop.time() + self._options.heartbeat_s

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import msgspec
 import numpy as np
 
+from actors.deadline import came_within
 from engine.columns.section_types import SectionError
 from engine.messages.blocks import (
     AccountsRegistered,
@@ -175,12 +176,8 @@ class Bench:
         """Wait for the answer to a block. Returns: None when none came in time. Raises: Broken when
         it cannot be read.
         """
-        try:
-            async with asyncio.timeout(self.options.answer_s if within_s is None else within_s):
-                await sent.arrived.wait()
-        except TimeoutError:
-            return None
-        if not sent.answers:
+        seconds = self.options.answer_s if within_s is None else within_s
+        if not await came_within(sent.arrived.wait(), seconds) or not sent.answers:
             return None
         answer = read_answer(sent.answers[0])
         self.history.note_answer(sections, is_refused=bool(answer.refusal))

@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple, TypeVar
 
+from actors.deadline import came_within
 from gateways.brokers.ledger.ledger import Ledger
 from gateways.brokers.program.core import ProgramCore
 from gateways.brokers.program.publisher import Publish, ReportPublisher
@@ -116,7 +117,7 @@ class Turns:
                     await self._hold(self.publisher.wait_space)
                 await self.turn(disk)
             if self.publisher.waiting_count:
-                await _at_most(self.publisher.wait_published(), _STOP_PUBLISH_S_MAX)
+                await came_within(self.publisher.wait_published(), _STOP_PUBLISH_S_MAX)
             await self.turn(disk)
 
     async def turn(self, disk: ThreadPoolExecutor) -> None:
@@ -166,7 +167,7 @@ class Turns:
 
     async def _hold(self, wait: Callable[[], Awaitable[None]]) -> None:
         """Wait for the publisher, until the stop at the latest."""
-        while not self._stopping and not await _at_most(wait(), _CONFIRM_EVERY_S):
+        while not self._stopping and not await came_within(wait(), _CONFIRM_EVERY_S):
             pass
 
     async def _wait(self) -> None:
@@ -182,13 +183,3 @@ class Turns:
             waking = asyncio.get_running_loop().call_later(pause_s, self._wake.set)
             await self._wake.wait()
             waking.cancel()
-
-
-async def _at_most(waiting: Awaitable[object], seconds: float) -> bool:
-    """Wait for something for a limited time. Returns: whether it came."""
-    try:
-        async with asyncio.timeout(seconds):
-            await waiting
-    except TimeoutError:
-        return False
-    return True
