@@ -83,6 +83,9 @@ class Counters(msgspec.Struct, kw_only=True, omit_defaults=True):
     executions_refused: Annotated[
         int, _counted("executions", "Executions that fit no order, left as dead letters.")
     ] = 0
+    executions_implausible: Annotated[
+        int, _counted("executions", "Executions that count, but can hardly be right.")
+    ] = 0
     orders_looked_up: Annotated[
         int, _counted("orders", "Orders read back from the journal for late executions.")
     ] = 0

@@ -5,13 +5,16 @@ from collections.abc import Iterator
 
 from actors.ports import EXECUTIONS, Feed, StoredMessage
 from actors.shard.core import ShardCore
-from engine.follower.decide.corrections import in_distinct_slices
+from engine.follower.decide.corrections import corrections_in_slices
 from engine.follower.decide.executions import in_slices
+from engine.follower.decide.trades_in_turn import is_repeating, passes_over
 from engine.journal.cursors import Cursor
 from engine.messages.blocks import CorrectionsReported, Report
 
 REPORT_ROWS_MAX = 65_536
 CORRECTION_ROWS_MAX = 1_000
+REPEATED_ROWS_MAX = 2_048
+"""The most rows of a slice that names some orders many times: they are taken one by one."""
 MESSAGES_AHEAD_MAX = 1_000
 AHEAD_BYTES_MAX = 1 << 20
 """Each look-up reads so much ahead again, to save further look-ups."""
@@ -72,7 +75,21 @@ class ExecutionFeed:
         reports: list[Report] = []
         for report in self._core.ports.message_format.reports(message.subject, message.data):
             if isinstance(report, CorrectionsReported):
-                reports += in_distinct_slices(report, CORRECTION_ROWS_MAX)
+                reports += corrections_in_slices(report, CORRECTION_ROWS_MAX)
+            elif is_repeating(report):
+                reports += in_slices(report, REPEATED_ROWS_MAX)
             else:
                 reports += in_slices(report, REPORT_ROWS_MAX // 2)
         return reports
+
+
+def cost_in_rows(report: Report, least: int) -> int:
+    """Return how many plain rows a report counts as, among those that a turn takes: `least` for
+    each pass over its rows.
+    """
+    rows = len(report.subscriptions)
+    if isinstance(report, CorrectionsReported):
+        return max(rows * (REPORT_ROWS_MAX // CORRECTION_ROWS_MAX), least)
+    if is_repeating(report):
+        return max(rows * (REPORT_ROWS_MAX // REPEATED_ROWS_MAX), least)
+    return max(rows, least * passes_over(report))

@@ -8,16 +8,17 @@ on.
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from itertools import islice
+from itertools import groupby, islice
 from typing import Any
 
 import numpy as np
+import structlog
 from numpy.typing import NDArray
 
 from actors.errors import BadInputError
-from actors.follower.execution_feed import REPORT_ROWS_MAX, ExecutionFeed
+from actors.follower.execution_feed import REPORT_ROWS_MAX, ExecutionFeed, cost_in_rows
 from actors.follower.order_lookup import ORDERS_MAX, OrderLookup, orders_of
-from actors.follower.refused_executions import refused_executions
+from actors.follower.refused_executions import Refusal, refused_executions
 from actors.ports import StoredMessage
 from actors.shard.committer import Output
 from actors.shard.core import ShardCore
@@ -25,17 +26,22 @@ from actors.shard.dead_letters import excerpt_of, refused_input
 from actors.shard.frame_budget import FrameBudget
 from actors.shard.input_names import message_input
 from engine.follower.decide.check_correction import Rejected, Repeated
+from engine.follower.decide.check_reports import Implausible
 from engine.follower.decide.corrections import decide_corrections
 from engine.follower.decide.executions import Unmatched, decide_reports
 from engine.follower.decide.whole_groups import decide_batch, next_batch
 from engine.follower.deciding import Deciding
+from engine.follower.order_history import exec_id_of
 from engine.follower.order_watch import OrderWatch
 from engine.follower.shard import FollowerShard
 from engine.journal.cursors import Source, message_digest, parts_decided, stream_cursor
 from engine.messages.blocks import CorrectionsReported, Report
 from engine.values.order_ids import OrderKey
+from engine.values.refusals import Refused
 
-REPORT_ROWS_MIN = 128
+_log = structlog.get_logger()
+
+REPORT_ROWS_MIN = 256
 """The rows that a report decided by itself counts as, among rows decided at once. A turn of
 hundreds of such reports takes 0.1 s, and everything else waits for it.
 """
@@ -81,6 +87,7 @@ class ExecutionTaker:
         self._now = now
         self._feed = ExecutionFeed(core)
         self._message: _ReportsMessage | None = None
+        self._refusals: list[Refusal] = []
         self._unsealed: StoredMessage | None = None
         self.inputs_ns = 0
 
@@ -156,9 +163,10 @@ class ExecutionTaker:
                 self._look_up(taking, events)
                 break
             taking.next += 1
-            rows += max(len(report.subscriptions), REPORT_ROWS_MIN)
+            rows += cost_in_rows(report, REPORT_ROWS_MIN)
             self.inputs_ns = max(self.inputs_ns, report.transact_time)
             unmatched += self._take_report(taking, report, events)
+        self._tell_refused(taking.message, events)
         if taking.next > first or taking.next == len(taking.reports):
             self._pass(taking)
         return rows
@@ -207,9 +215,10 @@ class ExecutionTaker:
         """Decide and apply one report. Returns: how many parts of it could not be applied."""
         rejected: list[Rejected] = []
         unmatched = 0
-        for event in self._decided(taking, report):
+        doubts: list[Implausible] = []
+        for event in self._decided(taking, report, doubts):
             if isinstance(event, Unmatched):
-                self._refuse_unknown(taking.message, event, events)
+                self._refuse_unknown(event)
                 unmatched += 1
             elif isinstance(event, Repeated):
                 self._core.counts.executions_repeated += 1
@@ -218,19 +227,37 @@ class ExecutionTaker:
             else:
                 self._shard.apply_each((event,), events)
                 self._lookup.note((event,))
-        for refused in dict.fromkeys(each.refused for each in rejected):
-            rows = np.array([each.row for each in rejected if each.refused == refused], np.int64)
-            unmatched_rows = Unmatched(report, refused.reason, refused.text)
-            self._refuse(taking.message, unmatched_rows, rows, events)
+        for doubt in doubts:
+            self._alarm_implausible(taking, doubt)
+        for refused, alike in groupby(sorted(rejected, key=_refused), key=_refused):
+            rows = np.array([each.row for each in alike], np.int64)
+            self._refuse(Unmatched(report, refused.reason, refused.text), rows)
         return unmatched + len(rejected)
 
-    def _decided(self, taking: _ReportsMessage, report: Report) -> Iterator[Any]:
+    def _alarm_implausible(self, taking: _ReportsMessage, found: Implausible) -> None:
+        """Tell an operator of trades that count, but can hardly be right."""
+        self._core.counts.executions_implausible += len(found.rows)
+        first = int(found.rows[0])
+        _log.error(
+            "implausible",
+            broker=taking.broker,
+            shard=str(self._core.key),
+            executions=len(found.rows),
+            first=exec_id_of(found.report.prefix, int(found.report.numbers[first])),
+            subscription=int(found.report.subscriptions[first]),
+            why=found.why,
+            alarm=True,
+        )
+
+    def _decided(
+        self, taking: _ReportsMessage, report: Report, doubts: list[Implausible]
+    ) -> Iterator[Any]:
         broker, sequence = taking.broker, taking.message.sequence
         deciding = Deciding(self._state, self._settings.policy, self._now())
         if isinstance(report, CorrectionsReported):
             return decide_corrections(deciding, broker, report, sequence, self._lookup.histories)
         self._watch.note_new(self._state, report)
-        return decide_reports(deciding, broker, report, sequence)
+        return decide_reports(deciding, broker, report, sequence, doubts)
 
     def _look_up(self, taking: _ReportsMessage, events: list[Any]) -> None:
         """Look up the orders of the next report, and in the same pass those of reports behind it,
@@ -257,9 +284,7 @@ class ExecutionTaker:
 
     # Refusing.
 
-    def _refuse_unknown(
-        self, message: StoredMessage, unmatched: Unmatched, events: list[Any]
-    ) -> None:
+    def _refuse_unknown(self, unmatched: Unmatched) -> None:
         """Drop an execution that the journal has applied; refuse one that it has not.
 
         A numbered execution is known by its number alone.
@@ -268,21 +293,20 @@ class ExecutionTaker:
         if is_late and self._lookup.was_applied(unmatched):
             self._core.counts.executions_repeated += 1
             return
-        self._refuse(message, unmatched, np.arange(len(unmatched.report.subscriptions)), events)
+        self._refuse(unmatched, np.arange(len(unmatched.report.subscriptions)))
 
-    def _refuse(
-        self,
-        message: StoredMessage,
-        unmatched: Unmatched,
-        rows: NDArray[np.int64],
-        events: list[Any],
-    ) -> None:
-        """Refuse some executions of one report."""
-        if not len(rows):
-            return
-        self._core.counts.executions_refused += len(rows)
-        refused = refused_executions(self._core.key.shard, message, unmatched, rows)
-        self._shard.apply_each(refused, events)
+    def _refuse(self, unmatched: Unmatched, rows: NDArray[np.int64]) -> None:
+        """Refuse some executions of one report. They are told of with the others of the turn."""
+        if len(rows):
+            self._core.counts.executions_refused += len(rows)
+            self._refusals.append(Refusal(unmatched, rows))
+
+    def _tell_refused(self, message: StoredMessage, events: list[Any]) -> None:
+        """Journal what was refused of a message."""
+        refusals, self._refusals = self._refusals, []
+        if refusals:
+            refused = refused_executions(self._core.key.shard, message, refusals)
+            self._shard.apply_each(refused, events)
 
     # One message alone.
 
@@ -314,3 +338,7 @@ class ExecutionTaker:
 
         tried = message_input(Source.EXECUTIONS, message, self._reports_decided())
         await self._core.alone.decide(tried, decide, quarantine, self._now)
+
+
+def _refused(rejected: Rejected) -> Refused:
+    return rejected.refused

@@ -5,12 +5,19 @@ engine, and answers into JSON.
 from collections.abc import Iterable
 
 import msgspec
+import numpy as np
 
 from actors.errors import BadInputError
 from engine.columns.reductions import least, most
 from engine.columns.section_types import SectionError, column_of
 from engine.messages.answers import Answer
-from engine.messages.blocks import CorrectionsReported, ExecutionsReported, is_block, walk_block
+from engine.messages.blocks import (
+    CorrectionsReported,
+    ExecutionsReported,
+    Report,
+    is_block,
+    walk_block,
+)
 from engine.messages.commands import AccountCommand, Command, CreatorCommand
 from engine.messages.inputs import FillInput, MarkInput
 from engine.values.ids import SHARDS_MAX
@@ -60,18 +67,18 @@ class JsonFormat:
             for mark in public.decode_marks(subject, data)
         ]
 
-    def reports(self, subject: str, data: bytes) -> list[ExecutionsReported | CorrectionsReported]:
+    def reports(self, subject: str, data: bytes) -> list[Report]:
         """Read a message on `executions.<broker>.<shard>`: a block, or JSON."""
         if not is_block(data):
             return [_report(execution) for execution in public.decode_executions(subject, data)]
         shard = _shard(subject)
-        sections: list[ExecutionsReported | CorrectionsReported] = []
+        sections: list[Report] = []
         rows = 0
         try:
             # One section after the other: a column of one value costs its reader memory, not its
             # writer bytes.
             for section in walk_block(data):
-                known = isinstance(section, ExecutionsReported | CorrectionsReported)
+                known = isinstance(section, Report)
                 if not known or section.follower_shard != shard:
                     raise BadInputError(
                         "malformed",
@@ -80,6 +87,7 @@ class JsonFormat:
                     )
                 _check_lengths(section)
                 _check_ranges(section)
+                _check_types(section)
                 short_text(section.prefix, "prefix", PREFIX_CHARACTERS_MAX)
                 if isinstance(section, CorrectionsReported):
                     _check_references(section)
@@ -123,7 +131,7 @@ class JsonFormat:
         return public.encode_answers(answers)
 
 
-def _report(execution: public.Execution) -> ExecutionsReported | CorrectionsReported:
+def _report(execution: public.Execution) -> Report:
     """Make the report of one execution; one that takes another back says which, and what the order
     works again.
     """
@@ -161,10 +169,11 @@ def _shard(subject: str) -> int:
     return int(shard)
 
 
+_EXEC_TYPES = sorted(int(exec_type) for exec_type in ExecType)
 _COLUMNS = ("numbers", "subscriptions", "exec_types", "quantities", "prices", "fees")
 
 
-def _check_lengths(report: ExecutionsReported | CorrectionsReported) -> None:
+def _check_lengths(report: Report) -> None:
     columns = [getattr(report, name) for name in _COLUMNS]
     if isinstance(report, CorrectionsReported):
         columns += (report.reference_numbers, report.leaves)
@@ -210,7 +219,18 @@ def _check_references(report: CorrectionsReported) -> None:
         )
 
 
-def _check_ranges(report: ExecutionsReported | CorrectionsReported) -> None:
+def _check_types(report: Report) -> None:
+    """Check that every row says what happened to its order."""
+    known = np.isin(report.exec_types, _EXEC_TYPES)
+    if not known.all():
+        found = int(report.exec_types[int(np.argmin(known))])
+        raise BadInputError(
+            "exec_type",
+            f"block: expected exec_types of {', '.join(map(str, _EXEC_TYPES))}, found {found}",
+        )
+
+
+def _check_ranges(report: Report) -> None:
     """Check that every row names an order that could be, and that its execution has a number."""
     for name, limit in _KEY_LIMITS:
         value = getattr(report.key, name)

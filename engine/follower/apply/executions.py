@@ -11,8 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.columns.arithmetic import Int64s
-from engine.columns.reductions import all_of, any_of, is_any
-from engine.follower.apply.trades import Traded, apply_trades, end_orders
+from engine.columns.reductions import all_of, any_of, is_any, is_rising
+from engine.follower.apply.trades import (
+    Traded,
+    apply_trades,
+    apply_trades_in_turn,
+    end_orders,
+)
 from engine.follower.book import joined
 from engine.follower.order_group import OrderGroup
 from engine.follower.sizing.batch import batched
@@ -92,9 +97,36 @@ def _report_rows(state: FollowerState, event: ExecutionsApplied) -> None:
             event.fees[which],
         )
         state.changing(book)
+        report = _report if is_rising(rows) or not _has_repeats(rows) else _report_in_turn
         for group in state.orders.of_key(event.key):
             if group.book is book:
-                _report(group, rows, *columns)
+                report(group, rows, *columns)
+
+
+def _has_repeats(rows: NDArray[np.int64]) -> bool:
+    return len(np.unique(rows)) < len(rows)
+
+
+def _report_in_turn(
+    group: OrderGroup,
+    rows: NDArray[np.int64],
+    exec_types: Int64s,
+    quantities: Int64s,
+    prices: Int64s,
+    fees: Int64s,
+) -> None:
+    """Apply reports, of which some are about one order, to the orders of one group. An order's end
+    comes after its trades.
+    """
+    at, there = group.find(rows)
+    trades = np.flatnonzero(there & (exec_types == _TRADE))
+    if len(trades):
+        trades = trades[np.argsort(at[trades], kind="stable")]
+        columns = quantities[trades], prices[trades], fees[trades]
+        apply_trades_in_turn(group, at[trades], *columns)
+    ended = there & is_any(exec_types, ENDS)
+    if any_of(ended):
+        end_orders(group, at[ended])
 
 
 def _report(

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from engine.columns.arithmetic import Int64s, mul_div, notional_ceil, notional_floor
 from engine.columns.reductions import any_of, least, most
 from engine.follower.book import Rows, joined
+from engine.follower.cost_basis import cost_with
 from engine.follower.order_group import OrderGroup, reservation, reserved_at
 from engine.follower.rows import length_of, per_row, ranges
 from engine.follower.subscription_columns import MONEY
@@ -59,6 +60,53 @@ def apply_trades(traded: Sequence[Traded], quantity: Int64s, price: Int64s, fee:
         slot.values[1:, rows] = moved[:, where]
         group.filled[at] = filled[where]
         group.is_open[at] = is_open[where]
+
+
+def apply_trades_in_turn(
+    group: OrderGroup, at: NDArray[np.int64], quantity: Int64s, price: Int64s, fee: Int64s
+) -> None:
+    """Apply trades of one group, several of one order, as if they came one by one.
+
+    Shapes: `at`, the orders' positions in the group, does not fall; an order's trades stand in
+    their order. Cost: about a microsecond a trade.
+    """
+    orders, starts = np.unique(at, return_index=True)
+    rows, side = group.rows[orders], group.terms.side
+    traded = np.add.reduceat(quantity, starts)
+    leaves = group.quantity[orders] - group.filled[orders]
+    after = leaves - traded
+    assert least(quantity) > 0 and least(after) >= 0, "an overfill is refused, not applied"
+    notional = (notional_ceil if side > 0 else notional_floor)(quantity, price)
+    spent = np.empty((len(MONEY), len(orders)), np.int64)
+    spent[0] = np.add.reduceat((notional if side > 0 else -notional) + fee, starts)
+    spent[1] = _released([group], [len(orders)], leaves, after)
+    table, slot = group.book.subscriptions, group.slot
+    before = slot.cost[rows]
+    ends = [*starts[1:].tolist(), len(at)]
+    costs = np.array(
+        [
+            _cost_after(cost, held, side, quantity[start:end].tolist(), price[start:end].tolist())
+            for cost, held, start, end in zip(
+                before.tolist(), slot.position[rows].tolist(), starts.tolist(), ends, strict=True
+            )
+        ],
+        np.int64,
+    )
+    _note_proceeds(table, rows, before, costs)
+    table.spend(rows, spent)
+    slot.position[rows] += side * traded
+    slot.open[rows] -= side * traded
+    slot.cost[rows] = costs
+    group.filled[orders] += traded
+    group.is_open[orders] = after > 0
+
+
+def _cost_after(cost: int, held: int, side: int, quantities: list[int], prices: list[int]) -> int:
+    """Return the cost of a position after trades, one after the other."""
+    for quantity, price in zip(quantities, prices, strict=True):
+        cost = cost_with(cost, held, side, quantity, price)
+        held += side * quantity
+    return cost
 
 
 def _released(

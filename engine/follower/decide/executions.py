@@ -14,7 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.columns.reductions import is_any
+from engine.follower.decide.check_reports import Implausible, implausible, wrong_numbers
 from engine.follower.decide.follow_ups import follow_reports
+from engine.follower.decide.trades_in_turn import is_repeating, take_in_turn
 from engine.follower.decide.whole_groups import CASH_MAX, applied, find_traded_whole
 from engine.follower.deciding import Deciding
 from engine.follower.order_group import OrderGroup
@@ -22,7 +24,6 @@ from engine.follower.state import FollowerState
 from engine.messages.blocks import CorrectionsReported, ExecutionsReported
 from engine.values.order_ids import OrderKey
 from engine.values.order_status import ENDS, ExecType
-from engine.values.units import MONEY_MAX, PRICE_MAX, QUANTITY_ONE
 
 _APPLIED = (int(ExecType.TRADE), *ENDS)
 _CORRECTIONS = (ExecType.TRADE_CANCEL, ExecType.TRADE_CORRECT)
@@ -42,10 +43,14 @@ class Unmatched(NamedTuple):
 
 
 def decide_reports(
-    deciding: Deciding, broker: str, report: ExecutionsReported, sequence: int
+    deciding: Deciding,
+    broker: str,
+    report: ExecutionsReported,
+    sequence: int,
+    doubts: list[Implausible] | None = None,
 ) -> Iterator[Any]:
     """Decide one message of reports. Yields: events, and `Unmatched` for what the caller must look
-    up or refuse.
+    up or refuse. `doubts` gets what counts, but can hardly be right.
     """
     state = deciding.state
     traded = find_traded_whole(state, broker, (report,))
@@ -59,15 +64,22 @@ def decide_reports(
     )
     fresh &= _first_of_each(report.numbers) | (report.numbers < 0)
     is_own = _is_of(state, broker, report.subscriptions)
-    rest = _select(report, np.flatnonzero(fresh & is_own))
     yield from _unmatched_kinds(report, broker, fresh & ~is_own)
+    is_right = np.ones(len(fresh), np.bool_)
+    for wrong in wrong_numbers(report, fresh & is_own):
+        is_right[wrong.rows] = False
+        yield Unmatched(select(report, wrong.rows), wrong.reason, wrong.why)
+    rest = select(report, np.flatnonzero(fresh & is_own & is_right))
+    if is_repeating(rest) and int(rest.numbers.min()) >= 0:
+        yield from _decide_in_turn(deciding, broker, rest, sequence, doubts)
+        return
     while len(rest.subscriptions):
         distinct = _first_of_each(rest.subscriptions)
         now, rest = (
-            _select(rest, np.flatnonzero(distinct)),
-            _select(rest, np.flatnonzero(~distinct)),
+            select(rest, np.flatnonzero(distinct)),
+            select(rest, np.flatnonzero(~distinct)),
         )
-        yield from _decide_distinct(deciding, broker, now, sequence)
+        yield from _decide_distinct(deciding, broker, now, sequence, doubts)
 
 
 def _unmatched_kinds(
@@ -79,13 +91,13 @@ def _unmatched_kinds(
     is_correction = is_any(report.exec_types, _CORRECTIONS)
     if is_correction.any():
         yield Unmatched(
-            _select(report, np.flatnonzero(is_correction)),
+            select(report, np.flatnonzero(is_correction)),
             "missing",
             "expected the execution that it corrects; see CorrectionsReported (tag 110)",
         )
     if is_foreign.any():
         yield Unmatched(
-            _select(report, np.flatnonzero(is_foreign)),
+            select(report, np.flatnonzero(is_foreign)),
             "wrong_broker",
             f"expected the account's own broker, found {broker}",
         )
@@ -120,10 +132,10 @@ def _first_of_each(numbers: NDArray[np.int64]) -> NDArray[np.bool_]:
 def in_slices(report: ExecutionsReported, rows_max: int) -> Iterator[ExecutionsReported]:
     """Split a long report."""
     for start in range(0, len(report.subscriptions), rows_max):
-        yield _select(report, np.arange(start, min(start + rows_max, len(report.subscriptions))))
+        yield select(report, np.arange(start, min(start + rows_max, len(report.subscriptions))))
 
 
-def _select(report: ExecutionsReported, which: NDArray[np.int64]) -> ExecutionsReported:
+def select(report: ExecutionsReported, which: NDArray[np.int64]) -> ExecutionsReported:
     """Return the report of some of its rows."""
     if len(which) == len(report.subscriptions):
         return report
@@ -142,8 +154,43 @@ def _select(report: ExecutionsReported, which: NDArray[np.int64]) -> ExecutionsR
     )
 
 
+def _decide_in_turn(
+    deciding: Deciding,
+    broker: str,
+    report: ExecutionsReported,
+    sequence: int,
+    doubts: list[Implausible] | None,
+) -> Iterator[Any]:
+    """Decide numbered reports that name some orders many times."""
+    subscriptions = np.unique(report.subscriptions)
+    found = list(_open_orders(deciding.state, report.key, subscriptions))
+    taken = np.zeros(len(report.subscriptions), np.bool_)
+    in_turn = list(take_in_turn(report, found, subscriptions))
+    for each in in_turn:
+        taken[each.taken] = True
+    if in_turn:
+        counted = select(report, np.flatnonzero(taken))
+        if doubts is not None:
+            doubts += implausible(counted, in_turn[0].group.terms)
+        yield applied(broker, counted, sequence)
+        for group, rows, ended, _ in in_turn:
+            yield from follow_reports(deciding, group, rows, ended)
+    if not taken.all():
+        yield _unmatched(select(report, np.flatnonzero(~taken)))
+
+
+def _unmatched(report: ExecutionsReported) -> Unmatched:
+    return Unmatched(
+        report, "unmatched_execution", "expected an open order with as much left, found none"
+    )
+
+
 def _decide_distinct(
-    deciding: Deciding, broker: str, report: ExecutionsReported, sequence: int
+    deciding: Deciding,
+    broker: str,
+    report: ExecutionsReported,
+    sequence: int,
+    doubts: list[Implausible] | None,
 ) -> Iterator[Any]:
     """Decide reports that are each of another subscription."""
     state = deciding.state
@@ -162,14 +209,14 @@ def _decide_distinct(
         taken[which[fits]] = True
         touched.append((group, rows[fits], rows[fits & ended]))
     if taken.any():
-        yield applied(broker, _select(report, np.flatnonzero(taken)), sequence)
+        counted = select(report, np.flatnonzero(taken))
+        if doubts is not None:
+            doubts += implausible(counted, touched[0][0].terms)
+        yield applied(broker, counted, sequence)
         for group, rows, ended_rows in touched:
             yield from follow_reports(deciding, group, rows, ended_rows)
     if not matched.all():
-        left = _select(report, np.flatnonzero(~matched))
-        yield Unmatched(
-            left, "unmatched_execution", "expected an open order with as much left, found none"
-        )
+        yield _unmatched(select(report, np.flatnonzero(~matched)))
 
 
 def _open_orders(
@@ -198,12 +245,8 @@ def _open_orders(
 def _fits(
     report: ExecutionsReported, group: OrderGroup, rows: _Rows, which: _Rows, leaves: _Rows
 ) -> NDArray[np.bool_]:
-    """Return which trades are within their orders and in range."""
-    quantities, prices, fees = report.quantities[which], report.prices[which], report.fees[which]
-    fits: NDArray[np.bool_] = (quantities > 0) & (quantities <= leaves)
-    fits &= (prices > 0) & (prices <= PRICE_MAX) & (fees >= -MONEY_MAX) & (fees <= MONEY_MAX)
-    # Far from exact, and far from where a product of two allowed numbers would exceed 64 bits.
-    fits &= quantities.astype(np.float64) * prices <= float(MONEY_MAX) * QUANTITY_ONE
+    """Return which trades are within their orders, and leave cash in range."""
+    fits: NDArray[np.bool_] = report.quantities[which] <= leaves
     # A broker may say anything, again and again: cash must stay within 64 bits.
     cash = group.book.subscriptions["cash"][rows]
     fits &= (cash <= CASH_MAX) & (cash >= -CASH_MAX)

@@ -9,6 +9,7 @@ from typing import Any
 
 from engine.columns.reductions import all_of, is_rising, least, most
 from engine.follower.book import joined
+from engine.follower.decide.check_reports import are_plausible
 from engine.follower.order_group import OrderGroup
 from engine.follower.sizing.batch import BatchBuilder
 from engine.follower.state import FollowerState
@@ -92,6 +93,10 @@ def _fit_whole(groups: Sequence[OrderGroup], reports: Sequence[ExecutionsReporte
     if least(prices) <= 0 or most(prices) > PRICE_MAX or max(most(fees), -least(fees)) > MONEY_MAX:
         return False
     if most(quantities) * most(prices) > MONEY_MAX * QUANTITY_ONE:
+        return False
+    least_notional = least(quantities) * least(prices) // QUANTITY_ONE
+    terms, counts = [group.terms for group in groups], [len(group.rows) for group in groups]
+    if not are_plausible(terms, counts, prices, fees, least_notional):
         return False
     cash = joined([group.book.subscriptions.money(group.span) for group in groups])[0]
     if most(cash) > CASH_MAX or least(cash) < -CASH_MAX:

@@ -1,9 +1,9 @@
-"""A few refused executions are refused one by one, each named; many of one report in one event."""
+"""A few refused executions are refused one by one, each named; many of one reason in one event."""
 
 import numpy as np
 import pytest
 
-from actors.follower.refused_executions import REFUSED_EACH_MAX, refused_executions
+from actors.follower.refused_executions import REFUSED_EACH_MAX, Refusal, refused_executions
 from actors.ports import StoredMessage
 from engine.follower.decide.executions import Unmatched
 from engine.messages.blocks import ExecutionsReported
@@ -22,7 +22,7 @@ def report(rows: int) -> ExecutionsReported:
 @pytest.mark.parametrize("rows", [1, REFUSED_EACH_MAX])
 def test_a_few_are_refused_one_by_one_with_their_order(rows: int) -> None:
     unmatched = Unmatched(report(rows), "overfill", "more than its order")
-    events = list(refused_executions(3, MESSAGE, unmatched, np.arange(rows)))
+    events = list(refused_executions(3, MESSAGE, [Refusal(unmatched, np.arange(rows))]))
     assert [event.excerpts for event in events] == [[f"x-{row}"] for row in range(rows)]
     for row, event in enumerate(events):
         (text,) = event.reasons
@@ -35,8 +35,21 @@ def test_a_few_are_refused_one_by_one_with_their_order(rows: int) -> None:
 def test_many_are_refused_in_one_event_with_the_first_and_the_last() -> None:
     rows = REFUSED_EACH_MAX + 1
     unmatched = Unmatched(report(rows), "overfill", "more than its order")
-    (event,) = refused_executions(3, MESSAGE, unmatched, np.arange(rows))
+    (event,) = refused_executions(3, MESSAGE, [Refusal(unmatched, np.arange(rows))])
     assert event.excerpts == [f"x-0 to x-{rows - 1}"]
     assert event.reasons[0].startswith(
         f"overfill: {rows} executions x-0 to x-{rows - 1} of orders "
     )
+
+
+def test_many_reports_of_one_reason_share_an_event_and_another_reason_has_its_own() -> None:
+    one = Unmatched(report(1), "overfill", "more than its order")
+    other = Unmatched(report(2), "number", "last_px: expected more, found 0")
+    refusals = [Refusal(one, np.arange(1))] * (REFUSED_EACH_MAX + 1)
+    events = list(refused_executions(3, MESSAGE, [*refusals, Refusal(other, np.arange(2))]))
+    assert [event.reasons[0].partition(":")[0] for event in events] == [
+        "overfill",
+        "number",
+        "number",
+    ]
+    assert f"{REFUSED_EACH_MAX + 1} executions" in events[0].reasons[0]

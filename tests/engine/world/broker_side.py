@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from numpy.typing import NDArray
 
 from engine.follower.decide.check_correction import Rejected, Repeated
-from engine.follower.decide.corrections import decide_corrections, in_distinct_slices
+from engine.follower.decide.corrections import corrections_in_slices, decide_corrections
 from engine.follower.decide.executions import Unmatched, decide_reports
 from engine.follower.order_histories import OrderHistories
 from engine.journal.frame import decode_header
@@ -117,7 +117,7 @@ class BrokerSide:
         number = self._clock.next_input()
         (read,) = decode_block(encode_block(report))
         found: list[str] = []
-        for part in in_distinct_slices(read, 1000):
+        for part in corrections_in_slices(read, 1000):
             histories = self._histories(part)
             decided = decide_corrections(self._followers.deciding, BROKER, part, number, histories)
             answers: list[Any] = []

@@ -114,7 +114,7 @@ async def test_an_execution_whose_value_exceeds_the_range_is_refused() -> None:
     await turns(creator, follower)
     assert follower.state.books[0].subscriptions["cash"].tolist() == cash
     (refused,) = shards.events(FOLLOWER, InputsRefused)
-    assert refused.reasons[0].startswith("unmatched_execution")
+    assert refused.reasons[0].startswith("out_of_range")
 
 
 async def test_a_block_of_many_equal_executions_makes_a_small_frame() -> None:
