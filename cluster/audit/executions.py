@@ -29,7 +29,7 @@ def check_applied(view: BrokerView, outcomes: Outcomes, check: Check) -> None:
     """
     executions, orders, storage = view.executions, view.orders, view.tables.storage
     check.count("applied", executions.rows_count)
-    check.count("quarantined", len(view.tables.quarantined))
+    check.count("refused", view.tables.refused_executions)
     lost = rows_where(storage, executions.rows_count, lambda here: outcomes.order_rows[here] < 0)
     if len(lost):
         check.fail(

@@ -24,7 +24,7 @@ from engine.journal.events.orders import (
     SignalDecided,
     TradesCorrected,
 )
-from engine.journal.events.shard import InputQuarantined, InputsRefused
+from engine.journal.events.shard import InputQuarantined, InputsRefused, refused_count
 from engine.journal.events.subscriptions import (
     AccountsOpened,
     CreatorsLearned,
@@ -68,7 +68,7 @@ class FollowerTables:
         self.subscriptions = Table(SUBSCRIPTION_COLUMNS)
         self.ended_count = 0
         self.follow_ups_count = 0
-        self.quarantined: list[str] = []
+        self.refused_executions = 0
         self.poison: list[InputQuarantined] = []
         self.dispositions = DispositionsGatherer(shard)
         self.orders = OrdersGatherer(shard, storage)
@@ -135,9 +135,7 @@ class FollowerTables:
                 for number, creator_id in zip(event.numbers.tolist(), event.ids, strict=True):
                     self.creators[event.creator_shard, number] = creator_id
             case InputsRefused():
-                self.quarantined += [
-                    reason for reason in event.reasons if reason.startswith("overfill")
-                ]
+                self.refused_executions += sum(map(refused_count, event.reasons))
             case InputQuarantined():
                 self.poison.append(event)
             case _:

@@ -1,5 +1,6 @@
 """Events of any shard's journal: its owners, and the inputs that it refused or quarantined."""
 
+import re
 from typing import ClassVar
 
 from engine.columns.section_types import Column, Section, Texts
@@ -57,3 +58,14 @@ class InputsRefused(Section, frozen=True):
     subjects: Texts
     reasons: Texts
     excerpts: Texts
+
+
+_REFUSED = re.compile(r"\w+: (?:(\d+) executions|execution) ")
+
+
+def refused_count(reason: str) -> int:
+    """Return how many executions one reason of `InputsRefused` is about: one, or as many as its
+    text says. A message that could not be read counts none.
+    """
+    found = _REFUSED.match(reason)
+    return int(found[1] or 1) if found else 0

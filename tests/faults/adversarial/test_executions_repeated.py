@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from actors.follower.actor import FollowerShardActor
 from actors.follower.execution_feed import REPEATED_ROWS_MAX
 from engine.journal.events.orders import ExecutionsApplied
-from engine.journal.events.shard import InputsRefused
+from engine.journal.events.shard import InputsRefused, refused_count
 from engine.messages.blocks import CorrectionsReported, ExecutionsReported, encode_block
 from engine.values.order_status import ExecType
 from tests.actors.memory_shards import START_NS, MemoryShards, hash_of, turns
@@ -69,7 +69,9 @@ async def test_a_quarter_million_executions_that_fit_no_order_are_few_dead_lette
     await shards.publish("executions.paper.0", encode_block(block))
     assert sum(await settled(shards, follower)) == 1
     assert follower.core.counts.executions_refused == MANY
-    assert len(shards.events(FOLLOWER, InputsRefused)) <= MANY // REPEATED_ROWS_MAX
+    told = shards.events(FOLLOWER, InputsRefused)
+    assert len(told) <= MANY // REPEATED_ROWS_MAX
+    assert sum(refused_count(reason) for event in told for reason in event.reasons) == MANY
 
 
 async def test_a_quarter_million_corrections_of_one_order_are_few_dead_letters() -> None:
