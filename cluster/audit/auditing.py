@@ -13,6 +13,7 @@ from cluster.audit.conservation import ConservationAudit, check_creators
 from cluster.audit.corrections import CorrectionsAudit, check_corrected
 from cluster.audit.executions import ExecutionsAudit, check_applied, check_revoked, check_unknown
 from cluster.audit.followers_at_brokers import BrokerView
+from cluster.audit.inputs import check_inputs
 from cluster.audit.intents import IntentsAudit
 from cluster.audit.missing import name_missing
 from cluster.audit.placement import PlacementAudit, count_unsent, mark_revoked, mark_unresolved
@@ -31,8 +32,8 @@ from engine.creator.shard import CreatorShard
 from engine.history.gateways import GatewayTables
 from engine.history.gather import Names
 from engine.history.outcomes import OrderIndex, order_outcomes
-from engine.journal.cursors import Source
-from engine.journal.frame import ShardKind
+from engine.journal.cursors import Cursor, Source
+from engine.journal.frame import ShardKey, ShardKind
 from gateways.brokers.ledger.ledger_reader import LedgerReader
 from gateways.brokers.ledger.records import LedgerError
 from gateways.spill import Spill
@@ -106,6 +107,10 @@ class _Audit:
             self._note(await creator.meet_live(self._store.bus))
         else:
             await creator.read_on()
+        await self._check_inputs(creator.reading.key, creator.tables.cursors)
+
+    async def _check_inputs(self, key: ShardKey, cursors: dict[tuple[Source, int], Cursor]) -> None:
+        await check_inputs(self._store.inputs, key, cursors, self._checks["P4"])
 
     def _finish_creator(self, creator: CreatorSide) -> None:
         creator.reading.finish()
@@ -131,6 +136,7 @@ class _Audit:
         follower.reading.finish()
         self._note(quarantine_note(follower.reading.key, tables.poison))
         self._note(resolved_note(tables))
+        await self._check_inputs(follower.reading.key, tables.cursors)
         orders, executions = tables.orders.take(), tables.executions.take()
         index = OrderIndex(orders, self._storage)
         IntentsAudit(tables, orders, index, follower.fills, checks["P1"]).run(

@@ -14,7 +14,7 @@ from typing import NamedTuple, Protocol
 import msgspec
 
 from actors.errors import OperatingError
-from actors.ports import EXECUTIONS, Bus, Journal, Snapshots, journal_stream
+from actors.ports import EXECUTIONS, Bus, Journal, Snapshots, StoredMessage, journal_stream
 from cluster.config.credentials import read_credentials
 from cluster.config.file import read_secrets
 from cluster.config.options import (
@@ -39,6 +39,7 @@ from gateways.nats.connection import (
 )
 from gateways.nats.errors import STREAM_NOT_FOUND, api_error
 from gateways.nats.journal import NatsJournal
+from gateways.nats.streams import NatsStreams
 from gateways.postgres.snapshots import PostgresConnectionOptions, open_postgres_snapshots
 
 _BIG = 1 << 50
@@ -59,10 +60,19 @@ class JournalStore(NamedTuple):
     ledgers: dict[str, Path]
     brokers: tuple[str, ...]
     executions: "StoredExecutions"
+    inputs: "StoredInputs"
 
     def of_kind(self, kind: ShardKind) -> list[int]:
         """Return the shards of a kind that have a journal."""
         return sorted(key.shard for key in self.shards if key.kind is kind)
+
+
+class StoredInputs(Protocol):
+    """The streams that shards read, as an audit reads them."""
+
+    async def message(self, stream: str, sequence: int) -> StoredMessage | None:
+        """Return one message, None if there is none."""
+        ...
 
 
 class StoredExecutions(Protocol):
@@ -162,6 +172,7 @@ async def opened_store(data: Path) -> AsyncIterator[JournalStore]:
             ledgers=_ledgers(data),
             brokers=brokers,
             executions=NatsExecutions(connection, brokers),
+            inputs=NatsStreams(connection),
         )
 
 

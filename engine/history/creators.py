@@ -13,6 +13,7 @@ from engine.follower.sizing.legs import legs_of
 from engine.history.frames import JournalFrame
 from engine.history.marks import marks_digest
 from engine.history.storage import Ints
+from engine.journal.cursors import Cursor, Source
 from engine.journal.events.creator import (
     CreatorsOpened,
     FillApplied,
@@ -74,6 +75,7 @@ class CreatorTables:
         self.min_notionals: list[int] = []
         self.refused_count = 0
         self.poison: list[InputQuarantined] = []
+        self.cursors: dict[tuple[Source, int], Cursor] = {}
         self.state = CreatorShard({}, InstrumentTerms(1, 0))
         self._rows = array("q")
         self._texts: list[tuple[str, str, str]] = []
@@ -83,6 +85,9 @@ class CreatorTables:
         """Take the next frame. It changes `state` too, unless `replays` is false."""
         for event in frame.events:
             self._take(frame, event)
+        self.cursors.update(
+            {(cursor.source, cursor.shard): cursor for cursor in frame.header.cursors}
+        )
         self.frames_count += 1
         self.last_number = frame.header.number
         if replays:

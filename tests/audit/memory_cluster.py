@@ -249,6 +249,7 @@ def memory_store(
         ledgers={"paper": path},
         brokers=("paper",),
         executions=_ExecutionsInMemory(server),
+        inputs=MemoryStreams(server),
     )
 
 

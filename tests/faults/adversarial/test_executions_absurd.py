@@ -295,6 +295,6 @@ async def test_a_look_up_reads_and_holds_only_a_little_of_the_messages_behind_it
     await follower.turn()
     assert follower.lookup.is_reading
     assert reader.read_bytes < AHEAD_BYTES_MAX + 2 * size < 20 * size
-    await turns(creator, follower, count=120)
+    await turns(creator, follower, count=240)
     assert follower.state.cursors[Source.EXECUTIONS, 0].sequence == 22
     assert len(shards.events(FOLLOWER, ExecutionsApplied)) == 2

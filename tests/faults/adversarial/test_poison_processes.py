@@ -210,6 +210,7 @@ class Mortals:
             ledgers={"paper": path},
             brokers=("paper",),
             executions=NatsExecutions(self._connection, ("paper",)),
+            inputs=NatsStreams(self._connection),
         )
         try:
             return await audit(store, is_drained=True)

@@ -1,0 +1,41 @@
+"""The streams that shards take inputs from: the message that a cursor names stands where it stood
+(P4). If not, the stream is an older copy, and what was acknowledged since is lost.
+"""
+
+from collections.abc import Mapping
+
+from actors.ports import EXECUTIONS, INGRESS
+from cluster.audit.report import Check
+from cluster.history.store import StoredInputs
+from engine.journal.cursors import NO_HASH, Cursor, Source, hashed_sequence, message_digest
+from engine.journal.frame import ShardKey
+
+_STREAMS = {Source.INGRESS: INGRESS, Source.EXECUTIONS: EXECUTIONS}
+
+
+async def check_inputs(
+    inputs: StoredInputs,
+    key: ShardKey,
+    cursors: Mapping[tuple[Source, int], Cursor],
+    check: Check,
+) -> None:
+    """Check the newest cursor of each stream. Cursors of earlier versions carry no digest, and are
+    not checked. Raises: OperatingError.
+    """
+    for source, stream in _STREAMS.items():
+        cursor = cursors.get((source, 0))
+        if cursor is None or cursor.hash == NO_HASH:
+            continue
+        check.count("inputs_named", 1)
+        sequence = hashed_sequence(cursor)
+        found = await inputs.message(stream, sequence)
+        if found is None:
+            check.fail(
+                f"{key}: expected {stream} to hold the message at sequence {sequence}, which was "
+                "taken, found none; the stream lost its end"
+            )
+        elif message_digest(found.subject, found.data) != cursor.hash:
+            check.fail(
+                f"{key}: expected {stream} to hold at sequence {sequence} the message that was "
+                f"taken, found another, on {found.subject}; the stream is an older copy"
+            )
