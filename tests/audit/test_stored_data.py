@@ -47,7 +47,7 @@ async def store(recording: Recording, data: Path, servers: Servers) -> None:
         await ensure_stream(connection, settings)
     streams = NatsStreams(connection)
     kept = [journal_stream(ShardKey(kind, 0)) for kind in ShardKind]
-    for name in (*kept, "EXECUTIONS"):
+    for name in (*kept, "EXECUTIONS", "INGRESS"):
         for message in recording.server.stream(name).messages:
             sequence = await streams.publish(
                 message.subject, message.data, message_id=f"{name}/{message.sequence}"
