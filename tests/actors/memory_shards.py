@@ -129,10 +129,20 @@ class MemoryShards:
         return fill_message(next(self._ids), symbol, side, quantity, price)
 
     async def open_creator(
-        self, actor: CreatorShardActor, creator: str, cash: str = "1000000"
+        self,
+        actor: CreatorShardActor,
+        creator: str,
+        cash: str = "1000000",
+        *,
+        broker: str = "paper",
     ) -> None:
         """Open a creator."""
-        body = {"command_id": f"open-{creator}", "type": "open_creator", "cash": cash}
+        body = {
+            "command_id": f"open-{creator}",
+            "type": "open_creator",
+            "cash": cash,
+            "broker": broker,
+        }
         subject = f"commands.creator.{creator}"
         asked = asyncio.create_task(
             self.bus.request(subject, msgspec.json.encode(body), timeout_s=5.0)
