@@ -8,7 +8,7 @@ on.
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from itertools import groupby, islice
+from itertools import groupby
 from typing import Any
 
 import numpy as np
@@ -46,6 +46,7 @@ REPORT_ROWS_MIN = 256
 hundreds of such reports takes 0.1 s, and everything else waits for it.
 """
 UNMATCHED_MAX = 1_000
+BATCH_REPORTS_MAX = 1_024
 
 
 @dataclass(slots=True)
@@ -197,7 +198,9 @@ class ExecutionTaker:
         """
         if taking.next < taking.alone or taking.next + 1 >= len(taking.reports):
             return 0
-        reports = next_batch(self._state, islice(taking.reports, taking.next, None))
+        reports = next_batch(
+            self._state, taking.reports[taking.next : taking.next + BATCH_REPORTS_MAX]
+        )
         decided = None
         if len(reports) > 1:
             decided = decide_batch(self._state, taking.broker, reports, taking.message.sequence)

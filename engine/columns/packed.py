@@ -81,6 +81,13 @@ def encode_packed(sections: Sequence[Section]) -> bytes:
     return b"".join(parts)
 
 
+def packed_count(body: memoryview) -> int:
+    """Return how many sections a packed body says that it holds. Raises: SectionError."""
+    if len(body) < _COUNT.size:
+        raise SectionError(f"packed: expected a count of sections, found {len(body)} bytes")
+    return int(_COUNT.unpack_from(body, 0)[0])
+
+
 def decode_packed(section_type: type[S], body: memoryview) -> list[S]:
     """Decode sections of one type. Raises: SectionError when the bytes do not hold their fields."""
     try:

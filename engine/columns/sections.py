@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from itertools import groupby
 from typing import Any, ClassVar, NamedTuple
 
-from engine.columns.packed import SECTIONS_MAX, decode_packed, encode_packed
+from engine.columns.packed import SECTIONS_MAX, decode_packed, encode_packed, packed_count
 from engine.columns.section_codec import decode_section, encode_section
 from engine.columns.section_types import S, Section, SectionError
 
@@ -117,6 +117,13 @@ def section_bodies(data: memoryview) -> list[Body]:
         bodies.append(Body(tag, bool(flags & PACKED), data[start : start + length]))
         start += length
     return bodies
+
+
+def count_sections(data: memoryview) -> int:
+    """Return how many sections a reader would decode, by the directory and the counts of packed
+    bodies. Raises: SectionError.
+    """
+    return sum(packed_count(body.data) if body.is_packed else 1 for body in section_bodies(data))
 
 
 def decode_body(section_type: type[S], body: Body) -> list[S]:

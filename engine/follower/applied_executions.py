@@ -69,6 +69,12 @@ class AppliedExecutions:
         breaks = np.flatnonzero(np.diff(numbered) > 1)
         firsts = numbered[np.concatenate(([0], breaks + 1))].tolist()
         lasts = numbered[np.concatenate((breaks, [len(numbered) - 1]))].tolist()
+        at = bisect_right(ranges, firsts[0], key=_first)
+        is_apart = at == len(ranges) or ranges[at][0] > lasts[-1] + 1
+        if is_apart and (not at or ranges[at - 1][1] < firsts[0] - 1):
+            # In one piece: to insert thousands one by one before others costs their number squared.
+            ranges[at:at] = map(list, zip(firsts, lasts, strict=True))
+            return
         for first, last in zip(firsts, lasts, strict=True):
             self._add_range(ranges, first, last)
 

@@ -18,7 +18,7 @@ from engine.columns.section_types import (
     Texts,
     tags,
 )
-from engine.columns.sections import encode_sections, walk_sections
+from engine.columns.sections import count_sections, encode_sections, walk_sections
 from engine.values.order_ids import OrderKey
 
 _MAGIC = b"LSB1"
@@ -271,6 +271,11 @@ def encode_block(*sections: Any) -> bytes:
 def is_block(data: bytes) -> bool:
     """Return whether data is a block. If not, it should be JSON."""
     return data[:4] == _MAGIC
+
+
+def sections_in(data: bytes) -> int:
+    """Return how many sections a block says that it holds. Raises: SectionError."""
+    return count_sections(memoryview(data)[len(_MAGIC) :])
 
 
 def walk_block(data: bytes | memoryview) -> Iterator[Any]:

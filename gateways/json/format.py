@@ -16,6 +16,7 @@ from engine.messages.blocks import (
     ExecutionsReported,
     Report,
     is_block,
+    sections_in,
     walk_block,
 )
 from engine.messages.commands import AccountCommand, Command, CreatorCommand
@@ -29,6 +30,8 @@ from gateways.json.fields import short_text
 
 EXECUTIONS_MAX = 1 << 18
 """Most executions in one block message."""
+SECTIONS_MAX = 1 << 14
+"""Most sections in one block message: a section costs its reader more than a row."""
 PREFIX_CHARACTERS_MAX = 128
 """Longest beginning of execution ids in a block: it is journaled with every section, and remembered
 for ever.
@@ -75,6 +78,10 @@ class JsonFormat:
         sections: list[Report] = []
         rows = 0
         try:
+            if (count := sections_in(data)) > SECTIONS_MAX:
+                raise BadInputError(
+                    "size", f"block: expected at most {SECTIONS_MAX} sections, found {count}"
+                )
             # One section after the other: a column of one value costs its reader memory, not its
             # writer bytes.
             for section in walk_block(data):

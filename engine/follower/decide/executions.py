@@ -62,7 +62,6 @@ def decide_reports(
     fresh = is_any(report.exec_types, _APPLIED) & ~state.execution_ids.seen(
         broker, report.prefix, report.numbers
     )
-    fresh &= _first_of_each(report.numbers) | (report.numbers < 0)
     is_own = _is_of(state, broker, report.subscriptions)
     yield from _unmatched_kinds(report, broker, fresh & ~is_own)
     is_right = np.ones(len(fresh), np.bool_)
@@ -70,7 +69,7 @@ def decide_reports(
         is_right[wrong.rows] = False
         yield Unmatched(select(report, wrong.rows), wrong.reason, wrong.why)
     rest = select(report, np.flatnonzero(fresh & is_own & is_right))
-    if is_repeating(rest) and int(rest.numbers.min()) >= 0:
+    if len(rest.numbers) and is_repeating(rest) and int(rest.numbers.min()) >= 0:
         yield from _decide_in_turn(deciding, broker, rest, sequence, doubts)
         return
     while len(rest.subscriptions):
@@ -164,19 +163,18 @@ def _decide_in_turn(
     """Decide numbered reports that name some orders many times."""
     subscriptions = np.unique(report.subscriptions)
     found = list(_open_orders(deciding.state, report.key, subscriptions))
-    taken = np.zeros(len(report.subscriptions), np.bool_)
-    in_turn = list(take_in_turn(report, found, subscriptions))
-    for each in in_turn:
-        taken[each.taken] = True
-    if in_turn:
-        counted = select(report, np.flatnonzero(taken))
+    taken, repeated, touched = take_in_turn(report, found, subscriptions)
+    if taken:
+        counted = select(report, np.array(taken))
         if doubts is not None:
-            doubts += implausible(counted, in_turn[0].group.terms)
+            doubts += implausible(counted, touched[0][0].terms)
         yield applied(broker, counted, sequence)
-        for group, rows, ended, _ in in_turn:
+        for group, rows, ended in touched:
             yield from follow_reports(deciding, group, rows, ended)
-    if not taken.all():
-        yield _unmatched(select(report, np.flatnonzero(~taken)))
+    left = np.ones(len(report.subscriptions), np.bool_)
+    left[taken] = left[repeated] = False
+    if left.any():
+        yield _unmatched(select(report, np.flatnonzero(left)))
 
 
 def _unmatched(report: ExecutionsReported) -> Unmatched:

@@ -2,10 +2,12 @@
 after the other, without a pass over the columns for each.
 
 The result is that of reports that come one by one. A trade counts while its order is open and has
-as much left; whatever follows the end of an order is unmatched.
+as much left; whatever follows the end of an order is unmatched. Of rows with one number, the first
+one that fits counts.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -24,14 +26,40 @@ _Rows = NDArray[np.int64]
 
 
 class InTurn(NamedTuple):
-    """The reports that count for orders of one group: rows of the book, those of them that ended,
-    and the rows of the report.
+    """The rows of a report that count, those that repeat a number that counts, and what they touch:
+    for each group its book's rows, and those whose orders ended.
     """
 
-    group: OrderGroup
-    rows: _Rows
-    ended: _Rows
     taken: list[int]
+    repeated: list[int]
+    touched: list[tuple[OrderGroup, _Rows, _Rows]]
+
+
+@dataclass(slots=True)
+class _Order:
+    """An open order while its reports are taken."""
+
+    side: int
+    leaves: int
+    cash: int
+    is_touched: bool = False
+    is_over: bool = False
+    is_ended: bool = False
+
+    def takes(self, exec_type: int, quantity: int, price: int, fee: int) -> bool:
+        """Take a report. Returns: whether it counts."""
+        if self.is_over:
+            return False
+        if exec_type != ExecType.TRADE:
+            self.is_touched = self.is_over = self.is_ended = True
+            return True
+        if quantity > self.leaves or abs(self.cash) > CASH_MAX:
+            return False
+        self.is_touched = True
+        self.leaves -= quantity
+        self.cash += cash_change_of(self.side, quantity, price, fee)
+        self.is_over = not self.leaves
+        return True
 
 
 def passes_over(report: ExecutionsReported) -> int:
@@ -43,68 +71,66 @@ def passes_over(report: ExecutionsReported) -> int:
 
 
 def is_repeating(report: ExecutionsReported) -> bool:
-    """Return whether an order is named more often than passes over the columns are worth."""
+    """Return whether an order is named more often than passes over the columns are worth, or a
+    number stands twice.
+    """
+    if len(report.subscriptions) == 1:
+        return False
+    if not bool((np.diff(report.numbers) > 0).all()) and _has_repeats(report.numbers):
+        return True
     return len(report.subscriptions) > REPEATS_MAX and passes_over(report) > REPEATS_MAX
+
+
+def _has_repeats(numbers: _Rows) -> bool:
+    return len(np.unique(numbers)) < len(numbers)
 
 
 def take_in_turn(
     report: ExecutionsReported,
     found: Sequence[tuple[OrderGroup, _Rows, _Rows, _Rows]],
     subscriptions: _Rows,
-) -> Iterator[InTurn]:
-    """Take a report's rows order by order. `found` has the open orders: a group, rows of its book,
-    which of the distinct `subscriptions` these are, and the quantity that is left of each.
+) -> InTurn:
+    """Take a report's rows one after the other. `found` has the open orders: a group, rows of its
+    book, which of the distinct `subscriptions` these are, and the quantity that is left of each.
 
     Cost: a microsecond or two for each row.
     """
-    order = np.argsort(report.subscriptions, kind="stable")
-    starts = np.searchsorted(report.subscriptions[order], subscriptions).tolist()
-    starts.append(len(order))
-    columns = [
-        column[order].tolist()
-        for column in (report.exec_types, report.quantities, report.prices, report.fees)
-    ]
-    places = order.tolist()
+    of: dict[int, _Order] = {}
     for group, rows, which, leaves in found:
-        side = group.terms.side
         cash = group.book.subscriptions["cash"][rows].tolist()
-        taken: list[int] = []
-        touched, ended = [], []
-        for row, at, left, has in zip(
-            rows.tolist(), which.tolist(), leaves.tolist(), cash, strict=True
+        for subscription, left, has in zip(
+            subscriptions[which].tolist(), leaves.tolist(), cash, strict=True
         ):
-            span = range(starts[at], starts[at + 1])
-            accepted, is_ended = _accepted(side, left, has, span, *columns)
-            taken += [places[each] for each in accepted]
-            if accepted:
-                touched.append(row)
-            if is_ended:
-                ended.append(row)
-        if taken:
-            yield InTurn(group, np.array(touched, np.int64), np.array(ended, np.int64), taken)
+            of[subscription] = _Order(group.terms.side, left, has)
+    taken, repeated = _taken(report, of)
+    touched = []
+    for group, rows, which, _ in found:
+        orders = [of[subscription] for subscription in subscriptions[which].tolist()]
+        is_touched = np.array([order.is_touched for order in orders], np.bool_)
+        is_ended = np.array([order.is_ended for order in orders], np.bool_)
+        if is_touched.any():
+            touched.append((group, rows[is_touched], rows[is_ended]))
+    return InTurn(taken, repeated, touched)
 
 
-def _accepted(
-    side: int,
-    leaves: int,
-    cash: int,
-    span: range,
-    exec_types: list[int],
-    quantities: list[int],
-    prices: list[int],
-    fees: list[int],
-) -> tuple[list[int], bool]:
-    """Return which reports of one order count, and whether one of them ended it."""
-    accepted = []
-    for at in span:
-        if exec_types[at] != ExecType.TRADE:
-            accepted.append(at)
-            return accepted, True
-        quantity = quantities[at]
-        if quantity <= leaves and abs(cash) <= CASH_MAX:
-            accepted.append(at)
-            leaves -= quantity
-            cash += cash_change_of(side, quantity, prices[at], fees[at])
-            if not leaves:
-                break
-    return accepted, False
+def _taken(report: ExecutionsReported, of: Mapping[int, _Order]) -> tuple[list[int], list[int]]:
+    """Return the rows that count, and those that repeat a number that counts."""
+    taken, repeated, counted = [], [], set[int]()
+    columns = (
+        report.numbers,
+        report.subscriptions,
+        report.exec_types,
+        report.quantities,
+        report.prices,
+        report.fees,
+    )
+    rows = zip(*(column.tolist() for column in columns), strict=True)
+    for at, (number, subscription, exec_type, quantity, price, fee) in enumerate(rows):
+        if number in counted:
+            repeated.append(at)
+            continue
+        order = of.get(subscription)
+        if order is not None and order.takes(exec_type, quantity, price, fee):
+            taken.append(at)
+            counted.add(number)
+    return taken, repeated
