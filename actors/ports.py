@@ -13,7 +13,7 @@ from actors.errors import BadInputError
 from engine.columns.snapshot import STATE_LAYOUT
 from engine.journal.frame import ShardKey
 from engine.messages.answers import Answer
-from engine.messages.blocks import CorrectionsReported, ExecutionsReported
+from engine.messages.blocks import Report
 from engine.messages.commands import AccountCommand, CreatorCommand
 from engine.messages.inputs import FillInput, MarkInput
 
@@ -227,7 +227,7 @@ class MessageFormat(Protocol):
         """Read a message on `marks.<broker>`."""
         ...
 
-    def reports(self, subject: str, data: bytes) -> list[ExecutionsReported | CorrectionsReported]:
+    def reports(self, subject: str, data: bytes) -> list[Report]:
         """Read a message on `executions.<broker>.<shard>`, JSON or a block."""
         ...
 

@@ -31,11 +31,10 @@ from engine.follower.decide.corrections import decide_corrections
 from engine.follower.decide.executions import Unmatched, decide_reports
 from engine.follower.decide.whole_groups import decide_batch, next_batch
 from engine.follower.deciding import Deciding
-from engine.follower.order_history import exec_id_of
 from engine.follower.order_watch import OrderWatch
 from engine.follower.shard import FollowerShard
 from engine.journal.cursors import Source, message_digest, parts_decided, stream_cursor
-from engine.messages.blocks import CorrectionsReported, Report
+from engine.messages.blocks import CorrectionsReported, Report, exec_id_of
 from engine.values.order_ids import OrderKey
 from engine.values.refusals import Refused
 

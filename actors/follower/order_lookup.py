@@ -16,10 +16,10 @@ from engine.columns.reductions import is_any
 from engine.follower.decide.corrections import is_working
 from engine.follower.decide.executions import Unmatched
 from engine.follower.order_histories import OrderHistories
-from engine.follower.order_history import OrderHistory, exec_id_of
+from engine.follower.order_history import OrderHistory
 from engine.follower.state import FollowerState
 from engine.journal.frame import decode_header
-from engine.messages.blocks import CorrectionsReported, Report
+from engine.messages.blocks import CorrectionsReported, Report, exec_id_of
 from engine.values.order_ids import OrderKey
 from engine.values.order_status import ENDS, ExecType
 

@@ -9,9 +9,8 @@ from numpy.typing import NDArray
 from actors.ports import StoredMessage
 from actors.shard.dead_letters import refused_input
 from engine.follower.decide.executions import Unmatched
-from engine.follower.order_history import exec_id_of
 from engine.journal.events.shard import InputsRefused
-from engine.messages.blocks import CorrectionsReported, ExecutionsReported
+from engine.messages.blocks import Report, exec_id_of
 from engine.values.order_ids import format_order_id
 
 REFUSED_EACH_MAX = 16
@@ -66,10 +65,10 @@ def _one(shard: int, message: StoredMessage, unmatched: Unmatched, row: int) -> 
     return refused_input(message.sequence, message.subject, unmatched.reason, text, name)
 
 
-def _exec_id(report: ExecutionsReported | CorrectionsReported, row: int) -> str:
+def _exec_id(report: Report, row: int) -> str:
     return exec_id_of(report.prefix, int(report.numbers[row]))
 
 
-def _order_id(shard: int, report: ExecutionsReported | CorrectionsReported, row: int) -> str:
+def _order_id(shard: int, report: Report, row: int) -> str:
     high = report.key.high(shard)
     return format_order_id(high, report.key.low(int(report.subscriptions[row])))

@@ -4,11 +4,10 @@ agrees with the broker's ledger.
 
 from cluster.audit.followers_at_brokers import BrokerView
 from cluster.audit.report import Check
-from engine.follower.order_history import exec_id_of
 from engine.history.corrected_outcomes import stories
 from engine.history.corrections import AppliedCorrection
 from engine.history.outcomes import Outcomes, rows_of_corrections
-from engine.messages.blocks import CorrectionsReported
+from engine.messages.blocks import CorrectionsReported, exec_id_of
 from engine.values.order_ids import format_order_id
 from gateways.brokers.ledger.ledger_reader import LedgerReader
 

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from engine.columns.sections import decode_body, section_bodies
-from engine.follower.order_history import OrderHistory, PastExecution, Placing, exec_id_of
+from engine.follower.order_history import OrderHistory, PastExecution, Placing
 from engine.journal.events import EVENT_TYPES
 from engine.journal.events.orders import (
     ExecutionsApplied,
@@ -21,6 +21,7 @@ from engine.journal.events.orders import (
     SignalDecided,
     TradesCorrected,
 )
+from engine.messages.blocks import exec_id_of
 from engine.values.order_ids import CauseKind, OrderKey
 
 Cause = tuple[int, int, int, int]

@@ -37,13 +37,6 @@ class PastExecution(NamedTuple):
     reference: str = ""
 
 
-def exec_id_of(prefix: str, number: int) -> str:
-    """Return an execution's id: the prefix and the number, or the prefix alone where the number is
-    negative.
-    """
-    return prefix if number < 0 else f"{prefix}{number}"
-
-
 @dataclass(slots=True)
 class OrderHistory:
     """One order. `executions` are in the order they were applied; `attempt_last` is the last

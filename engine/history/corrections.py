@@ -4,9 +4,9 @@ brokers correct few trades.
 
 from typing import NamedTuple
 
-from engine.follower.order_history import exec_id_of
 from engine.history.frames import JournalFrame
 from engine.journal.events.orders import TradesCorrected
+from engine.messages.blocks import exec_id_of
 
 
 class AppliedCorrection(NamedTuple):

@@ -5,11 +5,11 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.follower.order_history import exec_id_of
 from engine.history.frames import JournalFrame
 from engine.history.gather import Gathered, Gatherer, Names
 from engine.history.storage import IN_MEMORY, ColumnStorage, Ints, U32s, U64s
 from engine.journal.events.orders import ExecutionsApplied
+from engine.messages.blocks import exec_id_of
 from engine.values.order_ids import order_lows, order_tails
 
 

@@ -246,6 +246,14 @@ class CorrectionsReported(Section, frozen=True):
 Report = ExecutionsReported | CorrectionsReported
 """What a broker reports of orders."""
 
+
+def exec_id_of(prefix: str, number: int) -> str:
+    """Return an execution's id: the prefix and the number, or the prefix alone where the number is
+    negative.
+    """
+    return prefix if number < 0 else f"{prefix}{number}"
+
+
 BLOCK_TYPES = tags(
     GatewayEpoch,
     AccountsRegistered,

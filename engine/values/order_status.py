@@ -50,6 +50,8 @@ STATUS_OF_END = {
 }
 ENDS = tuple(STATUS_OF_END)
 """The reports that end an order although a quantity is left."""
+CORRECTIONS = (ExecType.TRADE_CANCEL, ExecType.TRADE_CORRECT)
+"""The reports that take a trade back or change it."""
 
 TRANSITIONS: dict[tuple[OrdStatus, ExecType], OrdStatus] = {
     (OrdStatus.PENDING_NEW, ExecType.NEW): OrdStatus.NEW,

@@ -8,7 +8,7 @@ import msgspec
 from msgspec import Raw
 
 from engine.values import units
-from engine.values.order_status import ExecType
+from engine.values.order_status import CORRECTIONS, ExecType
 from gateways.json.fields import (
     ABSENT,
     MONEY,
@@ -33,7 +33,6 @@ from gateways.json.fields import (
 
 ORDER_ID_CHARACTERS_MAX = 64
 _SIDES = {"buy": 1, "sell": -1}
-_CORRECTIONS = (ExecType.TRADE_CANCEL, ExecType.TRADE_CORRECT)
 _EXEC_TYPES = {exec_type.name.lower(): exec_type for exec_type in ExecType}
 
 
@@ -195,13 +194,13 @@ def _fill(broker: str, creator_id: str, element: Raw) -> Fill:
         order_qty=order_qty,
         position_after=position_after,
         exec_type=exec_type,
-        exec_ref_id=_reference(found.exec_ref_id, exec_id) if exec_type in _CORRECTIONS else "",
+        exec_ref_id=_reference(found.exec_ref_id, exec_id) if exec_type in CORRECTIONS else "",
     )
 
 
 def _fill_type(text: str) -> ExecType:
     found = _EXEC_TYPES.get(text)
-    if found is not ExecType.TRADE and found not in _CORRECTIONS:
+    if found is not ExecType.TRADE and found not in CORRECTIONS:
         raise MessageError(
             "exec_type",
             f"exec_type: expected trade, trade_cancel or trade_correct, found {shown(text)}",
@@ -233,7 +232,7 @@ def _execution(broker: str, shard: int, element: Raw) -> Execution:
         )
     exec_id = checked_id(found.exec_id, "exec_id")
     last_qty, last_px = _moved(exec_type, found.last_qty, found.last_px)
-    is_correction = exec_type in _CORRECTIONS
+    is_correction = exec_type in CORRECTIONS
     return Execution(
         broker=broker,
         shard=shard,

@@ -11,12 +11,11 @@ from engine.follower.order_history import (
     OrderHistory,
     PastExecution,
     Placing,
-    exec_id_of,
     find_corrected,
 )
 from engine.follower.slot import Slot
 from engine.follower.state import FollowerState
-from engine.messages.blocks import CorrectionsReported
+from engine.messages.blocks import CorrectionsReported, exec_id_of
 from engine.values.order_status import ExecType
 from engine.values.refusals import Refused
 from engine.values.units import MONEY_MAX, PRICE_MAX, QUANTITY_MAX, QUANTITY_ONE

@@ -21,12 +21,11 @@ from engine.follower.decide.whole_groups import CASH_MAX, applied, find_traded_w
 from engine.follower.deciding import Deciding
 from engine.follower.order_group import OrderGroup
 from engine.follower.state import FollowerState
-from engine.messages.blocks import CorrectionsReported, ExecutionsReported
+from engine.messages.blocks import ExecutionsReported, Report
 from engine.values.order_ids import OrderKey
-from engine.values.order_status import ENDS, ExecType
+from engine.values.order_status import CORRECTIONS, ENDS, ExecType
 
 _APPLIED = (int(ExecType.TRADE), *ENDS)
-_CORRECTIONS = (ExecType.TRADE_CANCEL, ExecType.TRADE_CORRECT)
 
 _Rows = NDArray[np.int64]
 
@@ -37,7 +36,7 @@ class Unmatched(NamedTuple):
     An `unmatched_execution` found no open order with as much left: it may have been applied before.
     """
 
-    report: ExecutionsReported | CorrectionsReported
+    report: Report
     reason: str
     why: str
 
@@ -87,7 +86,7 @@ def _unmatched_kinds(
     """Yield the rows that no order can take: corrections in the wrong section, and rows of accounts
     that trade elsewhere.
     """
-    is_correction = is_any(report.exec_types, _CORRECTIONS)
+    is_correction = is_any(report.exec_types, CORRECTIONS)
     if is_correction.any():
         yield Unmatched(
             select(report, np.flatnonzero(is_correction)),

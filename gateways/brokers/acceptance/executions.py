@@ -5,7 +5,7 @@ from functools import partial
 from typing import NamedTuple
 
 from engine.values.order_ids import OrderId
-from engine.values.order_status import ExecType
+from engine.values.order_status import ENDS
 from gateways.brokers.acceptance.bench import Bench
 from gateways.brokers.acceptance.broken import expect
 from gateways.brokers.acceptance.history import History, Known, Terms
@@ -87,7 +87,7 @@ def _ended_twice(run: _Run) -> Iterator[str]:
 def _worked_on(run: _Run) -> Iterator[str]:
     for order, _, report in run.known():
         kinds = [each.exec_type for each in report.executions.values()]
-        ends = [place for place, kind in enumerate(kinds) if kind in _OVER]
+        ends = [place for place, kind in enumerate(kinds) if kind in ENDS]
         if not report.is_corrected and ends and ends[0] != len(kinds) - 1:
             yield f"order {order} has executions behind its {kinds[ends[0]].name.lower()}"
 
@@ -104,9 +104,6 @@ def _expired(run: _Run) -> Iterator[str]:
         for each in report.trades:
             if terms.expire_time and each.transact_time >= terms.expire_time:
                 yield f"order {order} traded {each.transact_time - terms.expire_time} ns too late"
-
-
-_OVER = (ExecType.CANCELED, ExecType.EXPIRED, ExecType.REJECTED)
 
 
 async def _late_or_bad_orders(bench: Bench) -> None:

@@ -12,8 +12,6 @@ class Sent:
     def __init__(self) -> None:
         self.answers: list[bytes] = []
         self.arrived = asyncio.Event()
-        self.is_unheard = False
-        """Nobody listened: the program does not run, or has not subscribed yet."""
 
     def answer(self, data: bytes) -> None:
         """Note an answer."""
@@ -21,8 +19,7 @@ class Sent:
         self.arrived.set()
 
     def fail(self) -> None:
-        """Note that nobody listened."""
-        self.is_unheard = True
+        """Note that nobody listened: the program does not run, or has not subscribed yet."""
         self.arrived.set()
 
 

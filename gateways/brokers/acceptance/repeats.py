@@ -3,6 +3,7 @@
 from typing import Any
 
 import numpy as np
+from msgspec.structs import replace
 
 from engine.messages.blocks import OrdersSubmitted
 from gateways.brokers.acceptance.bench import Bench, expect_accepted
@@ -14,10 +15,9 @@ _CLASSES = ("refused",)
 def some_of(orders: OrdersSubmitted, rows: list[int], **changes: Any) -> OrdersSubmitted:
     """Return a section of the same cause with other rows."""
     subscriptions = np.array(rows, np.int64)
-    fields = {name: getattr(orders, name) for name in orders.__struct_fields__}
-    fields["subscriptions"] = fields["accounts"] = subscriptions
-    fields["quantities"] = np.full(len(rows), int(orders.quantities[0]), np.int64)
-    return OrdersSubmitted(**fields | changes)
+    quantities = np.full(len(rows), int(orders.quantities[0]), np.int64)
+    chosen = {"subscriptions": subscriptions, "accounts": subscriptions, "quantities": quantities}
+    return replace(orders, **chosen | changes)
 
 
 async def _again(bench: Bench) -> None:

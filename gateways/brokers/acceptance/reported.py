@@ -4,15 +4,12 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from actors.errors import BadInputError
-from engine.messages.blocks import CorrectionsReported, ExecutionsReported
+from engine.messages.blocks import CorrectionsReported, Report, exec_id_of
 from engine.values.order_ids import OrderId
-from engine.values.order_status import ExecType
+from engine.values.order_status import CORRECTIONS, ENDS, ExecType
 from gateways.brokers.acceptance.history import History
 from gateways.brokers.acceptance.program import PublishedMessage
 from gateways.json.format import JsonFormat
-
-_ENDS = (ExecType.CANCELED, ExecType.EXPIRED, ExecType.REJECTED)
-_CORRECTIONS = (ExecType.TRADE_CANCEL, ExecType.TRADE_CORRECT)
 
 
 class PublishedExecution(NamedTuple):
@@ -30,18 +27,16 @@ class PublishedExecution(NamedTuple):
     """The execution that a correction means, else empty."""
 
 
-def _executions(
-    subject: str, section: ExecutionsReported | CorrectionsReported
-) -> Iterator[PublishedExecution]:
+def _executions(subject: str, section: Report) -> Iterator[PublishedExecution]:
     for row, subscription in enumerate(section.subscriptions.tolist()):
         reference = ""
         if isinstance(section, CorrectionsReported):
             number = int(section.reference_numbers[row])
-            reference = _exec_id(section.reference_prefix, number)
+            reference = exec_id_of(section.reference_prefix, number)
         yield PublishedExecution(
             subject,
             section.key.order_id(section.follower_shard, subscription),
-            _exec_id(section.prefix, int(section.numbers[row])),
+            exec_id_of(section.prefix, int(section.numbers[row])),
             ExecType(int(section.exec_types[row])),
             int(section.quantities[row]),
             int(section.prices[row]),
@@ -49,10 +44,6 @@ def _executions(
             section.transact_time,
             reference,
         )
-
-
-def _exec_id(prefix: str, number: int) -> str:
-    return prefix if number < 0 else f"{prefix}{number}"
 
 
 class OrderReport:
@@ -80,12 +71,12 @@ class OrderReport:
     @property
     def ends(self) -> list[PublishedExecution]:
         """The executions that end the order without filling it."""
-        return [each for each in self.executions.values() if each.exec_type in _ENDS]
+        return [each for each in self.executions.values() if each.exec_type in ENDS]
 
     @property
     def is_corrected(self) -> bool:
         """True when a trade was taken back or corrected, after which an order may work again."""
-        return any(each.exec_type in _CORRECTIONS for each in self.executions.values())
+        return any(each.exec_type in CORRECTIONS for each in self.executions.values())
 
 
 class Reported:

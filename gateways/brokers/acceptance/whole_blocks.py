@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import Any, ClassVar
 
 import numpy as np
+from msgspec.structs import replace
 
 from engine.columns.section_codec import encode_section
 from engine.columns.section_types import Section
@@ -62,14 +63,9 @@ async def refuse_with(bench: Bench, spoil: Callable[[OrdersSubmitted], Any]) -> 
 
 def _refuses(text: str, **changes: Any) -> Rule:
     async def check(bench: Bench) -> None:
-        await refuse_with(bench, lambda orders: _changed(orders, changes))
+        await refuse_with(bench, lambda orders: replace(orders, **changes))
 
     return Rule("blocks", f"a block is refused whole for {text}", check)
-
-
-def _changed(orders: OrdersSubmitted, changes: dict[str, Any]) -> OrdersSubmitted:
-    fields = {name: getattr(orders, name) for name in orders.__struct_fields__}
-    return OrdersSubmitted(**fields | changes)
 
 
 async def _required_unknown(bench: Bench) -> None:

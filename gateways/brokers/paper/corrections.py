@@ -12,8 +12,13 @@ from msgspec import Raw
 
 from engine.columns.section_codec import decode_section
 from engine.columns.section_types import names_of
-from engine.follower.order_history import OrderHistory, PastExecution, exec_id_of, find_corrected
-from engine.messages.blocks import CorrectionsReported, ExecutionsReported, decode_block
+from engine.follower.order_history import OrderHistory, PastExecution, find_corrected
+from engine.messages.blocks import (
+    CorrectionsReported,
+    Report,
+    decode_block,
+    exec_id_of,
+)
 from engine.values.order_status import ExecType
 from engine.values.refusals import Refused
 from engine.values.units import MONEY_MAX, QUANTITY_ONE
@@ -102,7 +107,7 @@ def find_traded(ledger: Readable, exec_id: str) -> TradedOrder | None:
     the whole ledger. Raises: LedgerError.
     """
     of_key: dict[int, list[OrdersTaken]] = {}
-    reports: dict[int, list[ExecutionsReported | CorrectionsReported]] = {}
+    reports: dict[int, list[Report]] = {}
     wanted: tuple[int, int] | None = None
     for frame in walk_frames(ledger):
         for record in walk_records(frame.offset, frame.payload):
@@ -129,7 +134,7 @@ def find_traded(ledger: Readable, exec_id: str) -> TradedOrder | None:
     return None
 
 
-def _row_of(section: ExecutionsReported | CorrectionsReported, exec_id: str) -> int | None:
+def _row_of(section: Report, exec_id: str) -> int | None:
     digits = exec_id.removeprefix(section.prefix)
     if len(digits) == len(exec_id) or not digits.isdecimal():
         return None
@@ -137,9 +142,7 @@ def _row_of(section: ExecutionsReported | CorrectionsReported, exec_id: str) -> 
     return int(rows[0]) if len(rows) else None
 
 
-def _past(
-    section: ExecutionsReported | CorrectionsReported, subscription: int
-) -> list[PastExecution]:
+def _past(section: Report, subscription: int) -> list[PastExecution]:
     found = []
     for row in np.flatnonzero(section.subscriptions == subscription).tolist():
         reference = ""

@@ -8,7 +8,7 @@ prices, fees and rejections; `open_orders` keeps what is open.
 import numpy as np
 
 from engine.columns.section_types import Section
-from engine.messages.blocks import CancelsSubmitted, CorrectionsReported, ExecutionsReported
+from engine.messages.blocks import CancelsSubmitted, ExecutionsReported, Report
 from engine.values.order_ids import orders_by_key
 from engine.values.order_status import ExecType
 from engine.values.refusals import Refused
@@ -125,7 +125,7 @@ class PaperVenue:
             self._open.keep(self._batch(record, record.taken_time))
             self._placed_count += len(record.subscriptions)
 
-    def replay_report(self, report: ExecutionsReported | CorrectionsReported) -> None:
+    def replay_report(self, report: Report) -> None:
         """Take executions read back from the ledger off what is open. Corrections reopen orders by
         a record of their own.
         """

@@ -7,7 +7,7 @@ and report what comes back. The program does everything else.
 from typing import Protocol
 
 from engine.columns.section_types import Section
-from engine.messages.blocks import CancelsSubmitted, CorrectionsReported, ExecutionsReported
+from engine.messages.blocks import CancelsSubmitted, Report
 from gateways.brokers.ledger.records import OrdersTaken
 from gateways.brokers.program.turn import Turn
 
@@ -44,7 +44,7 @@ class Venue(Protocol):
         """
         ...
 
-    def replay_report(self, report: ExecutionsReported | CorrectionsReported) -> None:
+    def replay_report(self, report: Report) -> None:
         """Take executions read back from the ledger."""
         ...
 

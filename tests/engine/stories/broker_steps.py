@@ -6,8 +6,7 @@ import msgspec
 import numpy as np
 
 from engine.columns.state import state_hash
-from engine.follower.order_history import exec_id_of
-from engine.messages.blocks import ExecutionsReported
+from engine.messages.blocks import ExecutionsReported, exec_id_of
 from engine.values.order_status import ExecType
 from tests.engine.stories.pair import Pair, comparable, sorted_orders
 from tests.engine.stories.setting import Step

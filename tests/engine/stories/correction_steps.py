@@ -3,8 +3,7 @@
 import numpy as np
 
 from engine.columns.state import state_hash
-from engine.follower.order_history import exec_id_of
-from engine.messages.blocks import CorrectionsReported
+from engine.messages.blocks import CorrectionsReported, exec_id_of
 from engine.values.order_status import ExecType
 from tests.engine.stories.broker_steps import BrokerSteps, Traded
 from tests.engine.stories.pair import Pair

@@ -79,11 +79,12 @@ class Fuzzed:
 
     async def settle(self) -> None:
         """Take turns until everything that was sent is taken."""
-        for _ in range(4):
-            started = time.perf_counter()
-            await turns(self.creator, count=4)
-            await turns(self.follower, count=4)
-            self.longest_turn_s = max(self.longest_turn_s, (time.perf_counter() - started) / 8)
+        for _ in range(16):
+            for actor in (self.creator, self.follower):
+                started = time.perf_counter()
+                await actor.turn()
+                self.longest_turn_s = max(self.longest_turn_s, time.perf_counter() - started)
+            await turns(self.creator, self.follower, count=1)
 
     async def trade_honestly(self, number: int) -> None:
         """Let the honest broker report one trade of its order."""

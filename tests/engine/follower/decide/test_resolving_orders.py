@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from engine.follower.order_history import exec_id_of
 from engine.journal.events.orders import RESOLVED_PREFIX, ExecutionsApplied, OrderResolved
 from engine.journal.frame import decode_frame
 from engine.messages.answers import Resolved
+from engine.messages.blocks import exec_id_of
 from engine.messages.commands import Follow, OpenAccount, Pause, ResolveOrder, Unfollow
 from engine.values.copy_mode import Mode
 from engine.values.order_ids import OrderId
