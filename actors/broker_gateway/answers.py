@@ -125,7 +125,7 @@ class SectionAnswers:
         self._introduction.block_accepted()
         if self._introduction.is_done:
             self._trouble.end()
-        if answered.repeated and answer.is_first and self._is_unsent(sections):
+        if orders and answered.repeated and answer.is_first and self._is_unsent(sections):
             self._introduction.halt(
                 f"expected {orders} orders that were never sent before to be new, found "
                 f"{answered.repeated} of them repeated; its ledger belongs to another history"

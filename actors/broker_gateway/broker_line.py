@@ -4,7 +4,22 @@ from typing import Any
 
 from actors.broker_gateway.unresolved import check_answer
 from actors.ports import Broker, Clock
-from engine.messages.blocks import decode_block
+from engine.columns.section_types import SectionError
+from engine.columns.sections import UnknownSection
+from engine.messages.blocks import (
+    BlockAnswered,
+    ExecutionsStated,
+    HistoryStated,
+    OrdersKnown,
+    is_block,
+    sections_in,
+    walk_block,
+)
+
+ANSWER_SECTIONS_MAX = 1 << 15
+"""Most sections in one answer: two for each follower shard that there can be."""
+ANSWER_ROWS_MAX = 1 << 18
+"""Most rows in one answer. A few bytes can say millions, and all shards of the process wait."""
 
 
 class BrokerLine:
@@ -28,8 +43,38 @@ class BrokerLine:
         self._owed_ns = self._owed_ns or self._clock.now_ns()
         self._asking_count += 1
         try:
-            answer = check_answer(decode_block(await self._broker.submit(block)))
+            answer = check_answer(_decoded(await self._broker.submit(block)))
         finally:
             self._asking_count -= 1
         self._owed_ns = self._clock.now_ns() if self._asking_count else 0
         return answer
+
+
+def _decoded(data: bytes) -> list[Any]:
+    """Decode an answer, one section after the other. Raises: SectionError."""
+    if is_block(data) and (count := sections_in(data)) > ANSWER_SECTIONS_MAX:
+        raise SectionError(
+            f"answer: expected at most {ANSWER_SECTIONS_MAX} sections, found {count}"
+        )
+    sections: list[Any] = []
+    rows = 0
+    for section in walk_block(data):
+        rows += _rows_of(section)
+        if rows > ANSWER_ROWS_MAX:
+            raise SectionError(f"answer: expected at most {ANSWER_ROWS_MAX} rows, found more")
+        sections.append(section)
+    return sections
+
+
+def _rows_of(section: Any) -> int:
+    """Count the rows of a section. Raises: SectionError when it does not belong in an answer."""
+    match section:
+        case OrdersKnown():
+            return len(section.subscriptions)
+        case HistoryStated():
+            return max(map(len, section.columns))
+        case BlockAnswered() | ExecutionsStated() | UnknownSection():
+            return 0
+    raise SectionError(
+        f"answer: expected nothing but what answers a block, found {type(section).__name__}"
+    )

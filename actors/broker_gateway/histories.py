@@ -17,6 +17,7 @@ from actors.errors import BadInputError
 from actors.ports import EXECUTIONS, Ports
 from actors.shard.journal_reading import read_after
 from engine.broker_gateway.shard import GatewayShard, TakenFrame
+from engine.columns.section_types import SectionError
 from engine.journal.frame import (
     FrameError,
     ShardKey,
@@ -47,27 +48,28 @@ class StatedHistory(NamedTuple):
 
     def frames(self) -> Iterator[StatedFrame]:
         """Yield the newest frame of each follower shard."""
-        stated = self.history
-        columns = (
-            stated.follower_shards,
-            stated.frames,
-            stated.frame_hashes,
-            stated.frame_sequences,
-        )
-        for shard, number, mark, sequence in zip(
-            *(column.tolist() for column in columns), strict=True
-        ):
+        columns = [column.tolist() for column in self.history.columns]
+        for shard, number, mark, sequence in zip(*columns, strict=True):
             yield StatedFrame(shard, TakenFrame(number, mark), sequence)
 
 
 def stated_in(sections: Iterable[object]) -> StatedHistory | None:
-    """Return the history that an answer states, None when it states none."""
+    """Return the history that an answer states, None when it states none. Raises: SectionError when
+    its columns are not of one length.
+    """
     sections = list(sections)
     for section in sections:
         if isinstance(section, HistoryStated):
+            _check_lengths(section)
             executions = [each for each in sections if isinstance(each, ExecutionsStated)]
             return StatedHistory(section, executions)
     return None
+
+
+def _check_lengths(stated: HistoryStated) -> None:
+    lengths = sorted(set(map(len, stated.columns)))
+    if len(lengths) > 1:
+        raise SectionError(f"HistoryStated: expected columns of one length, found {lengths}")
 
 
 class Histories:
@@ -110,9 +112,12 @@ class Histories:
         if found is None:
             return _lost_executions(subject, stated, 0) if stated.confirmed_number else ""
         try:
-            report = self._ports.message_format.reports(found.subject, found.data)[-1]
+            reports = self._ports.message_format.reports(found.subject, found.data)
         except BadInputError:
             return ""
+        if not reports:
+            return ""
+        report = reports[-1]
         if report.prefix != stated.prefix or not len(report.numbers):
             # The gateway's own report of revoked orders, or an execution of a former ledger.
             return ""
@@ -154,7 +159,12 @@ def _other_frame(shard: int, number: int) -> str:
 async def _frame_text(ports: Ports, stated: StatedFrame) -> str:
     """Compare a stated frame with the follower's journal."""
     key = ShardKey(ShardKind.FOLLOWER, stated.shard)
-    found = await read_after(ports.journal, key, stated.sequence - 1, bytes_max=1)
+    # Places in a stream begin with 1. The server does not answer for one below.
+    found = (
+        await read_after(ports.journal, key, stated.sequence - 1, bytes_max=1)
+        if stated.sequence > 0
+        else []
+    )
     if not found or found[0].sequence != stated.sequence:
         return (
             f"expected frame {stated.frame.number} of follower shard {stated.shard}, whose orders "

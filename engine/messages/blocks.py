@@ -201,6 +201,11 @@ class HistoryStated(Section, frozen=True):
     frame_hashes: Column
     frame_sequences: Column
 
+    @property
+    def columns(self) -> tuple[Column, ...]:
+        """The columns, which have a row for each follower shard."""
+        return self.follower_shards, self.frames, self.frame_hashes, self.frame_sequences
+
 
 class ExecutionsStated(Section, frozen=True):
     """The executions of one follower shard in a broker's ledger: the highest number of `prefix`,
