@@ -2,10 +2,15 @@
 
 import argparse
 import asyncio
+import tempfile
 import time
+from pathlib import Path
 
 import structlog
 
+from actors.settings import OrderIds
+from tests.faults.adversarial.unreliable import SkippingLoop
+from tests.faults.fuzz.answered import Answered, answered
 from tests.faults.fuzz.running import fuzzed, undisturbed
 
 MESSAGES = 200
@@ -19,11 +24,13 @@ def main() -> None:
     given = parser.parse_args()
     structlog.configure(logger_factory=structlog.ReturnLoggerFactory())
     expected = asyncio.run(undisturbed(MESSAGES))
+    untroubled = _run(0, OrderIds.REFUSED, "")
     until_s, seed, longest_ms = time.monotonic() + given.seconds, given.seed, 0.0
     while time.monotonic() < until_s:
         try:
             outcome = asyncio.run(fuzzed(seed, MESSAGES))
             assert outcome.honest == expected, "the honest broker's account was moved"
+            _answer(seed, untroubled)
         except BaseException:
             print(f"seed {seed}: failed")
             raise
@@ -33,6 +40,25 @@ def main() -> None:
             f"{outcome.repeated} repeated; longest turn {longest_ms:.0f} ms"
         )
         seed += 1
+
+
+def _answer(seed: int, untroubled: Answered) -> None:
+    """Let a broker answer order blocks with lies, then with noise. Raises: AssertionError."""
+    for order_ids in OrderIds:
+        assert _run(seed, order_ids, "lies").owners == 1, f"{order_ids}: the gateway crashed"
+    found = _run(seed, OrderIds.REFUSED, "noise")
+    assert found.owners == 1, "noise: the gateway crashed"
+    assert found.holdings == untroubled.holdings, "noise: an account was moved"
+    assert found.report is not None
+    assert found.report.passed, "\n".join(found.report.lines())
+
+
+def _run(seed: int, order_ids: OrderIds, junk: str) -> Answered:
+    with (
+        tempfile.TemporaryDirectory() as directory,
+        asyncio.Runner(loop_factory=SkippingLoop) as runner,
+    ):
+        return runner.run(answered(seed, order_ids, Path(directory), junk=junk))
 
 
 if __name__ == "__main__":

@@ -93,29 +93,31 @@ class Maker:
 
     def _value(self, hint: Any, length: int) -> Any:
         if hint is int:
-            return self._integer()
+            return self.integer()
         if is_text(hint):
             return self.random.choice(TEXTS)
         if (group := group_of(hint)) is not None:
             if group is OrderKey and self.random.random() < 0.7:
                 return OrderKey(0, self.random.choice((0, 0, 1)), self.random.choice((1, 2)), 0, 0)
-            return group(*(self._integer() for _ in group._fields))
+            return group(*(self.integer() for _ in group._fields))
         if hint == list[str]:
             return [self.random.choice(TEXTS[:4]) for _ in range(length)]
-        return self._column(length if self.random.random() < 0.95 else length + 1)
+        return self.column(length if self.random.random() < 0.95 else length + 1)
 
-    def _integer(self) -> int:
+    def integer(self) -> int:
+        """Make an integer, now and then one at an edge."""
         return self.random.choice(NEAR if self.random.random() < 0.8 else EDGES)
 
-    def _column(self, length: int) -> Any:
+    def column(self, length: int) -> Any:
+        """Make a column of a length."""
         way = self.random.random()
         if way < 0.4:
-            return np.full(length, self._integer(), np.int64)
+            return np.full(length, self.integer(), np.int64)
         if way < 0.7:
             return np.arange(length, dtype=np.int64) + self.random.choice((0, 1, 5))
         if way < 0.85:
             return np.full(length, int(ExecType.TRADE), np.int64)
-        return np.array([self._integer() for _ in range(length)], np.int64)
+        return np.array([self.integer() for _ in range(length)], np.int64)
 
     def torn(self) -> bytes:
         """Make the beginning of a message, or one with bytes behind it."""
