@@ -17,7 +17,6 @@ from typing import Any
 
 from actors.broker_gateway.outcomes import OrderOutcomes
 from actors.broker_gateway.sender import OrderSender
-from actors.broker_gateway.stream_end import StreamEnd
 from actors.broker_gateway.unanswered import UnansweredOrders
 from actors.counters import Counters
 from actors.ports import Broker, Feed, Ports, StoredMessage, journal_stream
@@ -110,7 +109,6 @@ class BrokerGatewayShardActor:
             settings.answer_ns_max(name),
             self.sender.answers.look_up,
         )
-        self._ending = StreamEnd(self.core.ports.streams, FOLLOWER_STREAM, self.core.inputs.arrived)
         self._inputs_ns = 0
         self._expiry_ns = 0
 
@@ -130,7 +128,6 @@ class BrokerGatewayShardActor:
         """Stop reading and waiting."""
         await self.sender.close()
         await self.unanswered.close()
-        await self._ending.close()
         if self._feed is not None:
             await self._feed.close()
 
@@ -148,7 +145,6 @@ class BrokerGatewayShardActor:
         if now_ns - self._expiry_ns >= EXPIRY_NS_EVERY:
             self._expiry_ns = now_ns
             self._revoke_expired()
-        self._ending.check(self.state.read_sequence, now_ns)
         await self.sender.send()
         await self.outcomes.journal()
         await asyncio.sleep(0)

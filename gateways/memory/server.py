@@ -70,6 +70,14 @@ class MemoryStream:
             feed.notice(subject)
         return sequence
 
+    def lose_end(self, length: int) -> None:
+        """Keep the first messages only, as a restored older copy does."""
+        del self.messages[length:]
+        self.last_of_subject = {each.subject: each.sequence for each in self.messages}
+        self.sequence_of_id = {
+            key: value for key, value in self.sequence_of_id.items() if value <= length
+        }
+
 
 class MemoryServer:
     """Everything that is outside the process in a real cluster."""

@@ -12,7 +12,6 @@ import pytest
 from structlog.testing import capture_logs
 
 from actors.broker_gateway.actor import BrokerGatewayShardActor
-from actors.broker_gateway.stream_end import CHECK_NS_EVERY
 from actors.errors import ShardLostError
 from actors.ports import Broker
 from actors.settings import OrderIds
@@ -436,7 +435,7 @@ async def test_journals_that_are_older_than_the_ledger_are_contradicted() -> Non
     copies = {name: len(each.messages) for name, each in shards.server.streams.items()}
     await traded(shards, broker, flow)
     for name, length in copies.items():
-        cut(shards, name, length)
+        shards.server.stream(name).lose_end(length)
     await contradicted(shards, broker, "the journals are older than the ledger")
 
 
@@ -444,7 +443,7 @@ async def test_a_frame_that_was_decided_anew_is_contradicted() -> None:
     """The last follower frame is lost, and another one is written in its place."""
     shards, broker, flow = await story()
     await traded(shards, broker, flow)
-    cut(shards, "JOURNAL_GATEWAY", 0)
+    shards.server.stream("JOURNAL_GATEWAY").lose_end(0)
     decide_anew(shards)
     await contradicted(shards, broker, "the journal was decided anew")
 
@@ -465,7 +464,7 @@ def decide_anew(shards: MemoryShards) -> None:
     stream = shards.server.stream("JOURNAL_FOLLOWER")
     kept = stream.messages[:]
     again = OrderFlow(shards.server, shards.clock.time_ns + 1)
-    cut(shards, "JOURNAL_FOLLOWER", 0)
+    shards.server.stream("JOURNAL_FOLLOWER").lose_end(0)
     again.open(10, ["AAA"])
     again.append(again.orders("AAA", [1]))
     again.append(again.orders("AAA", [5]))
@@ -492,7 +491,7 @@ async def test_a_ledger_that_is_exchanged_under_a_running_gateway_gets_no_order(
 async def test_executions_that_the_stream_lost_are_contradicted() -> None:
     shards, broker, flow = await story()
     await traded(shards, broker, flow)
-    cut(shards, "EXECUTIONS", 1)
+    shards.server.stream("EXECUTIONS").lose_end(1)
     await contradicted(shards, broker, "the stream is older than the ledger")
 
 
@@ -516,18 +515,7 @@ async def test_a_follower_journal_that_loses_its_end_stops_the_gateway_that_read
     actor = await gateway(shards, broker)
     flow.append(flow.orders("AAA", [1]))
     await until(actor, lambda: answered(actor) == 1)
-    cut(shards, "JOURNAL_FOLLOWER", 1)
-    shards.clock.time_ns += 2 * CHECK_NS_EVERY
+    shards.server.stream("JOURNAL_FOLLOWER").lose_end(1)
     with pytest.raises(ChainBrokenError, match="the stream lost its end"):
         await until(actor, lambda: False)
     await close(actor)
-
-
-def cut(shards: MemoryShards, name: str, length: int) -> None:
-    """Take the end of a stream away."""
-    stream = shards.server.stream(name)
-    del stream.messages[length:]
-    stream.last_of_subject = {each.subject: each.sequence for each in stream.messages}
-    stream.sequence_of_id = {
-        key: value for key, value in stream.sequence_of_id.items() if value <= length
-    }

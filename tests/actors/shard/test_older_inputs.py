@@ -31,7 +31,7 @@ async def filled(count: int) -> MemoryShards:
 
 async def test_p10_a_fill_at_a_sequence_used_again_stops_the_next_owner() -> None:
     shards = await filled(3)
-    shards.server.stream(INGRESS).messages.pop()
+    shards.server.stream(INGRESS).lose_end(2)
     await shards.publish("fills.paper.anna", shards.fill("NEW"))
     with pytest.raises(ChainBrokenError, match=r"at sequence 3 of INGRESS.*found one"):
         await shards.creator()
@@ -39,7 +39,7 @@ async def test_p10_a_fill_at_a_sequence_used_again_stops_the_next_owner() -> Non
 
 async def test_p10_fills_that_are_gone_stop_the_next_owner() -> None:
     shards = await filled(3)
-    del shards.server.stream(INGRESS).messages[1:]
+    shards.server.stream(INGRESS).lose_end(1)
     with pytest.raises(ChainBrokenError, match="the stream lost its end"):
         await shards.creator()
 
