@@ -19,7 +19,7 @@ from actors.errors import OperatingError
 from cluster.config.credentials import read_credentials
 from cluster.config.roles import OPERATOR, broker_role
 from engine.journal.cursors import NO_ROW
-from gateways.nats.connection import NatsConnection, NatsConnectionOptions, connect_nats
+from gateways.nats.connection import NatsConnection, connect_nats
 from gateways.nats.heard import Heard
 from gateways.nats.streams import NatsStreams
 
@@ -102,13 +102,8 @@ class Load:
         credentials = read_credentials(self._data)
         user = credentials.users[role]
         return await connect_nats(
-            NatsConnectionOptions(
-                url=credentials.nats_url,
-                user=user.user,
-                password=user.password,
-                name="load",
-                inbox_prefix=user.inbox_prefix,
-                request_deadline_s=3.0,
+            msgspec.structs.replace(
+                user.connection(credentials.nats_url, "load"), request_deadline_s=3.0
             )
         )
 

@@ -39,7 +39,7 @@ from cluster.processes.run_file import ProcessRecord
 from cluster.replay.barrier import ProgressBarrier
 from cluster.running.supervisor import Cluster, running_cluster
 from cluster.running.wiring import broker_directory
-from gateways.nats.connection import NatsConnection, NatsConnectionOptions, connect_nats
+from gateways.nats.connection import NatsConnection, connect_nats
 from gateways.nats.heard import Heard
 
 BROKER = "paper"
@@ -246,15 +246,7 @@ async def audited(data: Path) -> dict[str, Any]:
 
 async def _connect(cluster: Cluster, role: str) -> NatsConnection:
     user = cluster.credentials.users[role]
-    return await connect_nats(
-        NatsConnectionOptions(
-            url=cluster.nats_url,
-            user=user.user,
-            password=user.password,
-            inbox_prefix=user.inbox_prefix,
-            name=f"bench-{role}",
-        )
-    )
+    return await connect_nats(user.connection(cluster.nats_url, f"bench-{role}"))
 
 
 @asynccontextmanager

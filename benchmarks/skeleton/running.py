@@ -19,7 +19,7 @@ from benchmarks.harness.streams import read_stream
 from benchmarks.skeleton.__main__ import Options
 from benchmarks.skeleton.messages import FILL_BYTES, SIGNALS, Part, decode, encode
 from cluster.errors import ClusterError
-from gateways.nats.connection import NatsConnection, NatsConnectionOptions
+from gateways.nats.connection import NatsConnection
 from gateways.nats.streams import NatsStreams
 
 STREAMS = {
@@ -49,13 +49,7 @@ async def run_skeleton(
         await _make_streams(connection)
         with tempfile.TemporaryDirectory(prefix="lockstep-bench-skeleton-") as directory:
             user = session.user(session.engine_role)
-            nats = NatsConnectionOptions(
-                url=session.cluster.nats_url,
-                user=user.user,
-                password=user.password,
-                inbox_prefix=user.inbox_prefix,
-                name="bench-skeleton",
-            )
+            nats = user.connection(session.cluster.nats_url, "bench-skeleton")
             wait_s = session.cluster.config.engine.reports_wait_ms / 1000
             options = Options(
                 "", 0, nats, fills, followers, shards, str(Path(directory) / "ledger"), wait_s

@@ -110,7 +110,7 @@ class _Audit:
         await self._check_inputs(creator.reading.key, creator.tables.cursors)
 
     async def _check_inputs(self, key: ShardKey, cursors: dict[tuple[Source, int], Cursor]) -> None:
-        await check_inputs(self._store.inputs, key, cursors, self._checks["P4"])
+        await check_inputs(self._store.streams, key, cursors, self._checks["P4"])
 
     def _finish_creator(self, creator: CreatorSide) -> None:
         creator.reading.finish()
@@ -149,7 +149,7 @@ class _Audit:
             executions,
             self._names,
             has_unread=await self._has_unread(follower),
-            quarantined=await quarantined_executions(self._store.executions, tables.poison),
+            quarantined=await quarantined_executions(self._store.streams, tables.poison),
         )
         self._views[follower.shard] = view
         try:
@@ -165,7 +165,7 @@ class _Audit:
 
     async def _has_unread(self, follower: FollowerSide) -> bool:
         cursor = follower.tables.cursors.get((Source.EXECUTIONS, 0))
-        last = await self._store.executions.last_sequence(follower.shard)
+        last = await self._store.last_executions(follower.shard)
         return last > (cursor.sequence if cursor else 0)
 
     # Brokers.

@@ -4,9 +4,8 @@
 
 from collections.abc import Mapping
 
-from actors.ports import EXECUTIONS, INGRESS
+from actors.ports import EXECUTIONS, INGRESS, Streams
 from cluster.audit.report import Check
-from cluster.history.store import StoredInputs
 from engine.journal.cursors import NO_HASH, Cursor, Source, hashed_sequence, message_digest
 from engine.journal.frame import ShardKey
 
@@ -14,7 +13,7 @@ _STREAMS = {Source.INGRESS: INGRESS, Source.EXECUTIONS: EXECUTIONS}
 
 
 async def check_inputs(
-    inputs: StoredInputs,
+    streams: Streams,
     key: ShardKey,
     cursors: Mapping[tuple[Source, int], Cursor],
     check: Check,
@@ -28,7 +27,7 @@ async def check_inputs(
             continue
         check.count("inputs_named", 1)
         sequence = hashed_sequence(cursor)
-        found = await inputs.message(stream, sequence)
+        found = await streams.message(stream, sequence)
         if found is None:
             check.fail(
                 f"{key}: expected {stream} to hold the message at sequence {sequence}, which was "

@@ -5,7 +5,7 @@ broker's ledger holds executions that were never applied.
 import numpy as np
 from numpy.typing import NDArray
 
-from cluster.history.store import StoredExecutions
+from actors.ports import EXECUTIONS, Streams
 from engine.columns.section_types import SectionError
 from engine.history.storage import Ints
 from engine.journal.cursors import Source
@@ -32,7 +32,7 @@ def quarantine_note(key: ShardKey, quarantined: list[InputQuarantined]) -> str:
 
 
 async def quarantined_executions(
-    stored: StoredExecutions, quarantined: list[InputQuarantined]
+    streams: Streams, quarantined: list[InputQuarantined]
 ) -> QuarantinedIds:
     """Read quarantined messages with executions again, as far as they can be read. Raises:
     OperatingError.
@@ -40,7 +40,8 @@ async def quarantined_executions(
     found: QuarantinedIds = {}
     for event in quarantined:
         if event.source == Source.EXECUTIONS:
-            data = await stored.message(event.sequence)
+            message = await streams.message(EXECUTIONS, event.sequence)
+            data = message.data if message is not None else b""
             broker = event.subject.split(".")[1]
             try:
                 for section in walk_block(data) if is_block(data) else ():

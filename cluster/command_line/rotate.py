@@ -7,6 +7,8 @@ import os
 import signal
 from pathlib import Path
 
+import msgspec
+
 from actors.errors import OperatingError
 from cluster.config.credentials import (
     Credentials,
@@ -21,7 +23,7 @@ from cluster.errors import ClusterError, UsageError
 from cluster.processes.run_file import read_run
 from cluster.running.data_directory import check_is_directory
 from cluster.servers.nats_server import NATS, accounts_path, write_accounts
-from gateways.nats.connection import NatsConnectionOptions, connect_nats
+from gateways.nats.connection import connect_nats
 
 TAKEN_S_MAX = 10.0
 TRY_AGAIN_S = 0.05
@@ -65,14 +67,7 @@ def _reload(data: Path, credentials: Credentials, role: str) -> None:
 
 
 async def _until_taken(url: str, user: User) -> None:
-    options = NatsConnectionOptions(
-        url=url,
-        user=user.user,
-        password=user.password,
-        name="rotate",
-        inbox_prefix=user.inbox_prefix,
-        connect_deadline_s=1.0,
-    )
+    options = msgspec.structs.replace(user.connection(url, "rotate"), connect_deadline_s=1.0)
     try:
         async with asyncio.timeout(TAKEN_S_MAX):
             while True:

@@ -49,7 +49,6 @@ from engine.journal.cursors import Source
 from gateways.nats.connection import (
     JetStreamError,
     NatsConnection,
-    NatsConnectionOptions,
     connect_nats,
 )
 from gateways.nats.heard import Heard
@@ -185,12 +184,8 @@ async def _hear(
     if not credentials.nats_url:
         # The first start of this directory has not come so far.
         return heard, {}, []
-    options = NatsConnectionOptions(
-        url=credentials.nats_url,
-        user=user.user,
-        password=user.password,
-        name="status",
-        inbox_prefix=user.inbox_prefix,
+    options = msgspec.structs.replace(
+        user.connection(credentials.nats_url, "status"),
         connect_deadline_s=CONNECT_S_MAX,
         request_deadline_s=CONNECT_S_MAX,
     )

@@ -13,6 +13,8 @@ from typing import Any, Literal, NamedTuple
 
 import msgspec
 
+from gateways.nats.connection import NatsConnectionOptions
+
 ENGINE = "engine"
 OPERATOR = "operator"
 AUDITOR = "auditor"
@@ -46,6 +48,18 @@ class User(msgspec.Struct, frozen=True, kw_only=True):
 
     def __repr__(self) -> str:
         return f"User({self.user!r})"
+
+    def connection(self, url: str, name: str) -> NatsConnectionOptions:
+        """Return the options of a connection with this login. `name` stands in NATS's
+        monitoring.
+        """
+        return NatsConnectionOptions(
+            url=url,
+            user=self.user,
+            password=self.password,
+            name=name,
+            inbox_prefix=self.inbox_prefix,
+        )
 
 
 class Role(NamedTuple):

@@ -5,16 +5,15 @@ A stopped directory is locked as a supervisor locks it. So nobody starts a clust
 read.
 """
 
-import base64
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 import msgspec
 
 from actors.errors import OperatingError
-from actors.ports import EXECUTIONS, Bus, Journal, Snapshots, StoredMessage, journal_stream
+from actors.ports import EXECUTIONS, Bus, Journal, Snapshots, Streams, journal_stream
 from cluster.config.credentials import read_credentials
 from cluster.config.file import read_secrets
 from cluster.config.options import (
@@ -34,7 +33,6 @@ from gateways.nats.bus import NatsBus
 from gateways.nats.connection import (
     JetStreamError,
     NatsConnection,
-    NatsConnectionOptions,
     connect_nats,
 )
 from gateways.nats.errors import STREAM_NOT_FOUND, api_error
@@ -59,68 +57,21 @@ class JournalStore(NamedTuple):
     shards: tuple[ShardKey, ...]
     ledgers: dict[str, Path]
     brokers: tuple[str, ...]
-    executions: "StoredExecutions"
-    inputs: "StoredInputs"
+    streams: Streams
 
     def of_kind(self, kind: ShardKind) -> list[int]:
         """Return the shards of a kind that have a journal."""
         return sorted(key.shard for key in self.shards if key.kind is kind)
 
-
-class StoredInputs(Protocol):
-    """The streams that shards read, as an audit reads them."""
-
-    async def message(self, stream: str, sequence: int) -> StoredMessage | None:
-        """Return one message, None if there is none."""
-        ...
-
-
-class StoredExecutions(Protocol):
-    """The executions' stream, as an audit reads it."""
-
-    async def last_sequence(self, shard: int) -> int:
-        """Return the sequence of the last message for a follower shard, 0 if there is none."""
-        ...
-
-    async def message(self, sequence: int) -> bytes:
-        """Return one message, empty if there is none."""
-        ...
-
-
-class NatsExecutions:
-    """The executions' stream on a server."""
-
-    def __init__(self, connection: NatsConnection, brokers: tuple[str, ...]) -> None:
-        self._connection = connection
-        self._brokers = brokers
-
-    async def last_sequence(self, shard: int) -> int:
-        """Return the sequence of the last message for a follower shard, 0 if there is none. Raises:
-        OperatingError.
+    async def last_executions(self, shard: int) -> int:
+        """Return the sequence of the last message of executions for a follower shard, 0 if there is
+        none. Raises: OperatingError.
         """
         last = 0
-        for broker in self._brokers:
-            body = {"last_by_subj": f"executions.{broker}.{shard}"}
-            answer = await self._connection.api(f"STREAM.MSG.GET.{EXECUTIONS}", body)
-            if not isinstance(answer, JetStreamError):
-                last = max(last, msgspec.json.decode(answer, type=_GetAnswer).message.seq)
+        for broker in self.brokers:
+            found = await self.streams.last_message(EXECUTIONS, f"executions.{broker}.{shard}")
+            last = max(last, found.sequence if found is not None else 0)
         return last
-
-    async def message(self, sequence: int) -> bytes:
-        """Return one message, empty if there is none. Raises: OperatingError."""
-        answer = await self._connection.api(f"STREAM.MSG.GET.{EXECUTIONS}", {"seq": sequence})
-        if isinstance(answer, JetStreamError):
-            return b""
-        return base64.b64decode(msgspec.json.decode(answer, type=_GetAnswer).message.data)
-
-
-class _StoredMessage(msgspec.Struct):
-    seq: int
-    data: str = ""
-
-
-class _GetAnswer(msgspec.Struct):
-    message: _StoredMessage
 
 
 class _StreamState(msgspec.Struct):
@@ -163,16 +114,14 @@ async def opened_store(data: Path) -> AsyncIterator[JournalStore]:
         stack.push_async_callback(connection.close)
         snapshots = await open_postgres_snapshots(PostgresConnectionOptions(dsn=postgres_url))
         stack.push_async_callback(snapshots.close)
-        brokers = _brokers(data)
         yield JournalStore(
             journal=NatsJournal(connection),
             snapshots=snapshots,
             bus=NatsBus(connection) if run is not None else None,
             shards=await stored_shards(connection),
             ledgers=_ledgers(data),
-            brokers=brokers,
-            executions=NatsExecutions(connection, brokers),
-            inputs=NatsStreams(connection),
+            brokers=_brokers(data),
+            streams=NatsStreams(connection),
         )
 
 
@@ -226,15 +175,8 @@ async def stored_shards(connection: NatsConnection) -> tuple[ShardKey, ...]:
 
 
 async def _connected(url: str, user: User) -> NatsConnection:
-    options = NatsConnectionOptions(
-        url=url,
-        user=user.user,
-        password=user.password,
-        name="reader",
-        inbox_prefix=user.inbox_prefix,
-    )
     try:
-        return await connect_nats(options)
+        return await connect_nats(user.connection(url, "reader"))
     except OperatingError as error:
         raise UsageError(
             f"expected the cluster's NATS server at {url}, found none: {error}"

@@ -105,14 +105,7 @@ async def connected(cluster: Cluster) -> AsyncIterator[ReplaySession]:
 
 
 def _login(cluster: Cluster, role: str) -> NatsConnectionOptions:
-    user = cluster.credentials.users[role]
-    return NatsConnectionOptions(
-        url=cluster.nats_url,
-        user=user.user,
-        password=user.password,
-        name=f"replay-{role}",
-        inbox_prefix=user.inbox_prefix,
-    )
+    return cluster.credentials.users[role].connection(cluster.nats_url, f"replay-{role}")
 
 
 async def open_parties(

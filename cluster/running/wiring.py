@@ -106,12 +106,8 @@ def broker_names(config: Config) -> tuple[str, ...]:
 
 def nats_options(servers: Servers, name: str) -> NatsConnectionOptions:
     """Return the NATS login of the engine's own processes."""
-    return NatsConnectionOptions(
-        url=servers.nats_url,
-        user=servers.engine.user,
-        password=servers.engine.password,
-        name=name,
-        inbox_prefix=servers.engine.inbox_prefix,
+    return msgspec.structs.replace(
+        servers.engine.connection(servers.nats_url, name),
         login=LoginFile(servers.credentials_path, ENGINE),
     )
 

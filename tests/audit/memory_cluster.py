@@ -218,17 +218,6 @@ def _connect(ports: Ports, broker: Broker) -> Callable[[], Awaitable[Connected]]
     return connect
 
 
-class _ExecutionsInMemory:
-    def __init__(self, server: MemoryServer) -> None:
-        self._server = server
-
-    async def last_sequence(self, shard: int) -> int:
-        return self._server.stream("EXECUTIONS").last_of_subject.get(f"executions.paper.{shard}", 0)
-
-    async def message(self, sequence: int) -> bytes:
-        return self._server.stream("EXECUTIONS").messages[sequence - 1].data
-
-
 def memory_store(
     server: MemoryServer, ledger: bytes, directory: Path, *, is_running: bool = False
 ) -> JournalStore:
@@ -248,8 +237,7 @@ def memory_store(
         shards=tuple(sorted(shards)),
         ledgers={"paper": path},
         brokers=("paper",),
-        executions=_ExecutionsInMemory(server),
-        inputs=MemoryStreams(server),
+        streams=MemoryStreams(server),
     )
 
 

@@ -13,7 +13,8 @@ STREAMS = ("INGRESS", "EXECUTIONS")
 async def test_p4_a_stream_that_lost_its_end_is_named(
     recording: Recording, tmp_path: Path, stream: str
 ) -> None:
-    del recording.server.stream(stream).messages[-2:]
+    held = recording.server.stream(stream)
+    held.lose_end(len(held.messages) - 2)
     report = await recording.audit(tmp_path)
     assert f"expected {stream} to hold the message at sequence" in report["P4"].offender
     assert "the stream lost its end" in report["P4"].offender

@@ -10,7 +10,9 @@ from pathlib import Path
 import pytest
 
 from actors.errors import TransientError
+from actors.ports import StoredMessage
 from cluster.audit import audit
+from gateways.memory.streams import MemoryStreams
 from gateways.spill import Spill
 from tests.audit.planting import Recording
 from tests.gateways.mapped_files import mapped_below
@@ -33,16 +35,13 @@ async def test_files_are_gone_after_an_audit_that_cannot_go_on(
     files.mkdir()
     mapped = 0
 
-    class Lost:
-        async def last_sequence(self, shard: int) -> int:
+    class Lost(MemoryStreams):
+        async def last_message(self, stream: str, subject: str) -> StoredMessage | None:
             nonlocal mapped
             mapped = mapped_below(files)
             raise TransientError("executions: expected an answer, found none")
 
-        async def message(self, sequence: int) -> bytes:
-            raise AssertionError("never asked for")
-
-    store = recording.store(tmp_path)._replace(executions=Lost())
+    store = recording.store(tmp_path)._replace(streams=Lost(recording.server))
     with pytest.raises(TransientError):
         await audit(store, storage=Spill(files, bytes_in_memory=0))
     assert mapped > 0

@@ -8,7 +8,7 @@ from typing import Any
 
 from actors.errors import OperatingError
 from cluster.config.credentials import read_credentials
-from gateways.nats.connection import NatsConnection, NatsConnectionOptions, connect_nats
+from gateways.nats.connection import NatsConnection, connect_nats
 
 WAIT_S_MAX = 60.0
 
@@ -16,16 +16,7 @@ WAIT_S_MAX = 60.0
 async def connected(data: Path, role: str) -> NatsConnection:
     """Connect as one of the cluster's users."""
     credentials = read_credentials(data)
-    user = credentials.users[role]
-    return await connect_nats(
-        NatsConnectionOptions(
-            url=credentials.nats_url,
-            user=user.user,
-            password=user.password,
-            name=role,
-            inbox_prefix=user.inbox_prefix,
-        )
-    )
+    return await connect_nats(credentials.users[role].connection(credentials.nats_url, role))
 
 
 async def until(ask: Callable[[], Awaitable[Any]], is_so: Callable[[Any], bool]) -> Any:

@@ -13,7 +13,7 @@ import pytest
 from actors.errors import PermanentError
 from cluster.config.credentials import read_credentials
 from cluster.config.roles import AUDITOR, ENGINE, OPERATOR, User, broker_role
-from gateways.nats.connection import NatsConnectionOptions, connect_nats
+from gateways.nats.connection import connect_nats
 from tests.cluster.running.asking import connected
 from tests.cluster.running.market import Market
 from tests.faults.kill.running import COMMAND, ROOT, RunningCluster
@@ -47,11 +47,8 @@ async def rotate(data: Path, role: str, *more: str) -> str:
 
 async def is_taken(url: str, user: User) -> bool:
     """Return whether NATS takes a login."""
-    options = NatsConnectionOptions(
-        url=url, user=user.user, password=user.password, inbox_prefix=user.inbox_prefix
-    )
     try:
-        await (await connect_nats(options)).close()
+        await (await connect_nats(user.connection(url, "asked"))).close()
     except PermanentError:
         return False
     return True

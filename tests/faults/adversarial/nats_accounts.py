@@ -15,7 +15,7 @@ from cluster.config.options import Config
 from cluster.config.roles import ENGINE, User
 from cluster.running.wiring import stream_settings
 from cluster.servers.nats_server import nats_configuration
-from gateways.nats.connection import NatsConnection, NatsConnectionOptions, connect_nats
+from gateways.nats.connection import NatsConnection, connect_nats
 from gateways.nats.streams import NatsStreams, ensure_stream
 from tests.servers import NatsServer
 
@@ -129,13 +129,7 @@ async def watched(server: AccountsServer) -> AsyncIterator[Watched]:
         log.setLevel(logging.ERROR)
 
         async def connect(user: User) -> NatsConnection:
-            options = NatsConnectionOptions(
-                url=server.url,
-                user=user.user,
-                password=user.password,
-                inbox_prefix=user.inbox_prefix,
-            )
-            connection = await connect_nats(options)
+            connection = await connect_nats(user.connection(server.url, user.user))
             stack.push_async_callback(connection.close)
             return connection
 

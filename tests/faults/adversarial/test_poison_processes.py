@@ -23,7 +23,7 @@ from actors.settings import ShardSettings
 from actors.shard.progress import HostHeartbeat
 from cluster.audit import AuditReport, audit
 from cluster.config.options import SupervisionOptions
-from cluster.history.store import JournalStore, NatsExecutions, stored_shards
+from cluster.history.store import JournalStore, stored_shards
 from cluster.placement.hosts import HostKeeper
 from cluster.placement.plan import PlacementPlan, with_hosts
 from engine.journal.events.creator import FillApplied
@@ -209,8 +209,7 @@ class Mortals:
             shards=await stored_shards(self._connection),
             ledgers={"paper": path},
             brokers=("paper",),
-            executions=NatsExecutions(self._connection, ("paper",)),
-            inputs=NatsStreams(self._connection),
+            streams=NatsStreams(self._connection),
         )
         try:
             return await audit(store, is_drained=True)

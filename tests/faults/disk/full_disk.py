@@ -13,9 +13,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from cluster.config.credentials import read_credentials
 from cluster.config.roles import OPERATOR
-from gateways.nats.connection import NatsConnectionOptions, connect_nats
+from tests.cluster.running.asking import connected
 from tests.faults.kill.checks import check
 from tests.faults.kill.running import RunningCluster
 from tests.faults.kill.waiting import FILLS_AFTER, FILLS_BEFORE, SETTINGS, until_fills
@@ -61,16 +60,7 @@ async def _full_and_free(cluster: RunningCluster, ballast: Path) -> None:
 
 async def _answer_to_a_command(cluster: RunningCluster) -> str:
     """Return the reason for which a command is refused now."""
-    credentials = read_credentials(cluster.data)
-    user = credentials.users[OPERATOR]
-    connection = await connect_nats(
-        NatsConnectionOptions(
-            url=credentials.nats_url,
-            user=user.user,
-            password=user.password,
-            inbox_prefix=user.inbox_prefix,
-        )
-    )
+    connection = await connected(cluster.data, OPERATOR)
     try:
         answer = await connection.request("commands.bulk", b"[]", deadline_s=TOLD_S_MAX)
     finally:

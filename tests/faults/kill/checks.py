@@ -10,7 +10,7 @@ from cluster.config.credentials import read_credentials
 from cluster.config.roles import ENGINE
 from engine.journal.events.creator import CreatorsOpened, FillApplied
 from engine.journal.frame import ShardKey, ShardKind
-from gateways.nats.connection import NatsConnectionOptions, connect_nats
+from gateways.nats.connection import connect_nats
 from gateways.nats.journal import NatsJournal
 from tests.faults.kill.running import RunningCluster
 from tests.load import Load
@@ -41,14 +41,7 @@ async def applied_fills(data: Path) -> Counter[str]:
     """Count the fills that the creator journals hold, as `<creator_id>/<exec_id>`."""
     credentials = read_credentials(data)
     user = credentials.users[ENGINE]
-    connection = await connect_nats(
-        NatsConnectionOptions(
-            url=credentials.nats_url,
-            user=user.user,
-            password=user.password,
-            inbox_prefix=user.inbox_prefix,
-        )
-    )
+    connection = await connect_nats(user.connection(credentials.nats_url, "checks"))
     found: Counter[str] = Counter()
     try:
         for shard in range(CREATOR_SHARDS):

@@ -20,7 +20,6 @@ from engine.journal.frame import ShardKey
 from engine.messages.blocks import BlockAnswered, GatewayEpoch, OrdersSubmitted, decode_block
 from engine.values.ids import shard_of
 from gateways.connections import ConnectionOptions, connect
-from gateways.nats.connection import NatsConnectionOptions
 from gateways.postgres.snapshots import PostgresConnectionOptions
 from tests.faults.kill.running import CONFIG, RunningCluster
 
@@ -64,13 +63,7 @@ class Zombie:
         user = self._credentials.users[ENGINE]
         return await connect(
             ConnectionOptions(
-                nats=NatsConnectionOptions(
-                    url=self._credentials.nats_url,
-                    user=user.user,
-                    password=user.password,
-                    name="zombie",
-                    inbox_prefix=user.inbox_prefix,
-                ),
+                nats=user.connection(self._credentials.nats_url, "zombie"),
                 postgres=PostgresConnectionOptions(dsn=self._credentials.postgres_url),
                 brokers=("paper",),
             )
