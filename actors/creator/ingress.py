@@ -16,9 +16,10 @@ from actors.shard.dead_letters import excerpt_of, refused_input
 from actors.shard.event_time import TurnTime
 from actors.shard.frame_budget import FrameBudget
 from actors.shard.input_names import message_input
+from actors.shard.inputs import StreamPlace
 from engine.creator.marks import check_source
 from engine.creator.shard import CreatorShard
-from engine.journal.cursors import Source, message_digest, parts_decided, stream_cursor
+from engine.journal.cursors import Source, parts_decided
 from engine.journal.quarantine import WHOLE
 from engine.messages.inputs import FillInput
 from engine.values.ids import shard_of
@@ -48,11 +49,11 @@ class IngressTaker:
         self._feed: Feed | None = None
         self._message: _IngressMessage | None = None
         self._held: StoredMessage | None = None
-        self._unsealed: StoredMessage | None = None
+        self._place = StreamPlace(state, Source.INGRESS)
 
     async def open(self) -> None:
         """Read from where the state stands."""
-        cursor = self._state.cursors.get((Source.INGRESS, 0))
+        cursor = self._place.cursor
         after = cursor.sequence if cursor else 0
         self._feed = await self._core.inputs.open_feed(
             INGRESS, ">", after_sequence=after, seen_sequence=after, cursor=cursor
@@ -73,7 +74,7 @@ class IngressTaker:
     def take(self, events: list[Any], budget: FrameBudget) -> bool:
         """Take messages until a frame's worth is gathered. Returns: whether more may be left."""
         has_more = self._take_messages(events, budget)
-        self._seal()
+        self._place.seal()
         return has_more
 
     def _take_messages(self, events: list[Any], budget: FrameBudget) -> bool:
@@ -118,8 +119,7 @@ class IngressTaker:
         except BadInputError as error:
             self._refuse(message, events, error.reason, str(error), message.data)
             return _IngressMessage(message, [], 0)
-        cursor = self._state.cursors.get((Source.INGRESS, 0))
-        return _IngressMessage(message, fills, parts_decided(cursor))
+        return _IngressMessage(message, fills, parts_decided(self._place.cursor))
 
     def _take_message(
         self, taking: _IngressMessage, events: list[Any], budget: FrameBudget
@@ -135,21 +135,10 @@ class IngressTaker:
 
     def _pass(self, taking: _IngressMessage) -> None:
         """Move the cursor past what is taken of a message. It must be sealed before a frame."""
-        self._unsealed = taking.message
         count = len(taking.fills)
-        self._state.cursors[Source.INGRESS, 0] = stream_cursor(
-            Source.INGRESS, taking.message.sequence, decided=taking.next, of=count
-        )
+        self._place.move(taking.message, decided=taking.next, of=count)
         if taking.next >= count:
             self._message = None
-
-    def _seal(self) -> None:
-        """Give the cursor the digest of its message. It is made once for many messages."""
-        message, self._unsealed = self._unsealed, None
-        if message is not None:
-            key = (Source.INGRESS, 0)
-            digest = message_digest(message.subject, message.data)
-            self._state.cursors[key] = self._state.cursors[key]._replace(hash=digest)
 
     # Fills and marks.
 
@@ -222,7 +211,7 @@ class IngressTaker:
             await self._take_message_alone(message)
         elif message is not None:
             self._pass(_IngressMessage(message, [], 0))
-            self._seal()
+            self._place.seal()
             self._core.inputs.arrived.set()
 
     async def _take_message_alone(self, message: StoredMessage) -> None:
@@ -238,7 +227,7 @@ class IngressTaker:
                 return
             budget = FrameBudget(events, self._core.settings.frame_bytes_max)
             self._take_message(taking, events, budget)
-            self._seal()
+            self._place.seal()
             await self._core.commit(events, self._time.ns, ())
 
         if tried != self._core.careful.poison:
@@ -248,7 +237,7 @@ class IngressTaker:
             return
         self._quarantine(message, WHOLE, excerpt_of(message.data), events)
         self._pass(_IngressMessage(message, [], 0))
-        self._seal()
+        self._place.seal()
         await self._core.commit(events, self._time.ns, ())
         await self._core.settle()
 
@@ -259,13 +248,13 @@ class IngressTaker:
             self.take_fill(message, taking.fills[position], events)
             taking.next += 1
             self._pass(taking)
-            self._seal()
+            self._place.seal()
 
         def quarantine(events: list[Any]) -> None:
             self._quarantine(message, position, taking.fills[position].exec_id, events)
             taking.next += 1
             self._pass(taking)
-            self._seal()
+            self._place.seal()
 
         tried = message_input(Source.INGRESS, message, position)
         await self._core.alone.decide(tried, decide, quarantine, self._time.now_ns)

@@ -25,6 +25,7 @@ from actors.shard.core import ShardCore
 from actors.shard.dead_letters import excerpt_of, refused_input
 from actors.shard.frame_budget import FrameBudget
 from actors.shard.input_names import message_input
+from actors.shard.inputs import StreamPlace
 from engine.follower.decide.check_correction import Rejected, Repeated
 from engine.follower.decide.check_reports import Implausible
 from engine.follower.decide.corrections import decide_corrections
@@ -33,7 +34,7 @@ from engine.follower.decide.whole_groups import decide_batch, next_batch
 from engine.follower.deciding import Deciding
 from engine.follower.order_watch import OrderWatch
 from engine.follower.shard import FollowerShard
-from engine.journal.cursors import Source, message_digest, parts_decided, stream_cursor
+from engine.journal.cursors import Source, parts_decided
 from engine.messages.blocks import CorrectionsReported, Report, exec_id_of
 from engine.values.order_ids import OrderKey
 from engine.values.refusals import Refused
@@ -88,13 +89,12 @@ class ExecutionTaker:
         self._feed = ExecutionFeed(core)
         self._message: _ReportsMessage | None = None
         self._refusals: list[Refusal] = []
-        self._unsealed: StoredMessage | None = None
+        self._place = StreamPlace(shard.state, Source.EXECUTIONS)
         self.inputs_ns = 0
 
     async def open(self) -> None:
         """Read from where the state stands."""
-        seen = self._state.cursors.get((Source.EXECUTIONS, 0))
-        await self._feed.open(seen)
+        await self._feed.open(self._place.cursor)
 
     async def close(self) -> None:
         """Stop reading."""
@@ -109,7 +109,7 @@ class ExecutionTaker:
         A message that is too large for one frame is taken over several.
         """
         has_more = self._take_messages(events, budget)
-        self._seal()
+        self._place.seal()
         return has_more
 
     def _take_messages(self, events: list[Any], budget: FrameBudget) -> bool:
@@ -142,7 +142,7 @@ class ExecutionTaker:
 
     def _reports_decided(self) -> int:
         """The number of decided reports of the message under way."""
-        return parts_decided(self._state.cursors.get((Source.EXECUTIONS, 0)))
+        return parts_decided(self._place.cursor)
 
     def _take_message(self, taking: _ReportsMessage, events: list[Any], budget: FrameBudget) -> int:
         """Take reports of one message and move the cursor. Returns: how many rows they count as."""
@@ -173,21 +173,10 @@ class ExecutionTaker:
 
     def _pass(self, taking: _ReportsMessage) -> None:
         """Move the cursor past the reports taken of a message. It must be sealed before a frame."""
-        self._unsealed = taking.message
         count = len(taking.reports)
-        self._state.cursors[Source.EXECUTIONS, 0] = stream_cursor(
-            Source.EXECUTIONS, taking.message.sequence, decided=taking.next, of=count
-        )
+        self._place.move(taking.message, decided=taking.next, of=count)
         if taking.next >= count:
             self._message = None
-
-    def _seal(self) -> None:
-        """Give the cursor the digest of its message. It is made once for many messages."""
-        message, self._unsealed = self._unsealed, None
-        if message is not None:
-            key = (Source.EXECUTIONS, 0)
-            digest = message_digest(message.subject, message.data)
-            self._state.cursors[key] = self._state.cursors[key]._replace(hash=digest)
 
     # Reports.
 
@@ -329,14 +318,14 @@ class ExecutionTaker:
                 self._message = self._opened(message, events)
             budget = FrameBudget(events, self._settings.frame_bytes_max // 2)
             self._take_message(self._message, events, budget)
-            self._seal()
+            self._place.seal()
 
         def quarantine(events: list[Any]) -> None:
             excerpt = excerpt_of(message.data)
             event = self._core.careful.quarantined("executions that can be applied", excerpt)
             self._shard.apply_each((event,), events)
             self._pass(_ReportsMessage(message, [], 0))
-            self._seal()
+            self._place.seal()
 
         tried = message_input(Source.EXECUTIONS, message, self._reports_decided())
         await self._core.alone.decide(tried, decide, quarantine, self._now)

@@ -4,15 +4,61 @@ loop.
 
 import asyncio
 from collections.abc import Callable
+from typing import Protocol
 
-from actors.ports import BusSubscription, Feed, Ports, Request
+from actors.ports import BusSubscription, Feed, Ports, Request, StoredMessage
 from actors.retry import retry_until_done
 from engine.journal.chain import ChainBrokenError
-from engine.journal.cursors import NO_HASH, Cursor, hashed_sequence, message_digest
+from engine.journal.cursors import (
+    NO_HASH,
+    Cursor,
+    Source,
+    hashed_sequence,
+    message_digest,
+    stream_cursor,
+)
 from engine.journal.frame import ShardKey
 
 TICK_S = 0.1
 """A turn follows at least so often, for what depends on the time alone."""
+
+
+class HasCursors(Protocol):
+    """A state with the cursors of its inputs."""
+
+    cursors: dict[tuple[Source, int], Cursor]
+
+
+class StreamPlace:
+    """How far a shard has taken one stream. Its cursor moves with each message, and gets the digest
+    of its message once before a frame, however many messages were taken.
+    """
+
+    def __init__(self, state: HasCursors, source: Source) -> None:
+        self._state = state
+        self._key = (source, 0)
+        self._unsealed: StoredMessage | None = None
+
+    @property
+    def cursor(self) -> Cursor | None:
+        """The cursor, None before the first message."""
+        return self._state.cursors.get(self._key)
+
+    def move(self, message: StoredMessage, *, decided: int, of: int) -> None:
+        """Move the cursor behind the first `decided` of a message's parts, `of` in all. It must be
+        sealed before a frame.
+        """
+        self._unsealed = message
+        self._state.cursors[self._key] = stream_cursor(
+            self._key[0], message.sequence, decided=decided, of=of
+        )
+
+    def seal(self) -> None:
+        """Give the cursor the digest of its message."""
+        message, self._unsealed = self._unsealed, None
+        if message is not None:
+            digest = message_digest(message.subject, message.data)
+            self._state.cursors[self._key] = self._state.cursors[self._key]._replace(hash=digest)
 
 
 class ShardInputs:
