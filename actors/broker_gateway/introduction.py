@@ -22,9 +22,9 @@ from actors.broker_gateway.trouble import BrokerTrouble
 from actors.errors import OperatingError, ShardLostError
 from actors.retry import retry_until_done
 from actors.shard.core import ShardCore
+from actors.shard.journal_reading import epoch_of, newest_frame
 from engine.broker_gateway.shard import GatewayShard
 from engine.columns.section_types import SectionError
-from engine.journal.frame import decode_header
 from engine.messages.blocks import BlockAnswered
 
 _log = structlog.get_logger()
@@ -199,8 +199,8 @@ class Introduction:
     async def _take_refusal(self, answer: BlockAnswered) -> None:
         """Find out whether this owner is superseded; if not, an operator must come."""
         key, epoch = self._core.key, self._core.writer.epoch
-        tail = await self._core.ports.journal.tail(key)
-        found = decode_header(tail.data)[0].epoch if tail is not None else 0
+        newest = await newest_frame(self._core.ports.journal, key)
+        found = epoch_of(newest) if newest is not None else 0
         if found > epoch:
             self._lost = f"{key}: epoch {found} has taken over from epoch {epoch}"
             return

@@ -13,8 +13,8 @@ from typing import NamedTuple
 
 from actors.ports import Journal
 from actors.retry import retry_until_done
-from actors.shard.journal_writer import last_that_counts
-from engine.journal.frame import ShardKey, ShardKind, decode_header, is_frame
+from actors.shard.journal_reading import newest_frame
+from engine.journal.frame import ShardKey, ShardKind, decode_header
 from engine.messages.answers import Answer
 from engine.messages.commands import COMMANDS, AccountCommand, SubscriptionCommand
 from engine.values.ids import shards_of
@@ -100,9 +100,8 @@ class CommandInbox:
     async def _tails(self, shards: list[int]) -> None:
         for creator_shard in shards:
             key = ShardKey(ShardKind.CREATOR, creator_shard)
-            tail = await retry_until_done(f"tail of {key}", partial(self._journal.tail, key))
-            if tail is not None and not is_frame(tail.data):
-                tail = await last_that_counts(self._journal, tail, key)
+            newest = partial(newest_frame, self._journal, key)
+            tail = await retry_until_done(f"tail of {key}", newest)
             if tail is not None:
                 self._needs[creator_shard] = decode_header(tail.data)[0].number
         self._reading = None

@@ -18,7 +18,7 @@ from actors.errors import OutcomeUnknownError, ShardLostError, StreamFullError, 
 from actors.ports import Journal, StoredMessage
 from actors.retry import BACKOFF_S_MAX, BACKOFF_S_MIN, retry_until_done
 from actors.shard.foreign_messages import ForeignMessages
-from actors.shard.journal_reading import read_after
+from actors.shard.journal_reading import epoch_of, last_that_counts, read_after
 from engine.journal.cursors import NO_HASH, Cursor
 from engine.journal.events.shard import OwnerFenced
 from engine.journal.frame import (
@@ -31,9 +31,6 @@ from engine.journal.frame import (
 )
 
 _log = structlog.get_logger()
-
-FENCE_WINDOW_MIN = 16
-"""The number of sequences that a takeover first looks back for the frame before the tail."""
 
 
 class EncodedFrame(NamedTuple):
@@ -180,7 +177,7 @@ class JournalWriter:
             if not is_frame(message.data):
                 self._foreign.step_over(message)
                 continue
-            epoch = _epoch(message)
+            epoch = epoch_of(message)
             if epoch > frame.header.epoch:
                 raise ShardLostError(
                     f"{self.key}: epoch {epoch} has taken over from epoch {frame.header.epoch}"
@@ -191,37 +188,3 @@ class JournalWriter:
 
     def _message_id(self, frame: EncodedFrame) -> str:
         return f"{self.key}/{frame.header.epoch}/{frame.header.number}"
-
-
-def _epoch(frame: StoredMessage) -> int:
-    return decode_header(frame.data)[0].epoch
-
-
-async def last_that_counts(
-    journal: Journal, tail: StoredMessage, key: ShardKey
-) -> StoredMessage | None:
-    """Find the frame that the next one follows, None when there is none. A superseded owner's frame
-    or a foreign message may have slipped in behind it, and the chain does not go on from that one.
-    """
-    window = FENCE_WINDOW_MIN
-    while True:
-        start = after = max(tail.sequence - 1 - window, 0)
-        # Only one frame is kept, since a window may hold much of a journal.
-        last: StoredMessage | None = None
-        while after < tail.sequence and (frames := await read_after(journal, key, after)):
-            after = frames[-1].sequence
-            for frame in frames:
-                if frame.sequence < tail.sequence:
-                    last = _later(last, frame)
-        if last is not None or start == 0:
-            return _later(last, tail)
-        window *= 16
-
-
-def _later(last: StoredMessage | None, found: StoredMessage) -> StoredMessage | None:
-    """Return which of two messages counts more: the later one, unless a newer owner superseded it
-    or it is no frame.
-    """
-    if not is_frame(found.data):
-        return last
-    return found if last is None or _epoch(found) >= _epoch(last) else last

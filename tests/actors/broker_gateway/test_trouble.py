@@ -183,6 +183,27 @@ async def test_a_broker_that_knows_a_higher_epoch_than_the_journal_is_no_new_own
     await close(actor)
 
 
+async def test_a_refused_introduction_is_a_trouble_behind_a_foreign_message_too() -> None:
+    shards, broker = MemoryShards(), Answering(lambda count: BlockAnswered(count, 0, "", 0))
+    journal = shards.server.stream("JOURNAL_GATEWAY")
+
+    def refuse() -> BlockAnswered:
+        journal.store(KEY.subject, b"an answer of nobody", f"foreign {len(journal.messages)}")
+        return BlockAnswered(0, 0, "too old", RefusalCode.EPOCH)
+
+    broker.introduces = refuse
+    flow = OrderFlow(shards.server, shards.clock.time_ns)
+    flow.open(10, ["AAA"])
+    flow.append(flow.orders("AAA", [1]))
+    actor = await gateway(shards, broker)
+    await until(actor, lambda: "refuses the introduction: too old" in trouble(actor))
+    assert broker.orders == []
+    broker.introduces = lambda: BlockAnswered(0, 0, "", 0)
+    await until(actor, lambda: answered(actor) == 1)
+    assert not trouble(actor)
+    await close(actor)
+
+
 async def test_blocks_refused_for_their_epoch_wait_until_the_introduction_is_accepted() -> None:
     refusals = iter([BlockAnswered(0, 0, "old", RefusalCode.EPOCH)])
     shards = MemoryShards()
