@@ -49,6 +49,11 @@ def is_rising(values: NDArray[np.integer]) -> bool:
     return len(values) < 2 or all_of(values[1:] > values[:-1])
 
 
+def has_repeats(values: NDArray[np.integer]) -> bool:
+    """Return whether a value stands twice."""
+    return not is_rising(values) and len(np.unique(values)) < len(values)
+
+
 def is_same(a: NDArray[np.integer], b: NDArray[np.integer]) -> bool:
     """Return whether two columns are equal."""
     return len(a) == len(b) and (a is b or not any_of(a != b))

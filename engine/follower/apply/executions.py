@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.columns.arithmetic import Int64s
-from engine.columns.reductions import all_of, any_of, is_any, is_rising
+from engine.columns.reductions import all_of, any_of, has_repeats, is_any, rows_of
 from engine.follower.apply.trades import (
     Traded,
     apply_trades,
@@ -97,36 +97,10 @@ def _report_rows(state: FollowerState, event: ExecutionsApplied) -> None:
             event.fees[which],
         )
         state.changing(book)
-        report = _report if is_rising(rows) or not _has_repeats(rows) else _report_in_turn
+        in_turn = has_repeats(rows)
         for group in state.orders.of_key(event.key):
             if group.book is book:
-                report(group, rows, *columns)
-
-
-def _has_repeats(rows: NDArray[np.int64]) -> bool:
-    return len(np.unique(rows)) < len(rows)
-
-
-def _report_in_turn(
-    group: OrderGroup,
-    rows: NDArray[np.int64],
-    exec_types: Int64s,
-    quantities: Int64s,
-    prices: Int64s,
-    fees: Int64s,
-) -> None:
-    """Apply reports, of which some are about one order, to the orders of one group. An order's end
-    comes after its trades.
-    """
-    at, there = group.find(rows)
-    trades = np.flatnonzero(there & (exec_types == _TRADE))
-    if len(trades):
-        trades = trades[np.argsort(at[trades], kind="stable")]
-        columns = quantities[trades], prices[trades], fees[trades]
-        apply_trades_in_turn(group, at[trades], *columns)
-    ended = there & is_any(exec_types, ENDS)
-    if any_of(ended):
-        end_orders(group, at[ended])
+                _report(group, rows, *columns, in_turn=in_turn)
 
 
 def _report(
@@ -136,15 +110,21 @@ def _report(
     quantities: Int64s,
     prices: Int64s,
     fees: Int64s,
+    *,
+    in_turn: bool,
 ) -> None:
     """Apply reports to the orders of one group. Rows that are not in it are in the group of another
-    part.
+    part. `in_turn` says that some are about one order, whose end comes after its trades.
     """
     at, there = group.find(rows)
     if not any_of(there):
         return
-    trades = there & (exec_types == _TRADE)
-    if any_of(trades):
+    trades = rows_of(there & (exec_types == _TRADE))
+    if in_turn and len(trades):
+        trades = trades[np.argsort(at[trades], kind="stable")]
+        columns = quantities[trades], prices[trades], fees[trades]
+        apply_trades_in_turn(group, at[trades], *columns)
+    elif len(trades):
         traded = Traded(group, group.rows[at[trades]], at[trades])
         apply_trades((traded,), quantities[trades], prices[trades], fees[trades])
     ended = there & is_any(exec_types, ENDS)

@@ -7,13 +7,13 @@ and the caller looks it up: a known one is dropped, any other refused. Trade can
 are decided in `engine.follower.decide.corrections`.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.columns.reductions import is_any
+from engine.columns.reductions import is_any, is_rising
 from engine.follower.decide.check_reports import Implausible, implausible, wrong_numbers
 from engine.follower.decide.follow_ups import follow_reports
 from engine.follower.decide.trades_in_turn import is_repeating, take_in_turn
@@ -121,7 +121,7 @@ def _is_of(
 def _first_of_each(numbers: NDArray[np.int64]) -> NDArray[np.bool_]:
     """Return where each number stands first."""
     first = np.ones(len(numbers), np.bool_)
-    if len(numbers) > 1 and not (np.diff(numbers) > 0).all():
+    if not is_rising(numbers):
         first[:] = False
         first[np.unique(numbers, return_index=True)[1]] = True
     return first
@@ -165,15 +165,29 @@ def _decide_in_turn(
     taken, repeated, touched = take_in_turn(report, found, subscriptions)
     if taken:
         counted = select(report, np.array(taken))
-        if doubts is not None:
-            doubts += implausible(counted, touched[0][0].terms)
-        yield applied(broker, counted, sequence)
-        for group, rows, ended in touched:
-            yield from follow_reports(deciding, group, rows, ended)
+        yield from _counted(deciding, broker, counted, touched, sequence, doubts)
     left = np.ones(len(report.subscriptions), np.bool_)
     left[taken] = left[repeated] = False
     if left.any():
         yield _unmatched(select(report, np.flatnonzero(left)))
+
+
+def _counted(
+    deciding: Deciding,
+    broker: str,
+    report: ExecutionsReported,
+    touched: Sequence[tuple[OrderGroup, _Rows, _Rows]],
+    sequence: int,
+    doubts: list[Implausible] | None,
+) -> Iterator[Any]:
+    """Yield the event of reports that count, then what follows. `touched` has, for each group, its
+    book's rows, and those whose orders ended.
+    """
+    if doubts is not None:
+        doubts += implausible(report, touched[0][0].terms)
+    yield applied(broker, report, sequence)
+    for group, rows, ended in touched:
+        yield from follow_reports(deciding, group, rows, ended)
 
 
 def _unmatched(report: ExecutionsReported) -> Unmatched:
@@ -207,11 +221,7 @@ def _decide_distinct(
         touched.append((group, rows[fits], rows[fits & ended]))
     if taken.any():
         counted = select(report, np.flatnonzero(taken))
-        if doubts is not None:
-            doubts += implausible(counted, touched[0][0].terms)
-        yield applied(broker, counted, sequence)
-        for group, rows, ended_rows in touched:
-            yield from follow_reports(deciding, group, rows, ended_rows)
+        yield from _counted(deciding, broker, counted, touched, sequence, doubts)
     if not matched.all():
         yield _unmatched(select(report, np.flatnonzero(~matched)))
 

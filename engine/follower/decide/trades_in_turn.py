@@ -13,6 +13,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from engine.columns.reductions import has_repeats, is_rising
 from engine.follower.cost_basis import cash_change_of
 from engine.follower.decide.whole_groups import CASH_MAX
 from engine.follower.order_group import OrderGroup
@@ -64,25 +65,17 @@ class _Order:
 
 def passes_over(report: ExecutionsReported) -> int:
     """Return how often the order is named that is named most."""
-    subscriptions = report.subscriptions
-    if len(subscriptions) == 1 or bool((np.diff(subscriptions) > 0).all()):
+    if is_rising(report.subscriptions):
         return 1
-    return int(np.unique(subscriptions, return_counts=True)[1].max())
+    return int(np.unique(report.subscriptions, return_counts=True)[1].max())
 
 
 def is_repeating(report: ExecutionsReported) -> bool:
     """Return whether an order is named more often than passes over the columns are worth, or a
     number stands twice.
     """
-    if len(report.subscriptions) == 1:
-        return False
-    if not bool((np.diff(report.numbers) > 0).all()) and _has_repeats(report.numbers):
-        return True
-    return len(report.subscriptions) > REPEATS_MAX and passes_over(report) > REPEATS_MAX
-
-
-def _has_repeats(numbers: _Rows) -> bool:
-    return len(np.unique(numbers)) < len(numbers)
+    is_long = len(report.subscriptions) > REPEATS_MAX
+    return has_repeats(report.numbers) or (is_long and passes_over(report) > REPEATS_MAX)
 
 
 def take_in_turn(
