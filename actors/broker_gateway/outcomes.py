@@ -21,7 +21,7 @@ from actors.shard.core import ShardCore
 from actors.shard.frame_budget import FrameBudget
 from engine.broker_gateway.outbound import OutboundSection
 from engine.broker_gateway.queue import DispatchQueue
-from engine.broker_gateway.shard import GatewayShard, TakenFrame
+from engine.broker_gateway.shard import GatewayShard, TakenFrame, frames_taken
 from engine.journal.cursors import Cursor, Source
 from engine.journal.events.gateway import (
     BlocksAnswered,
@@ -147,8 +147,7 @@ class OrderOutcomes:
     def _take_taken_frames(self) -> list[FramesTaken]:
         if not self._taken_frames:
             return []
-        rows = [(shard, *self._taken_frames[shard]) for shard in sorted(self._taken_frames)]
-        event = FramesTaken(self._ledger, *np.array(rows, np.int64).T.copy())
+        event = frames_taken(self._ledger, self._taken_frames)
         self._taken_frames.clear()
         self._state.apply_event(event)
         return [event]

@@ -79,7 +79,11 @@ def _unresolved(broker: str, gateway: int, event: OrdersUnresolved) -> Iterator[
             excerpt=named[0],
             order_ids=named,
         )
-        subject = f"deadletter.gateway.{gateway}"
-        yield GatewayReport(
-            subject, msgspec.json.encode(letter), f"{subject}/{UNKNOWN_PLACEMENT}/{named[0]}"
-        )
+        yield letter_of(gateway, letter, letter.excerpt)
+
+
+def letter_of(gateway: int, letter: UnresolvedOrders, about: str) -> GatewayReport:
+    """Address a dead letter. `about` tells it from others of its gateway and its reason."""
+    subject = f"deadletter.gateway.{gateway}"
+    message_id = f"{subject}/{letter.reason}/{about}"
+    return GatewayReport(subject, msgspec.json.encode(letter), message_id)

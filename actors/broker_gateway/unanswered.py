@@ -11,11 +11,14 @@ While the broker answers nothing at all, only that is told, once. Its orders wai
 import asyncio
 from collections.abc import Callable
 
-import msgspec
-import numpy as np
 import structlog
 
-from actors.broker_gateway.reports import LETTER_ORDERS_MAX, UnresolvedOrders
+from actors.broker_gateway.reports import (
+    LETTER_ORDERS_MAX,
+    GatewayReport,
+    UnresolvedOrders,
+    letter_of,
+)
 from actors.retry import retry_until_done
 from actors.shard.core import ShardCore
 from engine.broker_gateway.outbound import OutboundSection, asked_about
@@ -92,8 +95,7 @@ class UnansweredOrders:
             return
         cancelled = event.subscriptions[mine & (event.cancels != 0)]
         if len(cancelled):
-            ones = np.ones(len(cancelled), np.int64)
-            kind, creator_shard, number, leg, attempt = (ones * value for value in event.key)
+            kind, creator_shard, number, leg, attempt = event.key.columns(len(cancelled))
             cancels = CancelsSubmitted(shard, kind, creator_shard, number, cancelled, leg, attempt)
             self._queue.enqueue(OutboundSection(sequence, shard, cancels))
         asked = asked_about(sequence, shard, event.key, event.subscriptions[mine])
@@ -134,8 +136,8 @@ class UnansweredOrders:
     def _is_due(self, every_ns: int) -> bool:
         return self._core.ports.clock.now_ns() - self._alarm_ns >= every_ns
 
-    def _letter(self) -> UnresolvedOrders:
-        return UnresolvedOrders(
+    def _letter(self) -> GatewayReport:
+        letter = UnresolvedOrders(
             subject=f"broker.{self._name}.orders",
             sequence=self._sequence,
             reason=REASON,
@@ -144,11 +146,11 @@ class UnansweredOrders:
             excerpt=self._named[0],
             order_ids=self._named,
         )
+        return letter_of(self._core.key.shard, letter, f"{letter.sequence}/{letter.excerpt}")
 
-    async def _post(self, letter: UnresolvedOrders) -> None:
-        subject = f"deadletter.gateway.{self._core.key.shard}"
-        streams, data = self._core.ports.streams, msgspec.json.encode(letter)
-        message_id = f"{subject}/{REASON}/{letter.sequence}/{letter.excerpt}"
+    async def _post(self, letter: GatewayReport) -> None:
+        streams = self._core.ports.streams
+        subject, data, message_id = letter
         await retry_until_done(
             "dead letter", lambda: streams.publish(subject, data, message_id=message_id)
         )

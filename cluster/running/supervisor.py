@@ -23,6 +23,7 @@ from actors.errors import OperatingError
 from actors.host.host import HostSpec
 from actors.ports import Request
 from actors.retry import retry_until_done
+from actors.shard.disk_trouble import SUBJECT as DISK_SUBJECT
 from actors.shard.progress import SUPERVISOR, HostHeartbeat, ShardProgress
 from cluster.config.credentials import Credentials
 from cluster.config.file import Secrets, read_secrets
@@ -53,6 +54,7 @@ from cluster.running.wiring import (
     shard_settings,
     stream_settings,
 )
+from cluster.servers.nats_server import NATS
 from cluster.servers.servers import Servers, start_servers
 from gateways.nats.bus import NatsBus
 from gateways.nats.connection import NatsConnection, connect_nats
@@ -145,7 +147,7 @@ def _watch_disk(
     """Watch the disk from now on. Its trouble is told as hosts tell theirs, by core NATS, which
     goes on when nothing can be written.
     """
-    nats = next((program for program in servers.programs if program.program.name == "nats"), None)
+    nats = next((program for program in servers.programs if program.program.name == NATS), None)
     watch = DiskWatch(
         data,
         config.supervision.free_bytes_min,
@@ -156,7 +158,7 @@ def _watch_disk(
     async def tell(trouble: str) -> None:
         heartbeat = HostHeartbeat(SUPERVISOR, SUPERVISOR, os.getpid(), {}, trouble)
         with contextlib.suppress(OperatingError):
-            await connection.publish(f"hosts.{SUPERVISOR}", msgspec.json.encode(heartbeat))
+            await connection.publish(DISK_SUBJECT, msgspec.json.encode(heartbeat))
 
     watching = asyncio.create_task(watch.run(tell), name="watch disk")
 

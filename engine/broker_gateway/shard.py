@@ -10,7 +10,7 @@ needs to remember nothing else, unless the broker takes an order id again. Then 
 says which orders left (`engine.broker_gateway.submissions`).
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import msgspec
@@ -59,6 +59,12 @@ class TakenFrame(NamedTuple):
 
     number: int
     mark: int
+
+
+def frames_taken(ledger: str, taken: Mapping[int, TakenFrame]) -> FramesTaken:
+    """Return the event that a ledger has the orders of the follower shards up to these frames."""
+    rows = [(shard, *taken[shard]) for shard in sorted(taken)]
+    return FramesTaken(ledger, *np.array(rows, np.int64).reshape(-1, 3).T.copy())
 
 
 class GatewayShard:
@@ -182,10 +188,6 @@ class GatewayShard:
         for shard, number, mark in zip(*(each.tolist() for each in columns), strict=True):
             self.taken[shard] = TakenFrame(number, mark)
 
-    def _taken_event(self) -> FramesTaken:
-        rows = [(shard, *self.taken[shard]) for shard in sorted(self.taken)]
-        return FramesTaken(self.ledger, *np.array(rows, np.int64).reshape(-1, 3).T.copy())
-
     def columns(self) -> State:
         """Return everything as columns, as of the first mark kept. An owner that reads on from that
         mark meets every frame that has orders in hand or revoked orders.
@@ -209,7 +211,9 @@ class GatewayShard:
             "gone": np.frombuffer(encode_sections(self._gone_events()), np.uint8),
         }
         if self.ledger:
-            state["taken"] = np.frombuffer(encode_sections([self._taken_event()]), np.uint8)
+            state["taken"] = np.frombuffer(
+                encode_sections([frames_taken(self.ledger, self.taken)]), np.uint8
+            )
         for shard, view in self.views.items():
             state |= view.accounts.state(f"{shard}.account") | view.subscriptions.state(
                 f"{shard}.subscription"

@@ -41,6 +41,10 @@ class OrderKey(NamedTuple):
             shard, CauseKind(kind), creator_shard, cause_number, subscription, leg, attempt
         )
 
+    def columns(self, count: int) -> list[NDArray[np.int64]]:
+        """Return the key as columns of `count` equal rows, in the order of its parts."""
+        return list(np.repeat(np.array([self], np.int64).T, count, axis=1))
+
     def after(self, attempt: int) -> "OrderKey":
         """Return the key of the attempt after one of the same cause."""
         return self._replace(attempt=min(attempt + 1, ATTEMPT_MAX))

@@ -106,8 +106,7 @@ def cancel_open(
 def request_cancels(book: Book, key: OrderKey, rows: NDArray[np.int64]) -> CancelsRequested:
     """Return the event that requests the cancels of orders of one key."""
     subscriptions = book.subscriptions["subscription"][rows].astype(np.int64)
-    ones = np.ones(len(rows), np.int64)
-    kind, creator_shard, number, leg, attempt = (ones * value for value in key)
+    kind, creator_shard, number, leg, attempt = key.columns(len(rows))
     return CancelsRequested(kind, creator_shard, number, subscriptions, leg, attempt)
 
 
