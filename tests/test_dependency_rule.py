@@ -282,6 +282,13 @@ def test_the_core_of_every_shard_knows_no_kind_of_shard() -> None:
     assert breaches == []
 
 
+def test_who_reads_and_writes_journals_knows_no_shard() -> None:
+    kinds = tuple(f"{layer}.{machine}." for layer in ("engine", "actors") for machine in MACHINES)
+    others = (*kinds, "actors.shard.", "actors.host.")
+    breaches = taken_below("actors.journal.", lambda taken: f"{taken}.".startswith(others))
+    assert breaches == []
+
+
 BROKER_ROOMS = {
     "ledger": ("program", "paper", "acceptance"),
     "program": ("paper", "acceptance"),

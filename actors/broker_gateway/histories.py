@@ -14,8 +14,8 @@ from itertools import islice
 from typing import NamedTuple
 
 from actors.errors import BadInputError
+from actors.journal.reading import read_after
 from actors.ports import EXECUTIONS, Ports
-from actors.shard.journal_reading import read_after
 from engine.broker_gateway.shard import GatewayShard, TakenFrame
 from engine.columns.section_types import SectionError
 from engine.journal.frame import (

@@ -20,9 +20,9 @@ from actors.broker_gateway.histories import Histories, stated_in
 from actors.broker_gateway.registrations import registrations
 from actors.broker_gateway.trouble import BrokerTrouble
 from actors.errors import OperatingError, ShardLostError
+from actors.journal.reading import epoch_of, newest_frame
 from actors.retry import retry_until_done
 from actors.shard.core import ShardCore
-from actors.shard.journal_reading import epoch_of, newest_frame
 from engine.broker_gateway.shard import GatewayShard
 from engine.columns.section_types import SectionError
 from engine.messages.blocks import BlockAnswered

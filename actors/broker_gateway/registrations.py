@@ -5,8 +5,8 @@ Cost: reads the journals of all follower shards. An operator has asked for it.
 
 from collections.abc import AsyncIterator, Iterable
 
+from actors.journal.reading import read_after
 from actors.ports import Journal
-from actors.shard.journal_reading import read_after
 from engine.broker_gateway.follower_view import FollowerView
 from engine.broker_gateway.outbound import OutboundSection
 from engine.journal.chain import Chain

@@ -11,9 +11,9 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import NamedTuple
 
+from actors.journal.reading import newest_frame
 from actors.ports import Journal
 from actors.retry import retry_until_done
-from actors.shard.journal_reading import newest_frame
 from engine.journal.frame import ShardKey, ShardKind, decode_header
 from engine.messages.answers import Answer
 from engine.messages.commands import COMMANDS, AccountCommand, SubscriptionCommand

@@ -10,8 +10,8 @@ import asyncio
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
+from actors.journal.backwards import frames_back
 from actors.shard.core import ShardCore
-from actors.shard.journal_backwards import frames_back
 from engine.columns.reductions import is_any
 from engine.follower.decide.corrections import is_working
 from engine.follower.decide.executions import Unmatched

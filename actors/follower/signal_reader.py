@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from actors.counters import Counters
+from actors.journal.foreign_messages import ForeignMessages
 from actors.ports import Feed, StoredMessage
-from actors.shard.foreign_messages import ForeignMessages
 from engine.journal.chain import Chain
 from engine.journal.cursors import NO_ROW, Cursor, Source
 from engine.journal.events.creator import FillApplied

@@ -15,7 +15,7 @@ from typing import Any
 import structlog
 
 from actors.errors import OperatingError
-from actors.shard.journal_writer import EncodedFrame, JournalWriter
+from actors.journal.writer import EncodedFrame, JournalWriter
 from engine.journal.cursors import NO_HASH, Cursor
 
 _log = structlog.get_logger()

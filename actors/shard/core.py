@@ -22,16 +22,16 @@ import structlog
 
 from actors.counters import Counters
 from actors.errors import ShardLostError
+from actors.journal.foreign_messages import ForeignMessages
+from actors.journal.writer import JournalWriter
 from actors.ports import Ports
 from actors.settings import ShardSettings
 from actors.shard.careful import CarefulMode, LoneInputs, PoisonError
 from actors.shard.committer import Committer, Output
 from actors.shard.crash_trail import CrashTrail
 from actors.shard.event_time import FrameTime
-from actors.shard.foreign_messages import ForeignMessages
 from actors.shard.hooks import ShardHooks
 from actors.shard.inputs import ShardInputs
-from actors.shard.journal_writer import JournalWriter
 from actors.shard.outputs import FramelessAnswers, OwedOutputs, letters_of
 from actors.shard.recovery import Phase, recover
 from actors.shard.snapshotter import Snapshotter

@@ -5,9 +5,9 @@ end.
 from contextlib import suppress
 from typing import Any
 
+from actors.journal.backwards import frames_back
 from actors.ports import Journal
 from actors.shard.input_names import Input, input_of
-from actors.shard.journal_backwards import frames_back
 from engine.journal.chain import ChainBrokenError
 from engine.journal.cursors import NO_HASH
 from engine.journal.events.shard import InputAttempted, OwnerFenced

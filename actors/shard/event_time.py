@@ -6,8 +6,8 @@ instead, exits would wait for their next attempt for as long as the clock had be
 speed they wait at most twice their backoff.
 """
 
+from actors.journal.writer import JournalWriter
 from actors.ports import Clock
-from actors.shard.journal_writer import JournalWriter
 
 
 class EventTime:

@@ -19,11 +19,11 @@ import structlog
 
 from actors.counters import Counters
 from actors.errors import OperatingError
+from actors.journal.foreign_messages import ForeignMessages
+from actors.journal.reading import read_after
+from actors.journal.writer import JournalWriter
 from actors.ports import Journal, Snapshot, Snapshots, StoredMessage
 from actors.retry import retry_until_done
-from actors.shard.foreign_messages import ForeignMessages
-from actors.shard.journal_reading import read_after
-from actors.shard.journal_writer import JournalWriter
 from engine.columns.codec import ColumnError
 from engine.columns.snapshot import (
     STATE_LAYOUT,

@@ -4,10 +4,10 @@ from typing import Any
 
 import pytest
 
+from actors.journal.writer import JournalWriter
 from actors.shard.careful import CarefulMode
 from actors.shard.crash_trail import CrashTrail
 from actors.shard.input_names import Input
-from actors.shard.journal_writer import JournalWriter
 from engine.journal.chain import Chain
 from engine.journal.events.gateway import BlocksAnswered
 from engine.journal.events.shard import InputAttempted

@@ -10,9 +10,9 @@ import pytest
 from actors.counters import Counters
 from actors.creator.actor import CreatorShardActor
 from actors.errors import TransientError
+from actors.journal.writer import JournalWriter
 from actors.ports import Snapshot
 from actors.shard.committer import Committer
-from actors.shard.journal_writer import JournalWriter
 from actors.shard.recovery import Phase
 from actors.shard.snapshotter import FAILURES_ALARMED, Snapshotter
 from engine.columns.snapshot import SnapshotSchema

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from actors.creator.actor import CreatorShardActor
+from actors.journal.writer import JournalWriter
 from actors.ports import StoredMessage
-from actors.shard.journal_writer import JournalWriter
 from engine.journal.chain import Chain, ChainBrokenError
 from engine.journal.events.gateway import BlocksAnswered
 from engine.journal.events.shard import InputsRefused

@@ -6,11 +6,11 @@ from collections.abc import Awaitable, Callable
 import numpy as np
 import pytest
 
+from actors.journal.backwards import frames_back
+from actors.journal.reading import READ_BYTES_MAX
+from actors.journal.writer import JournalWriter
 from actors.ports import StoredMessage
 from actors.shard.crash_trail import CrashTrail
-from actors.shard.journal_backwards import frames_back
-from actors.shard.journal_reading import READ_BYTES_MAX
-from actors.shard.journal_writer import JournalWriter
 from engine.journal.events.gateway import OrdersRevoked
 from engine.journal.frame import ShardKey, ShardKind, decode_frame, decode_header, frame_hash
 from engine.values.order_ids import OrderKey

@@ -8,8 +8,8 @@ import asyncio
 from collections import deque
 from collections.abc import AsyncIterator
 
+from actors.journal.reading import read_after
 from actors.ports import Journal, StoredMessage
-from actors.shard.journal_reading import read_after
 from engine.journal.chain import ChainBrokenError
 from engine.journal.cursors import NO_HASH
 from engine.journal.frame import ShardKey, decode_header, frame_hash

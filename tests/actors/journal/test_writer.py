@@ -5,8 +5,8 @@
 import pytest
 
 from actors.errors import ShardLostError
+from actors.journal.writer import JournalWriter
 from actors.ports import journal_stream
-from actors.shard.journal_writer import JournalWriter
 from engine.journal.chain import Chain
 from engine.journal.events.gateway import BlocksAnswered
 from engine.journal.events.shard import OwnerFenced

@@ -4,9 +4,9 @@ of the chain that is damaged is never taken for one.
 
 import pytest
 
+from actors.journal.reading import FENCE_WINDOW_MIN, last_that_counts
+from actors.journal.writer import JournalWriter
 from actors.ports import journal_stream
-from actors.shard.journal_reading import FENCE_WINDOW_MIN, last_that_counts
-from actors.shard.journal_writer import JournalWriter
 from engine.journal.chain import Chain, ChainBrokenError
 from engine.journal.events.gateway import BlocksAnswered
 from engine.journal.frame import ShardKey, ShardKind, encode_frame

@@ -15,10 +15,10 @@ import structlog
 from actors.backoff import Backoff
 from actors.counters import Counters
 from actors.errors import OutcomeUnknownError, ShardLostError, StreamFullError, TransientError
+from actors.journal.foreign_messages import ForeignMessages
+from actors.journal.reading import epoch_of, last_that_counts, read_after
 from actors.ports import Journal, StoredMessage
 from actors.retry import BACKOFF_S_MAX, BACKOFF_S_MIN, retry_until_done
-from actors.shard.foreign_messages import ForeignMessages
-from actors.shard.journal_reading import epoch_of, last_that_counts, read_after
 from engine.journal.cursors import NO_HASH, Cursor
 from engine.journal.events.shard import OwnerFenced
 from engine.journal.frame import (
