@@ -14,8 +14,14 @@ from pathlib import Path
 from actors.errors import OperatingError
 from gateways.brokers.acceptance.bench import Bench, SuiteOptions
 from gateways.brokers.acceptance.nats_program import ProgramProcess, open_program
-from gateways.brokers.acceptance.rules import ALL_CLASSES, RuleOutcome, Verdict, lines_of, run_rules
-from gateways.brokers.acceptance.suite import RULES
+from gateways.brokers.acceptance.rules.rule import (
+    ALL_CLASSES,
+    RuleOutcome,
+    Verdict,
+    lines_of,
+    run_rules,
+)
+from gateways.brokers.acceptance.rules.suite import RULES
 from gateways.nats.connection import NatsConnectionOptions
 
 _MICROS = 1_000_000

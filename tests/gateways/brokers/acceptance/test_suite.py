@@ -5,10 +5,16 @@ import asyncio
 import pytest
 from msgspec.structs import replace
 
-from gateways.brokers.acceptance import answers, executions
 from gateways.brokers.acceptance.bench import Bench, SuiteOptions
-from gateways.brokers.acceptance.rules import ALL_CLASSES, RuleOutcome, Verdict, lines_of, run_rules
-from gateways.brokers.acceptance.suite import RULES
+from gateways.brokers.acceptance.rules import answers, executions
+from gateways.brokers.acceptance.rules.rule import (
+    ALL_CLASSES,
+    RuleOutcome,
+    Verdict,
+    lines_of,
+    run_rules,
+)
+from gateways.brokers.acceptance.rules.suite import RULES
 from gateways.brokers.paper.settings import FillSettings
 from tests.gateways.brokers.acceptance.plain_broker import Fault
 from tests.gateways.brokers.acceptance.programs import PlainProgram, TwinProgram

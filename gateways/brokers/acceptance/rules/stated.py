@@ -16,7 +16,7 @@ from engine.messages.blocks import (
 )
 from gateways.brokers.acceptance.bench import Bench, BlockAnswer, expect_accepted, expect_refused
 from gateways.brokers.acceptance.broken import NotStated, expect
-from gateways.brokers.acceptance.rules import Rule
+from gateways.brokers.acceptance.rules.rule import Rule
 
 _ANOTHER_CLUSTER = "another-cluster"
 _SHARD = 1

@@ -7,7 +7,7 @@ from msgspec.structs import replace
 
 from engine.messages.blocks import OrdersSubmitted
 from gateways.brokers.acceptance.bench import Bench, expect_accepted
-from gateways.brokers.acceptance.rules import Rule
+from gateways.brokers.acceptance.rules.rule import Rule
 
 _CLASSES = ("refused",)
 

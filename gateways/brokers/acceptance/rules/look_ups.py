@@ -4,8 +4,8 @@ from engine.messages.blocks import OrdersLookedUp, OrdersSubmitted, RefusalCode
 from gateways.brokers.acceptance.bench import Bench, BlockAnswer, expect_accepted, expect_refused
 from gateways.brokers.acceptance.broken import expect
 from gateways.brokers.acceptance.history import ids_of
-from gateways.brokers.acceptance.repeats import some_of
-from gateways.brokers.acceptance.rules import Rule
+from gateways.brokers.acceptance.rules.repeats import some_of
+from gateways.brokers.acceptance.rules.rule import Rule
 
 _CLASSES = ("looked_up",)
 

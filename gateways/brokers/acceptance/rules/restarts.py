@@ -6,9 +6,9 @@ import random
 from engine.messages.blocks import OrdersSubmitted
 from gateways.brokers.acceptance.bench import Bench, expect_accepted
 from gateways.brokers.acceptance.broken import expect
-from gateways.brokers.acceptance.look_ups import look_up
 from gateways.brokers.acceptance.program import Sent
-from gateways.brokers.acceptance.rules import Rule
+from gateways.brokers.acceptance.rules.look_ups import look_up
+from gateways.brokers.acceptance.rules.rule import Rule
 
 _KILL_WITHIN_S = 0.05
 _HELD_S = 0.3

@@ -2,7 +2,7 @@
 
 from gateways.brokers.acceptance.bench import Bench, expect_accepted
 from gateways.brokers.acceptance.broken import Broken, expect
-from gateways.brokers.acceptance.rules import Rule
+from gateways.brokers.acceptance.rules.rule import Rule
 
 _AT_ONCE = 40
 

@@ -1,6 +1,6 @@
 """All rules, in the order in which they are run."""
 
-from gateways.brokers.acceptance import (
+from gateways.brokers.acceptance.rules import (
     accounts,
     answers,
     cancels,
@@ -14,7 +14,7 @@ from gateways.brokers.acceptance import (
     stated,
     whole_blocks,
 )
-from gateways.brokers.acceptance.rules import Rule
+from gateways.brokers.acceptance.rules.rule import Rule
 
 RULES: tuple[Rule, ...] = (
     *introduction.RULES,

@@ -10,7 +10,7 @@ from gateways.brokers.acceptance.bench import Bench
 from gateways.brokers.acceptance.broken import expect
 from gateways.brokers.acceptance.history import History, Known, Terms
 from gateways.brokers.acceptance.reported import OrderReport
-from gateways.brokers.acceptance.rules import Rule
+from gateways.brokers.acceptance.rules.rule import Rule
 
 _SHOWN = 3
 

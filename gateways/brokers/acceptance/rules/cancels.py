@@ -3,7 +3,7 @@
 from gateways.brokers.acceptance.bench import Bench, expect_accepted
 from gateways.brokers.acceptance.broken import expect
 from gateways.brokers.acceptance.history import ids_of
-from gateways.brokers.acceptance.rules import Rule
+from gateways.brokers.acceptance.rules.rule import Rule
 
 
 async def _unknown(bench: Bench) -> None:

@@ -5,8 +5,8 @@ import struct
 from engine.columns.sections import REQUIRED
 from gateways.brokers.acceptance.bench import Bench, expect_refused
 from gateways.brokers.acceptance.broken import Broken
-from gateways.brokers.acceptance.rules import Rule
-from gateways.brokers.acceptance.whole_blocks import header_of, plain_block
+from gateways.brokers.acceptance.rules.rule import Rule
+from gateways.brokers.acceptance.rules.whole_blocks import header_of, plain_block
 
 _LARGE_BYTES = 4 << 20
 _ROWS_MAX = 0xFFFFFFFF

@@ -1,7 +1,7 @@
 """Rules about the largest blocks that a gateway sends."""
 
 from gateways.brokers.acceptance.bench import Bench, expect_accepted
-from gateways.brokers.acceptance.rules import Rule
+from gateways.brokers.acceptance.rules.rule import Rule
 
 
 async def _many_sections(bench: Bench) -> None:

@@ -8,7 +8,7 @@ from gateways.brokers.acceptance.bench import (
     expect_accepted,
     expect_refused,
 )
-from gateways.brokers.acceptance.rules import Rule
+from gateways.brokers.acceptance.rules.rule import Rule
 
 
 async def _again(bench: Bench) -> None:

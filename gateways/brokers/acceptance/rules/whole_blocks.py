@@ -14,7 +14,7 @@ from engine.messages.blocks import GatewayEpoch, OrdersSubmitted, SendingRound
 from gateways.brokers.acceptance.bench import ACCOUNTS, Bench, expect_accepted, expect_refused
 from gateways.brokers.acceptance.broken import expect
 from gateways.brokers.acceptance.history import ids_of
-from gateways.brokers.acceptance.rules import Rule
+from gateways.brokers.acceptance.rules.rule import Rule
 
 _NO_SECTION = 0xFFFE
 _ENTRY = struct.Struct("<HHI")

@@ -2,7 +2,7 @@
 
 from engine.messages.blocks import GatewayEpoch, RefusalCode, SendingRound, encode_block
 from gateways.brokers.acceptance.bench import Bench, expect_accepted, expect_refused
-from gateways.brokers.acceptance.rules import Rule
+from gateways.brokers.acceptance.rules.rule import Rule
 
 
 async def _introduction(bench: Bench) -> None:
