@@ -116,12 +116,13 @@ class Streams(Protocol):
         """Read one message from the stream's leader; None when there is none."""
         ...
 
-    async def publish(self, subject: str, data: bytes, *, message_id: str) -> int:
+    async def publish(self, subject: str, data: bytes, *, message_id: str = "") -> int:
         """Append a message, at most once per message id within the stream's window. Returns: its
         sequence, once durable.
 
-        Raises: OutcomeUnknownError when no answer came. The caller then publishes again with the
-        same message id.
+        A message without an id is stored each time. All brokers write to INGRESS and EXECUTIONS,
+        so nothing there depends on an id: any of them could have taken it. Raises:
+        OutcomeUnknownError when no answer came. The caller then publishes again.
         """
         ...
 

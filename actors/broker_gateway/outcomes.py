@@ -4,7 +4,7 @@
     revoked      they never left, or never arrived        `OrdersRevoked`, reported as executions
     unresolved   nobody here can know (P9)                `OrdersUnresolved`, named in dead letters
 
-Reports leave once their event is durable (P3), and again under the same message ids after a restart
+Reports leave once their event is durable (P3), and again after a restart
 (`actors.broker_gateway.reports`).
 """
 

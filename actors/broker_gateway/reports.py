@@ -26,11 +26,13 @@ class UnresolvedOrders(DeadLetter, frozen=True):
 
 
 class GatewayReport(NamedTuple):
-    """One message for a stream."""
+    """One message for a stream. A letter has a message id. An execution has none, and counts once
+    by its number.
+    """
 
     subject: str
     data: bytes
-    message_id: str
+    message_id: str = ""
 
 
 def reports(
@@ -60,7 +62,7 @@ def _revoked(broker: str, event: OrdersRevoked) -> GatewayReport:
         zeros,
     )
     subject = f"executions.{broker}.{event.follower_shard}"
-    return GatewayReport(subject, encode_block(report), f"{prefix}{event.first_number}")
+    return GatewayReport(subject, encode_block(report))
 
 
 def _unresolved(broker: str, gateway: int, event: OrdersUnresolved) -> Iterator[GatewayReport]:

@@ -17,15 +17,12 @@ async def ask(
     deadline_s: float,
     tries_max: int,
     pause_s: float,
-    headers: dict[str, str] | None = None,
     is_final: Callable[[bytes], bool] = lambda answer: True,
 ) -> bytes | None:
     """Ask until an answer is final. Returns: None when all tries found none."""
     for _ in range(tries_max):
         try:
-            answer = (
-                await connection.request(subject, data, headers=headers, deadline_s=deadline_s)
-            ).data
+            answer = (await connection.request(subject, data, deadline_s=deadline_s)).data
             if is_final(answer):
                 return answer
         except (OutcomeUnknownError, TransientError):

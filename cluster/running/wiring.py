@@ -32,6 +32,11 @@ STREAMS = {
     },
     DEADLETTER: ("deadletter.>",),
 }
+_SHARED = (INGRESS, EXECUTIONS)
+_SHARED_WINDOW_MS = 100
+"""All brokers write to these streams, and NATS keeps message ids per stream. So one broker could
+take another's id. NATS cannot forget ids at once: this is the least time that it takes.
+"""
 
 
 def stream_settings(config: Config, cluster_id: str = "") -> list[StreamSettings]:
@@ -43,6 +48,7 @@ def stream_settings(config: Config, cluster_id: str = "") -> list[StreamSettings
             bytes_max=config.nats.stream_bytes_max,
             replicas=config.durability.profile.replicas,
             cluster_id=cluster_id,
+            **({"duplicate_window_ms": _SHARED_WINDOW_MS} if name in _SHARED else {}),
         )
         for name, subjects in STREAMS.items()
     ]

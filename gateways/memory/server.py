@@ -64,7 +64,8 @@ class MemoryStream:
         """Append a message. Returns: its sequence; they begin with 1 and have no gaps."""
         sequence = len(self.messages) + 1
         self.messages.append(StoredMessage(sequence, subject, bytes(data)))
-        self.sequence_of_id[message_id] = sequence
+        if message_id:
+            self.sequence_of_id[message_id] = sequence
         self.last_of_subject[subject] = sequence
         for feed in self.feeds:
             feed.notice(subject)
@@ -115,8 +116,8 @@ class MemoryServer:
         raise TransientError(f"publish to {subject}: nobody listens")
 
     def store(self, stream: MemoryStream, subject: str, data: bytes, message_id: str) -> int:
-        """Append a message once per message id, with the faults that are due. Returns: its
-        sequence.
+        """Append a message once per message id, if it has one, with the faults that are due.
+        Returns: its sequence.
         """
         if stream.name in self.faults.full_streams:
             raise StreamFullError(f"publish to {subject}: stream {stream.name} is full")

@@ -108,7 +108,7 @@ class MemoryStreams:
         messages = self._server.stream(stream).messages
         return messages[sequence - 1] if 0 < sequence <= len(messages) else None
 
-    async def publish(self, subject: str, data: bytes, *, message_id: str) -> int:
-        """Append a message, at most once per message id."""
+    async def publish(self, subject: str, data: bytes, *, message_id: str = "") -> int:
+        """Append a message, at most once per message id, if it has one."""
         self._server.faults.check_connected()
         return self._server.store(self._server.stream_of(subject), subject, data, message_id)

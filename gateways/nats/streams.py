@@ -22,7 +22,7 @@ from gateways.nats.errors import (
 from gateways.nats.feed import FeedOptions, NatsFeed
 from gateways.nats.stored_message import last_sequence, stored_message
 
-_NS_PER_S = 1_000_000_000
+_NS_PER_MS = 1_000_000
 CLUSTER_KEY = "lockstep_cluster"
 """The name of the cluster's id in a stream's metadata."""
 
@@ -36,8 +36,8 @@ class StreamSettings(msgspec.Struct, frozen=True, kw_only=True):
     """The stream refuses messages beyond this size."""
     replicas: int = 1
     """Copies on different servers; the durability profile says how many."""
-    duplicate_window_s: int = 120
-    """The time for which the stream remembers a message id."""
+    duplicate_window_ms: int = 120_000
+    """The time for which the stream remembers a message id; NATS takes no less than 100 ms."""
     cluster_id: str = ""
     """The cluster that the stream belongs to, written into a new stream's metadata."""
 
@@ -55,7 +55,7 @@ class StreamSettings(msgspec.Struct, frozen=True, kw_only=True):
             "max_age": 0,
             "max_consumers": -1,
             "allow_direct": True,
-            "duplicate_window": self.duplicate_window_s * _NS_PER_S,
+            "duplicate_window": self.duplicate_window_ms * _NS_PER_MS,
             "num_replicas": self.replicas,
         }
 
@@ -74,15 +74,21 @@ class _PubAck(msgspec.Struct):
     error: dict[str, Any] | None = None
 
 
+_GROWS = "max_bytes"
+_CHANGES = "duplicate_window"
+"""Settings that a stream takes over from the configuration after it was made. A limit may only
+grow: messages beyond a smaller one are there already.
+"""
 _decode_ack = msgspec.json.Decoder(_PubAck).decode
 
 
 async def ensure_stream(
     connection: NatsConnection, settings: StreamSettings, *, is_known: bool = False
 ) -> None:
-    """Create the stream, or check the settings of the one that exists. `is_known` says that it was
-    made before. Raises: PermanentError when they differ, when the stream is another cluster's, or
-    when a known one is missing.
+    """Create the stream, or check the settings of the one that exists: a larger size limit and
+    another time for message ids are taken over. `is_known` says that it was made before. Raises:
+    PermanentError when others differ, when the stream is another cluster's, or when a known one is
+    missing.
     """
     answer = await connection.api(f"STREAM.INFO.{settings.name}", {})
     if isinstance(answer, JetStreamError) and answer.error_code == STREAM_NOT_FOUND:
@@ -98,7 +104,12 @@ async def ensure_stream(
             answer = await connection.api(f"STREAM.INFO.{settings.name}", {})
     if isinstance(answer, JetStreamError):
         raise api_error(*answer, f"stream {settings.name}")
-    _check_settings(settings, msgspec.json.decode(answer, type=_StreamAnswer).config)
+    found = msgspec.json.decode(answer, type=_StreamAnswer).config
+    _check_settings(settings, found)
+    wanted = settings.config()
+    if any(found.get(field) != wanted[field] for field in (_GROWS, _CHANGES)):
+        changed = found | {field: wanted[field] for field in (_GROWS, _CHANGES)}
+        await connection.api_or_raise(f"STREAM.UPDATE.{settings.name}", changed)
 
 
 def _check_settings(settings: StreamSettings, found: dict[str, Any]) -> None:
@@ -110,6 +121,8 @@ def _check_settings(settings: StreamSettings, found: dict[str, Any]) -> None:
         )
     for field, expected in settings.config().items():
         is_found = found.get(field, 0 if expected == 0 else None)
+        if field == _CHANGES or (field == _GROWS and 0 < (is_found or 0) < expected):
+            continue
         if isinstance(expected, list):
             expected, is_found = sorted(expected), sorted(is_found or [])
         if is_found != expected:
@@ -184,11 +197,12 @@ class NatsStreams:
         """
         return await stored_message(self._connection, stream, {"last_by_subj": subject})
 
-    async def publish(self, subject: str, data: bytes, *, message_id: str) -> int:
-        """Append a message, at most once per message id within the stream's window. Returns: its
-        sequence, once durable.
+    async def publish(self, subject: str, data: bytes, *, message_id: str = "") -> int:
+        """Append a message, at most once per message id within the stream's window, if it has an
+        id. Returns: its sequence, once durable.
         """
+        headers = {"Nats-Msg-Id": message_id} if message_id else None
         answer = await self._connection.request(
-            subject, data, headers={"Nats-Msg-Id": message_id}, deadline_s=self._publish_deadline_s
+            subject, data, headers=headers, deadline_s=self._publish_deadline_s
         )
         return stored_sequence(answer.data, f"publish to {subject}")

@@ -42,7 +42,7 @@ class Cluster:
         self.heard = Heard()
         self.barrier = ProgressBarrier(self.heard, creator_shards=1, follower_shards=1, gateways=0)
 
-    async def publish(self, subject: str, data: bytes, *, message_id: str) -> int:
+    async def publish(self, subject: str, data: bytes, *, message_id: str = "") -> int:
         sequence = await MemoryStreams(self.server).publish(subject, data, message_id=message_id)
         self.tell(len(self.stored()))
         return sequence

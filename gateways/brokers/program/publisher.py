@@ -2,9 +2,10 @@
 JetStream holds each.
 
 One message of a shard is in flight at a time. So a shard's numbers stand in the stream in order,
-whatever fails. A message without an answer is published again under the same message id. Waiting
-messages keep their bytes up to a limit; beyond it the publisher reads them from the ledger. When
-too many wait, `wait_space` holds new blocks back.
+whatever fails. A message without an answer is published again; Lockstep counts each execution
+once. It has no message id: another broker could have used the same one. Waiting messages keep
+their bytes up to a limit; beyond it the publisher reads them from the ledger. When too many wait,
+`wait_space` holds new blocks back.
 """
 
 import asyncio
@@ -33,7 +34,7 @@ _log = logging.getLogger(__name__)
 class Publish(Protocol):
     """The part of the `Streams` port that a publisher needs."""
 
-    async def publish(self, subject: str, data: bytes, *, message_id: str) -> int: ...
+    async def publish(self, subject: str, data: bytes) -> int: ...
 
 
 class ReportPublisher:
@@ -128,7 +129,7 @@ class ReportPublisher:
         name = self._name_message(message)
         sequence = await self._publish_until_stored(subject, data, name)
         if self._is_doubled:
-            sequence = await self._publish_until_stored(subject, data, f"{name}-again")
+            sequence = await self._publish_until_stored(subject, data, name)
         return sequence
 
     async def _publish_until_stored(self, subject: str, data: bytes, name: str) -> int:
@@ -140,7 +141,7 @@ class ReportPublisher:
 
         return await retry_until_done(
             name,
-            lambda: self._streams.publish(subject, data, message_id=name),
+            lambda: self._streams.publish(subject, data),
             backoff=Backoff(_RETRY_S_MIN, _RETRY_S_MAX),
             report=warn,
         )

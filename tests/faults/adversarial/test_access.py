@@ -14,6 +14,7 @@ from actors.errors import OperatingError
 from cluster.running.wiring import STREAMS
 from engine.journal.frame import ShardKey, ShardKind
 from gateways.nats.journal import NatsJournal
+from gateways.nats.streams import NatsStreams
 from gateways.nats.subjects import matches
 from tests.faults.adversarial.nats_accounts import (
     ANSWER,
@@ -234,6 +235,26 @@ async def test_headers_of_the_server_s_own_lead_nowhere(server: AccountsServer, 
         await seen.settle()
         assert strangers(role, seen.arrivals) == []
         assert await seen.streams() == before
+
+
+async def test_a_message_id_of_one_broker_swallows_no_message_of_another(
+    server: AccountsServer,
+) -> None:
+    async with watched(server) as seen:
+        for kind, stream in (("fills", "INGRESS"), ("executions", "EXECUTIONS")):
+            for message_id in ("", "zenith/0/1", "1"):
+                await seen.roles["broker_acme"].request(
+                    f"{kind}.acme.0", b"first", headers={"Nats-Msg-Id": message_id}
+                )
+            answer = await seen.roles["broker_zenith"].request(f"{kind}.zenith.0", b"fill")
+            stored = json.loads(answer.data)
+            assert stored["stream"] == stream
+            assert "duplicate" not in stored
+            kept = await NatsStreams(seen.engine).message(stream, stored["seq"])
+            assert kept is not None
+            assert (kept.subject, kept.data) == (f"{kind}.zenith.0", b"fill")
+            config = (await seen.streams())[stream][0]
+            assert config["duplicate_window"] == 100_000_000
 
 
 @roles

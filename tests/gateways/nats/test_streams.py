@@ -34,8 +34,41 @@ async def test_stream_of_other_settings_is_refused_by_name(connection: NatsConne
     settings = StreamSettings(name="LIMITED", subjects=("limited.>",), bytes_max=1 << 20)
     await ensure_stream(connection, settings)
     await ensure_stream(connection, settings)
-    with pytest.raises(PermanentError, match="expected max_bytes 2097152, found 1048576"):
-        await ensure_stream(connection, msgspec.structs.replace(settings, bytes_max=2 << 20))
+    with pytest.raises(PermanentError, match="expected max_bytes 524288, found 1048576"):
+        await ensure_stream(connection, msgspec.structs.replace(settings, bytes_max=1 << 19))
+    with pytest.raises(PermanentError, match="expected subjects"):
+        await ensure_stream(connection, msgspec.structs.replace(settings, subjects=("other.>",)))
+
+
+async def test_a_full_stream_grows_with_its_setting(connection: NatsConnection) -> None:
+    settings = StreamSettings(name="GROWN", subjects=("grown.>",), bytes_max=10_000)
+    await ensure_stream(connection, settings)
+    streams = NatsStreams(connection)
+    assert await streams.publish("grown.x", b"a" * 5_000) == 1
+    with pytest.raises(StreamFullError):
+        await streams.publish("grown.x", b"b" * 9_000)
+    await ensure_stream(connection, msgspec.structs.replace(settings, bytes_max=100_000))
+    assert await streams.publish("grown.x", b"b" * 9_000) == 2
+    kept = await streams.message("GROWN", 1)
+    assert kept is not None
+    assert kept.data == b"a" * 5_000
+
+
+async def test_a_stream_takes_over_another_time_for_message_ids(connection: NatsConnection) -> None:
+    settings = StreamSettings(name="WINDOW", subjects=("window.>",), bytes_max=1 << 20)
+    await ensure_stream(connection, settings)
+    streams = NatsStreams(connection)
+    assert [await streams.publish("window.x", b"1", message_id="same") for _ in range(2)] == [1, 1]
+    await ensure_stream(connection, msgspec.structs.replace(settings, duplicate_window_ms=100))
+    info = msgspec.json.decode(await connection.api_or_raise("STREAM.INFO.WINDOW", {}))
+    assert info["config"]["duplicate_window"] == 100_000_000
+
+
+async def test_messages_without_an_id_are_stored_each_time(connection: NatsConnection) -> None:
+    settings = StreamSettings(name="TWICE", subjects=("twice.>",), bytes_max=1 << 20)
+    await ensure_stream(connection, settings)
+    streams = NatsStreams(connection)
+    assert [await streams.publish("twice.x", b"1") for _ in range(2)] == [1, 2]
 
 
 async def test_stream_of_another_cluster_is_refused(connection: NatsConnection) -> None:
