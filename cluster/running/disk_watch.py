@@ -2,6 +2,9 @@
 
     ROOM --free < free_bytes_min--> SHORT --free >= twice that--> ROOM, NATS started again if full
 
+While the disk is short, nothing new is taken: INGRESS refuses fills and marks at once, and shards
+refuse commands. What is left of the disk is for what was taken before.
+
 Once a write has failed, NATS fails every write until it is started again, even if there is room.
 It leaves such a publish unanswered, so nothing is acknowledged and lost. Started again, it goes on
 with all that it had acknowledged. A paper broker and Postgres end by themselves when they cannot
@@ -9,6 +12,7 @@ write, and are kept running.
 """
 
 import asyncio
+import contextlib
 import shutil
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -16,6 +20,7 @@ from pathlib import Path
 import structlog
 
 from actors.backoff import Backoff
+from actors.errors import OperatingError
 
 _log = structlog.get_logger()
 
@@ -28,6 +33,8 @@ RESTART_S_MIN = 1.0
 RESTART_S_MAX = 60.0
 STEADY_S = 120.0
 """After this long without a failed write, the next restart need not wait."""
+HOLD_S_MAX = 1.0
+"""A NATS that cannot write may not answer either; the disk is looked at again meanwhile."""
 FAILED_TEXTS = (b"no space left on device", b"disk quota exceeded")
 _READ_BYTES_MAX = 1 << 20
 
@@ -71,16 +78,20 @@ class DiskWatch:
         *,
         has_failed: Callable[[], bool],
         restart: Callable[[], Awaitable[None]] | None,
+        hold: Callable[[bool], Awaitable[None]],
         free_bytes: Callable[[Path], int] = lambda path: shutil.disk_usage(path).free,
     ) -> None:
         """`has_failed` returns whether NATS has failed a write since it was asked last. `restart`
-        starts NATS again; None for a NATS that others run.
+        starts NATS again; None for a NATS that others run. `hold` stops and resumes the taking of
+        inputs, and raises OperatingError.
         """
         self.trouble = ""
         self._data = data
         self._free_bytes_min = free_bytes_min
         self._has_failed = has_failed
         self._restart = restart
+        self._hold = hold
+        self._is_held: bool | None = None
         self._free_bytes = free_bytes
         self._is_short = False
         self._must_restart = False
@@ -97,6 +108,7 @@ class DiskWatch:
                     await tell(self.trouble)
                 if self.look(loop.time()):
                     await self.heal(loop.time())
+                await self.hold()
             except Exception as error:  # noqa: BLE001
                 # Whatever it is, the disk must be watched.
                 _log.error(
@@ -136,6 +148,18 @@ class DiskWatch:
     def _alarm(self, text: str, free: int) -> None:
         self.trouble = f"disk_full: {self._data}: {text}"
         _log.error("disk_full", path=str(self._data), error=text, free_bytes=free, alarm=True)
+
+    async def hold(self) -> None:
+        """Stop or resume the taking of inputs, as the disk has it. A failure is tried again after
+        the next look.
+        """
+        wanted = self._is_short
+        if self._is_held is wanted:
+            return
+        with contextlib.suppress(OperatingError, TimeoutError):
+            async with asyncio.timeout(HOLD_S_MAX):
+                await self._hold(wanted)
+            self._is_held = wanted
 
     async def heal(self, now_s: float) -> None:
         """Start NATS again; its next restart waits longer, unless this one lasts."""

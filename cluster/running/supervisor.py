@@ -21,7 +21,7 @@ import structlog
 
 from actors.errors import OperatingError
 from actors.host.host import HostSpec
-from actors.ports import Request
+from actors.ports import INGRESS, Request
 from actors.retry import retry_until_done
 from actors.shard.disk_trouble import SUBJECT as DISK_SUBJECT
 from actors.shard.progress import SUPERVISOR, HostHeartbeat, ShardProgress
@@ -58,7 +58,7 @@ from cluster.servers.nats_server import NATS
 from cluster.servers.servers import Servers, start_servers
 from gateways.nats.bus import NatsBus
 from gateways.nats.connection import NatsConnection, connect_nats
-from gateways.nats.streams import ensure_stream
+from gateways.nats.streams import ensure_stream, hold_stream
 
 _log = structlog.get_logger()
 
@@ -153,6 +153,7 @@ def _watch_disk(
         config.supervision.free_bytes_min,
         has_failed=FailedWrites(nats.program.log_path).found if nats else lambda: False,
         restart=nats.restart if nats else None,
+        hold=lambda is_held: hold_stream(connection, INGRESS, is_held=is_held),
     )
 
     async def tell(trouble: str) -> None:

@@ -88,6 +88,7 @@ API_ERROR_KINDS: dict[int, type[OperatingError]] = {
     10164: OutcomeUnknownError,  # another publish with this expectation is in flight
     10201: OutcomeUnknownError,  # the batch holds a message id that is stored
     10077: StreamFullError,  # maximum bytes exceeded
+    10054: StreamFullError,  # a held stream (gateways.nats.streams.hold_stream)
     10023: StreamFullError,  # insufficient resources
     10028: StreamFullError,  # memory resources exceeded
     10047: StreamFullError,  # storage resources exceeded

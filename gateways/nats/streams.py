@@ -112,6 +112,20 @@ async def ensure_stream(
         await connection.api_or_raise(f"STREAM.UPDATE.{settings.name}", changed)
 
 
+async def hold_stream(connection: NatsConnection, name: str, *, is_held: bool) -> None:
+    """Let a stream refuse whatever is published, or take it again. What it holds stays.
+
+    A held stream takes messages of one byte at most. A smaller `max_bytes` would refuse too, but
+    NATS then deletes what is beyond it. Raises: OperatingError.
+    """
+    answer = await connection.api_or_raise(f"STREAM.INFO.{name}", {})
+    config = msgspec.json.decode(answer, type=_StreamAnswer).config
+    message_bytes_max = 1 if is_held else -1
+    if config.get("max_msg_size", -1) != message_bytes_max:
+        changed = config | {"max_msg_size": message_bytes_max}
+        await connection.api_or_raise(f"STREAM.UPDATE.{name}", changed)
+
+
 def _check_settings(settings: StreamSettings, found: dict[str, Any]) -> None:
     owner = (found.get("metadata") or {}).get(CLUSTER_KEY, "")
     if owner and settings.cluster_id and owner != settings.cluster_id:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from structlog.testing import capture_logs
 
+from actors.errors import OperatingError, OutcomeUnknownError, PermanentError
 from cluster.running.disk_watch import DiskWatch, FailedWrites
 
 MIB = 1 << 20
@@ -21,11 +22,14 @@ class Machine:
         self.free = 1000 * MIB
         self.has_failed = False
         self.restarts = 0
+        self.held: list[bool] = []
+        self.hold_failures: list[OperatingError] = []
         self.watch = DiskWatch(
             Path("data"),
             LEAST,
             has_failed=self._failed,
             restart=self._restart if is_ours else None,
+            hold=self._hold,
             free_bytes=lambda path: self.free,
         )
 
@@ -35,6 +39,11 @@ class Machine:
 
     async def _restart(self) -> None:
         self.restarts += 1
+
+    async def _hold(self, is_held: bool) -> None:
+        if self.hold_failures:
+            raise self.hold_failures.pop()
+        self.held.append(is_held)
 
     def sees(self, free: int, now_s: float = 0.0) -> bool:
         """Look at a disk with so much free space."""
@@ -103,6 +112,23 @@ async def test_a_failure_that_was_told_before_the_restart_asks_for_no_other() ->
     machine.has_failed = True
     await machine.watch.heal(0.0)
     assert not machine.sees(900 * MIB, 10.0)
+
+
+async def test_inputs_are_held_while_the_disk_is_short() -> None:
+    machine = Machine()
+    for free in (1000 * MIB, LEAST - 1, LEAST - 2, 2 * LEAST - 1, 2 * LEAST, 3 * LEAST):
+        machine.sees(free)
+        await machine.watch.hold()
+    assert machine.held == [False, True, False]
+
+
+async def test_a_hold_that_failed_is_tried_again() -> None:
+    machine = Machine()
+    machine.hold_failures = [OutcomeUnknownError("no answer"), PermanentError("no stream")]
+    for _ in range(4):
+        machine.sees(LEAST - 1)
+        await machine.watch.hold()
+    assert machine.held == [True]
 
 
 async def test_the_operator_of_another_nats_is_told_to_start_it_again() -> None:

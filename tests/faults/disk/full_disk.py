@@ -13,7 +13,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from cluster.config.roles import OPERATOR
+from cluster.config.roles import OPERATOR, broker_role
+from gateways.nats.connection import NatsConnection
 from tests.cluster.running.asking import connected
 from tests.faults.kill.checks import check
 from tests.faults.kill.running import RunningCluster
@@ -21,6 +22,8 @@ from tests.faults.kill.waiting import FILLS_AFTER, FILLS_BEFORE, SETTINGS, until
 from tests.load import Load
 
 TOLD_S_MAX = 30.0
+SHORT_BYTES = 64 << 20
+"""Less than the least free space of the default settings, and enough to go on writing."""
 
 Status = dict[str, Any]
 
@@ -34,6 +37,8 @@ async def main(root: Path) -> None:
             await load.open_all()
             load.start()
             await until_fills(load, FILLS_BEFORE)
+            await _short_and_free(cluster, root / "ballast")
+            await until_fills(load, FILLS_AFTER)
             for _ in range(2):
                 await _full_and_free(cluster, root / "ballast")
                 await until_fills(load, FILLS_AFTER)
@@ -42,6 +47,29 @@ async def main(root: Path) -> None:
     finally:
         print(cluster.log_tail(40))
         await asyncio.to_thread(cluster.down)
+
+
+async def _short_and_free(cluster: RunningCluster, ballast: Path) -> None:
+    """Leave less than the least free space, and see that fills are refused while nothing fails."""
+    _fill(ballast)
+    os.truncate(ballast, ballast.stat().st_size - SHORT_BYTES)
+    connection = await connected(cluster.data, broker_role("paper"))
+    try:
+        await _until_refused(connection)
+    finally:
+        await connection.close()
+    ballast.unlink()
+    await _status(cluster, lambda now: not now["trouble"])
+
+
+async def _until_refused(connection: NatsConnection) -> None:
+    """Publish until NATS refuses what is published."""
+    give_up_s = time.monotonic() + TOLD_S_MAX
+    while True:
+        answer = (await connection.request("marks.paper", b"[]")).data
+        if b"message size exceeds maximum allowed" in answer:
+            return
+        assert time.monotonic() < give_up_s, f"expected a refusal, found {answer!r}"
 
 
 async def _full_and_free(cluster: RunningCluster, ballast: Path) -> None:

@@ -13,7 +13,7 @@ from gateways.nats.bus import NatsBus
 from gateways.nats.connection import NatsConnection, connect_nats
 from gateways.nats.feed import FeedOptions
 from gateways.nats.journal import NatsJournal
-from gateways.nats.streams import NatsStreams, StreamSettings, ensure_stream
+from gateways.nats.streams import NatsStreams, StreamSettings, ensure_stream, hold_stream
 from tests.gateways.conftest import Adapters, nats_options
 from tests.gateways.contracts import take_count
 from tests.servers import PASSWORD, NatsServer, free_port, until
@@ -52,6 +52,23 @@ async def test_a_full_stream_grows_with_its_setting(connection: NatsConnection) 
     kept = await streams.message("GROWN", 1)
     assert kept is not None
     assert kept.data == b"a" * 5_000
+
+
+async def test_a_held_stream_refuses_at_once_and_loses_nothing(connection: NatsConnection) -> None:
+    settings = StreamSettings(name="HELD", subjects=("held.>",), bytes_max=1 << 20)
+    await ensure_stream(connection, settings)
+    streams = NatsStreams(connection)
+    assert await streams.publish("held.x", b"before") == 1
+    for _ in range(2):
+        await hold_stream(connection, "HELD", is_held=True)
+    await ensure_stream(connection, settings)
+    with pytest.raises(StreamFullError, match="error 10054"):
+        await streams.publish("held.x", b"refused")
+    for _ in range(2):
+        await hold_stream(connection, "HELD", is_held=False)
+    assert await streams.publish("held.x", b"after") == 2
+    kept = [await streams.message("HELD", sequence) for sequence in (1, 2)]
+    assert [message and message.data for message in kept] == [b"before", b"after"]
 
 
 async def test_a_stream_takes_over_another_time_for_message_ids(connection: NatsConnection) -> None:
