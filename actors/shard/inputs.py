@@ -98,8 +98,8 @@ class ShardInputs:
         if last < seen_sequence:
             raise ChainBrokenError(
                 f"{self._key}: expected {stream} to reach sequence {seen_sequence}, "
-                f"which was taken from it, found its end at {last};"
-                " the stream lost its end"
+                f"which was taken from it, found its end at {last}; "
+                "the stream lost its end or is an older copy: restore the newer one"
             )
         if cursor is not None and cursor.hash != NO_HASH:
             await self._check_message(stream, hashed_sequence(cursor), cursor.hash)

@@ -37,6 +37,16 @@ class RunningCluster:
         """Start it and wait until it says that it is up. Raises: RuntimeError with the end of its
         log.
         """
+        self.start()
+        assert self._process is not None
+        give_up_s = time.monotonic() + UP_S_MAX
+        while b"stop with Ctrl-C" not in self._log.read_bytes():
+            if self._process.poll() is not None or time.monotonic() > give_up_s:
+                raise RuntimeError(f"lockstep up did not come up:\n{self.log_tail()}")
+            time.sleep(0.1)
+
+    def start(self) -> None:
+        """Start it."""
         assert self._process is None or self._process.poll() is not None, "expected it to be down"
         with self._log.open("wb") as output:
             self._process = subprocess.Popen(
@@ -47,11 +57,6 @@ class RunningCluster:
                 stderr=output,
                 start_new_session=True,
             )
-        give_up_s = time.monotonic() + UP_S_MAX
-        while b"stop with Ctrl-C" not in self._log.read_bytes():
-            if self._process.poll() is not None or time.monotonic() > give_up_s:
-                raise RuntimeError(f"lockstep up did not come up:\n{self.log_tail()}")
-            time.sleep(0.1)
 
     def log_tail(self, lines: int = 20) -> str:
         """Quote the end of its log."""

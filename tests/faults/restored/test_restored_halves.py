@@ -1,5 +1,5 @@
-"""A cluster whose halves come from different moments, as a restored backup leaves them: the gateway
-says so and sends nothing; with halves of one moment everything goes on.
+"""A cluster whose parts come from different moments, as a restored backup leaves them: the gateway
+or the creators say so and do nothing; with parts of one moment everything goes on.
 """
 
 import asyncio
@@ -22,6 +22,7 @@ pytestmark = [pytest.mark.real, pytest.mark.kill]
 WAIT_S_MAX = 60.0
 JOURNALS = ("nats", "postgres")
 LEDGER = ("broker",)
+INGRESS = "nats/store/jetstream/ENGINE/streams/INGRESS"
 
 
 class Copies:
@@ -77,7 +78,11 @@ def test_halves_of_different_moments_stop_the_gateway_until_they_are_restored(
     copies.restore("earlier", LEDGER)
     assert "the ledger is older than this cluster" in refused(cluster)
 
-    copies.restore("later", LEDGER)
+    copies.restore("later", (*LEDGER, *JOURNALS))
+    copies.restore("earlier", (INGRESS,))
+    assert "the stream lost its end or is an older copy" in failed(cluster)
+
+    copies.restore("later", (INGRESS,))
     cluster.up()
     asyncio.run(trade(cluster, "again"))
     assert gateway(cluster)["state"] == "live"
@@ -110,6 +115,24 @@ def refused(cluster: RunningCluster) -> str:
     cluster.down()
     assert orders_count(cluster) == before
     return str(found["trouble"])
+
+
+def failed(cluster: RunningCluster) -> str:
+    """Start the cluster, and check that its creators stay stopped. Returns: why."""
+    cluster.start()
+    give_up_s = time.monotonic() + WAIT_S_MAX
+    while True:
+        told = cluster.command("status", "--json")
+        status = json.loads(told.stdout) if told.stdout else {"actors": []}
+        creators = [each for each in status["actors"] if each["kind"] == "creator"]
+        states = [shard["state"] for each in creators for shard in each["shards"]]
+        if states and set(states) == {"failed"}:
+            break
+        assert time.monotonic() < give_up_s, told
+    assert "shard_failed" in cluster.log_tail(), "the operator is told where he started it"
+    text = cluster.command("status").stdout
+    cluster.down()
+    return text
 
 
 def gateway(cluster: RunningCluster) -> dict[str, Any]:
