@@ -14,6 +14,7 @@ from engine.journal.cursors import (
     Cursor,
     Source,
     hashed_sequence,
+    is_digest_of,
     message_digest,
     stream_cursor,
 )
@@ -116,9 +117,12 @@ class ShardInputs:
         message = await retry_until_done(
             f"message {sequence} of {stream}", lambda: streams.message(stream, sequence)
         )
-        found = "none" if message is None else message_digest(message.subject, message.data)
-        if found != digest:
-            shown = found if isinstance(found, str) else f"one with {found.hex()[:12]}"
+        if message is None or not is_digest_of(digest, message.subject, message.data):
+            shown = (
+                "none"
+                if message is None
+                else f"one with {message_digest(message.subject, message.data).hex()[:12]}"
+            )
             raise ChainBrokenError(
                 f"{self._key}: expected the message with digest {digest.hex()[:12]} at sequence "
                 f"{sequence} of {stream}, which was taken from it, found {shown}; "

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from actors.ports import EXECUTIONS, INGRESS, Streams
 from cluster.audit.report import Check
-from engine.journal.cursors import NO_HASH, Cursor, Source, hashed_sequence, message_digest
+from engine.journal.cursors import NO_HASH, Cursor, Source, hashed_sequence, is_digest_of
 from engine.journal.frame import ShardKey
 
 _STREAMS = {Source.INGRESS: INGRESS, Source.EXECUTIONS: EXECUTIONS}
@@ -33,7 +33,7 @@ async def check_inputs(
                 f"{key}: expected {stream} to hold the message at sequence {sequence}, which was "
                 "taken, found none; the stream lost its end"
             )
-        elif message_digest(found.subject, found.data) != cursor.hash:
+        elif not is_digest_of(cursor.hash, found.subject, found.data):
             check.fail(
                 f"{key}: expected {stream} to hold at sequence {sequence} the message that was "
                 f"taken, found another, on {found.subject}; the stream is an older copy"
