@@ -107,6 +107,56 @@ def nats_accounts(data: DataOption = DEFAULT_DATA) -> NoReturn:
     sys.exit(0)
 
 
+@app.command("check-broker")
+def check_broker(
+    name: Annotated[str, typer.Argument(help="A broker of the configuration.")],
+    config: ConfigOption = None,
+    data: Annotated[
+        Path,
+        typer.Option("--data", metavar="DIR", readable=False, help="Directory for checks alone."),
+    ] = Path("lockstep-check"),
+    start: Annotated[
+        str,
+        typer.Option(
+            metavar="COMMAND",
+            help="Starts the program; it is killed and started again. Without it the program runs "
+            "already, and the rules about restarts are not run.",
+        ),
+    ] = "",
+    symbol: Annotated[str, typer.Option(help="An instrument that the broker trades.")] = "AAPL",
+    price: Annotated[str, typer.Option(help="Its price, a decimal.")] = "100",
+    answer_s: Annotated[float, typer.Option(help="Seconds that an answer may take.")] = 5.0,
+    lifetime_s: Annotated[float, typer.Option(help="Seconds until an order expires.")] = 2.0,
+    settle_s: Annotated[
+        float, typer.Option(help="Seconds that an order's end may take beyond that.")
+    ] = 15.0,
+    start_s: Annotated[float, typer.Option(help="Seconds that the program may take to start.")] = (
+        30.0
+    ),
+    kills: Annotated[int, typer.Option(min=1, help="Kills in each rule about restarts.")] = 10,
+    seed: Annotated[int, typer.Option(help="Changes the moments of the kills.")] = 1,
+) -> NoReturn:
+    """Check a broker's program against the broker protocol, on a NATS and a ledger of its own."""
+    from cluster.config.file import load
+
+    settings = load(config)
+    from cluster.command_line.check_broker import BrokerCheck, run, suite_options
+
+    options = suite_options(
+        settings,
+        name,
+        symbol=symbol,
+        price=price,
+        answer_s=answer_s,
+        lifetime_s=lifetime_s,
+        settle_s=settle_s,
+        start_s=start_s,
+        kills=kills,
+        seed=seed,
+    )
+    sys.exit(run(BrokerCheck(data, settings, name, start, options)))
+
+
 @app.command()
 def replay(
     creators: Annotated[Path, _input("creator_id,cash")],

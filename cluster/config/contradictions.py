@@ -47,6 +47,11 @@ def contradictions(config: Config) -> Iterator[str]:
             yield (
                 f"brokers.{broker}: expected a name of 1 to 64 of A-Z a-z 0-9 _ -, found {broker!r}"
             )
+        if broker == MARKET_DATA:
+            yield (
+                f"brokers.{broker}: expected another name, found {broker}; `marks.{broker}` is the "
+                "subject of the role that sends marks and is nobody's broker"
+            )
     source, sources = config.marks.source, (MARKET_DATA, *config.brokers)
     if source and source not in sources:
         yield (

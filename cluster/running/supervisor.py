@@ -46,13 +46,12 @@ from cluster.running.data_directory import (
 from cluster.running.disk_watch import DiskWatch, FailedWrites
 from cluster.running.wiring import (
     STREAMS,
-    broker_directory,
     broker_names,
     connection_options,
     nats_options,
-    paper_broker_config,
     shard_settings,
     stream_settings,
+    write_paper_broker_config,
 )
 from cluster.servers.nats_server import NATS
 from cluster.servers.servers import Servers, start_servers
@@ -175,11 +174,7 @@ def _broker(
 ) -> ChildProgram | None:
     if not config.brokers[name].embedded:
         return None
-    directory = broker_directory(data, name)
-    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-    path = directory / "config.json"
-    path.touch(mode=0o600)
-    path.write_bytes(paper_broker_config(data, config, servers, name))
+    path = write_paper_broker_config(data, config, servers, name)
 
     async def ready() -> bool:
         # The broker waits for NATS itself, and its gateway waits for the broker.

@@ -152,6 +152,18 @@ def paper_broker_config(data: Path, config: Config, servers: Servers, name: str)
     )
 
 
+def write_paper_broker_config(data: Path, config: Config, servers: Servers, name: str) -> Path:
+    """Write a paper broker's configuration file, which only its owner can read. Returns: its
+    path.
+    """
+    directory = broker_directory(data, name)
+    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    path = directory / "config.json"
+    path.touch(mode=0o600)
+    path.write_bytes(paper_broker_config(data, config, servers, name))
+    return path
+
+
 def broker_directory(data: Path, name: str) -> Path:
     """Return the directory of a paper broker's ledger."""
     return data / "broker" / name

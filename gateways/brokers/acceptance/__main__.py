@@ -8,23 +8,15 @@ import argparse
 import asyncio
 import sys
 import tempfile
-from collections import Counter
 from pathlib import Path
 
 from actors.errors import OperatingError
-from gateways.brokers.acceptance.bench import Bench, SuiteOptions
-from gateways.brokers.acceptance.nats_program import ProgramProcess, open_program
-from gateways.brokers.acceptance.rules.rule import (
-    ALL_CLASSES,
-    RuleOutcome,
-    Verdict,
-    lines_of,
-    run_rules,
-)
-from gateways.brokers.acceptance.rules.suite import RULES
+from engine.values.units import UnitError, price_micros
+from gateways.brokers.acceptance.bench import SuiteOptions
+from gateways.brokers.acceptance.nats_program import ProgramProcess
+from gateways.brokers.acceptance.rules.rule import ALL_CLASSES
+from gateways.brokers.acceptance.running import run_suite
 from gateways.nats.connection import NatsConnectionOptions
-
-_MICROS = 1_000_000
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -49,26 +41,25 @@ async def _run(given: argparse.Namespace, log: Path) -> int:
     )
     if process is not None:
         print(f"output of the program: {log}")
-    program = await open_program(nats, given.broker, process)
+    return await run_suite(nats, given.broker, process, _options(given), _print)
+
+
+def _print(line: str) -> None:
+    print(line, flush=True)
+
+
+def _price(text: str) -> int:
     try:
-        verdicts = await run_rules(RULES, Bench(program, _options(given)), _print)
-    finally:
-        await program.close()
-    counts = Counter(verdict.outcome for verdict in verdicts)
-    print(", ".join(f"{counts[outcome]} {outcome.value}" for outcome in RuleOutcome), flush=True)
-    return 1 if counts[RuleOutcome.FAILED] else 0
-
-
-def _print(verdict: Verdict) -> None:
-    for line in lines_of(verdict):
-        print(line, flush=True)
+        return price_micros(text, "--price")
+    except UnitError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 def _options(given: argparse.Namespace) -> SuiteOptions:
     return SuiteOptions(
         order_ids=given.order_ids,
         symbol=given.symbol,
-        price=round(given.price * _MICROS),
+        price=given.price,
         answer_s=given.answer_s,
         lifetime_s=given.lifetime_s,
         settle_s=given.settle_s,
@@ -95,7 +86,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--log", type=Path, metavar="FILE", help="where the program's output goes")
     add("--order-ids", choices=ALL_CLASSES, default=usual.order_ids, help="as in the configuration")
     add("--symbol", default=usual.symbol, help="an instrument that the program can order")
-    add("--price", type=float, default=usual.price / _MICROS, help="the mark of its orders")
+    add("--price", type=_price, default=usual.price, help="the mark of its orders, decimal")
     add("--answer-s", type=float, default=usual.answer_s, help="seconds an answer may take")
     add("--lifetime-s", type=float, default=usual.lifetime_s, help="seconds until orders expire")
     add("--settle-s", type=float, default=usual.settle_s, help="seconds their end may take beyond")

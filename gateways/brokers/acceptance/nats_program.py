@@ -7,6 +7,7 @@ import shlex
 import signal
 import subprocess
 import time
+from collections.abc import Mapping
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -39,16 +40,24 @@ class _Info(msgspec.Struct):
 class ProgramProcess:
     """The program's process, in a group of its own so that a kill reaches all of it."""
 
-    def __init__(self, command: str, log: Path) -> None:
+    def __init__(
+        self, command: str, log: Path, environment: Mapping[str, str] | None = None
+    ) -> None:
+        """`environment` is added to this process's own."""
         self._command = shlex.split(command)
         self._log = log
+        self._environment = {**os.environ, **(environment or {})}
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
         """Start it. Raises: OSError when the command does not exist."""
         with self._log.open("ab") as output:
             self._process = subprocess.Popen(
-                self._command, stdout=output, stderr=output, start_new_session=True
+                self._command,
+                stdout=output,
+                stderr=output,
+                env=self._environment,
+                start_new_session=True,
             )
 
     def kill(self) -> None:

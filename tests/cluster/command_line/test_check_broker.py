@@ -1,0 +1,125 @@
+"""`lockstep check-broker`: what it refuses, and whole checks of a program that logs in by the
+credentials of the check, as a foreign broker's does.
+"""
+
+import json
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from cluster.command_line.cli import main
+from cluster.config.file import load
+from cluster.config.options import Config
+from cluster.processes.run_file import read_run
+from cluster.running.data_directory import note_streams, opened
+from tests.faults.kill.running import COMMAND
+
+ROOT = Path(__file__).parents[3]
+SAMPLE = ROOT / "examples" / "foreign_broker.toml"
+FOREIGN = """\
+import json, os, sys
+from pathlib import Path
+data, ledger, *settings = sys.argv[1:]
+credentials = json.loads((Path(data) / "credentials.json").read_text())
+config = Path(ledger) / "config.json"
+config.write_text(json.dumps({
+    "name": "acme", "ledger_dir": ledger, "nats_url": credentials["nats_url"],
+    **credentials["users"]["broker_acme"], **dict(each.split("=") for each in settings),
+}))
+os.execv(sys.executable, [sys.executable, "-m", "gateways.brokers.paper", "--config", str(config)])
+"""
+
+
+def refused(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
+    monkeypatch.setattr(sys, "argv", ["lockstep", "check-broker", *arguments])
+    with pytest.raises(SystemExit) as caught:
+        main()
+    assert isinstance(caught.value.code, int)
+    return caught.value.code
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (("zenith",), "expected a broker of the configuration (paper), found zenith"),
+        (("paper", "--price", "ten"), "--price: expected"),
+        (("paper", "--price", "0"), "--price: expected"),
+    ],
+)
+def test_a_wrong_request_starts_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    arguments: tuple[str, ...],
+    told: str,
+) -> None:
+    data = tmp_path / "check"
+    assert refused(monkeypatch, *arguments, "--data", str(data)) == 2
+    assert told in capsys.readouterr().err
+    assert not data.exists()
+
+
+def test_a_cluster_s_directory_and_a_cluster_s_nats_are_refused(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    data = tmp_path / "data"
+    with opened(data, Config()):
+        note_streams(data, ("INGRESS",))
+    assert refused(monkeypatch, "paper", "--data", str(data)) == 2
+    assert "expected a directory for checks alone, found a cluster's" in capsys.readouterr().err
+    config = tmp_path / "own.toml"
+    config.write_text('[nats]\nurl = "nats://127.0.0.1:4222"\n')
+    arguments = ("paper", "--data", str(tmp_path / "check"), "--config", str(config))
+    assert refused(monkeypatch, *arguments) == 2
+    assert "nats.url: expected none, found one" in capsys.readouterr().err
+
+
+def test_the_sample_names_a_program_that_the_cluster_does_not_start() -> None:
+    config = load(SAMPLE)
+    assert list(config.brokers) == ["acme"]
+    assert not config.brokers["acme"].embedded
+
+
+def check(tmp_path: Path, *settings: str) -> tuple[int, list[str]]:
+    """Check a program. Returns: the exit code and the lines."""
+    data, ledger = tmp_path / "check", tmp_path / "ledger"
+    ledger.mkdir(exist_ok=True)
+    program = shlex.join([sys.executable, "-c", FOREIGN, str(data), str(ledger), *settings])
+    command = [*COMMAND, "check-broker", "acme"]
+    options = ["--data", str(data), "--config", str(SAMPLE), "--kills", "2", "--start", program]
+    done = subprocess.run(
+        [*command, *options],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=240,
+        check=False,
+    )
+    assert read_run(data) is None, "the check leaves nothing running"
+    return done.returncode, done.stdout.splitlines()
+
+
+@pytest.mark.real
+def test_a_program_passes_twice_with_one_address_and_one_login(tmp_path: Path) -> None:
+    addresses = []
+    for _ in range(2):
+        code, lines = check(tmp_path)
+        assert code == 0, "\n".join(lines)
+        assert [line for line in lines if line.startswith("FAILED")] == []
+        addresses.append(lines[:2])
+    assert addresses[0] == addresses[1]
+    users = json.loads((tmp_path / "check" / "credentials.json").read_text())["users"]
+    assert users["broker_acme"]["password"] not in "\n".join(lines)
+
+
+@pytest.mark.real
+def test_a_program_that_breaks_a_rule_fails_the_check(tmp_path: Path) -> None:
+    code, lines = check(tmp_path, "order_ids=unchecked")
+    assert code == 1
+    broken = [number for number, line in enumerate(lines) if line.startswith("FAILED")]
+    assert broken
+    assert lines[broken[0] + 1].strip().startswith("expected: ")
+    assert lines[broken[0] + 2].strip().startswith("found:    ")
