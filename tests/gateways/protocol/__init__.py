@@ -1,0 +1,1 @@
+"""The pages and vectors of the protocol, held against the code."""
