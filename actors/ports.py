@@ -6,7 +6,7 @@ contract suite. Every method may raise `actors.errors.TransientError`. A method 
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from typing import NamedTuple, Protocol
 
 from actors.errors import BadInputError
@@ -217,19 +217,20 @@ class Broker(Protocol):
 
 class MessageFormat(Protocol):
     """The format of other programs' messages, and of the answers to them. Every method that reads
-    raises BadInputError.
+    raises BadInputError. An iterator raises it at the first part that is wrong: then nothing of the
+    message counts.
     """
 
-    def fills(self, subject: str, data: bytes, sequence: int) -> list[FillInput]:
-        """Read a message on `fills.<broker>.<creator_id>`."""
+    def fills(self, subject: str, data: bytes, sequence: int) -> Iterator[FillInput]:
+        """Read a message on `fills.<broker>.<creator_id>`, fill by fill."""
         ...
 
-    def marks(self, subject: str, data: bytes) -> list[MarkInput]:
-        """Read a message on `marks.<broker>`."""
+    def marks(self, subject: str, data: bytes) -> Iterator[MarkInput]:
+        """Read a message on `marks.<broker>`, mark by mark."""
         ...
 
-    def reports(self, subject: str, data: bytes) -> list[Report]:
-        """Read a message on `executions.<broker>.<shard>`, JSON or a block."""
+    def reports(self, subject: str, data: bytes) -> Iterator[Report]:
+        """Read a message on `executions.<broker>.<shard>`, JSON or a block, report by report."""
         ...
 
     def creator_command(self, subject: str, data: bytes) -> CreatorCommand:

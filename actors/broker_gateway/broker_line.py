@@ -1,9 +1,11 @@
 """The line to one broker: blocks go over it, and it knows since when the broker owes an answer."""
 
+import asyncio
 from typing import Any
 
 from actors.broker_gateway.unresolved import check_answer
 from actors.ports import Broker, Clock
+from actors.shard.message_reading import PARTS_EACH
 from engine.columns.section_types import SectionError
 from engine.columns.sections import UnknownSection
 from engine.messages.blocks import (
@@ -43,26 +45,28 @@ class BrokerLine:
         self._owed_ns = self._owed_ns or self._clock.now_ns()
         self._asking_count += 1
         try:
-            answer = check_answer(_decoded(await self._broker.submit(block)))
+            answer = check_answer(await _decoded(await self._broker.submit(block)))
         finally:
             self._asking_count -= 1
         self._owed_ns = self._clock.now_ns() if self._asking_count else 0
         return answer
 
 
-def _decoded(data: bytes) -> list[Any]:
-    """Decode an answer, one section after the other. Raises: SectionError."""
+async def _decoded(data: bytes) -> list[Any]:
+    """Decode an answer, some sections at a time. Raises: SectionError."""
     if is_block(data) and (count := sections_in(data)) > ANSWER_SECTIONS_MAX:
         raise SectionError(
             f"answer: expected at most {ANSWER_SECTIONS_MAX} sections, found {count}"
         )
     sections: list[Any] = []
     rows = 0
-    for section in walk_block(data):
+    for section in walk_block(data, rows_max=ANSWER_ROWS_MAX):
         rows += _rows_of(section)
         if rows > ANSWER_ROWS_MAX:
             raise SectionError(f"answer: expected at most {ANSWER_ROWS_MAX} rows, found more")
         sections.append(section)
+        if len(sections) % PARTS_EACH == 0:
+            await asyncio.sleep(0)
     return sections
 
 

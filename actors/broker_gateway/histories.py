@@ -16,6 +16,7 @@ from typing import NamedTuple
 from actors.errors import BadInputError
 from actors.journal.reading import read_after
 from actors.ports import EXECUTIONS, Ports
+from actors.shard.message_reading import MessageReading
 from engine.broker_gateway.shard import GatewayShard, TakenFrame
 from engine.columns.section_types import SectionError
 from engine.journal.frame import (
@@ -112,7 +113,8 @@ class Histories:
         if found is None:
             return _lost_executions(subject, stated, 0) if stated.confirmed_number else ""
         try:
-            reports = self._ports.message_format.reports(found.subject, found.data)
+            walk = self._ports.message_format.reports(found.subject, found.data)
+            reports = await MessageReading(found, walk).read_whole()
         except BadInputError:
             return ""
         if not reports:

@@ -17,6 +17,7 @@ from actors.shard.disk_trouble import SUBJECT, DiskTrouble
 from actors.shard.event_time import TurnTime
 from actors.shard.frame_budget import FrameBudget
 from actors.shard.input_names import command_input, command_name
+from actors.shard.message_reading import MessageReading
 from engine.creator.commands import decide_command
 from engine.creator.shard import CreatorShard
 from engine.journal.quarantine import WHOLE
@@ -181,5 +182,6 @@ class CreatorCommandTaker:
                 f"quarantined fill: expected message {sequence} in {INGRESS}, found none; try"
                 " again, or void it",
             )
-        fills = self._core.ports.message_format.fills(message.subject, message.data, sequence)
+        walk = self._core.ports.message_format.fills(message.subject, message.data, sequence)
+        fills = await MessageReading(message, walk).read_whole()
         return message, fills if position == WHOLE else fills[position : position + 1]

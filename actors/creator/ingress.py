@@ -17,25 +17,36 @@ from actors.shard.event_time import TurnTime
 from actors.shard.frame_budget import FrameBudget
 from actors.shard.input_names import message_input
 from actors.shard.inputs import StreamPlace
+from actors.shard.message_reading import MessageReading
 from engine.creator.marks import check_source
 from engine.creator.shard import CreatorShard
 from engine.journal.cursors import Source, parts_decided
 from engine.journal.quarantine import WHOLE
-from engine.messages.inputs import FillInput
+from engine.messages.inputs import FillInput, MarkInput
 from engine.values.ids import shard_of
 from engine.values.refusals import Refused
 
 BATCH_MESSAGES = 500
 BATCH_BYTES = 1 << 20
+BATCH_FILLS = 2_000
+"""A fill takes some 25 us, and everything else in the process waits for the turn."""
 
 
 @dataclass(slots=True)
 class _IngressMessage:
-    """An ingress message being taken; `next` is the first of its fills that is not yet decided."""
+    """An ingress message being taken; `next` is the first of its fills that is not yet decided. It
+    has fills or marks.
+    """
 
     message: StoredMessage
     fills: list[FillInput]
     next: int
+    marks: list[MarkInput]
+
+    @classmethod
+    def without_parts(cls, message: StoredMessage) -> "_IngressMessage":
+        """A message of which nothing is taken."""
+        return cls(message, [], 0, [])
 
 
 class IngressTaker:
@@ -47,6 +58,7 @@ class IngressTaker:
         self._time = time
         self._shard = core.key.shard
         self._feed: Feed | None = None
+        self._reading: MessageReading[Any] | None = None
         self._message: _IngressMessage | None = None
         self._held: StoredMessage | None = None
         self._place = StreamPlace(state, Source.INGRESS)
@@ -78,20 +90,29 @@ class IngressTaker:
         return has_more
 
     def _take_messages(self, events: list[Any], budget: FrameBudget) -> bool:
-        taken = taken_bytes = 0
-        while taken < BATCH_MESSAGES and taken_bytes < BATCH_BYTES and not budget.is_full:
+        taken = taken_bytes = fills = 0
+        while (
+            taken < BATCH_MESSAGES
+            and taken_bytes < BATCH_BYTES
+            and fills < BATCH_FILLS
+            and not budget.is_full
+        ):
             if self._message is None:
-                message = self._next_message()
-                if message is None:
-                    return False
-                if taken and len(message.data) > BATCH_BYTES // 4:
-                    # A large message begins a frame, so that it does not burst one.
-                    self._held = message
-                    break
-                self._message = self._opened(message, events)
+                if self._reading is None:
+                    message = self._next_message()
+                    if message is None:
+                        return False
+                    if taken and len(message.data) > BATCH_BYTES // 4:
+                        # A large message begins a frame, so that it does not burst one.
+                        self._held = message
+                        break
+                    self._reading = self._begun(message)
+                self._message = self._read_on(self._reading, events)
+                if self._message is None:
+                    return True
             taken += 1
             taken_bytes += len(self._message.message.data)
-            self._take_message(self._message, events, budget)
+            fills += self._take_message(self._message, events, budget, BATCH_FILLS - fills)
         return True
 
     def _next_message(self) -> StoredMessage | None:
@@ -106,32 +127,60 @@ class IngressTaker:
         creator_id = message.subject.rpartition(".")[2]
         return shard_of(creator_id, self._core.settings.creator_shards) == self._shard
 
-    def _opened(self, message: StoredMessage, events: list[Any]) -> _IngressMessage:
-        """Read the fills of a message, none when it is not of this shard, and resume at the first
-        that is not yet decided.
-        """
-        if not message.subject.startswith("fills.") or not self._is_of_this_shard(message):
-            return _IngressMessage(message, [], 0)
+    def _begun(self, message: StoredMessage) -> MessageReading[Any]:
+        """Begin to read a message. One that is not of this shard has no parts."""
+        subject, data, message_format = (
+            message.subject,
+            message.data,
+            self._core.ports.message_format,
+        )
+        if not subject.startswith("fills."):
+            return MessageReading(message, message_format.marks(subject, data))
+        if not self._is_of_this_shard(message):
+            return MessageReading(message, iter(()))
+        return MessageReading(message, message_format.fills(subject, data, message.sequence))
+
+    def _read_on(self, reading: MessageReading[Any], events: list[Any]) -> _IngressMessage | None:
+        """Read a turn's worth of a message. Returns: the message once it is read, else None."""
         try:
-            fills = self._core.ports.message_format.fills(
-                message.subject, message.data, message.sequence
-            )
+            if not reading.read_on():
+                return None
         except BadInputError as error:
+            return self._unreadable(reading, error, events)
+        return self._opened(reading)
+
+    def _opened(self, reading: MessageReading[Any]) -> _IngressMessage:
+        """Resume a message that is read at the first of its fills that is not yet decided."""
+        self._reading = None
+        message = reading.message
+        if message.subject.startswith("fills."):
+            return _IngressMessage(message, reading.parts, parts_decided(self._place.cursor), [])
+        return _IngressMessage(message, [], 0, reading.parts)
+
+    def _unreadable(
+        self, reading: MessageReading[Any], error: BadInputError, events: list[Any]
+    ) -> _IngressMessage:
+        self._reading = None
+        message = reading.message
+        # Every creator shard reads the marks. One of them reports that they are bad.
+        if message.subject.startswith("fills.") or self._shard == 0:
             self._refuse(message, events, error.reason, str(error), message.data)
-            return _IngressMessage(message, [], 0)
-        return _IngressMessage(message, fills, parts_decided(self._place.cursor))
+        return _IngressMessage.without_parts(message)
 
     def _take_message(
-        self, taking: _IngressMessage, events: list[Any], budget: FrameBudget
-    ) -> None:
-        """Decide one message, or as many of its fills as a frame holds, and move the cursor."""
-        message = taking.message
-        if not message.subject.startswith("fills."):
-            self._take_marks(message, events)
-        while taking.next < len(taking.fills) and not budget.is_full:
+        self, taking: _IngressMessage, events: list[Any], budget: FrameBudget, fills_max: int
+    ) -> int:
+        """Decide one message, or as many of its fills as a frame and a turn hold, and move the
+        cursor. Returns: the number of fills.
+        """
+        message, first = taking.message, taking.next
+        if taking.marks:
+            self._take_marks(message, taking.marks, events)
+        while taking.next < min(len(taking.fills), first + fills_max) and not budget.is_full:
             self.take_fill(message, taking.fills[taking.next], events)
             taking.next += 1
         self._pass(taking)
+        return taking.next - first
 
     def _pass(self, taking: _IngressMessage) -> None:
         """Move the cursor past what is taken of a message. It must be sealed before a frame."""
@@ -155,21 +204,16 @@ class IngressTaker:
         else:
             self.apply(decided, events)
 
-    def _take_marks(self, message: StoredMessage, events: list[Any]) -> None:
-        try:
-            marks = self._core.ports.message_format.marks(message.subject, message.data)
-        except BadInputError as error:
-            # Every creator shard reads the marks. One of them reports that they are bad.
-            if self._shard == 0:
-                self._refuse(message, events, error.reason, str(error), message.data)
-            return
+    def _take_marks(
+        self, message: StoredMessage, marks: list[MarkInput], events: list[Any]
+    ) -> None:
         source = message.subject.partition(".")[2]
         settings = self._core.settings
         refused = check_source(source, settings.marks_source, settings.brokers)
         if refused is not None:
             if self._shard == 0:
                 self._refuse(message, events, refused.reason, refused.text, message.data)
-        elif marks:
+        else:
             self._choose_source(events)
             self._time.advance(max(mark.time for mark in marks))
             self._list([mark.symbol for mark in marks], events)
@@ -210,7 +254,7 @@ class IngressTaker:
         if message is not None and self._is_of_this_shard(message):
             await self._take_message_alone(message)
         elif message is not None:
-            self._pass(_IngressMessage(message, [], 0))
+            self._pass(_IngressMessage.without_parts(message))
             self._place.seal()
             self._core.inputs.arrived.set()
 
@@ -219,14 +263,14 @@ class IngressTaker:
         tried, events = message_input(Source.INGRESS, message, WHOLE), list[Any]()
 
         async def take() -> None:
-            taking = self._opened(message, events)
+            taking = await self._read_whole(self._begun(message), events)
             if len(taking.fills) > 1:
                 # No frame is sent here. It would count as progress whenever the message is read
                 # again for one of its fills.
                 self._message = taking
                 return
             budget = FrameBudget(events, self._core.settings.frame_bytes_max)
-            self._take_message(taking, events, budget)
+            self._take_message(taking, events, budget, BATCH_FILLS)
             self._place.seal()
             await self._core.commit(events, self._time.ns, ())
 
@@ -236,10 +280,17 @@ class IngressTaker:
                 await self._take_fill_alone(self._message)
             return
         self._quarantine(message, WHOLE, excerpt_of(message.data), events)
-        self._pass(_IngressMessage(message, [], 0))
+        self._pass(_IngressMessage.without_parts(message))
         self._place.seal()
         await self._core.commit(events, self._time.ns, ())
         await self._core.settle()
+
+    async def _read_whole(self, reading: MessageReading[Any], events: list[Any]) -> _IngressMessage:
+        try:
+            await reading.read_whole()
+        except BadInputError as error:
+            return self._unreadable(reading, error, events)
+        return self._opened(reading)
 
     async def _take_fill_alone(self, taking: _IngressMessage) -> None:
         message, position = taking.message, taking.next

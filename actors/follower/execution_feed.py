@@ -70,17 +70,15 @@ class ExecutionFeed:
             yield self._ahead[place]
             size += len(self._ahead[place].data)
 
-    def read(self, message: StoredMessage) -> list[Report]:
-        """Return the reports in a message, large ones in slices. Raises: BadInputError."""
-        reports: list[Report] = []
+    def walk(self, message: StoredMessage) -> Iterator[Report]:
+        """Yield the reports in a message, large ones in slices. Raises: BadInputError."""
         for report in self._core.ports.message_format.reports(message.subject, message.data):
             if isinstance(report, CorrectionsReported):
-                reports += corrections_in_slices(report, CORRECTION_ROWS_MAX)
+                yield from corrections_in_slices(report, CORRECTION_ROWS_MAX)
             elif is_repeating(report):
-                reports += in_slices(report, REPEATED_ROWS_MAX)
+                yield from in_slices(report, REPEATED_ROWS_MAX)
             else:
-                reports += in_slices(report, REPORT_ROWS_MAX // 2)
-        return reports
+                yield from in_slices(report, REPORT_ROWS_MAX // 2)
 
 
 def cost_in_rows(report: Report, least: int) -> int:

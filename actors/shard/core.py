@@ -214,6 +214,8 @@ class ShardCore:
                     await self.committer.settle()
                 await self._turn()
                 await self.rest()
+                # A turn may have waited for nothing: the other shards of the process are next.
+                await asyncio.sleep(0)
             await self._finish()
         except ShardLostError as error:
             self.standing.end(Phase.LOST, str(error))

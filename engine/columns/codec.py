@@ -100,10 +100,10 @@ def encode_column(values: NDArray[np.integer], *, ascending: bool = False) -> by
 
 
 def decode_column(
-    data: bytes | memoryview, offset: int = 0, *, count_max: int = COUNT_MAX
+    data: bytes | memoryview, offset: int = 0, count_max: int = COUNT_MAX
 ) -> tuple[NDArray[np.int64], int]:
     """Decode the column at an offset. Returns: the values and the offset past it. Raises:
-    ColumnError.
+    ColumnError, before anything is allocated for a column of more than `count_max` values.
     """
     if len(data) < offset + _HEADER.size:
         raise ColumnError(
@@ -190,7 +190,7 @@ def encode_texts(texts: Sequence[str]) -> bytes:
 
 
 def decode_texts(
-    data: bytes | memoryview, offset: int = 0, *, count_max: int = COUNT_MAX
+    data: bytes | memoryview, offset: int = 0, count_max: int = COUNT_MAX
 ) -> tuple[list[str], int]:
     """Decode the texts at an offset. Returns: the texts and the offset past them. Raises:
     ColumnError.

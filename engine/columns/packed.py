@@ -20,10 +20,10 @@ known field are skipped.
 """
 
 import struct
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from enum import IntEnum
 from functools import cache
-from itertools import accumulate
+from itertools import accumulate, starmap
 from operator import attrgetter
 from typing import Any, get_type_hints
 
@@ -54,7 +54,10 @@ from engine.columns.section_types import (
 )
 
 Int64s = NDArray[np.int64]
-Read = Callable[[memoryview, int, int], tuple[list[Any], int]]
+Read = Callable[[memoryview, int, int, int], tuple[Iterable[Any], int]]
+"""From the body, an offset, the count of sections and the most rows of all of them, to the fields
+and the offset past them.
+"""
 Write = Callable[[list[Any]], bytes]
 
 _COUNT = struct.Struct("<I")
@@ -88,21 +91,32 @@ def packed_count(body: memoryview) -> int:
     return int(_COUNT.unpack_from(body, 0)[0])
 
 
-def decode_packed(section_type: type[S], body: memoryview) -> list[S]:
-    """Decode sections of one type. Raises: SectionError when the bytes do not hold their fields."""
+def decode_packed(section_type: type[S], body: memoryview, rows_max: int = COUNT_MAX) -> list[S]:
+    """Decode sections of one type, of at most `rows_max` rows in all. Raises: SectionError when the
+    bytes do not hold their fields.
+    """
+    return list(walk_packed(section_type, body, rows_max))
+
+
+def walk_packed(section_type: type[S], body: memoryview, rows_max: int = COUNT_MAX) -> Iterator[S]:
+    """Decode sections as they are asked for: their columns at once, then each section. Raises:
+    SectionError before the first one.
+    """
     try:
         (count,) = _COUNT.unpack_from(body, 0)
         if not 0 < count <= SECTIONS_MAX:
             raise ColumnError(f"packed: expected 1 to {SECTIONS_MAX} sections, found {count}")
-        offset, found = _COUNT.size, []
+        offset, found = _COUNT.size, list[Iterable[Any]]()
         for _, _, read in _layout(section_type):
             if offset == len(body):
                 break
-            values, offset = read(body, offset, count)
+            values, offset = read(body, offset, count, rows_max)
             found.append(values)
-        return [section_type(*values) for values in zip(*found, strict=True)]
+        sections = zip(*found, strict=True)
+        yield section_type(*next(sections))
     except (ColumnError, struct.error, TypeError) as error:
         raise SectionError(f"sections {section_type.__name__}: {error}") from error
+    yield from starmap(section_type, sections)
 
 
 def _checked(values: Any, count: int) -> Any:
@@ -119,7 +133,9 @@ def write_ints(values: list[int]) -> bytes:
     return encode_integers(values)
 
 
-def read_ints(data: memoryview, offset: int, count: int) -> tuple[list[int], int]:
+def read_ints(
+    data: memoryview, offset: int, count: int, rows_max: int = COUNT_MAX
+) -> tuple[list[int], int]:
     """Read one integer per section."""
     values, offset = decode_integers(data, offset, count_max=count)
     return _checked(values, count), offset
@@ -133,7 +149,9 @@ def write_groups(values: list[tuple[int, ...]]) -> bytes:
 def group_reader(group: type[Any]) -> Read:
     """Return a function that reads one group of integers per section."""
 
-    def read(data: memoryview, offset: int, count: int) -> tuple[list[Any], int]:
+    def read(
+        data: memoryview, offset: int, count: int, rows_max: int = COUNT_MAX
+    ) -> tuple[list[Any], int]:
         columns = []
         for _ in group._fields:
             column, offset = read_ints(data, offset, count)
@@ -143,7 +161,9 @@ def group_reader(group: type[Any]) -> Read:
     return read
 
 
-def read_text(data: memoryview, offset: int, count: int) -> tuple[list[str], int]:
+def read_text(
+    data: memoryview, offset: int, count: int, rows_max: int = COUNT_MAX
+) -> tuple[list[str], int]:
     """Read one text per section."""
     texts, offset = decode_texts(data, offset, count_max=count)
     return _checked(texts, count), offset
@@ -156,10 +176,12 @@ def write_texts(values: list[list[str]]) -> bytes:
     )
 
 
-def read_texts(data: memoryview, offset: int, count: int) -> tuple[list[list[str]], int]:
+def read_texts(
+    data: memoryview, offset: int, count: int, rows_max: int = COUNT_MAX
+) -> tuple[list[list[str]], int]:
     """Read one list of texts per section."""
-    ends, offset = _read_ends(data, offset, count)
-    texts, offset = decode_texts(data, offset)
+    ends, offset = _read_ends(data, offset, count, rows_max)
+    texts, offset = decode_texts(data, offset, ends[-1])
     _checked(texts, ends[-1])
     return [texts[start:end] for start, end in zip([0, *ends[:-1]], ends, strict=True)], offset
 
@@ -167,10 +189,10 @@ def read_texts(data: memoryview, offset: int, count: int) -> tuple[list[list[str
 # Columns.
 
 
-def _read_ends(data: memoryview, offset: int, count: int) -> tuple[list[int], int]:
+def _read_ends(data: memoryview, offset: int, count: int, rows_max: int) -> tuple[list[int], int]:
     counts, offset = decode_integers(data, offset, count_max=count)
-    if min(_checked(counts, count)) < 0 or sum(counts) > COUNT_MAX:
-        raise ColumnError(f"packed: expected counts of zero or more, at most {COUNT_MAX} in all")
+    if min(_checked(counts, count)) < 0 or sum(counts) > rows_max:
+        raise ColumnError(f"packed: expected counts of zero or more, at most {rows_max} in all")
     return list(accumulate(counts)), offset
 
 
@@ -204,12 +226,14 @@ def _write_joined(values: list[Int64s], *, rises: bool) -> bytes:
     return header + _PLAIN + encode_column(joined)
 
 
-def read_columns(data: memoryview, offset: int, count: int) -> tuple[list[Int64s], int]:
-    """Read one column per section. The columns are views of one array."""
-    ends, offset = _read_ends(data, offset, count)
+def read_columns(
+    data: memoryview, offset: int, count: int, rows_max: int = COUNT_MAX
+) -> tuple[Iterator[Int64s], int]:
+    """Read one column per section. The columns are views of one array, made when asked for."""
+    ends, offset = _read_ends(data, offset, count, rows_max)
     starts = [0, *ends[:-1]]
     form, offset = bytes(data[offset : offset + 1]), offset + 1
-    values, offset = decode_column(data, offset)
+    values, offset = decode_column(data, offset, ends[-1])
     if form != _PLAIN:
         filled = [
             (start, end - start) for start, end in zip(starts, ends, strict=True) if start < end
@@ -217,7 +241,7 @@ def read_columns(data: memoryview, offset: int, count: int) -> tuple[list[Int64s
         counts = [each for _, each in filled]
         values = _checked(values, len(filled))
         if form == _RISING:
-            steps, offset = decode_column(data, offset)
+            steps, offset = decode_column(data, offset, ends[-1])
             rises = np.add.accumulate(_checked(steps, ends[-1]))
             values = rises + np.repeat(values - rises[[start for start, _ in filled]], counts)
         elif form == _EQUAL:
@@ -225,7 +249,7 @@ def read_columns(data: memoryview, offset: int, count: int) -> tuple[list[Int64s
         else:
             raise ColumnError(f"packed: expected a form of 0 to 2, found {form!r}")
     _checked(values, ends[-1])
-    return [values[start:end] for start, end in zip(starts, ends, strict=True)], offset
+    return map(values.__getitem__, map(slice, starts, ends)), offset
 
 
 # The layout of a type.

@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.columns.codec import (
+    COUNT_MAX,
     ColumnError,
     decode_column,
     decode_texts,
@@ -42,14 +43,15 @@ _I64 = struct.Struct("<q")
 _TEXT = struct.Struct("<H")
 
 _Writer = Callable[[Any], bytes]
-_Reader = Callable[[memoryview, int], tuple[Any, int]]
+_Reader = Callable[[memoryview, int, int], tuple[Any, int]]
+"""From the body, an offset and the most values of a column, to the field and the offset past it."""
 
 
-def _read_int(data: memoryview, offset: int) -> tuple[int, int]:
+def _read_int(data: memoryview, offset: int, count_max: int) -> tuple[int, int]:
     return _I64.unpack_from(data, offset)[0], offset + 8
 
 
-def _read_text(data: memoryview, offset: int) -> tuple[str, int]:
+def _read_text(data: memoryview, offset: int, count_max: int) -> tuple[str, int]:
     (length,) = _TEXT.unpack_from(data, offset)
     offset += _TEXT.size
     if len(data) < offset + length:
@@ -118,7 +120,7 @@ def _group(name: str, group: type[Any]) -> _Step:
     integers = struct.Struct(f"<{len(group._fields)}q")
     unpack, size, make = integers.unpack_from, integers.size, tuple.__new__
 
-    def read(data: memoryview, offset: int) -> tuple[Any, int]:
+    def read(data: memoryview, offset: int, count_max: int) -> tuple[Any, int]:
         return make(group, unpack(data, offset)), offset + size
 
     return _single(name, lambda values: integers.pack(*values), read)
@@ -139,8 +141,10 @@ def encode_section(section: Section) -> bytes:
     return b"".join(parts)
 
 
-def decode_section(section_type: type[S], body: memoryview) -> S:
-    """Decode one section's body. Raises: SectionError when the bytes do not hold its fields."""
+def decode_section(section_type: type[S], body: memoryview, rows_max: int = COUNT_MAX) -> S:
+    """Decode one section's body, of at most `rows_max` rows. Raises: SectionError when the bytes do
+    not hold its fields.
+    """
     values: list[Any] = []
     offset, size = 0, len(body)
     try:
@@ -155,7 +159,7 @@ def decode_section(section_type: type[S], body: memoryview) -> S:
             for _ in names:
                 if offset == size:
                     break
-                value, offset = read(body, offset)
+                value, offset = read(body, offset, rows_max)
                 values.append(value)
         return section_type(*values)
     except (ColumnError, struct.error, UnicodeDecodeError, TypeError) as error:

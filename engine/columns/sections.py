@@ -9,7 +9,14 @@ from collections.abc import Iterable, Iterator
 from itertools import groupby
 from typing import Any, ClassVar, NamedTuple
 
-from engine.columns.packed import SECTIONS_MAX, decode_packed, encode_packed, packed_count
+from engine.columns.codec import COUNT_MAX
+from engine.columns.packed import (
+    SECTIONS_MAX,
+    decode_packed,
+    encode_packed,
+    packed_count,
+    walk_packed,
+)
 from engine.columns.section_codec import decode_section, encode_section
 from engine.columns.section_types import S, Section, SectionError
 
@@ -57,10 +64,14 @@ class UnknownSection(Section, frozen=True):
 
 
 def walk_sections(
-    data: memoryview, types: dict[int, type[Section]], *, skipped: frozenset[int] = frozenset()
+    data: memoryview,
+    types: dict[int, type[Section]],
+    *,
+    skipped: frozenset[int] = frozenset(),
+    rows_max: int = COUNT_MAX,
 ) -> Iterator[Any]:
     """Yield the decoded sections in order; unknown optional ones as `UnknownSection`, those with a
-    skipped tag not at all.
+    skipped tag not at all. A body has at most `rows_max` rows.
 
     Raises: SectionError.
     """
@@ -70,9 +81,9 @@ def walk_sections(
         if tag in skipped:
             pass
         elif known is not None and flags & PACKED:
-            yield from decode_packed(known, data[start : start + length])
+            yield from walk_packed(known, data[start : start + length], rows_max)
         elif known is not None:
-            yield decode_section(known, data[start : start + length])
+            yield decode_section(known, data[start : start + length], rows_max)
         elif flags & REQUIRED:
             raise SectionError(
                 f"sections: required tag {tag} is unknown; a newer "

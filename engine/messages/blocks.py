@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from enum import IntEnum
 from typing import Any, ClassVar
 
+from engine.columns.codec import COUNT_MAX
 from engine.columns.section_types import (
     AppendedText,
     Ascending,
@@ -18,7 +19,7 @@ from engine.columns.section_types import (
     Texts,
     tags,
 )
-from engine.columns.sections import count_sections, encode_sections, walk_sections
+from engine.columns.sections import count_sections, encode_sections, section_bodies, walk_sections
 from engine.values.order_ids import OrderKey
 
 _MAGIC = b"LSB1"
@@ -250,6 +251,7 @@ class CorrectionsReported(Section, frozen=True):
 
 Report = ExecutionsReported | CorrectionsReported
 """What a broker reports of orders."""
+REPORT_TYPES = tags(ExecutionsReported, CorrectionsReported)
 
 
 def exec_id_of(prefix: str, number: int) -> str:
@@ -291,11 +293,25 @@ def sections_in(data: bytes) -> int:
     return count_sections(memoryview(data)[len(_MAGIC) :])
 
 
-def walk_block(data: bytes | memoryview) -> Iterator[Any]:
-    """Decode one block's sections, one after the other. Raises: SectionError."""
+def walk_block(
+    data: bytes | memoryview,
+    only: dict[int, type[Section]] = BLOCK_TYPES,
+    rows_max: int = COUNT_MAX,
+) -> Iterator[Any]:
+    """Decode one block's sections, one after the other: those of the types `only`, of at most
+    `rows_max` rows in a body. Raises: SectionError, before it decodes a section of another type.
+    """
     if bytes(data[:4]) != _MAGIC:
         raise SectionError(f"block: expected {_MAGIC!r}, found {bytes(data[:4])!r}")
-    yield from walk_sections(memoryview(data)[4:], BLOCK_TYPES)
+    sections = memoryview(data)[4:]
+    if only is not BLOCK_TYPES:
+        for body in section_bodies(sections):
+            if body.tag not in only:
+                raise SectionError(
+                    f"block: expected sections {', '.join(map(str, sorted(only)))}, "
+                    f"found {body.tag}"
+                )
+    yield from walk_sections(sections, only, rows_max=rows_max)
 
 
 def decode_block(data: bytes | memoryview) -> list[Any]:

@@ -6,7 +6,7 @@ this slow, deep or long: one object is at most 16 KiB, and an error text at most
 """
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import NamedTuple, TypeVar
 
 import msgspec
@@ -76,20 +76,19 @@ def elements(data: bytes) -> list[Raw]:
     return found
 
 
-def read_each(data: bytes, read: Callable[[Raw], T]) -> list[T]:
-    """Read a message's objects, all or none; of several, an error names the place of the first that
-    is wrong, from 0. Raises: MessageError.
+def walk_each(data: bytes, read: Callable[[Raw], T]) -> Iterator[T]:
+    """Read a message's objects, one after the other; of several, an error names the place of the
+    first that is wrong, from 0. Raises: MessageError.
     """
     found = elements(data)
-    taken: list[T] = []
-    try:
-        for element in found:
-            taken.append(read(element))
-    except MessageError as error:
-        if len(found) == 1:
-            raise
-        raise MessageError(error.reason, f"element {len(taken)}: {error}") from None
-    return taken
+    for place, element in enumerate(found):
+        try:
+            taken = read(element)
+        except MessageError as error:
+            if len(found) == 1:
+                raise
+            raise MessageError(error.reason, f"element {place}: {error}") from None
+        yield taken
 
 
 def element_of(decoder: msgspec.json.Decoder[T], element: Raw) -> T:

@@ -2,16 +2,17 @@
 engine, and answers into JSON.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 import msgspec
 import numpy as np
 
 from actors.errors import BadInputError
-from engine.columns.reductions import least, most
+from engine.columns.reductions import all_of, is_any, least, most
 from engine.columns.section_types import SectionError, column_of
 from engine.messages.answers import Answer
 from engine.messages.blocks import (
+    REPORT_TYPES,
     CorrectionsReported,
     ExecutionsReported,
     Report,
@@ -41,10 +42,10 @@ for ever.
 class JsonFormat:
     """Reads and writes what other programs see."""
 
-    def fills(self, subject: str, data: bytes, sequence: int) -> list[FillInput]:
+    def fills(self, subject: str, data: bytes, sequence: int) -> Iterator[FillInput]:
         """Read a message on `fills.<broker>.<creator_id>`."""
-        return [
-            FillInput(
+        for fill in public.walk_fills(subject, data):
+            yield FillInput(
                 broker=fill.broker,
                 creator_id=fill.creator_id,
                 exec_id=fill.exec_id,
@@ -60,53 +61,19 @@ class JsonFormat:
                 exec_type=fill.exec_type,
                 exec_ref_id=fill.exec_ref_id,
             )
-            for fill in public.decode_fills(subject, data)
-        ]
 
-    def marks(self, subject: str, data: bytes) -> list[MarkInput]:
+    def marks(self, subject: str, data: bytes) -> Iterator[MarkInput]:
         """Read a message on `marks.<broker>`."""
-        return [
-            MarkInput(mark.symbol, mark.px, mark.time_ns)
-            for mark in public.decode_marks(subject, data)
-        ]
+        for mark in public.walk_marks(subject, data):
+            yield MarkInput(mark.symbol, mark.px, mark.time_ns)
 
-    def reports(self, subject: str, data: bytes) -> list[Report]:
+    def reports(self, subject: str, data: bytes) -> Iterator[Report]:
         """Read a message on `executions.<broker>.<shard>`: a block, or JSON."""
-        if not is_block(data):
-            return [_report(execution) for execution in public.decode_executions(subject, data)]
-        shard = _shard(subject)
-        sections: list[Report] = []
-        rows = 0
-        try:
-            if (count := sections_in(data)) > SECTIONS_MAX:
-                raise BadInputError(
-                    "size", f"block: expected at most {SECTIONS_MAX} sections, found {count}"
-                )
-            # One section after the other: a column of one value costs its reader memory, not its
-            # writer bytes.
-            for section in walk_block(data):
-                known = isinstance(section, Report)
-                if not known or section.follower_shard != shard:
-                    raise BadInputError(
-                        "malformed",
-                        f"block: expected executions of shard {shard}, "
-                        f"found {type(section).__name__}",
-                    )
-                _check_lengths(section)
-                _check_ranges(section)
-                _check_types(section)
-                short_text(section.prefix, "prefix", PREFIX_CHARACTERS_MAX)
-                if isinstance(section, CorrectionsReported):
-                    _check_references(section)
-                rows += len(section.subscriptions)
-                if rows > EXECUTIONS_MAX:
-                    raise BadInputError(
-                        "size", f"block: expected at most {EXECUTIONS_MAX} executions, found more"
-                    )
-                sections.append(section)
-        except SectionError as error:
-            raise BadInputError("malformed", str(error)) from error
-        return sections
+        if is_block(data):
+            yield from _reports_of_block(subject, data)
+        else:
+            for execution in public.walk_executions(subject, data):
+                yield _report(execution)
 
     def creator_command(self, subject: str, data: bytes) -> CreatorCommand:
         """Read a request on `commands.creator.<creator_id>`."""
@@ -136,6 +103,43 @@ class JsonFormat:
     def answers(self, answers: list[bytes]) -> bytes:
         """Join the answers to a bulk request."""
         return public.encode_answers(answers)
+
+
+def _reports_of_block(subject: str, data: bytes) -> Iterator[Report]:
+    shard = _shard(subject)
+    rows = 0
+    try:
+        if (count := sections_in(data)) > SECTIONS_MAX:
+            raise BadInputError(
+                "size", f"block: expected at most {SECTIONS_MAX} sections, found {count}"
+            )
+        # One section after the other: a column of one value costs its reader memory, not its
+        # writer bytes.
+        for section in walk_block(data, REPORT_TYPES, EXECUTIONS_MAX):
+            rows += len(section.subscriptions)
+            if rows > EXECUTIONS_MAX:
+                raise BadInputError(
+                    "size", f"block: expected at most {EXECUTIONS_MAX} executions, found more"
+                )
+            _check_report(section, shard)
+            yield section
+    except SectionError as error:
+        raise BadInputError("malformed", str(error)) from error
+
+
+def _check_report(report: Report, shard: int) -> None:
+    """Check that a report of a block can be taken. Raises: BadInputError."""
+    if report.follower_shard != shard:
+        raise BadInputError(
+            "malformed",
+            f"block: expected executions of shard {shard}, found shard {report.follower_shard}",
+        )
+    _check_lengths(report)
+    _check_ranges(report)
+    _check_types(report)
+    short_text(report.prefix, "prefix", PREFIX_CHARACTERS_MAX)
+    if isinstance(report, CorrectionsReported):
+        _check_references(report)
 
 
 def _report(execution: public.Execution) -> Report:
@@ -228,7 +232,11 @@ def _check_references(report: CorrectionsReported) -> None:
 
 def _check_types(report: Report) -> None:
     """Check that every row says what happened to its order."""
-    known = np.isin(report.exec_types, _EXEC_TYPES)
+    types = report.exec_types
+    # Most blocks are of one type: to look for each of them costs several times as much.
+    if int(types[0]) in _EXEC_TYPES and all_of(types == types[0]):
+        return
+    known = is_any(types, _EXEC_TYPES)
     if not known.all():
         found = int(report.exec_types[int(np.argmin(known))])
         raise BadInputError(

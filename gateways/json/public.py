@@ -30,6 +30,9 @@ from gateways.json.reports import (
     decode_executions,
     decode_fills,
     decode_marks,
+    walk_executions,
+    walk_fills,
+    walk_marks,
 )
 from gateways.json.subscription_commands import MODES
 
@@ -58,4 +61,7 @@ __all__ = [
     "encode_answers",
     "encode_ok",
     "encode_refused",
+    "walk_executions",
+    "walk_fills",
+    "walk_marks",
 ]

@@ -4,6 +4,8 @@ Anything wrong raises `MessageError`: a message is taken whole or not at all. Un
 ignored, because brokers may send more than Lockstep reads.
 """
 
+from collections.abc import Iterator
+
 import msgspec
 from msgspec import Raw
 
@@ -24,11 +26,11 @@ from gateways.json.fields import (
     number,
     number_or,
     order_id_of,
-    read_each,
     short_text,
     shown,
     subject_ids,
     time,
+    walk_each,
 )
 
 ORDER_ID_CHARACTERS_MAX = 64
@@ -133,27 +135,42 @@ def decode_fills(subject: str, data: bytes) -> list[Fill]:
     """Read a message on `fills.<broker>.<creator_id>`: one fill or an array. Raises:
     MessageError.
     """
+    return list(walk_fills(subject, data))
+
+
+def walk_fills(subject: str, data: bytes) -> Iterator[Fill]:
+    """Read the fills of a message one after the other. Raises: MessageError."""
     broker, creator_id = subject_ids(subject, "fills", 3)
-    return read_each(data, lambda element: _fill(broker, creator_id, element))
+    yield from walk_each(data, lambda element: _fill(broker, creator_id, element))
 
 
 def decode_marks(subject: str, data: bytes) -> list[Mark]:
     """Read a message on `marks.<broker>`: an array, or one mark. Raises: MessageError."""
+    return list(walk_marks(subject, data))
+
+
+def walk_marks(subject: str, data: bytes) -> Iterator[Mark]:
+    """Read the marks of a message one after the other. Raises: MessageError."""
     subject_ids(subject, "marks", 2)
-    return read_each(data, _mark)
+    yield from walk_each(data, _mark)
 
 
 def decode_executions(subject: str, data: bytes) -> list[Execution]:
     """Read a JSON message on `executions.<broker>.<shard>`: one execution or an array. Raises:
     MessageError.
     """
+    return list(walk_executions(subject, data))
+
+
+def walk_executions(subject: str, data: bytes) -> Iterator[Execution]:
+    """Read the executions of a message one after the other. Raises: MessageError."""
     broker, shard = subject_ids(subject, "executions", 3)
     if not shard.isdecimal() or len(shard) > 5:
         raise MessageError(
             "subject",
             f"subject: expected executions.<broker>.<shard number>, found {shown(subject)}",
         )
-    return read_each(data, lambda element: _execution(broker, int(shard), element))
+    yield from walk_each(data, lambda element: _execution(broker, int(shard), element))
 
 
 def _fill(broker: str, creator_id: str, element: Raw) -> Fill:

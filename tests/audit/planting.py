@@ -174,9 +174,14 @@ class Recording:
 
     # Ledgers.
 
-    def change_ledger(self, kind: type, changed: Callable[[Any], list[Any]]) -> None:
-        """Put other records in the place of the first of a kind; `kind` may be a section of a
-        published message.
+    def change_ledger(
+        self,
+        kind: type,
+        changed: Callable[[Any], list[Any]],
+        is_meant: Callable[[Any], bool] = lambda section: True,
+    ) -> None:
+        """Put other records in the place of the first of a kind that is meant; `kind` may be a
+        section of a published message.
         """
         ledger, is_done = MemoryLedger(), False
         for frame in walk_frames(MemoryLedger(self.ledger)):
@@ -190,7 +195,7 @@ class Recording:
                 )
                 out: list[Any] = []
                 for section in sections:
-                    hit = not is_done and isinstance(section, kind)
+                    hit = not is_done and isinstance(section, kind) and is_meant(section)
                     is_done |= hit
                     out += changed(section) if hit else [section]
                 if is_message:

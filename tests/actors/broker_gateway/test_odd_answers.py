@@ -53,7 +53,7 @@ class Scripted:
     ("sections", "text"),
     [
         ([HistoryStated("t", 0, ONE, ONE, ONE, TWO)], "columns of one length"),
-        ([HistoryStated("t", 0, MANY, MANY, MANY, MANY)], "at most 262144 rows"),
+        ([HistoryStated("t", 0, MANY, MANY, MANY, MANY)], "at most 262144 (rows|values)"),
         ([ExecutionsStated(0, "", 0, 0)] * ((1 << 15) + 1), "at most 32768 sections"),
         ([FramesSent(ONE, ONE, ONE, ONE)], "found FramesSent"),
     ],

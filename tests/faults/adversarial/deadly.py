@@ -5,10 +5,11 @@ settings, broker's name), where a fault of ours or of a library would sit.
 """
 
 import asyncio
+from collections.abc import Iterator
 from typing import Any
 
 from engine.journal.frame import ShardKey
-from engine.messages.blocks import CorrectionsReported, ExecutionsReported
+from engine.messages.blocks import Report
 from engine.messages.commands import CreatorCommand
 from engine.messages.inputs import FillInput, MarkInput
 from engine.values.instruments import InstrumentTerms
@@ -74,15 +75,15 @@ class DeadlyFormat(JsonFormat):
     def __init__(self, deadly: Deadly) -> None:
         self._deadly = deadly
 
-    def fills(self, subject: str, data: bytes, sequence: int) -> list[FillInput]:
+    def fills(self, subject: str, data: bytes, sequence: int) -> Iterator[FillInput]:
         self._see(data, b"poison-fill", "creator")
         return super().fills(subject, data, sequence)
 
-    def marks(self, subject: str, data: bytes) -> list[MarkInput]:
+    def marks(self, subject: str, data: bytes) -> Iterator[MarkInput]:
         self._see(data, b"POISON-MARK", "creator")
         return super().marks(subject, data)
 
-    def reports(self, subject: str, data: bytes) -> list[ExecutionsReported | CorrectionsReported]:
+    def reports(self, subject: str, data: bytes) -> Iterator[Report]:
         self._see(data, b"poison-execution", "follower")
         if self._deadly.reports_are_poison and subject.startswith("executions.paper."):
             self._deadly.strike("follower")

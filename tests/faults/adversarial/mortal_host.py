@@ -5,12 +5,13 @@ on the shipped adapters.
 import asyncio
 import os
 import signal
+from collections.abc import Iterator
 
 import msgspec
 
 from actors.host.host import Connected, Host, HostSpec
 from actors.host.logging import set_up_logging
-from engine.messages.blocks import CorrectionsReported, ExecutionsReported
+from engine.messages.blocks import Report
 from engine.messages.inputs import FillInput
 from gateways.connections import ConnectionOptions, connect
 from gateways.json.format import JsonFormat
@@ -26,11 +27,11 @@ class Mortal(msgspec.Struct, frozen=True):
 class MortalWire(JsonFormat):
     """Reads messages; some are the last that its process reads."""
 
-    def fills(self, subject: str, data: bytes, sequence: int) -> list[FillInput]:
+    def fills(self, subject: str, data: bytes, sequence: int) -> Iterator[FillInput]:
         _die_of(data)
         return super().fills(subject, data, sequence)
 
-    def reports(self, subject: str, data: bytes) -> list[ExecutionsReported | CorrectionsReported]:
+    def reports(self, subject: str, data: bytes) -> Iterator[Report]:
         _die_of(data)
         return super().reports(subject, data)
 

@@ -2,6 +2,7 @@
 nothing counts twice or is lost (P8).
 """
 
+from collections.abc import Iterator
 from typing import Any
 
 import msgspec
@@ -17,7 +18,7 @@ from engine.journal.cursors import Source
 from engine.journal.events.orders import ExecutionsApplied, SignalDecided
 from engine.journal.events.shard import InputsRefused
 from engine.journal.frame import ShardKey, ShardKind
-from engine.messages.blocks import CorrectionsReported, ExecutionsReported, encode_block
+from engine.messages.blocks import ExecutionsReported, Report, encode_block
 from engine.messages.commands import Follow, OpenAccount
 from engine.values.order_ids import CauseKind, OrderId, OrderKey
 from engine.values.order_status import ExecType
@@ -267,7 +268,7 @@ class Reader(JsonFormat):
 
     read_bytes = 0
 
-    def reports(self, subject: str, data: bytes) -> list[ExecutionsReported | CorrectionsReported]:
+    def reports(self, subject: str, data: bytes) -> Iterator[Report]:
         self.read_bytes += len(data)
         return super().reports(subject, data)
 
@@ -295,6 +296,6 @@ async def test_a_look_up_reads_and_holds_only_a_little_of_the_messages_behind_it
     await follower.turn()
     assert follower.lookup.is_reading
     assert reader.read_bytes < AHEAD_BYTES_MAX + 2 * size < 20 * size
-    await turns(creator, follower, count=240)
+    await turns(creator, follower, count=480)
     assert follower.state.cursors[Source.EXECUTIONS, 0].sequence == 22
     assert len(shards.events(FOLLOWER, ExecutionsApplied)) == 2

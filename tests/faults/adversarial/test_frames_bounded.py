@@ -3,6 +3,7 @@ inputs read again for ever (P10).
 """
 
 import asyncio
+from collections.abc import Iterator
 from contextlib import suppress
 from typing import Any
 
@@ -67,7 +68,8 @@ async def test_a_message_of_many_bad_fills_is_refused_over_several_frames_once_e
     creator = await shards.creator()
     fills = [shards.fill("AAA") for _ in range(2000)]
     await shards.publish("fills.paper.nobody", fills)
-    await creator.turn()
+    # It is read in three turns, and begun in the next.
+    await turns(creator, count=4)
     await turns(await shards.creator(), count=60)
     refused = [text for event in shards.events(CREATOR, InputsRefused) for text in event.excerpts]
     assert refused == [fill["exec_id"] for fill in fills]
@@ -79,7 +81,7 @@ class Unreadable(JsonFormat):
 
     is_on = True
 
-    def fills(self, subject: str, data: bytes, sequence: int) -> list[FillInput]:
+    def fills(self, subject: str, data: bytes, sequence: int) -> Iterator[FillInput]:
         if self.is_on and b"unreadable" in data:
             raise RuntimeError("unreadable")
         return super().fills(subject, data, sequence)

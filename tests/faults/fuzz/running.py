@@ -140,7 +140,7 @@ def _accounted(shards: MemoryShards) -> tuple[int, int, int]:
     counts = [0, 0, 0]
     for message in shards.server.stream("EXECUTIONS").messages:
         try:
-            reports = JsonFormat().reports(message.subject, message.data)
+            reports = list(JsonFormat().reports(message.subject, message.data))
         except BadInputError:
             assert message.sequence in refused, message
             counts[1] += 1

@@ -51,7 +51,7 @@ def test_a_wrong_block_is_refused_as_the_vectors_say(wrong: dict[str, str]) -> N
     data = bytes.fromhex(wrong["hex"])
     if wrong["reader"] == "lockstep":
         with pytest.raises(BadInputError) as refused:
-            JsonFormat().reports("executions.acme.0", data)
+            list(JsonFormat().reports("executions.acme.0", data))
         assert refused.value.reason == wrong["refusal"]
     else:
         answered = answer(paper_core(MemoryLedger()).take(data, EVENT_TIME))
