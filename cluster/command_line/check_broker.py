@@ -3,34 +3,37 @@ command starts itself.
 
 The program logs in as it does in production: by the role `broker_<name>` of DIR/credentials.json,
 with that role's permissions. DIR stays, so the program finds the same address and login the next
-time. The suite sends orders. So DIR, and the program's ledger, belong to the check alone.
+time. The suite sends orders. So DIR, and the program's ledger, belong to the check alone. A running
+cluster's directory is refused, unless its ledger at the broker is said to be a test ledger.
 """
 
-import asyncio
 import shlex
 import sys
-from contextlib import AsyncExitStack, closing
+from contextlib import closing
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import msgspec
 
-from cluster.config.credentials import credentials_path, ensure_credentials, write_credentials
+from actors.errors import OperatingError
+from cluster.command_line.check_nats import CheckNats, check_nats, refuse
 from cluster.config.options import Config
-from cluster.config.roles import ENGINE, broker_role
-from cluster.errors import UsageError
-from cluster.processes.run_file import RunFile
-from cluster.running.data_directory import opened, read_identity
+from cluster.config.roles import broker_role
+from cluster.errors import ClusterError, UsageError
 from cluster.running.stopping import run_until_stopped
 from cluster.running.wiring import write_paper_broker_config
-from cluster.servers.nats_server import start_nats
-from cluster.servers.servers import Servers
 from cluster.terminal.log_format import LogFormat
 from cluster.terminal.terminal import Terminal
 from engine.values.units import UnitError, price_micros
 from gateways.brokers.acceptance.bench import SuiteOptions
 from gateways.brokers.acceptance.nats_program import ProgramProcess
 from gateways.brokers.acceptance.running import run_suite
+
+NOT_BEGUN = 2
+"""The exit code when the suite could not begin or go on."""
+START_S = 30.0
+START_BY_HAND_S = 300.0
+"""The time in which a person starts the program, with what the command prints."""
 
 
 class BrokerCheck(NamedTuple):
@@ -43,100 +46,96 @@ class BrokerCheck(NamedTuple):
     broker: str
     start: str
     options: SuiteOptions
+    is_test_ledger: bool = False
+    """Nothing in the broker's ledger is real, although a running cluster uses it."""
 
 
 def run(check: BrokerCheck) -> int:
-    """Check a program. Returns: the exit code, 1 when it broke a rule or the check was stopped.
+    """Check a program. Returns: the exit code, 1 when it broke a rule, 2 when the suite could not
+    begin or go on, or was stopped.
 
-    Raises: UsageError before anything is started; OperatingError, OSError.
+    Raises: UsageError before anything is started.
     """
-    _refuse(check)
+    refuse(check.data, check.config, check.broker, is_test_ledger=check.is_test_ledger)
     terminal = Terminal(
         "check-broker",
         log_path=check.data / "logs" / "check-broker.log",
         log_format=LogFormat.TEXT,
     )
     terminal.take_log()
-    with closing(terminal):
-        return run_until_stopped(_run(check), stopped=lambda: 1)
+    try:
+        with closing(terminal):
+            return run_until_stopped(_run(check), stopped=lambda: NOT_BEGUN)
+    except (ClusterError, OperatingError, OSError) as error:
+        print(f"lockstep: {error}", file=sys.stderr)
+        return NOT_BEGUN
 
 
-def suite_options(config: Config, broker: str, *, price: str, **others: Any) -> SuiteOptions:
+def suite_options(
+    config: Config, broker: str, *, price: str, start_s: float | None, start: str, **others: Any
+) -> SuiteOptions:
     """Return the suite's options for a broker. `price` is a decimal, `others` are fields of
-    `SuiteOptions`. Raises: UsageError.
+    `SuiteOptions`. A program that is started by hand has more time. Raises: UsageError.
     """
     if broker not in config.brokers:
         raise UsageError(
             f"check-broker: expected a broker of the configuration ({', '.join(config.brokers)}), "
             f"found {broker}"
         )
+    is_started_here = bool(start) or config.brokers[broker].embedded
     try:
         return SuiteOptions(
             order_ids=config.brokers[broker].order_ids.value,
             price=price_micros(price, "--price"),
+            start_s=start_s or (START_S if is_started_here else START_BY_HAND_S),
             **others,
         )
     except UnitError as error:
         raise UsageError(str(error)) from None
 
 
-def _refuse(check: BrokerCheck) -> None:
-    if check.config.nats.url is not None:
-        raise UsageError(
-            "nats.url: expected none, found one; the check starts a NATS of its own, so that no "
-            "cluster's orders are touched. Leave it out of the configuration of the check"
-        )
-    identity = read_identity(check.data) if check.data.exists() else None
-    if identity is not None and identity.streams:
-        raise UsageError(
-            f"--data {check.data}: expected a directory for checks alone, found a cluster's; name "
-            "another"
-        )
-
-
 async def _run(check: BrokerCheck) -> int:
-    async with AsyncExitStack() as stack:
-        run_file = stack.enter_context(opened(check.data, check.config))
-        servers = await _start_nats(check, run_file)
-        stack.push_async_callback(servers.stop)
-        role = broker_role(check.broker)
-        print(f"NATS: {servers.nats_url}", flush=True)
-        print(f"login: {role} in {servers.credentials_path}", flush=True)
-        process = _process(check, servers, run_file)
+    async with check_nats(check.data, check.config) as nats:
+        servers, options = nats.servers, check.options
+        if nats.cluster_id:
+            options = msgspec.structs.replace(options, cluster=nats.cluster_id)
+        for line in _introduction(check.broker, nats):
+            print(line, flush=True)
+        process = _process(check, nats)
         if process is None:
-            text = f"start your program now: the suite waits {check.options.start_s:g} s for it"
+            text = f"start your program now: the suite waits {options.start_s:g} s for it"
             print(text, flush=True)
         return await run_suite(
             servers.engine.connection(servers.nats_url, "check-broker"),
             check.broker,
             process,
-            check.options,
+            options,
             lambda line: print(line, flush=True),
         )
 
 
-async def _start_nats(check: BrokerCheck, run_file: RunFile) -> Servers:
-    credentials = ensure_credentials(check.data, check.config.brokers)
-    nats = await start_nats(check.data, check.config, credentials, run_file)
-    url = run_file.run.addresses["nats"]
-    credentials = msgspec.structs.replace(credentials, nats_url=url)
-    await asyncio.to_thread(write_credentials, check.data, credentials)
-    path = str(credentials_path(check.data).resolve())
-    return Servers(url, credentials.users[ENGINE], "", credentials, path, (nats,))
+def _introduction(broker: str, nats: CheckNats) -> tuple[str, ...]:
+    return (
+        f"NATS: {nats.servers.nats_url}",
+        f"login: {broker_role(broker)} in {nats.servers.credentials_path}",
+        f"subjects: answer requests on broker.{broker}.orders, "
+        f"publish on executions.{broker}.<shard>",
+        *nats.effects,
+    )
 
 
-def _process(check: BrokerCheck, servers: Servers, run_file: RunFile) -> ProgramProcess | None:
+def _process(check: BrokerCheck, nats: CheckNats) -> ProgramProcess | None:
     """Return the program's process, None when somebody else runs it. An embedded broker is a paper
-    broker, which this command runs itself.
+    broker: the running cluster has one, else this command runs it itself.
     """
     command = check.start
-    if not command and check.config.brokers[check.broker].embedded:
-        path = write_paper_broker_config(check.data, check.config, servers, check.broker)
+    if not command and check.config.brokers[check.broker].embedded and not nats.cluster_id:
+        path = write_paper_broker_config(check.data, check.config, nats.servers, check.broker)
         command = shlex.join(
             [sys.executable, "-m", "gateways.brokers.paper", "--config", str(path)]
         )
     if not command:
         return None
     log = check.data / "logs" / f"broker-{check.broker}.log"
-    print(f"output of the program: {log}")
-    return ProgramProcess(command, log, run_file.environment)
+    print(f"output of the program: {log}", flush=True)
+    return ProgramProcess(command, log, nats.environment)

@@ -130,11 +130,23 @@ def check_broker(
     settle_s: Annotated[
         float, typer.Option(help="Seconds that an order's end may take beyond that.")
     ] = 15.0,
-    start_s: Annotated[float, typer.Option(help="Seconds that the program may take to start.")] = (
-        30.0
-    ),
+    start_s: Annotated[
+        float | None,
+        typer.Option(
+            min=0.1,
+            help="Seconds that the program may take to start: 30 with --start, 300 by hand.",
+        ),
+    ] = None,
     kills: Annotated[int, typer.Option(min=1, help="Kills in each rule about restarts.")] = 10,
     seed: Annotated[int, typer.Option(help="Changes the moments of the kills.")] = 1,
+    test_ledger: Annotated[
+        bool,
+        typer.Option(
+            "--test-ledger",
+            help="Check on the running cluster of --data: nothing in it, and in the broker's "
+            "ledger, is real.",
+        ),
+    ] = False,
 ) -> NoReturn:
     """Check a broker's program against the broker protocol, on a NATS and a ledger of its own."""
     from cluster.config.file import load
@@ -151,10 +163,11 @@ def check_broker(
         lifetime_s=lifetime_s,
         settle_s=settle_s,
         start_s=start_s,
+        start=start,
         kills=kills,
         seed=seed,
     )
-    sys.exit(run(BrokerCheck(data, settings, name, start, options)))
+    sys.exit(run(BrokerCheck(data, settings, name, start, options, test_ledger)))
 
 
 @app.command()

@@ -38,8 +38,6 @@ from gateways.brokers.acceptance.reported import OrderReport, Reported
 ACCOUNTS = 64
 """Accounts that every shard has, numbered from 0."""
 SHARDS = (0, 1)
-CLUSTER = "acceptance"
-"""The cluster that the suite speaks for, the same in each run: a program keeps the first one."""
 _MS_PER_CAUSE = 62
 """Cause numbers have 36 bits, so that 16 per second last for a century."""
 _POLL_S = 0.02
@@ -67,6 +65,8 @@ class SuiteOptions(msgspec.Struct, frozen=True, kw_only=True):
     """Number of kills in each of two rules about restarts."""
     seed: int = 1
     """Changes the moments of the kills."""
+    cluster: str = "acceptance"
+    """The cluster that the suite speaks for, the same in each run: a program keeps the first."""
 
 
 class BlockAnswer(NamedTuple):
@@ -155,7 +155,9 @@ class Bench:
     def block(self, *sections: Any, epoch: int | None = None, round: int | None = None) -> bytes:
         """Encode a block as a gateway sends it to a program of this `order_ids`."""
         header: list[Any] = [
-            GatewayEpoch(self.epoch if epoch is None else epoch, time.time_ns(), CLUSTER),
+            GatewayEpoch(
+                self.epoch if epoch is None else epoch, time.time_ns(), self.options.cluster
+            ),
         ]
         if self.options.order_ids == "looked_up":
             header.append(SendingRound(self.round if round is None else round))

@@ -17,7 +17,12 @@ import msgspec
 from actors.errors import OperatingError, PermanentError
 from actors.ports import EXECUTIONS
 from gateways.brokers.acceptance.program import PublishedMessage, Sent
-from gateways.nats.connection import NatsConnection, NatsConnectionOptions, connect_nats
+from gateways.nats.connection import (
+    JetStreamError,
+    NatsConnection,
+    NatsConnectionOptions,
+    connect_nats,
+)
 from gateways.nats.feed import NatsFeed
 from gateways.nats.streams import NatsStreams, StreamSettings, ensure_stream
 
@@ -26,6 +31,8 @@ _READ_S_MAX = 10.0
 _END_S_MAX = 10.0
 _FEED_MESSAGES = 1 << 20
 _STREAM = StreamSettings(name=EXECUTIONS, subjects=("executions.>",), bytes_max=1 << 30)
+_HELD_EMPTY = {"max_bytes": 1}
+"""The settings that hold back a stream without messages."""
 
 
 class _State(msgspec.Struct):
@@ -90,6 +97,8 @@ class NatsProgram:
         self._inbox = connection.new_inbox()
         self._stored: list[PublishedMessage] = []
         self._read_to = 0
+        self._usual: dict[str, Any] = {}
+        """The stream's settings before it was held."""
 
     async def listen(self, after_sequence: int) -> None:
         """Begin to receive answers. The stream is read from after a sequence."""
@@ -144,15 +153,14 @@ class NatsProgram:
 
     async def hold(self) -> None:
         """Let the stream refuse messages, as a full one does. Raises: OperatingError."""
-        info = await self._info()
-        full = {"max_msgs": info.state.messages} if info.state.messages else {"max_bytes": 1}
+        info = await _stream_info(self._connection)
+        self._usual = info.config
+        full = {"max_msgs": info.state.messages} if info.state.messages else _HELD_EMPTY
         await self._connection.api_or_raise(f"STREAM.UPDATE.{EXECUTIONS}", info.config | full)
 
     async def release(self) -> None:
         """Let the stream take messages again. Raises: OperatingError."""
-        info = await self._info()
-        usual = {name: _STREAM.config()[name] for name in ("max_msgs", "max_bytes")}
-        await self._connection.api_or_raise(f"STREAM.UPDATE.{EXECUTIONS}", info.config | usual)
+        await self._connection.api_or_raise(f"STREAM.UPDATE.{EXECUTIONS}", self._usual)
 
     async def close(self) -> None:
         """End the program, if the suite started it, and disconnect."""
@@ -160,10 +168,6 @@ class NatsProgram:
             self._process.kill()
         await self._feed.close()
         await self._connection.close()
-
-    async def _info(self) -> _Info:
-        answer = await self._connection.api_or_raise(f"STREAM.INFO.{EXECUTIONS}", {})
-        return msgspec.json.decode(answer, type=_Info)
 
 
 async def open_program(
@@ -175,7 +179,7 @@ async def open_program(
     connection = await connect_nats(options)
     try:
         connection.check_payload(_PAYLOAD_BYTES_MAX)
-        await ensure_stream(connection, _STREAM)
+        await _ready_stream(connection)
         streams = NatsStreams(connection)
         last = await streams.last_sequence(EXECUTIONS)
         feed = await streams.open_feed(
@@ -188,3 +192,24 @@ async def open_program(
         await connection.close()
         raise
     return program
+
+
+async def _ready_stream(connection: NatsConnection) -> None:
+    """Make the stream if it is missing. A cluster's is taken as it is, and one that a killed suite
+    held takes messages again. Raises: OperatingError.
+    """
+    answer = await connection.api(f"STREAM.INFO.{EXECUTIONS}", {})
+    if isinstance(answer, JetStreamError):
+        await ensure_stream(connection, _STREAM)
+        return
+    config = msgspec.json.decode(answer, type=_Info).config
+    usual = {"max_msgs": -1}
+    if config["max_bytes"] == _HELD_EMPTY["max_bytes"]:
+        usual["max_bytes"] = _STREAM.bytes_max
+    if any(config[name] != value for name, value in usual.items()):
+        await connection.api_or_raise(f"STREAM.UPDATE.{EXECUTIONS}", config | usual)
+
+
+async def _stream_info(connection: NatsConnection) -> _Info:
+    answer = await connection.api_or_raise(f"STREAM.INFO.{EXECUTIONS}", {})
+    return msgspec.json.decode(answer, type=_Info)

@@ -10,12 +10,13 @@ from pathlib import Path
 
 import pytest
 
+from actors.ports import EXECUTIONS
 from cluster.command_line.cli import main
 from cluster.config.file import load
 from cluster.config.options import Config
 from cluster.processes.run_file import read_run
 from cluster.running.data_directory import note_streams, opened
-from tests.faults.kill.running import COMMAND
+from tests.faults.kill.running import COMMAND, RunningCluster
 
 ROOT = Path(__file__).parents[3]
 SAMPLE = ROOT / "examples" / "foreign_broker.toml"
@@ -47,6 +48,7 @@ def refused(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
         (("zenith",), "expected a broker of the configuration (paper), found zenith"),
         (("paper", "--price", "ten"), "--price: expected"),
         (("paper", "--price", "0"), "--price: expected"),
+        (("paper", "--test-ledger"), "expected the data directory of a running cluster"),
     ],
 )
 def test_a_wrong_request_starts_nothing(
@@ -69,7 +71,8 @@ def test_a_cluster_s_directory_and_a_cluster_s_nats_are_refused(
     with opened(data, Config()):
         note_streams(data, ("INGRESS",))
     assert refused(monkeypatch, "paper", "--data", str(data)) == 2
-    assert "expected a directory for checks alone, found a cluster's" in capsys.readouterr().err
+    told = "expected a directory for checks alone, found a cluster's that does not run"
+    assert told in capsys.readouterr().err
     config = tmp_path / "own.toml"
     config.write_text('[nats]\nurl = "nats://127.0.0.1:4222"\n')
     arguments = ("paper", "--data", str(tmp_path / "check"), "--config", str(config))
@@ -83,21 +86,29 @@ def test_the_sample_names_a_program_that_the_cluster_does_not_start() -> None:
     assert not config.brokers["acme"].embedded
 
 
-def check(tmp_path: Path, *settings: str) -> tuple[int, list[str]]:
-    """Check a program. Returns: the exit code and the lines."""
-    data, ledger = tmp_path / "check", tmp_path / "ledger"
-    ledger.mkdir(exist_ok=True)
-    program = shlex.join([sys.executable, "-c", FOREIGN, str(data), str(ledger), *settings])
-    command = [*COMMAND, "check-broker", "acme"]
-    options = ["--data", str(data), "--config", str(SAMPLE), "--kills", "2", "--start", program]
-    done = subprocess.run(
-        [*command, *options],
+def command(data: Path, *options: str) -> "subprocess.CompletedProcess[str]":
+    """Run the command for the broker of the sample."""
+    return subprocess.run(
+        [*COMMAND, "check-broker", "acme", "--data", str(data), "--config", str(SAMPLE), *options],
         cwd=ROOT,
         capture_output=True,
         text=True,
-        timeout=240,
+        timeout=300,
         check=False,
     )
+
+
+def program(data: Path, ledger: Path, *settings: str) -> str:
+    """The command that starts a paper broker by the credentials of a directory."""
+    ledger.mkdir(exist_ok=True)
+    return shlex.join([sys.executable, "-c", FOREIGN, str(data), str(ledger), *settings])
+
+
+def check(tmp_path: Path, *settings: str) -> tuple[int, list[str]]:
+    """Check a program. Returns: the exit code and the lines."""
+    data = tmp_path / "check"
+    start = program(data, tmp_path / "ledger", *settings)
+    done = command(data, "--kills", "2", "--start", start)
     assert read_run(data) is None, "the check leaves nothing running"
     return done.returncode, done.stdout.splitlines()
 
@@ -123,3 +134,40 @@ def test_a_program_that_breaks_a_rule_fails_the_check(tmp_path: Path) -> None:
     assert broken
     assert lines[broken[0] + 1].strip().startswith("expected: ")
     assert lines[broken[0] + 2].strip().startswith("found:    ")
+    assert (
+        lines[broken[0] + 3].strip().startswith("see:      gateways/protocol/broker-programs.md#")
+    )
+
+
+@pytest.mark.real
+def test_a_program_that_cannot_be_started_ends_the_check_with_2(tmp_path: Path) -> None:
+    done = command(tmp_path / "check", "--start", "/no/such/program")
+    assert done.returncode == 2
+    assert "/no/such/program" in done.stderr.splitlines()[-1]
+    assert read_run(tmp_path / "check") is None
+
+
+def executions_bytes_max(cluster: RunningCluster) -> int:
+    status = json.loads(cluster.command("status", "--json").stdout)
+    return next(int(each["bytes_max"]) for each in status["streams"] if each["name"] == EXECUTIONS)
+
+
+@pytest.mark.real
+def test_the_ledger_of_a_running_cluster_is_spared_unless_it_is_a_test_ledger(
+    tmp_path: Path,
+) -> None:
+    cluster = RunningCluster(tmp_path / "data", SAMPLE)
+    try:
+        cluster.up()
+        usual = executions_bytes_max(cluster)
+        start = program(cluster.data, tmp_path / "ledger")
+        spared = command(cluster.data, "--start", start)
+        assert spared.returncode == 2
+        assert "found a running cluster whose gateway for acme is active" in spared.stderr
+        assert not (tmp_path / "ledger" / "config.json").exists()
+        tried = command(cluster.data, "--test-ledger", "--kills", "1", "--start", start)
+        assert tried.returncode == 0, tried.stdout + tried.stderr
+        assert "From now on the ledger refuses this cluster's gateway" in tried.stdout
+        assert executions_bytes_max(cluster) == usual
+    finally:
+        cluster.down()

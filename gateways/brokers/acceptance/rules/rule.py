@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from gateways.brokers.acceptance.bench import Bench
 from gateways.brokers.acceptance.broken import Broken, NotStated
+from gateways.brokers.acceptance.rules.page import place_of
 
 ALL_CLASSES = ("refused", "looked_up", "unchecked")
 
@@ -81,3 +82,4 @@ def lines_of(verdict: Verdict) -> Iterator[str]:
     if verdict.outcome is RuleOutcome.FAILED:
         yield f"{'':22} expected: {verdict.expected}"
         yield f"{'':22} found:    {verdict.found}"
+        yield f"{'':22} see:      {place_of(rule.family)}"
