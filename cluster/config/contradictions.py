@@ -12,6 +12,10 @@ from engine.values.units import UnitError, money_micros, quantity_e8
 
 MARKET_DATA = "market_data"
 """The source of marks that is nobody's broker."""
+ROLES = ("engine", "operator", "auditor", MARKET_DATA)
+"""Roles that are no broker's. `cluster.config.roles` says what they may do; it needs NATS's client,
+which a refused configuration is not worth loading.
+"""
 PART_ROW_BYTES = 24
 """The most that one subscription takes in the frame of a part."""
 
@@ -47,10 +51,11 @@ def contradictions(config: Config) -> Iterator[str]:
             yield (
                 f"brokers.{broker}: expected a name of 1 to 64 of A-Z a-z 0-9 _ -, found {broker!r}"
             )
-        if broker == MARKET_DATA:
+        if broker in ROLES:
             yield (
-                f"brokers.{broker}: expected another name, found {broker}; `marks.{broker}` is the "
-                "subject of the role that sends marks and is nobody's broker"
+                f"brokers.{broker}: expected a name that is no role ({', '.join(ROLES)}), "
+                f"found {broker!r}; the role of that name has other rights on NATS, and "
+                "market_data's marks are on the broker's own subject"
             )
     source, sources = config.marks.source, (MARKET_DATA, *config.brokers)
     if source and source not in sources:

@@ -6,9 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from cluster.config.contradictions import ROLES
 from cluster.config.file import load, parse, read_secrets
 from cluster.config.options import Config, DurabilityProfile
 from cluster.config.printing import options, render
+from cluster.config.roles import roles_of
 from cluster.errors import ConfigError
 from cluster.running.wiring import shard_settings
 
@@ -25,6 +27,10 @@ def test_no_file_gives_the_embedded_defaults() -> None:
     assert (config.cluster.follower_shards, config.cluster.creator_shards) == (2, 1)
     assert config.durability.profile is DurabilityProfile.SINGLE
     assert list(config.brokers) == ["paper"]
+
+
+def test_every_role_that_is_no_brokers_is_refused_as_a_brokers_name() -> None:
+    assert set(ROLES) == set(roles_of(()))
 
 
 def test_every_option_has_one_line_of_documentation() -> None:
@@ -74,6 +80,12 @@ def test_every_option_has_one_line_of_documentation() -> None:
             "did you mean 'fee_rate_micros'?",
         ),
         ("[brokers.'a b']", "brokers.a b: expected a name"),
+        (
+            "[brokers.market_data]",
+            "brokers.market_data: expected a name that is no role "
+            "(engine, operator, auditor, market_data), found 'market_data'; the role",
+        ),
+        ("[brokers.paper]\n[brokers.engine]", "brokers.engine: expected a name that is no role"),
         (
             "[brokers.paper]\n[marks]\nsource = 'papre'",
             "marks.source: expected one of market_data, paper, found 'papre'; "
