@@ -11,8 +11,9 @@ import pytest
 
 from actors.errors import BadInputError
 from engine.columns.sections import UnknownSection
-from engine.messages.blocks import BLOCK_TYPES, RefusalCode, decode_block
+from engine.messages.blocks import BLOCK_TYPES, OrdersKnown, RefusalCode, decode_block
 from gateways.brokers.ledger.ledger import MemoryLedger
+from gateways.brokers.paper.settings import FillSettings
 from gateways.json.format import JsonFormat
 from tests.gateways.brokers.builders import EVENT_TIME, answer, paper_core
 from tests.gateways.protocol.vectors import DIRECTORY, files, readable
@@ -20,10 +21,11 @@ from tests.gateways.protocol.vectors import DIRECTORY, files, readable
 VECTORS = [
     pytest.param(vector, id=f"{path.stem}: {vector['name']}")
     for path in sorted(DIRECTORY.glob("*.json"))
-    if path.stem != "refused"
+    if path.stem not in ("refused", "conversations")
     for vector in json.loads(path.read_text())
 ]
 REFUSED = json.loads((DIRECTORY / "refused.json").read_text())
+CONVERSATIONS = json.loads((DIRECTORY / "conversations.json").read_text())
 PYTHON = re.compile(r"```python\n(.*?)```", re.DOTALL)
 
 
@@ -58,6 +60,39 @@ def test_a_wrong_block_is_refused_as_the_vectors_say(wrong: dict[str, str]) -> N
         assert RefusalCode(answered.code).name == wrong["refusal"]
         assert answered.refusal
         assert (answered.accepted, answered.repeated) == (0, 0)
+
+
+@pytest.mark.parametrize("report", [105, 110])
+def test_lockstep_takes_every_report_of_the_vectors(report: int) -> None:
+    vectors = json.loads(next(DIRECTORY.glob(f"{report}-*.json")).read_text())
+    alone = [each for each in vectors if len(each["sections"]) == 1]
+    assert alone
+    for vector in alone:
+        subject = f"executions.acme.{vector['sections'][0]['follower_shard']}"
+        assert JsonFormat().reports(subject, bytes.fromhex(vector["hex"])), vector["name"]
+
+
+@pytest.mark.parametrize("conversation", CONVERSATIONS, ids=lambda each: each["name"])
+def test_a_broker_program_answers_a_conversation_as_the_vectors_say(
+    conversation: dict[str, Any],
+) -> None:
+    settings = FillSettings(order_ids=conversation["order_ids"])
+    core = paper_core(MemoryLedger(), settings)
+    for block in conversation["blocks"]:
+        first, *rest = decode_block(core.take(bytes.fromhex(block["hex"]), EVENT_TIME))
+        known = [each.subscriptions.tolist() for each in rest if isinstance(each, OrdersKnown)]
+        found = {
+            "accepted": first.accepted,
+            "repeated": first.repeated,
+            "code": first.code,
+            "known": known,
+        }
+        assert found == block["answer"], (block["name"], first.refusal)
+
+
+def test_every_code_of_a_refusal_has_a_vector() -> None:
+    codes = {block["answer"]["code"] for each in CONVERSATIONS for block in each["blocks"]}
+    assert codes == {code.value for code in RefusalCode} - {RefusalCode.NOT_STATED}
 
 
 def test_the_page_s_reader_needs_python_alone_and_reads_every_plain_vector(tmp_path: Path) -> None:

@@ -34,6 +34,7 @@ from engine.messages.blocks import (
     encode_block,
 )
 from engine.values.order_ids import OrderKey
+from tests.gateways.protocol.conversations import conversations, shown
 
 DIRECTORY = Path(__file__).parents[3] / "gateways" / "protocol" / "vectors"
 NOON = 1_767_614_400_000_000_000
@@ -140,13 +141,13 @@ def samples() -> Iterator[tuple[str, Section]]:
         ),
     )
     yield (
-        "the prefix alone is the id",
+        "one trade with a rebate",
         ExecutionsReported(
             3,
-            "exec-77",
+            "exec-77-",
             SIGNAL,
             NOON,
-            column_of(-1),
+            column_of(0),
             column_of(5),
             column_of(70),
             column_of(1),
@@ -213,8 +214,18 @@ def vectors_of(section_type: type[Section]) -> Iterator[Vector]:
     usual = found[0][1]
     newer = encode_section(usual) + bytes.fromhex("0700000000000000")
     yield Vector("with a field of a newer version", block_of(usual, newer), [usual])
+    if (short := without_text(usual)) is not None:
+        yield Vector("without its last field, which is empty", *short)
     many = [found[number % len(found)][1] for number in range(PACKED_COUNT)]
     yield Vector("packed", encode_block(*many), many)
+
+
+def without_text(section: Section) -> tuple[bytes, list[Section]] | None:
+    """Return a report whose body ends before its text; None for other sections."""
+    if not isinstance(section, ExecutionsReported | CorrectionsReported):
+        return None
+    empty = msgspec.structs.replace(section, text="")
+    return block_of(empty, encode_section(empty)[:-2]), [empty]
 
 
 def block_of(section: Section, body: bytes, *, flags: int | None = None) -> bytes:
@@ -290,6 +301,7 @@ def wrong_blocks() -> Iterator[WrongBlock]:
     yield wrong("a column of another length", "malformed", fees=column_of(1))
     yield wrong("another shard than the subject's", "malformed", follower_shard=1)
     yield wrong("a negative number", "malformed", numbers=column_of(-2, 1))
+    yield wrong("a prefix alone as the id", "malformed", numbers=column_of(-1, 1))
     yield wrong("a subscription beyond 32 bits", "malformed", subscriptions=column_of(0, 1 << 32))
     yield wrong("an order that cannot be", "order_id", key=SIGNAL._replace(attempt=1 << 20))
     yield wrong("a time before 1970", "time", transact_time=-1)
@@ -319,6 +331,7 @@ def files() -> dict[str, bytes]:
         {"name": name, "hex": data.hex(), "reader": reader, "refusal": refusal}
         for name, data, reader, refusal in wrong_blocks()
     ]
+    made["conversations.json"] = [shown(each) for each in conversations()]
     return {
         name: msgspec.json.format(msgspec.json.encode(content), indent=1) + b"\n"
         for name, content in made.items()
