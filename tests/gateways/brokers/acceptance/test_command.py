@@ -10,6 +10,10 @@ from typing import Any
 
 import pytest
 
+from actors.errors import OperatingError
+from gateways.brokers.acceptance.nats_program import open_program
+from gateways.nats.connection import NatsConnectionOptions, connect_nats
+from gateways.nats.streams import NatsStreams
 from tests.servers import ENGINE_USER, PASSWORD, NatsServer
 
 pytestmark = pytest.mark.real
@@ -78,6 +82,25 @@ async def test_a_program_that_never_answers_is_told_with_what_was_expected(
         "expected: an answer to a block of a GatewayEpoch alone within 0.3 s"
     )
     assert lines[-1].startswith("0 passed, 1 FAILED, ")
+
+
+async def test_a_stream_that_a_killed_suite_held_takes_messages_again(
+    own_nats_server: NatsServer,
+) -> None:
+    options = NatsConnectionOptions(url=own_nats_server.url, user=ENGINE_USER, password=PASSWORD)
+    connection = await connect_nats(options)
+    streams = NatsStreams(connection)
+    for messages in (0, 1):
+        killed = await open_program(options, "acme")
+        await killed.hold()
+        with pytest.raises(OperatingError):
+            await streams.publish("executions.acme.0", b"[]", message_id=f"held {messages}")
+        await killed.close()
+        following = await open_program(options, "acme")
+        await streams.publish("executions.acme.0", b"[]", message_id=f"taken {messages}")
+        assert len(await following.stored()) == 1
+        await following.close()
+    await connection.close()
 
 
 async def test_a_failure_before_the_first_rule_ends_with_one_line(
