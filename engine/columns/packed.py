@@ -112,6 +112,8 @@ def walk_packed(section_type: type[S], body: memoryview, rows_max: int = COUNT_M
                 break
             values, offset = read(body, offset, count, rows_max)
             found.append(values)
+        if not found:
+            raise ColumnError(f"packed: expected the fields of {count} sections, found none")
         sections = zip(*found, strict=True)
         yield section_type(*next(sections))
     except (ColumnError, struct.error, TypeError) as error:

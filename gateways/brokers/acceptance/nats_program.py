@@ -10,9 +10,6 @@ import time
 from collections.abc import Mapping
 from itertools import count
 from pathlib import Path
-from typing import Any
-
-import msgspec
 
 from actors.errors import OperatingError, PermanentError
 from actors.ports import EXECUTIONS
@@ -24,24 +21,13 @@ from gateways.nats.connection import (
     connect_nats,
 )
 from gateways.nats.feed import NatsFeed
-from gateways.nats.streams import NatsStreams, StreamSettings, ensure_stream
+from gateways.nats.streams import NatsStreams, StreamSettings, ensure_stream, hold_stream
 
 _PAYLOAD_BYTES_MAX = 8 << 20
 _READ_S_MAX = 10.0
 _END_S_MAX = 10.0
 _FEED_MESSAGES = 1 << 20
 _STREAM = StreamSettings(name=EXECUTIONS, subjects=("executions.>",), bytes_max=1 << 30)
-_HELD_EMPTY = {"max_bytes": 1}
-"""The settings that hold back a stream without messages."""
-
-
-class _State(msgspec.Struct):
-    messages: int
-
-
-class _Info(msgspec.Struct):
-    config: dict[str, Any]
-    state: _State
 
 
 class ProgramProcess:
@@ -97,8 +83,6 @@ class NatsProgram:
         self._inbox = connection.new_inbox()
         self._stored: list[PublishedMessage] = []
         self._read_to = 0
-        self._usual: dict[str, Any] = {}
-        """The stream's settings before it was held."""
 
     async def listen(self, after_sequence: int) -> None:
         """Begin to receive answers. The stream is read from after a sequence."""
@@ -153,14 +137,11 @@ class NatsProgram:
 
     async def hold(self) -> None:
         """Let the stream refuse messages, as a full one does. Raises: OperatingError."""
-        info = await _stream_info(self._connection)
-        self._usual = info.config
-        full = {"max_msgs": info.state.messages} if info.state.messages else _HELD_EMPTY
-        await self._connection.api_or_raise(f"STREAM.UPDATE.{EXECUTIONS}", info.config | full)
+        await hold_stream(self._connection, EXECUTIONS, is_held=True)
 
     async def release(self) -> None:
         """Let the stream take messages again. Raises: OperatingError."""
-        await self._connection.api_or_raise(f"STREAM.UPDATE.{EXECUTIONS}", self._usual)
+        await hold_stream(self._connection, EXECUTIONS, is_held=False)
 
     async def close(self) -> None:
         """End the program, if the suite started it, and disconnect."""
@@ -201,15 +182,4 @@ async def _ready_stream(connection: NatsConnection) -> None:
     answer = await connection.api(f"STREAM.INFO.{EXECUTIONS}", {})
     if isinstance(answer, JetStreamError):
         await ensure_stream(connection, _STREAM)
-        return
-    config = msgspec.json.decode(answer, type=_Info).config
-    usual = {"max_msgs": -1}
-    if config["max_bytes"] == _HELD_EMPTY["max_bytes"]:
-        usual["max_bytes"] = _STREAM.bytes_max
-    if any(config[name] != value for name, value in usual.items()):
-        await connection.api_or_raise(f"STREAM.UPDATE.{EXECUTIONS}", config | usual)
-
-
-async def _stream_info(connection: NatsConnection) -> _Info:
-    answer = await connection.api_or_raise(f"STREAM.INFO.{EXECUTIONS}", {})
-    return msgspec.json.decode(answer, type=_Info)
+    await hold_stream(connection, EXECUTIONS, is_held=False)
