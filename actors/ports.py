@@ -116,6 +116,14 @@ class Streams(Protocol):
         """Read one message from the stream's leader; None when there is none."""
         ...
 
+    async def read(
+        self, stream: str, *, after_sequence: int, bytes_max: int = 16 << 20
+    ) -> list[StoredMessage]:
+        """Read the messages after a sequence, in order: at least one unless there is none, and as
+        many as fit.
+        """
+        ...
+
     async def publish(self, subject: str, data: bytes, *, message_id: str = "") -> int:
         """Append a message, at most once per message id within the stream's window. Returns: its
         sequence, once durable.

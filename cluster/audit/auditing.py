@@ -13,7 +13,8 @@ from cluster.audit.conservation import ConservationAudit, check_creators
 from cluster.audit.corrections import CorrectionsAudit, check_corrected
 from cluster.audit.executions import ExecutionsAudit, check_applied, check_revoked, check_unknown
 from cluster.audit.followers_at_brokers import BrokerView
-from cluster.audit.inputs import check_inputs
+from cluster.audit.inputs.ingress import IngressAudit
+from cluster.audit.inputs.named import check_inputs
 from cluster.audit.intents import IntentsAudit
 from cluster.audit.missing import name_missing
 from cluster.audit.placement import PlacementAudit, count_unsent, mark_revoked, mark_unresolved
@@ -92,6 +93,8 @@ class _Audit:
             )
         for creator in creators.values():
             self._finish_creator(creator)
+        tables = [creator.tables for creator in creators.values()]
+        await IngressAudit(tables, checks["P4"]).run(store.streams)
         gateways = {
             shard: await read_gateway(store, shard, checks)
             for shard in store.of_kind(ShardKind.GATEWAY)

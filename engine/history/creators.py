@@ -4,6 +4,7 @@ after its last frame.
 
 import sys
 from array import array
+from collections import Counter
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -31,7 +32,7 @@ class Fills(NamedTuple):
     `legs_counts` are the numbers of signals that the fills broadcast. A row that cancels or
     corrects an earlier fill is the compensation; `corrections` has the correction, by row. `frames`
     are frame numbers, `sequences` stream sequences. `mark_digests` are of the marks that the fill
-    was valued at (`engine.history.marks`).
+    was valued at (`engine.history.marks`). `input_sequences` are those of the messages in INGRESS.
     """
 
     shard: int
@@ -50,6 +51,8 @@ class Fills(NamedTuple):
     sequences: Ints
     event_times: Ints
     mark_digests: Ints
+    input_sequences: Ints
+    order_quantities: Ints
     exec_ids: list[str]
     order_ids: list[str]
     brokers: list[str]
@@ -74,6 +77,8 @@ class CreatorTables:
         self.lots: list[int] = []
         self.min_notionals: list[int] = []
         self.refused_count = 0
+        self.refused_at: Counter[int] = Counter()
+        """The refused inputs, by the sequences of their messages in INGRESS."""
         self.poison: list[InputQuarantined] = []
         self.cursors: dict[tuple[Source, int], Cursor] = {}
         self.state = CreatorShard({}, InstrumentTerms(1, 0))
@@ -106,6 +111,7 @@ class CreatorTables:
                 self.min_notionals += event.min_notionals.tolist()
             case InputsRefused():
                 self.refused_count += len(event.reasons)
+                self.refused_at.update(event.sequences.tolist())
             case InputQuarantined():
                 self.poison.append(event)
             case _:
@@ -132,6 +138,8 @@ class CreatorTables:
                 frame.sequence,
                 header.event_time_ns,
                 marks_digest(event),
+                event.sequence,
+                event.order_quantity,
             )
         )
         self._texts.append((event.exec_id, event.order_id, sys.intern(event.broker)))
@@ -143,6 +151,6 @@ class CreatorTables:
 
     def fills(self) -> Fills:
         """Return the table of every fill so far."""
-        columns = np.ascontiguousarray(np.array(self._rows, np.int64).reshape(-1, 15).T)
+        columns = np.ascontiguousarray(np.array(self._rows, np.int64).reshape(-1, 17).T)
         exec_ids, order_ids, brokers = ([row[index] for row in self._texts] for index in range(3))
         return Fills._make((self.shard, *columns, exec_ids, order_ids, brokers, self._corrections))

@@ -108,6 +108,20 @@ class MemoryStreams:
         messages = self._server.stream(stream).messages
         return messages[sequence - 1] if 0 < sequence <= len(messages) else None
 
+    async def read(
+        self, stream: str, *, after_sequence: int, bytes_max: int = 16 << 20
+    ) -> list[StoredMessage]:
+        """Read messages after a sequence, in order: at least one unless there is none."""
+        self._server.faults.check_connected()
+        found: list[StoredMessage] = []
+        size = 0
+        for message in self._server.stream(stream).messages[after_sequence:]:
+            size += len(message.data)
+            if found and size > bytes_max:
+                break
+            found.append(message)
+        return found
+
     async def publish(self, subject: str, data: bytes, *, message_id: str = "") -> int:
         """Append a message, at most once per message id, if it has one."""
         self._server.faults.check_connected()

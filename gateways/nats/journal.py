@@ -6,16 +6,13 @@ refused expectation all raise `OutcomeUnknownError`. The caller then reads the t
 stream's leader answers.
 """
 
-import msgspec
-
 from actors.errors import OutcomeUnknownError, StreamFullError, TransientError
 from actors.ports import StoredMessage, journal_stream
 from engine.journal.frame import ShardKey
+from gateways.nats.batch import read_batch
 from gateways.nats.connection import NatsConnection, Reply
 from gateways.nats.stored_message import stored_message
 from gateways.nats.streams import stored_sequence
-
-_BATCH_MAX = 1000
 
 
 class NatsJournal:
@@ -83,57 +80,11 @@ class NatsJournal:
         On a replicated stream a copy that lags behind the leader may answer. The next read returns
         what it lacked.
         """
-        subject = key.subject
-        body = msgspec.json.encode(
-            {
-                "batch": _BATCH_MAX,
-                "max_bytes": bytes_max,
-                "seq": after_sequence + 1,
-                "next_by_subj": subject,
-            }
+        return await read_batch(
+            self._connection,
+            journal_stream(key),
+            key.subject,
+            after_sequence=after_sequence,
+            bytes_max=bytes_max,
+            deadline_s=self._read_deadline_s,
         )
-        frames: list[StoredMessage] = []
-
-        def take(data: bytes, headers: dict[str, str] | None) -> bool:
-            return _take_frame(frames, after_sequence, data, headers or {})
-
-        try:
-            await self._connection.request_many(
-                f"$JS.API.DIRECT.GET.{journal_stream(key)}",
-                body,
-                take,
-                deadline_s=self._read_deadline_s,
-            )
-        except OutcomeUnknownError as error:
-            raise TransientError(f"read of {key} after {after_sequence}: {error}") from error
-        return _fitting(frames, bytes_max)
-
-
-def _fitting(frames: list[StoredMessage], bytes_max: int) -> list[StoredMessage]:
-    """Return the frames within the limit: the server stops only after it has passed it."""
-    size = 0
-    for index, frame in enumerate(frames):
-        size += len(frame.data)
-        if index and size > bytes_max:
-            return frames[:index]
-    return frames
-
-
-def _take_frame(
-    frames: list[StoredMessage], after_sequence: int, data: bytes, headers: dict[str, str]
-) -> bool:
-    """Add one reply of a batch. Returns: whether it was the last."""
-    status = headers.get("Status", "")
-    if "Nats-Sequence" not in headers:
-        if status in ("204", "404"):
-            return True
-        raise TransientError(
-            "direct get: expected a message, found status "
-            f"{status!r} {headers.get('Description', '')!r}"
-        )
-    sequence = int(headers["Nats-Sequence"])
-    previous = frames[-1].sequence if frames else after_sequence
-    if sequence <= previous:
-        raise TransientError(f"direct get: expected a sequence above {previous}, found {sequence}")
-    frames.append(StoredMessage(sequence, headers["Nats-Subject"], data))
-    return False

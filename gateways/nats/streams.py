@@ -13,6 +13,7 @@ import msgspec
 
 from actors.errors import PermanentError
 from actors.ports import StoredMessage
+from gateways.nats.batch import read_batch
 from gateways.nats.connection import JetStreamError, NatsConnection
 from gateways.nats.errors import (
     STREAM_NAME_IN_USE,
@@ -79,6 +80,7 @@ _CHANGES = "duplicate_window"
 """Settings that a stream takes over from the configuration after it was made. A limit may only
 grow: messages beyond a smaller one are there already.
 """
+READ_DEADLINE_S = 30.0
 _decode_ack = msgspec.json.Decoder(_PubAck).decode
 
 
@@ -210,6 +212,19 @@ class NatsStreams:
         none.
         """
         return await stored_message(self._connection, stream, {"last_by_subj": subject})
+
+    async def read(
+        self, stream: str, *, after_sequence: int, bytes_max: int = 16 << 20
+    ) -> list[StoredMessage]:
+        """Read messages after a sequence, in order: at least one unless there is none."""
+        return await read_batch(
+            self._connection,
+            stream,
+            ">",
+            after_sequence=after_sequence,
+            bytes_max=bytes_max,
+            deadline_s=READ_DEADLINE_S,
+        )
 
     async def publish(self, subject: str, data: bytes, *, message_id: str = "") -> int:
         """Append a message, at most once per message id within the stream's window, if it has an

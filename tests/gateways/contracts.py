@@ -180,6 +180,17 @@ class StreamsContract:
         assert found == (sequences[0], self.subject(adapters), b"0")
         assert await adapters.streams.message(EXECUTIONS, sequences[1] + 1000) is None
 
+    async def test_messages_are_read_in_batches_that_fit(self, adapters: Adapters) -> None:
+        sequences = await self.publish(adapters, 0, 5)
+        read = adapters.streams.read
+        first = sequences[0] - 1
+        found = await read(EXECUTIONS, after_sequence=first)
+        assert [message.sequence for message in found] == sequences
+        assert [message.data for message in found] == [b"0", b"1", b"2", b"3", b"4"]
+        few = await read(EXECUTIONS, after_sequence=first, bytes_max=1)
+        assert [message.sequence for message in few] == sequences[:1]
+        assert await read(EXECUTIONS, after_sequence=sequences[-1]) == []
+
     async def test_feed_starts_after_a_sequence(self, adapters: Adapters) -> None:
         arrived = asyncio.Event()
         sequences = await self.publish(adapters, 0, 4)

@@ -67,6 +67,11 @@ class Cluster:
     async def message(self, stream: str, sequence: int) -> StoredMessage | None:
         raise AssertionError("a replay publishes only")
 
+    async def read(
+        self, stream: str, *, after_sequence: int, bytes_max: int = 0
+    ) -> list[StoredMessage]:
+        raise AssertionError("a replay publishes only")
+
     def tell(self, sequence: int) -> None:
         cursors = {
             "creator": CursorProgress("ingress", 0, sequence, sequence, NO_ROW),

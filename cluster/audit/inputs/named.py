@@ -18,12 +18,15 @@ async def check_inputs(
     cursors: Mapping[tuple[Source, int], Cursor],
     check: Check,
 ) -> None:
-    """Check the newest cursor of each stream. Cursors of earlier versions carry no digest, and are
-    not checked. Raises: OperatingError.
+    """Check the newest cursor of each stream. Cursors of earlier versions carry no digest: they are
+    counted as unnamed. Raises: OperatingError.
     """
     for source, stream in _STREAMS.items():
         cursor = cursors.get((source, 0))
-        if cursor is None or cursor.hash == NO_HASH:
+        if cursor is None:
+            continue
+        if cursor.hash == NO_HASH:
+            check.count("inputs_unnamed", 1)
             continue
         check.count("inputs_named", 1)
         sequence = hashed_sequence(cursor)
