@@ -37,6 +37,10 @@ class ShardSettings(msgspec.Struct, frozen=True):
     """The names of the brokers that accounts may be opened at."""
     orders_per_s_max: dict[str, int] = {}
     """The most orders per second for a broker, by its name. A broker not named has no limit."""
+    message_orders_max: dict[str, int] = {}
+    """The most orders in one block for a broker, by its name. A broker not named takes blocks of
+    any size that a gateway sends.
+    """
     order_ids: dict[str, OrderIds] = {}
     """A broker's treatment of order ids, by its name. A broker not named refuses ids it has
     seen.

@@ -8,10 +8,11 @@ from actors.host.host import Connected
 from actors.ports import Broker, Ports
 from actors.retry import retry_until_done
 from gateways.clock import WallClock
+from gateways.json.broker import JsonBroker
 from gateways.json.format import JsonFormat
 from gateways.nats.broker import NatsBroker
 from gateways.nats.bus import NatsBus
-from gateways.nats.connection import NatsConnectionOptions, connect_nats
+from gateways.nats.connection import NatsConnection, NatsConnectionOptions, connect_nats
 from gateways.nats.journal import NatsJournal
 from gateways.nats.streams import NatsStreams
 from gateways.postgres.snapshots import PostgresConnectionOptions, postgres_snapshots
@@ -26,6 +27,8 @@ class ConnectionOptions(msgspec.Struct, frozen=True, kw_only=True):
     """The database of the snapshots."""
     brokers: tuple[str, ...] = ()
     """The brokers' names, in the order of their gateway shards."""
+    json_brokers: frozenset[str] = frozenset()
+    """Those that read and write JSON."""
 
 
 async def connect(options: ConnectionOptions) -> Connected:
@@ -47,7 +50,13 @@ async def connect(options: ConnectionOptions) -> Connected:
         await connection.close()
         await snapshots.close()
 
-    brokers: dict[int, tuple[str, Broker]] = {
-        shard: (name, NatsBroker(connection, name)) for shard, name in enumerate(options.brokers)
+    brokers = {
+        shard: (name, _broker(connection, name, is_json=name in options.json_brokers))
+        for shard, name in enumerate(options.brokers)
     }
     return Connected(ports, brokers, close)
+
+
+def _broker(connection: NatsConnection, name: str, *, is_json: bool) -> Broker:
+    broker = NatsBroker(connection, name)
+    return JsonBroker(broker.submit) if is_json else broker

@@ -3,6 +3,8 @@
 import asyncio
 from typing import Any
 
+import structlog
+
 from actors.broker_gateway.unresolved import check_answer
 from actors.ports import Broker, Clock
 from actors.shard.message_reading import PARTS_EACH
@@ -18,6 +20,8 @@ from engine.messages.blocks import (
     walk_block,
 )
 
+_log = structlog.get_logger()
+
 ANSWER_SECTIONS_MAX = 1 << 15
 """Most sections in one answer: two for each follower shard that there can be."""
 ANSWER_ROWS_MAX = 1 << 18
@@ -25,11 +29,13 @@ ANSWER_ROWS_MAX = 1 << 18
 
 
 class BrokerLine:
-    """One broker as a gateway reaches it."""
+    """The broker called `name` as its gateway reaches it."""
 
-    def __init__(self, broker: Broker, clock: Clock) -> None:
+    def __init__(self, broker: Broker, clock: Clock, name: str) -> None:
         self._broker = broker
         self._clock = clock
+        self._name = name
+        self._is_odd = False
         self._asking_count = 0
         self._owed_ns = 0
 
@@ -46,10 +52,20 @@ class BrokerLine:
         self._asking_count += 1
         try:
             answer = check_answer(await _decoded(await self._broker.submit(block)))
+        except SectionError as error:
+            self._tell(error)
+            raise
         finally:
             self._asking_count -= 1
+        self._is_odd = False
         self._owed_ns = self._clock.now_ns() if self._asking_count else 0
         return answer
+
+    def _tell(self, error: SectionError) -> None:
+        """Tell an operator of an answer that cannot be read, once until one can be."""
+        if not self._is_odd:
+            _log.error("answer_unreadable", broker=self._name, error=str(error), alarm=True)
+        self._is_odd = True
 
 
 async def _decoded(data: bytes) -> list[Any]:

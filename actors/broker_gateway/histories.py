@@ -9,6 +9,7 @@ and one for each of `EXECUTIONS_COMPARED_MAX` shards with executions.
 """
 
 import asyncio
+import re
 from collections.abc import Awaitable, Iterable, Iterator
 from itertools import islice
 from typing import NamedTuple
@@ -27,10 +28,11 @@ from engine.journal.frame import (
     frame_hash,
     frame_mark,
 )
-from engine.messages.blocks import ExecutionsStated, HistoryStated
+from engine.messages.blocks import ExecutionsStated, HistoryStated, Report
 
 EXECUTIONS_COMPARED_MAX = 1024
 READS_AT_ONCE = 32
+_NUMBER = re.compile(r"[0-9]{1,18}\Z")
 
 
 class StatedFrame(NamedTuple):
@@ -119,11 +121,10 @@ class Histories:
             return ""
         if not reports:
             return ""
-        report = reports[-1]
-        if report.prefix != stated.prefix or not len(report.numbers):
+        last = _last_number(reports[-1], stated.prefix)
+        if last is None:
             # The gateway's own report of revoked orders, or an execution of a former ledger.
             return ""
-        last = int(report.numbers[-1])
         prefix, before = self._read.get(stated.follower_shard, (stated.prefix, last))
         self._read[stated.follower_shard] = (stated.prefix, last)
         if prefix == stated.prefix and before > stated.last_number:
@@ -133,6 +134,20 @@ class Histories:
                 "this cluster or lost its end"
             )
         return _lost_executions(subject, stated, last) if last < stated.confirmed_number else ""
+
+
+def _last_number(report: Report, prefix: str) -> int | None:
+    """Return the number under a prefix of a report's last execution, None where it has none. In
+    JSON an execution's id is one text.
+    """
+    if not len(report.numbers):
+        return None
+    number = int(report.numbers[-1])
+    if report.prefix == prefix:
+        return number
+    rest = report.prefix.removeprefix(prefix)
+    is_numbered = number < 0 and report.prefix.startswith(prefix) and _NUMBER.match(rest)
+    return int(rest) if is_numbered else None
 
 
 def _lacking(stated: StatedHistory, taken: dict[int, TakenFrame]) -> str:

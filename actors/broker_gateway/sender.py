@@ -66,12 +66,13 @@ class OrderSender:
         self._queue = queue
         self._outcomes = outcomes
         self._name = name
-        self.line = BrokerLine(broker, core.ports.clock)
+        self.line = BrokerLine(broker, core.ports.clock, name)
         self._now = now
         self._order_ids = core.settings.order_ids.get(name, OrderIds.REFUSED)
         self._journals_submissions = self._order_ids is not OrderIds.REFUSED
         orders_per_s = core.settings.orders_per_s_max.get(name, 0)
         self._rate = RateLimit(orders_per_s, burst=orders_per_s)
+        self._message_orders_max = core.settings.message_orders_max.get(name)
         self._sent: list[SentBlock] = []
         trouble = BrokerTrouble(core.standing, name)
         self.introduction = Introduction(
@@ -145,7 +146,8 @@ class OrderSender:
 
     def _next_to_send(self) -> list[OutboundSection]:
         allowed = self._rate.allowed(self._core.ports.clock.now_ns())
-        sections = self._queue.next_to_send(allowed)
+        limits = [each for each in (allowed, self._message_orders_max) if each is not None]
+        sections = self._queue.next_to_send(min(limits, default=None))
         if allowed is not None:
             self._rate.take(orders_count(sections))
         return sections

@@ -86,6 +86,7 @@ def suite_options(
     try:
         return SuiteOptions(
             order_ids=config.brokers[broker].order_ids.value,
+            format=config.brokers[broker].format.value,
             price=price_micros(price, "--price"),
             start_s=start_s or (START_S if is_started_here else START_BY_HAND_S),
             **others,

@@ -5,7 +5,7 @@ or addresses where one is expected.
 from collections.abc import Iterator
 from urllib.parse import urlsplit
 
-from cluster.config.options import Config
+from cluster.config.options import BrokerFormat, Config
 from cluster.config.printing import masked
 from engine.values.ids import is_id
 from engine.values.units import UnitError, money_micros, quantity_e8
@@ -46,17 +46,7 @@ def contradictions(config: Config) -> Iterator[str]:
     yield from _wrong_addresses(config)
     if not config.brokers:
         yield "brokers: expected at least one broker, found none"
-    for broker in config.brokers:
-        if not is_id(broker):
-            yield (
-                f"brokers.{broker}: expected a name of 1 to 64 of A-Z a-z 0-9 _ -, found {broker!r}"
-            )
-        if broker in ROLES:
-            yield (
-                f"brokers.{broker}: expected a name that is no role ({', '.join(ROLES)}), "
-                f"found {broker!r}; the role of that name has other rights on NATS, and "
-                "market_data's marks are on the broker's own subject"
-            )
+    yield from _wrong_brokers(config)
     source, sources = config.marks.source, (MARKET_DATA, *config.brokers)
     if source and source not in sources:
         yield (
@@ -83,6 +73,24 @@ def contradictions(config: Config) -> Iterator[str]:
             f"found {config.engine.part_rows}"
         )
     yield from _wrong_decimals(config)
+
+
+def _wrong_brokers(config: Config) -> Iterator[str]:
+    for name, broker in config.brokers.items():
+        if not is_id(name):
+            yield f"brokers.{name}: expected a name of 1 to 64 of A-Z a-z 0-9 _ -, found {name!r}"
+        if name in ROLES:
+            yield (
+                f"brokers.{name}: expected a name that is no role ({', '.join(ROLES)}), "
+                f"found {name!r}; the role of that name has other rights on NATS, and "
+                "market_data's marks are on the broker's own subject"
+            )
+        if broker.embedded and broker.format is not BrokerFormat.BINARY:
+            yield (
+                f"brokers.{name}.format: expected 'binary' for the embedded paper broker, found "
+                f"{broker.format.value!r}; set brokers.{name}.embedded = false for a program of "
+                "your own"
+            )
 
 
 def _wrong_addresses(config: Config) -> Iterator[str]:

@@ -265,6 +265,13 @@ class SupervisionOptions(msgspec.Struct, frozen=True, kw_only=True):
     ] = 128 * MIB
 
 
+class BrokerFormat(StrEnum):
+    """The format of the messages between a gateway and its broker's program."""
+
+    BINARY = "binary"
+    JSON = "json"
+
+
 class BrokerOptions(msgspec.Struct, frozen=True, kw_only=True):
     """One broker, reached over the broker protocol; the embedded ones are paper brokers."""
 
@@ -310,6 +317,13 @@ class BrokerOptions(msgspec.Struct, frozen=True, kw_only=True):
             description="Share of the paper broker's answers lost, to test with, micros.",
         ),
     ] = 0
+    format: Annotated[
+        BrokerFormat,
+        Meta(
+            description="How orders go to the broker and its answers come: binary (blocks) or "
+            "json (messages of at most 100 orders). An embedded paper broker takes binary."
+        ),
+    ] = BrokerFormat.BINARY
     order_ids: Annotated[
         OrderIds,
         Meta(

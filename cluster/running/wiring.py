@@ -8,7 +8,7 @@ import msgspec
 
 from actors.ports import DEADLETTER, EXECUTIONS, INGRESS, journal_stream
 from actors.settings import ShardSettings
-from cluster.config.options import Config
+from cluster.config.options import BrokerFormat, Config
 from cluster.config.roles import ENGINE, broker_role
 from cluster.placement.kinds import PLACED_KINDS
 from cluster.servers.servers import Servers
@@ -18,6 +18,7 @@ from engine.values.instruments import InstrumentTerms
 from engine.values.units import NS_PER_S, money_micros, quantity_e8
 from gateways.brokers.paper.settings import PaperBrokerConfig
 from gateways.connections import ConnectionOptions
+from gateways.json.orders import ORDERS_MAX
 from gateways.nats.connection import NatsConnectionOptions
 from gateways.nats.logins import LoginFile
 from gateways.nats.streams import StreamSettings
@@ -68,6 +69,7 @@ def shard_settings(config: Config, cluster_id: str = "") -> ShardSettings:
             if broker.orders_per_s_max
         },
         answer_s_max={name: broker.answer_s_max for name, broker in config.brokers.items()},
+        message_orders_max=dict.fromkeys(json_brokers(config), ORDERS_MAX),
         order_ids={name: broker.order_ids for name, broker in config.brokers.items()},
         marks_source=config.marks.source,
         cluster_id=cluster_id,
@@ -110,6 +112,13 @@ def broker_names(config: Config) -> tuple[str, ...]:
     return tuple(config.brokers)
 
 
+def json_brokers(config: Config) -> frozenset[str]:
+    """Return the names of the brokers that read and write JSON."""
+    return frozenset(
+        name for name, broker in config.brokers.items() if broker.format is BrokerFormat.JSON
+    )
+
+
 def nats_options(servers: Servers, name: str) -> NatsConnectionOptions:
     """Return the NATS login of the engine's own processes."""
     return msgspec.structs.replace(
@@ -124,6 +133,7 @@ def connection_options(config: Config, servers: Servers, name: str) -> Connectio
         nats=nats_options(servers, name),
         postgres=PostgresConnectionOptions(dsn=servers.postgres_url),
         brokers=broker_names(config),
+        json_brokers=json_brokers(config),
     )
 
 

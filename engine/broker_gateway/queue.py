@@ -135,8 +135,8 @@ class DispatchQueue:
 
     def next_to_send(self, orders_max: int | None = None) -> list[OutboundSection]:
         """Take the sections of the next message out of their lines. `orders_max` is what the
-        broker's rate allows; a section that has more orders is split. Returns: no section when
-        nothing may go.
+        broker's rate or its messages allow; a section that has more orders is split. Returns: no
+        section when nothing may go.
         """
         message = _OutboundMessage(orders_max)
         for line in (self._first, self._exits):
@@ -307,8 +307,8 @@ class DispatchQueue:
 
 
 class _OutboundMessage:
-    """The message that is being filled. `orders_left` is what the broker's rate still allows, None
-    where it has no limit.
+    """The message that is being filled. `orders_left` is what the broker still allows, None where
+    it has no limit.
     """
 
     __slots__ = ("_bodies_count", "_bytes_count", "_orders_count", "orders_left", "sections")
@@ -322,7 +322,7 @@ class _OutboundMessage:
 
     def has_room(self, section: OutboundSection, orders_count: int) -> bool:
         """Return whether so many orders of a section fit. The first section always fits, unless the
-        rate allows no more orders.
+        broker allows no more orders.
         """
         if not isinstance(section.body, OrdersSubmitted):
             orders_count = 0

@@ -13,6 +13,7 @@ from pathlib import Path
 from actors.errors import OperatingError
 from engine.values.units import UnitError, price_micros
 from gateways.brokers.acceptance.bench import SuiteOptions
+from gateways.brokers.acceptance.formats import ALL_FORMATS
 from gateways.brokers.acceptance.nats_program import ProgramProcess
 from gateways.brokers.acceptance.rules.rule import ALL_CLASSES
 from gateways.brokers.acceptance.running import run_suite
@@ -58,6 +59,7 @@ def _price(text: str) -> int:
 def _options(given: argparse.Namespace) -> SuiteOptions:
     return SuiteOptions(
         order_ids=given.order_ids,
+        format=given.format,
         symbol=given.symbol,
         price=given.price,
         answer_s=given.answer_s,
@@ -85,6 +87,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--start", metavar="COMMAND", help="starts the program; killed and started again")
     add("--log", type=Path, metavar="FILE", help="where the program's output goes")
     add("--order-ids", choices=ALL_CLASSES, default=usual.order_ids, help="as in the configuration")
+    add("--format", choices=ALL_FORMATS, default=usual.format, help="as in the configuration")
     add("--symbol", default=usual.symbol, help="an instrument that the program can order")
     add("--price", type=_price, default=usual.price, help="the mark of its orders, decimal")
     add("--answer-s", type=float, default=usual.answer_s, help="seconds an answer may take")

@@ -31,6 +31,7 @@ from engine.messages.blocks import (
 from engine.values.ids import SHARDS_MAX
 from engine.values.order_ids import OrderId, OrderKey
 from gateways.brokers.acceptance.broken import Broken, expect
+from gateways.brokers.acceptance.formats import Format, format_of
 from gateways.brokers.acceptance.history import History, ids_of
 from gateways.brokers.acceptance.program import BrokerProgram, Sent
 from gateways.brokers.acceptance.reported import OrderReport, Reported
@@ -50,6 +51,8 @@ class SuiteOptions(msgspec.Struct, frozen=True, kw_only=True):
 
     order_ids: str = "refused"
     """As `brokers.<name>.order_ids` in Lockstep's configuration."""
+    format: str = "binary"
+    """As `brokers.<name>.format` in Lockstep's configuration."""
     symbol: str = "AAPL"
     price: int = 100_000_000
     """The mark of every order, micros."""
@@ -90,6 +93,7 @@ class Bench:
     def __init__(self, program: BrokerProgram, options: SuiteOptions) -> None:
         self.program = program
         self.options = options
+        self._format = format_of(options.format)
         self.history = History()
         self.reported = Reported(self.history)
         self.sent: list[Sent] = []
@@ -168,7 +172,8 @@ class Bench:
     async def hand_over(self, block: bytes, sections: Iterable[Any] = ()) -> Sent:
         """Send a block and do not wait. `sections` are those whose orders may be taken."""
         self.history.note_sent(sections)
-        sent = await self.program.send(block)
+        sent = await self.program.send(self._format.message(block))
+        sent.block = block
         self.sent.append(sent)
         return sent
 
@@ -181,7 +186,7 @@ class Bench:
         seconds = self.options.answer_s if within_s is None else within_s
         if not await came_within(sent.arrived.wait(), seconds) or not sent.answers:
             return None
-        answer = read_answer(sent.answers[0])
+        answer = read_answer(self._format, sent)
         self.history.note_answer(sections, is_refused=bool(answer.refusal))
         return answer
 
@@ -293,12 +298,12 @@ def account_id(shard: int, number: int) -> str:
     return f"acceptance-{shard}-{number}"
 
 
-def read_answer(data: bytes) -> BlockAnswer:
-    """Read an answer. Raises: Broken when it is none."""
+def read_answer(format: Format, sent: Sent) -> BlockAnswer:
+    """Read the first answer. Raises: Broken when it is none."""
     try:
-        first, *rest = decode_block(data)
+        first, *rest = decode_block(format.answer(sent.block, sent.answers[0]))
     except (SectionError, ValueError) as error:
-        raise Broken("an answer that is a block", str(error)) from error
+        raise Broken("an answer as the protocol says", str(error)) from error
     expect(isinstance(first, BlockAnswered), "BlockAnswered first", type(first).__name__)
     known = [each for each in rest if isinstance(each, OrdersKnown)]
     stated = [each for each in rest if isinstance(each, HistoryStated)]

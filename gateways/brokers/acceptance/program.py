@@ -11,6 +11,8 @@ class Sent:
 
     def __init__(self) -> None:
         self.answers: list[bytes] = []
+        self.block = b""
+        """What was handed over, before it was written in the program's format."""
         self.arrived = asyncio.Event()
 
     def answer(self, data: bytes) -> None:

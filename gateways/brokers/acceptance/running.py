@@ -6,7 +6,7 @@ from collections.abc import Callable
 from gateways.brokers.acceptance.bench import Bench, SuiteOptions
 from gateways.brokers.acceptance.nats_program import ProgramProcess, open_program
 from gateways.brokers.acceptance.rules.rule import RuleOutcome, Verdict, lines_of, run_rules
-from gateways.brokers.acceptance.rules.suite import RULES
+from gateways.brokers.acceptance.rules.suite import rules_of
 from gateways.nats.connection import NatsConnectionOptions
 
 
@@ -27,7 +27,7 @@ async def run_suite(
 
     program = await open_program(nats, broker, process)
     try:
-        verdicts = await run_rules(RULES, Bench(program, options), report)
+        verdicts = await run_rules(rules_of(options.format), Bench(program, options), report)
     finally:
         await program.close()
     counts = Counter(verdict.outcome for verdict in verdicts)

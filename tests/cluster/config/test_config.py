@@ -12,7 +12,7 @@ from cluster.config.options import Config, DurabilityProfile
 from cluster.config.printing import options, render
 from cluster.config.roles import roles_of
 from cluster.errors import ConfigError
-from cluster.running.wiring import shard_settings
+from cluster.running.wiring import json_brokers, shard_settings
 
 
 def refusal(text: str) -> str:
@@ -86,6 +86,15 @@ def test_every_option_has_one_line_of_documentation() -> None:
             "(engine, operator, auditor, market_data), found 'market_data'; the role",
         ),
         ("[brokers.paper]\n[brokers.engine]", "brokers.engine: expected a name that is no role"),
+        (
+            "[brokers.paper]\nformat = 'json'",
+            "brokers.paper.format: expected 'binary' for the embedded paper broker, found 'json'; "
+            "set brokers.paper.embedded = false for a program of your own",
+        ),
+        (
+            "[brokers.acme]\nformat = 'xml'",
+            "brokers.acme.format: expected one of binary, json, found 'xml'",
+        ),
         (
             "[brokers.paper]\n[marks]\nsource = 'papre'",
             "marks.source: expected one of market_data, paper, found 'papre'; "
@@ -200,6 +209,12 @@ def test_a_denied_symbol_reaches_the_copy_policy() -> None:
         "[instruments.overrides.XYZ]\ndenied = true\n[instruments.overrides.ABC]\nlot = '1'"
     )
     assert shard_settings(config).policy.denied == {"XYZ"}
+
+
+def test_a_json_brokers_gateway_is_told_the_format_and_the_size_of_messages() -> None:
+    config = parse("[brokers.acme]\nembedded = false\nformat = 'json'\n[brokers.paper]")
+    assert json_brokers(config) == {"acme"}
+    assert shard_settings(config).message_orders_max == {"acme": 100}
 
 
 def test_addresses_of_servers_elsewhere_are_taken() -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from actors.settings import OrderIds
 from cluster.config.credentials import Credentials
-from cluster.config.options import Config, DurabilityProfile, InstrumentLimits
+from cluster.config.options import BrokerFormat, Config, DurabilityProfile, InstrumentLimits
 from cluster.config.printing import options
 from cluster.config.roles import User
 from cluster.placement.plan import planned
@@ -53,6 +53,7 @@ OTHER = {
     "instruments.overrides.<name>.min_notional": "3",
     "instruments.overrides.<name>.denied": True,
     "brokers.<name>.duplicate_executions": True,
+    "brokers.<name>.format": BrokerFormat.JSON,
     "brokers.<name>.order_ids": OrderIds.LOOKED_UP,
 }
 

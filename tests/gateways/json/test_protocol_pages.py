@@ -6,6 +6,7 @@ import json
 import re
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from actors.broker_gateway.reports import UNKNOWN_PLACEMENT
@@ -20,6 +21,8 @@ from engine.messages.blocks import (
 )
 from gateways.brokers.paper.corrections import decode_correction
 from gateways.json import public
+from gateways.json.order_answers import AnswerJson, read_answer
+from gateways.json.orders import MessageJson, OrderJson, encode_message, messages_of
 
 FOLDER = Path(public.__file__).parents[1] / "protocol"
 PAGES = {path.name: path.read_text() for path in sorted(FOLDER.glob("*.md"))}
@@ -51,8 +54,13 @@ def test_documented_message_is_read(subject: str, text: str) -> None:
             ]
         case "commands":
             assert public.decode_command(subject, data)
+        case "broker" if subject.endswith(".orders"):
+            written = msgspec.json.decode(data, type=MessageJson)
+            assert json.loads(encode_message(written)) == json.loads(data)
         case "broker":
             assert decode_correction(data)
+        case "answer" if subject == "answer.orders":
+            assert read_answer(data, MessageJson()).repeated == 0
         case "answer":
             assert not public.decode_answer(data).ok
         case _:
@@ -67,6 +75,20 @@ def test_documented_order_block_is_read() -> None:
     assert (epoch.epoch, accounts.ids, orders.symbol) == (3, ["ann", "bob"], "JPM")
     assert (orders.side, orders.price, orders.limit_price) == (1, 57_260_000, 57_546_300)
     assert orders.quantities.tolist() == [250_000_000, 1_000_000_000]
+
+
+def test_the_same_block_is_documented_in_json() -> None:
+    documented = [text for subject, text in MESSAGES if subject == "broker.acme.orders"]
+    (message,) = messages_of(block_of(BLOCKS[0]))
+    assert json.loads(encode_message(message)) == json.loads(documented[0])
+
+
+def test_every_field_of_orders_and_answers_in_json_is_documented() -> None:
+    rows = set(re.findall(r"`(\w+)`", "".join(re.findall(r"^\| (`.*?) \|", TEXT, re.MULTILINE))))
+    fields = {
+        name for struct in (MessageJson, OrderJson, AnswerJson) for name in struct.__struct_fields__
+    }
+    assert not fields - rows
 
 
 def test_documented_answer_block_is_read() -> None:

@@ -7,6 +7,7 @@ SECTIONS = {
     "blocks": ("order-blocks", "Refusals"),
     "malformed": ("bytes", ""),
     "large blocks": ("order-blocks", "Sections"),
+    "json": ("orders-in-json", ""),
     "accounts": ("order-blocks", "Accounts"),
     "repeats": ("what-a-broker-does-with-order-ids", ""),
     "cancels": ("order-blocks", "Repeats"),

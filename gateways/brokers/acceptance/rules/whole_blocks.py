@@ -112,6 +112,9 @@ RULES = (
     _refuses("a side other than 1 and -1", side=0),
     _refuses("a price of zero", price=0),
     _refuses("a negative limit price", limit_price=-1),
+    Rule("blocks", "a section without rows is no error", _empty_section),
+)
+BINARY_RULES = (
     _refuses("columns of unequal length", quantities=np.array([100_000_000])),
     Rule(
         "blocks",
@@ -121,5 +124,4 @@ RULES = (
     Rule("blocks", "an unknown section that is not required is skipped", _optional_unknown),
     Rule("blocks", "what a body holds beyond the known fields is ignored", _longer_body),
     Rule("blocks", "sections may be packed or not", _packed_or_not),
-    Rule("blocks", "a section without rows is no error", _empty_section),
 )

@@ -1,4 +1,6 @@
-"""The suite as a command, against the paper broker's process on a real nats-server."""
+"""The suite as a command, against the processes of the paper broker and of the example that takes
+JSON, on a real nats-server.
+"""
 
 import asyncio
 import json
@@ -12,6 +14,7 @@ import pytest
 
 from actors.errors import OperatingError
 from gateways.brokers.acceptance.nats_program import open_program
+from gateways.brokers.acceptance.rules.rule import ALL_CLASSES
 from gateways.nats.connection import NatsConnectionOptions, connect_nats
 from gateways.nats.streams import NatsStreams
 from tests.servers import ENGINE_USER, PASSWORD, NatsServer
@@ -65,6 +68,24 @@ async def test_the_paper_broker_passes(
     url, order_ids = own_nats_server.url, settings.get("order_ids", "refused")
     start = paper(tmp_path, url, **settings)
     code, lines = await run(url, "--order-ids", order_ids, "--start", start)
+    assert [line for line in lines if line.startswith("FAILED")] == []
+    assert code == 0, "\n".join(lines)
+    left = [line for line in lines if line.startswith("not run")]
+    assert all(f"(order_ids is {order_ids})" in line for line in left)
+
+
+@pytest.mark.parametrize("order_ids", ALL_CLASSES)
+async def test_the_example_that_takes_json_passes(
+    own_nats_server: NatsServer, tmp_path: Path, order_ids: str
+) -> None:
+    url = own_nats_server.url
+    credentials = tmp_path / "credentials.json"
+    user = {"user": "broker_acme", "password": PASSWORD, "inbox_prefix": "_INBOX_acme"}
+    credentials.write_text(json.dumps({"nats_url": url, "users": {"broker_acme": user}}))
+    command = [sys.executable, str(ROOT / "examples" / "json_broker.py"), "--name", "acme"]
+    command += ["--credentials", str(credentials), "--ledger", str(tmp_path / "acme.sqlite")]
+    options = ["--format", "json", "--order-ids", order_ids, "--start", shlex.join(command)]
+    code, lines = await run(url, *options)
     assert [line for line in lines if line.startswith("FAILED")] == []
     assert code == 0, "\n".join(lines)
     left = [line for line in lines if line.startswith("not run")]

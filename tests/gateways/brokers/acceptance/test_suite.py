@@ -14,11 +14,12 @@ from gateways.brokers.acceptance.rules.rule import (
     lines_of,
     run_rules,
 )
-from gateways.brokers.acceptance.rules.suite import RULES
+from gateways.brokers.acceptance.rules.suite import rules_of
 from gateways.brokers.paper.settings import FillSettings
 from tests.gateways.brokers.acceptance.plain_broker import Fault
 from tests.gateways.brokers.acceptance.programs import PlainProgram, TwinProgram
 
+RULES = rules_of("binary")
 LAST = len(answers.LAST_RULES) + len(executions.LAST_RULES)
 """Rules at the end that look back; they always run."""
 FAMILIES = {rule.family for rule in RULES}
