@@ -7,13 +7,8 @@ from fractions import Fraction
 
 import pytest
 
-from tests.cluster.running.json_cluster import (
-    JsonProgram,
-    RunningCluster,
-    journals,
-    json_cluster,
-    json_market,
-)
+from tests.cluster.running.json_cluster import JsonProgram, journals, json_cluster, json_market
+from tests.faults.kill.running import RunningCluster
 
 pytestmark = pytest.mark.real
 
