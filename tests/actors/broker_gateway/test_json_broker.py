@@ -9,9 +9,14 @@ from msgspec.structs import replace
 from structlog.testing import capture_logs
 
 from actors.broker_gateway.actor import BrokerGatewayShardActor
+from actors.broker_gateway.histories import Histories, StatedHistory
 from actors.settings import OrderIds
+from engine.broker_gateway.shard import GatewayShard
+from engine.columns.section_types import column_of
 from engine.journal.events.gateway import OrdersRevoked, OrdersUnresolved
 from engine.journal.frame import ShardKey, ShardKind
+from engine.messages.blocks import ExecutionsStated, HistoryStated
+from engine.values.order_ids import OrderKey
 from gateways.json.broker import JsonBroker
 from gateways.json.orders import ORDERS_MAX
 from tests.actors.broker_gateway.order_flow import OrderFlow
@@ -137,3 +142,33 @@ async def test_orders_with_a_wrong_answer_are_unresolved_where_nobody_can_say() 
     assert sum(len(each.subscriptions) for each in unresolved) == 100
     assert actor.state.unresolved_count == 100
     await actor.close()
+
+
+@pytest.mark.parametrize(
+    ("exec_id", "last", "confirmed", "text"),
+    [
+        ("x-6", 6, 6, ""),
+        ("x-6", 5, 5, "expected its ledger to have execution x-6"),
+        ("x-6", 9, 8, "expected executions.paper.0 to hold executions up to x-8"),
+        ("y-6", 5, 5, ""),
+        ("x-6b", 5, 5, ""),
+    ],
+)
+async def test_a_ledger_older_than_its_executions_in_json_contradicts(
+    exec_id: str, last: int, confirmed: int, text: str
+) -> None:
+    shards, _ = json_shards(OrderIds.REFUSED)
+    execution = {
+        "exec_id": exec_id,
+        "order_id": str(OrderKey(0, 0, 1, 0, 0).order_id(0, 1)),
+        "exec_type": "new",
+        "transact_time": "2026-01-05T20:00:01Z",
+    }
+    await shards.publish("executions.paper.0", json.dumps(execution).encode())
+    none = column_of()
+    history = HistoryStated("t", 0, none, none, none, none)
+    stated = StatedHistory(history, [ExecutionsStated(0, "x-", last, confirmed)])
+    histories = Histories(GatewayShard(), shards.ports, "paper", accepted="")
+    found = await histories.contradiction(stated)
+    assert found.startswith(text)
+    assert bool(found) == bool(text)
