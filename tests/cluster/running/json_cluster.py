@@ -28,7 +28,6 @@ from typing import Any
 import msgspec
 
 from cluster.audit import AuditReport, audit_data
-from cluster.config.credentials import read_credentials
 from cluster.config.roles import OPERATOR, broker_role
 from cluster.history.store import opened_store
 from cluster.history.whole import Journals, read_journals
@@ -62,14 +61,11 @@ class JsonProgram:
 
     def start(self) -> None:
         """Start it with the login of its role."""
-        credentials = read_credentials(self._data)
-        user = credentials.users[broker_role(BROKER)]
-        command = [sys.executable, str(ROOT / "examples" / "json_broker.py")]
-        command += ["--nats", credentials.nats_url, "--name", BROKER, "--ledger", str(self._ledger)]
-        command += ["--user", user.user, "--password", user.password]
+        command = [sys.executable, str(ROOT / "examples" / "json_broker.py"), "--name", BROKER]
+        command += ["--credentials", str(self._data / "credentials.json")]
         with self._ledger.with_suffix(".log").open("ab") as output:
             self._process = subprocess.Popen(
-                [*command, "--inbox-prefix", user.inbox_prefix], stdout=output, stderr=output
+                [*command, "--ledger", str(self._ledger)], stdout=output, stderr=output
             )
 
     def kill(self) -> None:

@@ -146,14 +146,14 @@ def leaves_known_out(answer: dict[str, Any]) -> None:
 
 
 FAULTS: list[tuple[Change, Change, str, str, str]] = [
-    (mends_orders, nothing, "refused", "blocks", "a field that cannot be"),
-    (drops_wrong_orders, nothing, "refused", "blocks", "an order with a field missing"),
-    (needs_known_fields, nothing, "refused", "blocks", "fields that are unknown are ignored"),
-    (takes_few_accounts, nothing, "refused", "large blocks", "1000 accounts and 1000 cancels"),
+    (mends_orders, nothing, "refused", "json", "a field that cannot be"),
+    (drops_wrong_orders, nothing, "refused", "json", "an order with a field missing"),
+    (needs_known_fields, nothing, "refused", "json", "fields that are unknown are ignored"),
+    (takes_few_accounts, nothing, "refused", "json", "1000 accounts and 1000 cancels"),
     (ignores_limits, nothing, "refused", "executions", "traded beyond its limit"),
     (nothing, counts_in_floats, "refused", "introduction", "Expected `int`, got `float`"),
     (nothing, says_no_code, "refused", "introduction", "missing required field `code`"),
-    (nothing, refuses_without_a_text, "refused", "malformed", "expected a text with code 1"),
+    (nothing, refuses_without_a_text, "refused", "json", "expected a text with code 1"),
     (nothing, knows_strangers, "looked_up", "look-ups", "only order ids that were looked up"),
     (nothing, leaves_known_out, "looked_up", "look-ups", "order ids, found none"),
 ]
