@@ -20,6 +20,7 @@ from tests.faults.kill.running import COMMAND, RunningCluster
 
 ROOT = Path(__file__).parents[3]
 SAMPLE = ROOT / "examples" / "foreign_broker.toml"
+JSON_SAMPLE = ROOT / "examples" / "json_broker.toml"
 FOREIGN = """\
 import json, os, sys
 from pathlib import Path
@@ -80,16 +81,20 @@ def test_a_cluster_s_directory_and_a_cluster_s_nats_are_refused(
     assert "nats.url: expected none, found one" in capsys.readouterr().err
 
 
-def test_the_sample_names_a_program_that_the_cluster_does_not_start() -> None:
-    config = load(SAMPLE)
+@pytest.mark.parametrize(("sample", "format"), [(SAMPLE, "binary"), (JSON_SAMPLE, "json")])
+def test_a_sample_names_a_program_that_the_cluster_does_not_start(
+    sample: Path, format: str
+) -> None:
+    config = load(sample)
     assert list(config.brokers) == ["acme"]
     assert not config.brokers["acme"].embedded
+    assert config.brokers["acme"].format == format
 
 
-def command(data: Path, *options: str) -> "subprocess.CompletedProcess[str]":
-    """Run the command for the broker of the sample."""
+def command(data: Path, *options: str, config: Path = SAMPLE) -> "subprocess.CompletedProcess[str]":
+    """Run the command for the broker of a sample."""
     return subprocess.run(
-        [*COMMAND, "check-broker", "acme", "--data", str(data), "--config", str(SAMPLE), *options],
+        [*COMMAND, "check-broker", "acme", "--data", str(data), "--config", str(config), *options],
         cwd=ROOT,
         capture_output=True,
         text=True,
@@ -124,6 +129,17 @@ def test_a_program_passes_twice_with_one_address_and_one_login(tmp_path: Path) -
     assert addresses[0] == addresses[1]
     users = json.loads((tmp_path / "check" / "credentials.json").read_text())["users"]
     assert users["broker_acme"]["password"] not in "\n".join(lines)
+
+
+@pytest.mark.real
+def test_the_example_that_takes_json_passes(tmp_path: Path) -> None:
+    data = tmp_path / "check"
+    start = [sys.executable, str(ROOT / "examples" / "json_broker.py"), "--name", "acme"]
+    start += ["--credentials", str(data / "credentials.json"), "--ledger", str(tmp_path / "l.db")]
+    options = ["--kills", "2", "--start", shlex.join(start)]
+    done = command(data, *options, config=JSON_SAMPLE)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "passed   json" in done.stdout
 
 
 @pytest.mark.real

@@ -38,13 +38,7 @@ from tests.faults.kill.running import ROOT, RunningCluster, temporary_cluster
 
 BROKER = "acme"
 CREATOR = "nancy"
-CONFIG = f"""
-[cluster]
-follower_shards = 2
-[brokers.{BROKER}]
-embedded = false
-format = "json"
-"""
+CONFIG = ROOT / "examples" / "json_broker.toml"
 BULK_COMMANDS = 500
 END_S_MAX = 10.0
 EXECUTED_S_MAX = 300.0
@@ -166,10 +160,8 @@ def json_cluster() -> Iterator[tuple[RunningCluster, JsonProgram]]:
     """A cluster and its broker's program, both in a temporary directory."""
     with contextlib.ExitStack() as stack:
         folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="json-broker-"))
-        config = Path(folder) / "lockstep.toml"
-        config.write_text(CONFIG)
-        cluster = stack.enter_context(temporary_cluster("json-", config))
-        program = JsonProgram(cluster.data, config.with_name("acme.sqlite"))
+        cluster = stack.enter_context(temporary_cluster("json-", CONFIG))
+        program = JsonProgram(cluster.data, Path(folder) / "acme.sqlite")
         stack.callback(program.kill)
         program.start()
         yield cluster, program
