@@ -54,6 +54,7 @@ from gateways.nats.connection import (
 from gateways.nats.heard import Heard
 from gateways.nats.stream_usage import StreamUsage, read_stream_usages
 
+RUNNING = "running"
 LISTEN_S = 0.5
 """Two heartbeats and a half: every live shard and host has spoken by then."""
 CONNECT_S_MAX = 2.0
@@ -119,9 +120,17 @@ class ClusterStatus(msgspec.Struct, frozen=True, kw_only=True):
     actors: list[Actor]
     trouble: str = ""
 
+    @property
+    def is_well(self) -> bool:
+        """True if every server runs, every shard is live, and nothing keeps one from its work."""
+        is_up = all(server.state == RUNNING for server in self.servers)
+        is_live = all(actor.state == Phase.LIVE.value for actor in self.actors)
+        return is_up and is_live and not self.trouble
+
 
 def run(data: Path, *, as_json: bool, show: Callable[[ClusterStatus], None]) -> int:
-    """Show a running cluster, as JSON or by `show`. Returns: the exit code.
+    """Show a running cluster, as JSON or by `show`. Returns: the exit code, 0 when everything runs
+    and does its work, else 1.
 
     Raises: ClusterError when none runs there.
     """
@@ -130,7 +139,7 @@ def run(data: Path, *, as_json: bool, show: Callable[[ClusterStatus], None]) -> 
         print(msgspec.json.format(msgspec.json.encode(status)).decode())
     else:
         show(status)
-    return 0
+    return 0 if status.is_well else 1
 
 
 async def read_status(data: Path) -> ClusterStatus:
@@ -158,7 +167,7 @@ async def read_status(data: Path) -> ClusterStatus:
     heard, last, streams = await _hear(found, credentials)
     return ClusterStatus(
         data=str(data),
-        supervisor={"pid": found.supervisor.pid, "state": "running"},
+        supervisor={"pid": found.supervisor.pid, "state": RUNNING},
         servers=_servers(found),
         streams=streams,
         actors=actors_of(heard, last, _expected(data, heard)),
@@ -229,7 +238,7 @@ def _servers(found: RunRecord) -> list[Server]:
             pid=record.pid,
             address=found.addresses.get(ADDRESSES.get(name, name)),
             restarts=record.restarts,
-            state="running" if record.is_alive() else "down",
+            state=RUNNING if record.is_alive() else "down",
         )
         for name, record in named
         if name

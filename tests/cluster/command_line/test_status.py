@@ -11,7 +11,14 @@ import pytest
 from actors.counters import Counters
 from actors.shard.progress import CursorProgress, HostAlarm, HostHeartbeat, ShardProgress
 from cluster.command_line.cli import main
-from cluster.command_line.status import actors_of, read_status, trouble_of
+from cluster.command_line.status import (
+    Actor,
+    ClusterStatus,
+    Server,
+    actors_of,
+    read_status,
+    trouble_of,
+)
 from cluster.command_line.status_table import alarms_of, error_of, set_aside_of
 from cluster.config.credentials import ensure_credentials
 from cluster.config.options import Config
@@ -50,6 +57,35 @@ def test_status_of_nothing_is_one_line_and_exit_code_1(
     error = capsys.readouterr().err
     assert error.startswith(f"lockstep: {tmp_path}: expected a running cluster, found none")
     assert error.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("server", "shard", "trouble", "is_well"),
+    [
+        ("running", "live", "", True),
+        ("down", "live", "", False),
+        ("running", "blocked", "", False),
+        ("running", "failed", "", False),
+        ("running", "silent", "", False),
+        ("running", "replaying", "", False),
+        ("running", "live", "disk_full: /data", False),
+    ],
+)
+def test_a_cluster_is_well_while_all_of_it_does_its_work(
+    server: str, shard: str, trouble: str, is_well: bool
+) -> None:
+    status = ClusterStatus(
+        data="data",
+        supervisor={},
+        servers=[Server(name="nats", pid=1, address=None, restarts=0, state=server)],
+        streams=[],
+        actors=[
+            Actor(kind="creator", incarnation="x", pid=2, state=state, error="", shards=[])
+            for state in ("live", shard)
+        ],
+        trouble=trouble,
+    )
+    assert status.is_well == is_well
 
 
 def test_a_live_shard_that_cannot_do_its_work_is_blocked_and_says_why() -> None:

@@ -111,7 +111,9 @@ def refused(cluster: RunningCluster) -> str:
     give_up_s = time.monotonic() + WAIT_S_MAX
     while (found := gateway(cluster))["state"] != "blocked":
         assert time.monotonic() < give_up_s, found
-    assert str(found["trouble"]) in cluster.command("status").stdout
+    table = cluster.command("status")
+    assert str(found["trouble"]) in table.stdout
+    assert table.returncode == 1
     cluster.down()
     assert orders_count(cluster) == before
     return str(found["trouble"])
