@@ -1,11 +1,11 @@
 """The comparison of a broker's ledger with the journals of this cluster.
 
 They are two halves of one history. If one is older than the other, order ids would be used again
-for other orders. So an owner compares them once, before it sends the first order. What must be so
-stands in `gateways/protocol/broker-programs.md`, "Stating the history".
+for other orders. So an owner compares them with each introduction, before it sends the first order.
+What must be so stands in `gateways/protocol/broker-programs.md`, "Stating the history".
 
 Cost: one read for each shard whose newest frame the gateway's own journal does not name already,
-and one for each of `EXECUTIONS_COMPARED_MAX` shards with executions.
+and one for each shard with executions.
 """
 
 import asyncio
@@ -30,7 +30,6 @@ from engine.journal.frame import (
 )
 from engine.messages.blocks import ExecutionsStated, HistoryStated, Report
 
-EXECUTIONS_COMPARED_MAX = 1024
 READS_AT_ONCE = 32
 _NUMBER = re.compile(r"[0-9]{1,18}\Z")
 
@@ -105,8 +104,7 @@ class Histories:
             return text
         if text := await _stream_text(self._ports, stated.history):
             return text
-        executions = islice(stated.executions, EXECUTIONS_COMPARED_MAX)
-        return await _first(map(self._executions_text, executions))
+        return await _first(map(self._executions_text, stated.executions))
 
     async def _executions_text(self, stated: ExecutionsStated) -> str:
         """Compare a shard's executions with the last ones in the stream."""

@@ -6,7 +6,9 @@ owner's blocks (P5).
          `--its own journal has a higher epoch--> lost
 
 Nothing is sent until the introduction is done. While the broker refuses it, or its ledger
-contradicts the journals, the gateway shows trouble, and tries again until that is mended.
+contradicts the journals, the gateway shows trouble, and tries again until that is mended. A program
+may be started anew on an older ledger. So the owner introduces itself again after a block without
+an answer, and every `RENEWED_S`.
 """
 
 import asyncio
@@ -31,6 +33,7 @@ _log = structlog.get_logger()
 
 AGAIN_S_MIN = 0.2
 AGAIN_S_MAX = 5.0
+RENEWED_S = 10.0
 BELIEVED_MAX = 2
 """After so many introductions that were accepted while blocks were refused for their sender, that
 is a trouble, and it stays until a block is accepted. The first refusals may mean a new owner.
@@ -73,12 +76,14 @@ class Introduction:
         accepted = core.settings.accepted_ledgers.get(name, "")
         self._histories = Histories(state, core.ports, name, accepted=accepted)
         self._introducing: asyncio.Task[None] | None = None
+        self._renewing: asyncio.Task[None] | None = None
         self._stream = ""
         self._agains = 0
         self._again_backoff = Backoff(AGAIN_S_MIN, AGAIN_S_MAX)
         self._lost = ""
         self._is_halted = False
         self._contradicted = ""
+        self._is_unstated = False
         self._accepted = asyncio.Event()
         self.ledger = ""
         """The name of the broker's ledger, empty where it states no history."""
@@ -96,6 +101,7 @@ class Introduction:
         """Begin to tell the broker of this owner. Its orders come from a stream."""
         self._stream = stream
         self._start(0.0)
+        self._renewing = asyncio.create_task(self._renew(), name=f"renewals to {self._name}")
 
     def again(self, refusal: str) -> None:
         """Introduce this owner again: the broker refused a block because of who sent it."""
@@ -106,6 +112,17 @@ class Introduction:
         if self._agains > BELIEVED_MAX:
             self._trouble.tell("broker_refuses", f"refuses blocks: {refusal}")
         self._start(self._again_backoff.next_s())
+
+    def renew(self) -> None:
+        """Introduce this owner again: the broker's program may have been started anew."""
+        if self.is_done:
+            self._accepted.clear()
+            self._start(0.0)
+
+    async def _renew(self) -> None:
+        while True:
+            await asyncio.sleep(RENEWED_S)
+            self.renew()
 
     def block_accepted(self) -> None:
         """Note that the broker takes blocks of this owner."""
@@ -134,9 +151,10 @@ class Introduction:
 
     async def close(self) -> None:
         """Stop telling it."""
-        if self._introducing is not None:
-            self._introducing.cancel()
-            await asyncio.gather(self._introducing, return_exceptions=True)
+        tasks = [each for each in (self._renewing, self._introducing) if each is not None]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
     def _start(self, pause_s: float) -> None:
         self._introducing = asyncio.create_task(
@@ -211,8 +229,9 @@ class Introduction:
         """Compare what a broker states with the journals. Returns: whether they agree."""
         stated = stated_in(sections)
         if stated is None:
-            if not self._agains:
+            if not self._is_unstated:
                 _log.info("history_not_stated", broker=self._name)
+            self._is_unstated = True
             self.ledger = ""
             return True
         text = await self._histories.contradiction(stated)

@@ -189,6 +189,7 @@ class OrderSender:
                 is_unknown = isinstance(error, OutcomeUnknownError | SectionError)
                 orders = orders_count(sections)
                 _log.warning("not_answered", broker=self._name, orders=orders, error=str(error))
+                self.introduction.renew()
                 if is_unknown and self._journals_submissions:
                     return None
                 self._core.counts.messages_sent_again += 1

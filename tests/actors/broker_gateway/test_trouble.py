@@ -11,8 +11,9 @@ import msgspec
 import pytest
 from structlog.testing import capture_logs
 
+from actors.broker_gateway import introduction
 from actors.broker_gateway.actor import BrokerGatewayShardActor
-from actors.errors import ShardLostError
+from actors.errors import OutcomeUnknownError, ShardLostError
 from actors.ports import Broker
 from actors.settings import OrderIds
 from engine.columns.section_codec import decode_section
@@ -506,6 +507,55 @@ async def test_a_ledger_that_is_exchanged_under_a_running_gateway_gets_no_order(
     broker.start(own)
     await until(actor, lambda: answered(actor) == 2)
     assert broker.orders_taken == 2 and not trouble(actor)
+    await close(actor)
+
+
+async def test_an_older_ledger_under_a_running_gateway_is_found_after_a_lost_answer() -> None:
+    shards, broker, flow = await story()
+    older = bytes(broker.ledger.data)
+
+    class Away:
+        """The way to the broker; the program is started on an older ledger while it is cut."""
+
+        is_cut = False
+
+        async def submit(self, block: bytes) -> bytes:
+            if self.is_cut:
+                self.is_cut = False
+                broker.start(older)
+                raise OutcomeUnknownError("no answer")
+            return await broker.submit(block)
+
+    way = Away()
+    actor = await gateway(shards, way)
+    for number in (1, 2):
+        flow.append(flow.orders("AAA", [number]))
+        await until(actor, lambda: answered(actor) == number)  # noqa: B023
+        shards.clock.time_ns += 10**9
+        await until(actor, lambda: len(shards.events(KEY, FramesTaken)) == number)  # noqa: B023
+    way.is_cut = True
+    flow.append(flow.orders("AAA", [3]))
+    await until(actor, lambda: "the ledger is older than this cluster" in trouble(actor))
+    assert broker.orders_taken == 0
+    await close(actor)
+
+
+async def test_an_older_ledger_under_an_idle_gateway_is_found_in_time(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(introduction, "RENEWED_S", 0.01)
+    shards, broker, flow = await story()
+    older = bytes(broker.ledger.data)
+    actor = await gateway(shards, broker)
+    flow.append(flow.orders("AAA", [1]))
+    await until(actor, lambda: answered(actor) == 1)
+    shards.clock.time_ns += 10**9
+    await until(actor, lambda: shards.events(KEY, FramesTaken))
+    broker.start(older)
+    await until(actor, lambda: "the ledger is older than this cluster" in trouble(actor))
+    flow.append(flow.orders("AAA", [2]))
+    await until(actor, lambda: actor.sender.introduction.is_done is False)
+    assert broker.orders_taken == 0
     await close(actor)
 
 
