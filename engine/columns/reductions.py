@@ -37,10 +37,13 @@ def rows_of(column: NDArray[np.generic]) -> NDArray[np.int64]:
 
 
 def is_any(column: NDArray[np.integer], values: Sequence[int]) -> NDArray[np.bool_]:
-    """Return a mask of the rows that hold one of some values. There must be at least one value."""
-    found: NDArray[np.bool_] = column == values[0]
+    """Return a mask of the rows that hold one of some values. There must be at least one value.
+
+    Cost: numpy compares with a plain integer in a quarter of the time that an enum's member takes.
+    """
+    found: NDArray[np.bool_] = column == int(values[0])
     for value in values[1:]:
-        found |= column == value
+        found |= column == int(value)
     return found
 
 

@@ -91,7 +91,7 @@ class OrderWatch:
 
     def note_new(self, state: FollowerState, report: ExecutionsReported) -> None:
         """Take note of the orders that a broker says it works."""
-        new = report.subscriptions[report.exec_types == ExecType.NEW]
+        new = report.subscriptions[report.exec_types == int(ExecType.NEW)]
         new = new[(new >= 0) & (new < state.places.count)]
         for book, rows, _ in state.by_book(new) if len(new) else ():
             for group in state.orders.of_key(report.key):
