@@ -161,7 +161,7 @@ async def test_look_ups_are_answered_section_by_section() -> None:
     assert [len(each["look_ups"]) for each in asked.messages] == [ROWS_MAX, 4]
 
 
-HISTORY = {
+HISTORY: dict[str, Any] = {
     "ledger": "acme-1",
     "confirmed_sequence": 12,
     "frames": [
