@@ -1,7 +1,10 @@
-"""Fuzz for as long as is wanted: `python -m tests.faults.fuzz --seconds N --seed S`."""
+"""Fuzz for as long as is wanted: `python -m tests.faults.fuzz --seconds N --seed S`, in memory, or
+with `--cluster` on a real cluster.
+"""
 
 import argparse
 import asyncio
+import sys
 import tempfile
 import time
 from pathlib import Path
@@ -11,7 +14,10 @@ import structlog
 from actors.settings import OrderIds
 from tests.faults.adversarial.unreliable import SkippingLoop
 from tests.faults.fuzz.answered import Answered, answered
+from tests.faults.fuzz.real_cluster import CONFIG
+from tests.faults.fuzz.real_cluster import fuzzed as fuzzed_cluster
 from tests.faults.fuzz.running import fuzzed, undisturbed
+from tests.faults.kill.running import temporary_cluster
 
 MESSAGES = 200
 
@@ -21,7 +27,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.faults.fuzz", description=__doc__)
     parser.add_argument("--seconds", type=float, default=60.0)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--cluster", action="store_true", help="on a real cluster, one seed")
     given = parser.parse_args()
+    if given.cluster:
+        _fuzz_a_cluster(given.seed, given.seconds)
+        return
     structlog.configure(logger_factory=structlog.ReturnLoggerFactory())
     expected = asyncio.run(undisturbed(MESSAGES))
     untroubled = _run(0, OrderIds.REFUSED, "")
@@ -40,6 +50,13 @@ def main() -> None:
             f"{outcome.repeated} repeated; longest turn {longest_ms:.0f} ms"
         )
         seed += 1
+
+
+def _fuzz_a_cluster(seed: int, seconds: float) -> None:
+    """Send junk to one cluster until the time is over. Raises: AssertionError, TimeoutError."""
+    with temporary_cluster("lockstep-fuzz-", CONFIG) as cluster:
+        found = asyncio.run(fuzzed_cluster(cluster, seed, sys.maxsize, seconds))
+    print(f"seed {seed}: {found.messages} messages, {found.counts}, faults {found.faults}")
 
 
 def _answer(seed: int, untroubled: Answered) -> None:
