@@ -86,8 +86,9 @@ def test_logins_are_changed_without_a_stop(tmp_path: Path) -> None:
     cluster = RunningCluster(tmp_path / "data", tmp_path / "lockstep.toml")
     try:
         cluster.up()
-        pids = {record.name: record.pid for record in cluster.run.processes}
+        pids = {record.pid for record in cluster.run.processes}
         asyncio.run(changed_under_load(cluster.data))
-        assert {record.name: record.pid for record in cluster.run.processes} == pids
+        # A worker of Ray may have another name by now, and be recorded later than the others.
+        assert pids <= {record.pid for record in cluster.run.processes}
     finally:
         cluster.down()
